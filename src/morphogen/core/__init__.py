@@ -1,0 +1,1 @@
+"""The contract: data, families, capabilities, configuration, noise, errors. Imports nothing else of ours."""

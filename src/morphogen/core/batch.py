@@ -1,0 +1,108 @@
+"""`Batch`, `RawCondition` (as the data give it) and `Condition` (as networks read it)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class _Tensors:
+    """A frozen record of optional tensors, all with the batch in front."""
+
+    def _map(self, function: Any) -> Self:
+        changes = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor | _Tensors):
+                changes[field.name] = function(value)
+        return dataclasses.replace(self, **changes)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same record with its tensors on `device`."""
+        return self._map(lambda v: v.to(device))
+
+    def __getitem__(self, rows: Any) -> Self:
+        """Some of the rows: a slice or an index tensor."""
+        return self._map(lambda v: v[rows])
+
+
+@dataclass(frozen=True)
+class RawCondition(_Tensors):
+    """What is known about each record, in the data's own terms; every field may be absent.
+
+    label       (B,) int64, a class; -1 where it is not known
+    attributes  (B, A) float32; present (B, A) bool says which of them are known
+    text        (B, L) int64 token ids; text_mask (B, L) bool, false on padding
+    context     (B, C, H, W), a picture to start from
+    """
+
+    label: Tensor | None = None
+    attributes: Tensor | None = None
+    present: Tensor | None = None
+    text: Tensor | None = None
+    text_mask: Tensor | None = None
+    context: Tensor | None = None
+
+    def repeated(self, k: int) -> RawCondition:
+        """Each row `k` times in a row."""
+        return self._map(lambda v: v.repeat_interleave(k, dim=0))
+
+
+@dataclass(frozen=True)
+class Condition(_Tensors):
+    """A condition as networks read it.
+
+    tokens  (B, L, D) one token per field or word; mask (B, L) bool, false on padding
+    pooled  (B, D) all of it in one vector
+    context (B, C, H, W) or None
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    pooled: Tensor
+    context: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Batch(_Tensors):
+    """Records for one step.
+
+    x      (B, *shape) as `DataSpec.kind` says
+    ids    (B,) int64, the stable record ids: who was in training
+    cond   their conditions, or None
+    index  (B,) int64 on the CPU: each row's place in the endless stream of training samples, the
+           address of its noise. So a step split over processes or micro-batches draws the same.
+    """
+
+    x: Tensor
+    ids: Tensor
+    cond: RawCondition | None = None
+    index: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """On `device`; `ids` and `index` stay on the CPU, where they are read."""
+        cond = None if self.cond is None else self.cond.to(device)
+        return dataclasses.replace(self, x=self.x.to(device), cond=cond)
+
+    @property
+    def address(self) -> Tensor:
+        """`index`, or 0 .. B-1 for a batch that is no part of a stream."""
+        return torch.arange(len(self)) if self.index is None else self.index
+
+
+class BatchSource(Protocol):
+    """An endless, addressable stream of training batches: a function of (seed, step) alone."""
+
+    batch_size: int  # records a step, over all processes
+    records: int  # records in the whole training split
+
+    def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
+        """The rows of step `step` that belong to process `rank` of `world`: a contiguous share."""

@@ -1,0 +1,103 @@
+"""What a family can do beyond training, as small protocols.
+
+A family declares them in `capabilities`; `check_family` tests that the declaration is truthful.
+Everything but `families` and `api` speaks to these and never names a family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from morphogen.core.batch import RawCondition
+from morphogen.core.data_spec import Measure
+from morphogen.core.distributions import Distribution, Gaussian
+from morphogen.core.rng import Rng
+
+
+@dataclass(frozen=True)
+class Score:
+    """A log-likelihood, or a statement about one, in nats, for each record.
+
+    value      (B,) larger means more likely
+    kind       "exact", "lower_bound" (in expectation), or "importance" (a bound that tightens with samples)
+    measure    whether it is a probability mass or a density of x
+    terms      name -> (B,) parts that add up to `value`
+    log_weights (B, K) for "importance": log p(x, z_k) - log q(z_k | x)
+    """
+
+    value: Tensor
+    kind: Literal["exact", "lower_bound", "importance"]
+    measure: Measure
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+    log_weights: Tensor | None = None
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Draws new records."""
+
+    def sample(self, n: int, cond: RawCondition | None, rng: Rng) -> Tensor:
+        """`(n, *shape)` records; sample i depends on (seed, i, its condition) only."""
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """Says how likely records are."""
+
+    def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
+        """Score `x` (B, *shape); `samples` > 1 asks for importance samples where that applies."""
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Maps records to latents and back, as distributions."""
+
+    def encode(self, x: Tensor, cond: RawCondition | None = None) -> Distribution:
+        """q(z | x)."""
+
+    def decode(self, z: Tensor, cond: RawCondition | None = None) -> Distribution:
+        """p(x | z)."""
+
+
+@runtime_checkable
+class Latents(Protocol):
+    """Addresses its latent groups one by one, as a codec needs them.
+
+    Group k is drawn after groups 0 .. k-1; every distribution is factorised.
+    """
+
+    @property
+    def groups(self) -> int:
+        """Number of latent groups."""
+
+    def posterior(self, k: int, x: Tensor, z: list[Tensor], cond: RawCondition | None = None) -> Gaussian:
+        """q(z_k | x, z_<k)."""
+
+    def prior(self, k: int, z: list[Tensor], n: int, cond: RawCondition | None = None) -> Distribution:
+        """p(z_k | z_<k) for `n` records."""
+
+    def likelihood(self, z: list[Tensor], cond: RawCondition | None = None) -> Distribution:
+        """p(x | z)."""
+
+
+@runtime_checkable
+class Denoises(Protocol):
+    """Estimates a clean record from a noisy one."""
+
+    def posterior(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Gaussian:
+        """p(x_0 | x_t) as a mean and a variance."""
+
+
+@runtime_checkable
+class Discriminates(Protocol):
+    """Says how real records look."""
+
+    def realness(self, x: Tensor, cond: RawCondition | None = None) -> Tensor:
+        """(B,) logits; larger is more real."""
+
+
+ALL: tuple[type, ...] = (Samples, Scores, Encodes, Latents, Denoises, Discriminates)

@@ -1,0 +1,142 @@
+"""`DataSpec`: one description of data for every family.
+
+A stored element u (a byte, a number) becomes a model's x by one affine map, whose inverse and
+log-Jacobian are part of the description. For 8-bit pictures K = 256 and x = 2u / (K - 1) - 1, so
+a density of x becomes a mass of u by log P(u) = log p(x) + D log(2 / (K - 1)), and bits/dim
+compare across families.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import pydantic
+import torch
+from torch import Tensor
+
+from morphogen.core.errors import DataError
+from morphogen.core.spec import Spec
+
+Kind = Literal["continuous", "binary", "discrete", "sequence", "columns"]
+Measure = Literal["mass", "density"]
+
+
+class Attribute(Spec):
+    """One named property of a record: real-valued, or one of `values`."""
+
+    name: str
+    values: tuple[str, ...] = ()
+
+
+class TextSchema(Spec):
+    """Captions: how many there are and how long the longest is, in words."""
+
+    longest: int
+    examples: tuple[str, ...] = ()
+
+
+class DataSpec(Spec):
+    """What the records are.
+
+    kind      "continuous": x in [-1, 1]; "binary": x in {0, 1}; "discrete": int64 x in 0 .. levels-1;
+              "sequence": int64 tokens; "columns": a table's columns, scaled
+    levels    number of values of one stored element (256 for 8-bit pictures); None for real numbers
+    shift, scale   x = (u - shift) / scale for stored real numbers (levels None)
+    """
+
+    name: str
+    source: str = ""
+    shape: tuple[int, ...]
+    kind: Kind
+    levels: int | None = None
+    shift: float = 0.0
+    scale: float = 1.0
+    preprocessing: dict[str, Any] = pydantic.Field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
+    text: TextSchema | None = None
+    context_shape: tuple[int, ...] | None = None
+    splits: dict[str, int] = pydantic.Field(default_factory=dict)
+    fingerprint: str = ""
+    licence: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> DataSpec:
+        if self.kind in ("discrete", "sequence") and self.levels is None:
+            raise ValueError(f"kind {self.kind!r} needs levels, the number of values")
+        if self.levels is not None and self.levels < 2:
+            raise ValueError(f"levels must be at least 2 (got {self.levels})")
+        if self.scale <= 0:
+            raise ValueError(f"scale must be positive (got {self.scale})")
+        return self
+
+    @property
+    def dimensions(self) -> int:
+        """D, the number of elements of one record."""
+        return math.prod(self.shape)
+
+    @property
+    def is_picture(self) -> bool:
+        """Shape (C, H, W) with one (gray), three (RGB) or four (RGBA) channels."""
+        return len(self.shape) == 3 and self.shape[0] in (1, 3, 4)
+
+    @property
+    def low(self) -> float:
+        """The smallest value of x."""
+        return -1.0 if self.kind == "continuous" else 0.0
+
+    @property
+    def high(self) -> float:
+        """The largest value of x."""
+        return float((self.levels or 2) - 1) if self.kind in ("discrete", "sequence") else 1.0
+
+    def encode(self, stored: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Stored elements to x, shape kept."""
+        if self.kind in ("discrete", "sequence"):
+            return stored.to(torch.int64)
+        if self.kind == "binary":
+            return stored.to(dtype)
+        if self.levels is not None:
+            return stored.to(dtype) * (2.0 / (self.levels - 1)) - 1.0
+        return (stored.to(dtype) - self.shift) / self.scale
+
+    def decode(self, x: Tensor) -> Tensor:
+        """x to stored elements: the inverse of `encode`, rounded and clamped to the levels."""
+        if self.kind in ("discrete", "sequence"):
+            return x.to(torch.int64)
+        if self.kind == "binary":
+            return x.round().clamp(0, 1).to(torch.uint8)
+        if self.levels is not None:
+            u = ((x.float() + 1.0) * ((self.levels - 1) / 2.0)).round().clamp(0, self.levels - 1)
+            return u.to(torch.uint8 if self.levels <= 256 else torch.int64)
+        return x * self.scale + self.shift
+
+    @property
+    def log_jacobian(self) -> float:
+        """log |dx / du| of a whole record, in nats: add it to log p(x) to get log p(u)."""
+        if self.kind != "continuous":
+            return 0.0
+        step = 1.0 / self.scale if self.levels is None else 2.0 / (self.levels - 1)
+        return self.dimensions * math.log(step)
+
+    def bits_per_dim(self, log_prob: float, measure: Measure) -> float:
+        """-log2 P(u) / D from a log-likelihood in nats.
+
+        `measure` says whether `log_prob` is a probability mass (a discretised likelihood) or a
+        density of x, which the log-Jacobian turns into one of the stored elements.
+        """
+        nats = log_prob if measure == "mass" else log_prob + self.log_jacobian
+        return -nats / (self.dimensions * math.log(2.0))
+
+    def check(self, x: Tensor) -> None:
+        """Raise `DataError` if `x` (B, *shape) does not fit this description."""
+        if tuple(x.shape[1:]) != self.shape:
+            raise DataError(f"{self.name}: expected records of shape {self.shape}, got {tuple(x.shape[1:])}.")
+        if not torch.isfinite(x).all():
+            raise DataError(f"{self.name}: records hold NaN or infinite values.")
+        if len(x) and (x.min() < self.low - 1e-4 or x.max() > self.high + 1e-4) and self.levels is not None:
+            raise DataError(
+                f"{self.name}: values lie in [{x.min():.4g}, {x.max():.4g}], expected"
+                f" [{self.low:g}, {self.high:g}] for kind {self.kind!r}."
+            )

@@ -1,0 +1,135 @@
+"""`Family`: a module that yields training steps.
+
+A trainer is, in essence, `for step in family.steps(batch, rng, at)`: the mean of the summed
+per-record terms, `backward` with that player's parameters as inputs, and that player's optimizer
+moves. Because `steps` is a generator, an earlier player has already moved when the loss of a later
+one is computed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from morphogen.core.batch import Batch
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import CapabilityError, SpecError, unknown
+from morphogen.core.rng import Rng
+from morphogen.core.spec import Spec
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands: `step` from 0, and `fraction` of the whole in [0, 1]."""
+
+    step: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Player:
+    """Parameters that move together by one AdamW optimizer.
+
+    `ema` is the decay of an exponential moving average that then serves as the model, or None.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    ema: float | None = None
+    weight_decay: float = 0.0
+    eps: float = 1e-8
+
+
+@dataclass(frozen=True)
+class Step:
+    """One move of one player.
+
+    terms    name -> (B,) per-record loss in nats (or the family's own unit); the player minimises
+             the mean over records of their sum
+    metrics  name -> a detached scalar or vector to be logged, averaged over records by the family
+    """
+
+    player: str
+    terms: Mapping[str, Tensor]
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a family says of its own training: numbers to log, and warnings that say what to change."""
+
+    metrics: Mapping[str, float | list[float]] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
+class Family(nn.Module, ABC):
+    """A family of generative models. Concrete families are final.
+
+    The constructor draws initial weights from torch's global state, so call it under
+    `Rng.forked()`; nothing else in a family may touch that state, files, devices or the network.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]  # one line, for listings
+    Spec: ClassVar[type[Spec]]
+    capabilities: ClassVar[frozenset[type]]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init__(self, spec: Spec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
+        super().__init__()
+        self.spec, self.data = spec, data
+        self.parts = nn.ModuleDict(dict(parts or {}))
+        self.parts.requires_grad_(False)
+        self._wrapped: dict[str, Any] = {}  # a plain dict: wrappers are no submodules, no state
+
+    @abstractmethod
+    def players(self) -> Mapping[str, Player]:
+        """Who moves: every trainable parameter is in exactly one player."""
+
+    @abstractmethod
+    def networks(self) -> Mapping[str, nn.Module]:
+        """What a trainer may compile, replicate or shard. Called only through `network(name)`."""
+
+    @abstractmethod
+    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+        """The moves of one training step; draws noise at `batch.address` only."""
+
+    def health(self, batch: Batch, rng: Rng) -> Health:
+        """Diagnose on held-out records, without gradients. The default has nothing to say."""
+        return Health()
+
+    def network(self, name: str) -> Any:
+        """The network, or what the trainer has wrapped it in."""
+        return self._wrapped.get(name) or self.networks()[name]
+
+    def wrap(self, name: str, wrapped: Any) -> None:
+        """Let `network(name)` return `wrapped` from now on (None restores the plain one)."""
+        self._wrapped[name] = wrapped
+
+    def __setstate__(self, state: Any) -> None:
+        raise TypeError("families are not pickled; save an artifact instead")
+
+
+def require(family: Family, capability: type, verb: str, have: Sequence[str] = ()) -> None:
+    """Raise `CapabilityError` unless `family` declares `capability`."""
+    if capability in family.capabilities:
+        return
+    which = ", ".join(have) if have else "none that is installed"
+    raise CapabilityError(
+        f"cannot {verb} with a {family.name!r} model: that needs the capability {capability.__name__};"
+        f" families that have it: {which}."
+    )
+
+
+def resolve_preset(family: type[Family], preset: str | None) -> Mapping[str, Any]:
+    """The options of a named preset of `family`; none for None."""
+    if preset is None:
+        return {}
+    if preset not in family.presets:
+        raise SpecError(unknown(f"preset of {family.name}", preset, family.presets))
+    return family.presets[preset]

@@ -1,0 +1,44 @@
+"""Families by name, found lazily: nothing is imported until it is asked for.
+
+A family is announced by an entry point in the group `morphogen.families`, in this package's
+`pyproject.toml` or in anybody else's, or at run time by `register`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from morphogen.core.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from morphogen.core.family import Family
+
+GROUP = "morphogen.families"
+_registered: dict[str, str] = {}
+
+
+def register(name: str, target: str) -> None:
+    """Announce the family `name` at `target`, "package.module:Class", for this process."""
+    _registered[name] = target
+
+
+def names() -> list[str]:
+    """The names of all announced families; imports none of them."""
+    return sorted({e.name for e in entry_points(group=GROUP)} | set(_registered))
+
+
+def family(name: str) -> type[Family]:
+    """The family class called `name`. Raises `UsageError` with the nearest names."""
+    targets = {e.name: e.value for e in entry_points(group=GROUP)} | _registered
+    if name not in targets:
+        raise UsageError(unknown("family", name, targets))
+    module, _, attribute = targets[name].partition(":")
+    found: type[Family] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def having(capability: type) -> list[str]:
+    """The names of the families that declare `capability`; imports all of them."""
+    return [n for n in names() if capability in family(n).capabilities]
