@@ -19,7 +19,7 @@ from morphogen.core.batch import Batch
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, SpecError, unknown
 from morphogen.core.rng import Rng
-from morphogen.core.spec import Spec
+from morphogen.core.spec import Spec as BaseSpec
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ class Family(nn.Module, ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]  # one line, for listings
-    Spec: ClassVar[type[Spec]]
+    Spec: ClassVar[type[BaseSpec]]
     capabilities: ClassVar[frozenset[type]]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    def __init__(self, spec: Spec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
+    def __init__(self, spec: BaseSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__()
         self.spec, self.data = spec, data
         self.parts = nn.ModuleDict(dict(parts or {}))
