@@ -1,1 +1,101 @@
-"""morphogen."""
+"""morphogen: train generative models on your own data, use them, and answer for them.
+
+    import morphogen as mg
+
+    for event in mg.train("vae", "digits", "runs/digits", recipe={"steps": 500}):
+        print(event.step, event.terms)
+    pictures = mg.sample("runs/digits", n=16, seed=1)
+
+Names are imported when they are first used, so `import morphogen` costs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.metadata import version as _version
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from morphogen.api import check_family as check_family
+    from morphogen.api import evaluate as evaluate
+    from morphogen.api import families as families
+    from morphogen.api import inspect as inspect
+    from morphogen.api import interpolate as interpolate
+    from morphogen.api import load_data as load_data
+    from morphogen.api import quickstart as quickstart
+    from morphogen.api import reconstruct as reconstruct
+    from morphogen.api import sample as sample
+    from morphogen.api import show as show
+    from morphogen.api import train as train
+    from morphogen.api import verify as verify
+    from morphogen.core.errors import ArtifactError as ArtifactError
+    from morphogen.core.errors import CapabilityError as CapabilityError
+    from morphogen.core.errors import DataError as DataError
+    from morphogen.core.errors import MorphogenError as MorphogenError
+    from morphogen.core.errors import NonFiniteError as NonFiniteError
+    from morphogen.core.errors import SpecError as SpecError
+    from morphogen.core.errors import UsageError as UsageError
+
+_FUNCTIONS = (
+    "check_family",
+    "evaluate",
+    "families",
+    "inspect",
+    "interpolate",
+    "load_data",
+    "quickstart",
+    "reconstruct",
+    "sample",
+    "show",
+    "train",
+    "verify",
+)
+_ERRORS = (
+    "ArtifactError",
+    "CapabilityError",
+    "DataError",
+    "MorphogenError",
+    "NonFiniteError",
+    "SpecError",
+    "UsageError",
+)
+__all__ = ["__version__", *_FUNCTIONS, *_ERRORS]
+__version__ = _version("morphogen")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FUNCTIONS:
+        function = getattr(import_module("morphogen.api"), name)
+        return globals().get(name, function)  # importing api may have bound a room of this name, see below
+    if name in _ERRORS:
+        return getattr(import_module("morphogen.core.errors"), name)
+    if not name.startswith("_"):
+        from morphogen.core.errors import unknown
+
+        raise AttributeError(unknown("name in morphogen", name, __all__))
+    raise AttributeError(f"module 'morphogen' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Room(ModuleType):
+    """A subpackage that shares its name with a function of the API, and can be called as that function."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return getattr(import_module("morphogen.api"), self.__name__.rpartition(".")[2])(*args, **kwargs)
+
+
+class _Package(ModuleType):
+    # Importing `morphogen.train` binds that room to the name `train` here, whoever imports it and when.
+    # `mg.train(...)` has to work all the same.
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FUNCTIONS and isinstance(value, ModuleType):
+            value.__class__ = _Room
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -118,6 +118,37 @@ class Gaussian(Distribution):
         return Gaussian(self._mean.detach(), self.log_var.detach(), self.event_dims)
 
 
+class GaussianMixture:
+    """sum_m w_m N(x; mean_m, diag(exp(log_var_m))) over vectors.
+
+    log_weights (M,), normalized here; mean and log_var (M, D).
+    """
+
+    measure: Literal["mass", "density"] = "density"
+
+    def __init__(self, log_weights: Tensor, mean: Tensor, log_var: Tensor) -> None:
+        self.log_weights = log_weights.float().log_softmax(0)
+        self.means, self.log_var = mean.float(), log_var.float()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """(..., D) -> (...) in nats.
+
+        The squared distances are expanded into matrix products, x^2 . 1/var - 2 x . mean/var + const,
+        about the mean of the means, where the expansion loses least.
+        """
+        center = self.means.mean(0)
+        x, means = x.float() - center, self.means - center
+        precision = (-self.log_var).exp()
+        const = self.log_weights - 0.5 * (LOG_2PI + self.log_var + means.square() * precision).sum(-1)
+        parts = x @ (means * precision).T - 0.5 * (x.square() @ precision.T) + const
+        return parts.logsumexp(-1)
+
+    def sample(self, uniform: Tensor, eps: Tensor) -> Tensor:
+        """`uniform` (n,) on (0, 1) picks the components, `eps` (n, D) is standard normal."""
+        m = torch.searchsorted(self.log_weights.exp().cumsum(0), uniform).clamp_max(len(self.means) - 1)
+        return self.means[m] + (0.5 * self.log_var[m]).exp() * eps
+
+
 def standard_normal(shape: tuple[int, ...], like: Tensor) -> Gaussian:
     """N(0, I) of batch shape (1,) and event shape `shape`, with the device and dtype of `like`."""
     zeros = torch.zeros((1, *shape), device=like.device, dtype=like.dtype)

@@ -1,0 +1,8 @@
+"""Sources of data to `DataSpec`, records in memory, and addressable streams of batches."""
+
+from morphogen.data.inspection import Inspection, inspect
+from morphogen.data.load import load, sources
+from morphogen.data.records import Dataset, Problem, Records
+from morphogen.data.stream import Stream
+
+__all__ = ["Dataset", "Inspection", "Problem", "Records", "Stream", "inspect", "load", "sources"]

@@ -1,0 +1,1 @@
+"""Networks: backbones, conditioning, normalization. They know shapes, not families."""

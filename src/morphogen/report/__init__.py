@@ -1,0 +1,1 @@
+"""What people look at: picture sheets, animations, curves, tables, progress bars and self-contained HTML."""

@@ -1,0 +1,1 @@
+"""Pure functions and closed forms, without parameters: likelihoods, bounds, divergences, oracles, baselines."""

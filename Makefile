@@ -1,0 +1,45 @@
+# Every target makes its own .venv when there is none; another Python: make PYTHON=python3.12 test
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-slow lint bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# torch comes first and alone: another package that asks for it could choose another build.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 14) or sys.exit("morphogen needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % v)'
+	@test -x $(PY) || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing torch, then the rest"
+	@$(PIP) torch
+	@$(PIP) -e '.[test]'
+	@touch $@
+
+install: $(READY) ## make .venv with everything in it
+
+quickstart: $(READY) ## train on real digits and write quickstart/report.html, in about four minutes
+	@$(VENV)/bin/morphogen quickstart --out quickstart
+
+lint: $(READY) ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+test: lint ## lint, then all fast tests
+	@$(PY) -c 'import importlib.util as u, sys; u.find_spec("torchvision") and sys.exit("torchvision is installed: builds of it that do not fit torch break other packages; pip uninstall it")'
+	$(PY) -m pytest
+
+test-slow: $(READY) ## the tests that take minutes
+	$(PY) -m pytest -m slow --timeout 3600
+
+bench: $(READY) ## measure every figure that the README states
+	$(PY) benchmarks/run.py
+
+clean: ## remove .venv, caches and build products
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,88 @@
+"""The model card: what an artifact is, in words, generated from what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_LIMITS = (
+    "The model knows nothing beyond the records it was trained on, and repeats their errors and biases."
+    " What is not listed under Evaluation was not measured. Samples may resemble training records."
+)
+
+
+def card(spec: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown from the content of spec.json and the evaluations, the oldest first."""
+    data, provenance = spec["data"], spec["provenance"]
+    title = f"{spec['family']} trained on {data['name']}"
+    state = "" if provenance.get("complete", True) else "\n**Training was interrupted; this model is not finished.**\n"
+    sections = [
+        f"# {title}\n{state}",
+        _section("Data", _data(data)),
+        _section("Model", {"family": spec["family"], **spec["spec"]}),
+        _section("Training", {**_given(spec["recipe"]), **provenance}),
+        _evaluation(evaluations),
+        _usage(),
+        f"## Limits\n\n{_LIMITS}\n",
+    ]
+    return "\n".join(sections)
+
+
+def _data(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": data["name"],
+        "source": data["source"] or "not stated",
+        "license": data["licence"] or "not stated",
+        "records": ", ".join(f"{n} {split}" for split, n in data["splits"].items()) or "not stated",
+        "shape": " x ".join(str(n) for n in data["shape"]),
+        "kind": data["kind"] + (f", {data['levels']} levels" if data["levels"] else ""),
+        "classes": len(data["classes"]) or "none",
+        "fingerprint": data["fingerprint"] or "not stated",
+    }
+
+
+def _given(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in recipe.items() if value is not None}
+
+
+def _section(title: str, values: Mapping[str, Any]) -> str:
+    return f"## {title}\n\n" + _table(["", ""], _flat(values))
+
+
+def _evaluation(evaluations: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (f"{entry['name']}: {name}", value, str(entry["written"])[:10])
+        for entry in evaluations
+        for name, value in _flat(entry["result"])
+    ]
+    body = _table(["what", "value", "date"], rows) if rows else "Not evaluated yet: `morphogen evaluate MODEL`.\n"
+    return f"## Evaluation\n\n{body}"
+
+
+def _usage() -> str:
+    return (
+        '## Use\n\n```python\nimport morphogen as mg\n\nmodel = mg.load("MODEL")\n```\n\n'
+        "or `morphogen sample MODEL --n 64 --out samples.png`, with MODEL this directory.\n"
+    )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Nested values as dotted names and short texts; long lists by their length."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            short = ", ".join(_text(v) for v in value) if len(value) <= 8 else f"{len(value)} values"
+            yield prefix + name, f"[{short}]"
+        else:
+            yield prefix + name, _text(value)
+
+
+def _text(value: Any) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(row) + " |\n" for row in lines)

@@ -1,0 +1,76 @@
+"""Fields of a configuration as flags: `--latent-dim 16`, `--hidden 500,500`, `--free-bits=0.1`, `--no-flips`.
+
+Values stay strings, which the configuration itself converts and checks; only what a string cannot
+say is settled here, from the field's type: lists, none, mappings and switches.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from morphogen import UsageError
+from morphogen.core.errors import unknown
+
+Field = Mapping[str, Any]  # name, type, default, description
+
+
+def flag(name: str) -> str:
+    """The flag of a field: `latent_dim` is `--latent-dim`."""
+    return "--" + name.replace("_", "-")
+
+
+def parse_fields(
+    arguments: Sequence[str], groups: Sequence[Iterable[Field]], others: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """The values that `arguments` give to the fields of each group, in the groups' order.
+
+    A name that two groups share belongs to the first. `others` are flags that exist beside them, only
+    to be suggested. Raises `UsageError` for a flag that is unknown, repeated or lacks its value.
+    """
+    fields: dict[str, tuple[int, Field]] = {}
+    for i, group in enumerate(groups):
+        for field in group:
+            fields.setdefault(flag(field["name"]), (i, field))
+    switches = {"--no-" + name[2:]: name for name, (_, field) in fields.items() if _is_switch(field)}
+    values: list[dict[str, Any]] = [{} for _ in groups]
+    rest = list(arguments)
+    while rest:
+        word, equals, value = rest.pop(0).partition("=")
+        if not word.startswith("--"):
+            raise UsageError(f"unexpected argument {word!r}: a value follows the flag that it belongs to.")
+        name = switches.get(word, word)
+        if name not in fields:
+            raise UsageError(unknown("flag", word, {*fields, *switches, *others}))
+        i, field = fields[name]
+        if field["name"] in values[i]:
+            raise UsageError(f"{name} is given twice.")
+        if _is_switch(field) and not equals:
+            values[i][field["name"]] = word == name
+            continue
+        if word in switches:
+            raise UsageError(f"{word} takes no value.")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UsageError(f"{name} needs a value of type {field['type']}.")
+            value = rest.pop(0)
+        values[i][field["name"]] = _value(name, value, str(field["type"]))
+    return values
+
+
+def _is_switch(field: Field) -> bool:
+    return str(field["type"]) == "bool"
+
+
+def _value(name: str, text: str, type_: str) -> Any:
+    if text.lower() == "none" and "None" in type_:
+        return None
+    if "dict" in type_ or "Mapping" in type_:
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"{name} needs a JSON object of type {type_} (got {text!r}: {error}).") from None
+    if any(word in type_ for word in ("tuple", "list", "set", "Sequence")):
+        return [part.strip() for part in text.strip("()[]").split(",") if part.strip()]
+    return text

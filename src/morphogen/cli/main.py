@@ -1,0 +1,92 @@
+"""`morphogen`: the verbs, and what happens when one fails.
+
+Exit status: 0 done, 1 the work failed, 2 wrong usage. A failure is one paragraph on standard
+error; `--debug`, anywhere on the line, shows the traceback too. Nothing heavy is imported before a
+verb needs it, so that help and wrong usage answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from morphogen import MorphogenError, UsageError, __version__
+from morphogen.cli import browse, judge, making, pictures
+
+app = typer.Typer(
+    name="morphogen",
+    help="Train generative models on your own data, use them, and answer for them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(help="Look at data.", no_args_is_help=True)
+app.command("quickstart")(making.quickstart)
+app.command("families")(browse.families)
+data.command("inspect")(browse.inspect)
+app.add_typer(data, name="data")
+app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(making.train)
+app.command("sample")(pictures.sample)
+app.command("reconstruct")(pictures.reconstruct)
+app.command("interpolate")(pictures.interpolate)
+app.command("evaluate")(judge.evaluate)
+app.command("show")(browse.show)
+app.command("verify")(judge.verify)
+app.command("check")(judge.check)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"morphogen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure; anywhere.")] = False,
+) -> None:
+    pass  # --debug is read by `run`, which needs it when nothing else could be parsed
+
+
+def main() -> None:
+    """The entry point of the `morphogen` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status."""
+    debug = "--debug" in arguments
+    try:
+        status = app([a for a in arguments if a != "--debug"], prog_name="morphogen", standalone_mode=False)
+        if status == 130:  # what typer makes of Ctrl-C
+            return _failed("stopped before the work was done.", 1, debug=False)
+        return int(status or 0)
+    except UsageError as error:
+        return _failed(str(error), 2, debug)
+    except MorphogenError as error:
+        return _failed(str(error), 1, debug)
+    except typer.TyperException as error:
+        if not error.format_message():  # no verb was given: the help that was shown says it all
+            return error.exit_code
+        context = getattr(error, "ctx", None)
+        hint = f" Try `{context.command_path} --help`." if context is not None else ""
+        return _failed(error.format_message() + hint, error.exit_code, debug)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _failed(f"{error.strerror or error}{where}.", 1, debug)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        return _failed(f"this is a fault in morphogen: {reason}. Add --debug to see where it arose.", 1, debug)
+
+
+def _failed(message: str, status: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"Error: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,87 @@
+"""Verbs that train: train, quickstart."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from morphogen import MorphogenError, UsageError
+from morphogen.cli.console import Json, print_json, print_text
+from morphogen.cli.flags import parse_fields
+
+OWN_FLAGS = ("--data", "--out", "--budget", "--steps", "--epochs", "--seed", "--resume", "--preset", "--json")
+
+
+def train(
+    context: typer.Context,
+    family: Annotated[str, typer.Argument(metavar="FAMILY", help="`morphogen families` lists them.")],
+    data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="What to learn from.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The model directory to make.")],
+    budget: Annotated[str | None, typer.Option("--budget", metavar="T", help="How long to train: 10min, 2h.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="How many steps to train.")] = None,
+    epochs: Annotated[float | None, typer.Option("--epochs", metavar="N", help="How often to see all records.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="S", help="Where all randomness starts.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    preset: Annotated[str | None, typer.Option("--preset", metavar="P", help="A named set of options.")] = None,
+    json: Json = False,
+) -> None:
+    """Train a model. Any option of the family or of the training is a flag too.
+
+    For example --latent-dim 16 --hidden 500,500 --free-bits=0.1 --no-flips;
+    `morphogen families FAMILY` lists them with their types, defaults and meanings.
+    """
+    if family.startswith("-"):
+        raise UsageError(f"the family comes before its flags: morphogen train FAMILY ... {family} ...")
+    length = {"budget": budget, "steps": steps, "epochs": epochs}
+    given = {name: value for name, value in length.items() if value is not None}
+    if len(given) > 1:
+        flags = " and ".join(f"--{name}" for name in given)
+        raise UsageError(f"{flags} both say how long to train: give one of --budget, --steps and --epochs.")
+    from morphogen import api
+
+    known = api.families(family)
+    own = [field for field in known["recipe"] if f"--{field['name']}" not in OWN_FLAGS]
+    options, recipe = parse_fields(context.args, [known["options"], own], OWN_FLAGS)
+    recipe |= given if seed is None else {**given, "seed": seed}
+    events = api.train(family, data, out, preset=preset, options=options, recipe=recipe, resume=resume)
+    try:
+        last = _watch(events, family)
+    except KeyboardInterrupt:
+        raise MorphogenError(
+            f"stopped by Ctrl-C. {out} holds the checkpoint; the same command with --resume goes on from there."
+        ) from None
+    if json:
+        print_json({"out": str(out), "step": last.step, "elapsed_s": last.elapsed_s, "terms": last.terms})
+        return
+    print_text(f"trained {family} for {last.step:,} steps: {out}")
+    print_text(f"next: morphogen sample {out} --n 64 --out samples.png")
+
+
+def quickstart(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path("quickstart"),
+    budget: Annotated[str, typer.Option("--budget", metavar="T", help="How long to take.")] = "4min",
+    json: Json = False,
+) -> None:
+    """Train a model of handwritten digits, judge it, and write a report to look at."""
+    from morphogen import api
+
+    last = _watch(api.quickstart(out, budget), "quickstart")
+    report = (out / "report.html").resolve()
+    if json:
+        print_json({"report": str(report), "elapsed_s": last.elapsed_s})
+    else:
+        print_text(f"the report is at {report}")
+
+
+def _watch(events: Iterable[Any], label: str) -> Any:
+    """Run to the end under a progress bar; the last event."""
+    from morphogen.report.progress import watch
+
+    last = deque(watch(events, label=label), maxlen=1)
+    if not last:
+        raise MorphogenError("there was nothing left to do: training had already reached its end.")
+    return last[0]

@@ -1,0 +1,150 @@
+"""Verbs that make pictures: sample, reconstruct, interpolate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from morphogen import UsageError
+from morphogen.cli.console import Json, busy, print_json, print_text
+from morphogen.cli.outputs import FOLDER, Output, Overwrite, npz, png
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
+Source = Annotated[str, typer.Option("--data", metavar="SOURCE", help="Where the records come from.")]
+
+
+def sample(
+    model: Model,
+    out: Annotated[str, typer.Option("--out", metavar="FILE.png|FILE.npz|DIR/", help="A sheet, arrays, or files.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 64,
+    seed: Annotated[int, typer.Option("--seed", help="Sample i depends on the seed and i alone.")] = 0,
+    label: Annotated[str | None, typer.Option("--class", metavar="K", help="A class, by name or number.")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="The same bits whatever n is.")] = False,
+    json: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw new records from a model."""
+    target = Output.parse(out, [".png", ".npz", FOLDER], overwrite)
+    from morphogen import api
+
+    with busy("sampling"):
+        drawn = api.sample(model, n, seed, label=label, exact=exact)
+    recipe = {"model": str(model), "seed": seed, "class": label, "exact": exact}
+    if target.format == ".npz":
+        target.write(npz({"x": drawn.x, "label": drawn.labels, "seed": seed}))
+    elif target.format == ".png":
+        target.write(png(_picture(drawn), {**recipe, "index": f"0-{n - 1}"}))
+    else:
+        target.write_folder(_files(drawn, recipe))
+    _done(target, n, json)
+
+
+def reconstruct(
+    model: Model,
+    data: Source,
+    out: Annotated[str, typer.Option("--out", metavar="FILE.png|FILE.npz", help="A sheet, or arrays.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 16,
+    json: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Pass held-out records through a model: originals above, reconstructions below."""
+    target = Output.parse(out, [".png", ".npz"], overwrite)
+    from morphogen import api
+
+    with busy("reconstructing"):
+        originals, copies = api.reconstruct(model, data, n)
+    if target.format == ".npz":
+        target.write(npz({"original": originals.x, "reconstruction": copies.x, "id": originals.ids}))
+    else:
+        target.write(png(_pairs(originals, copies), {"model": str(model), "data": data}))
+    _done(target, len(originals.x), json)
+
+
+def interpolate(
+    model: Model,
+    data: Source,
+    out: Annotated[str, typer.Option("--out", metavar="FILE.png|.gif|.npz", help="A sheet, an animation, or arrays.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="How many pairs.")] = 8,
+    steps: Annotated[int, typer.Option("--steps", min=2, help="How many pictures from one to the other.")] = 8,
+    json: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Walk between pairs of held-out records in latent space: a row, or an animation, for each pair."""
+    target = Output.parse(out, [".png", ".gif", ".npz"], overwrite)
+    from morphogen import api
+    from morphogen.report.animations import animation
+    from morphogen.report.sheets import sheet
+
+    with busy("interpolating"):
+        grid = api.interpolate(model, data, n, steps=steps)
+    if target.format == ".npz":
+        target.write(npz({"x": grid.x, "id": grid.ids}))
+    else:
+        x = _bytes(grid)
+        walks = x.reshape(-1, steps, *x.shape[1:])
+        if target.format == ".gif":
+            there = [sheet(walks[:, i]) for i in range(steps)]
+            target.write(animation([*there, *there[-2:0:-1]], frames_per_second=8, hold_s=0))
+        else:
+            target.write(png(sheet(x, columns=steps), {"model": str(model), "data": data, "steps": steps}))
+    _done(target, n, json)
+
+
+def _done(target: Output, n: int, json: bool) -> None:
+    if json:
+        print_json({"out": str(target.path), "n": n})
+    else:
+        print_text(f"wrote {target.path}")
+
+
+def _bytes(pictures: Any) -> Any:
+    """Pictures as 8 bits (N, C, H, W), or the advice to write arrays."""
+    from morphogen.report.sheets import to_bytes
+
+    if not pictures.spec.is_picture:
+        raise UsageError(f"records of shape {pictures.spec.shape} are no pictures: give --out FILE.npz.")
+    return to_bytes(pictures.x, pictures.spec)
+
+
+def _picture(pictures: Any) -> Any:
+    """A sheet; a scatter plot for points in the plane."""
+    if pictures.spec.shape == (2,):
+        import io
+
+        from PIL import Image
+
+        from morphogen.report import canvas
+        from morphogen.report.points import scatter
+
+        return Image.open(io.BytesIO(canvas.png(scatter(pictures.x))))
+    from morphogen.report.sheets import sheet
+
+    return sheet(_bytes(pictures))
+
+
+def _files(pictures: Any, recipe: dict[str, Any]) -> dict[str, bytes]:
+    from morphogen.report.sheets import picture
+
+    x = _bytes(pictures)
+    width = max(5, len(str(len(x) - 1)))
+    return {f"{i:0{width}}.png": png(picture(x[i]), {**recipe, "index": i}) for i in range(len(x))}
+
+
+def _pairs(originals: Any, copies: Any) -> Any:
+    """Rows of originals, each with the row of their reconstructions below it."""
+    import numpy as np
+
+    from morphogen.report.sheets import sheet
+
+    above, below = _bytes(originals), _bytes(copies)
+    columns = min(len(above), 16)
+    rows = -(-len(above) // columns)
+    room = np.full((rows, 2, columns, *above.shape[1:]), 255, np.uint8)
+    for row in range(rows):
+        part = slice(row * columns, (row + 1) * columns)
+        room[row, 0, : len(above[part])] = above[part]
+        room[row, 1, : len(below[part])] = below[part]
+    labels = ["original", "reconstruction"] * rows
+    return sheet(room.reshape(-1, *above.shape[1:]), columns=columns, row_labels=labels)

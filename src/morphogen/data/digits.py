@@ -1,0 +1,37 @@
+"""`digits`: 1,797 real handwritten digits of 8x8 pixels with 17 levels, embedded in scikit-learn."""
+
+from __future__ import annotations
+
+import torch
+from sklearn.datasets import load_digits
+
+from morphogen.data.options import Amount, Options
+from morphogen.data.pictures import prepared
+from morphogen.data.raw import Raw, Reader
+
+LEVELS = 17
+
+
+class DigitsOptions(Options):
+    """`validation`: below 1 a share of the training records, else a number of them."""
+
+    validation: Amount = 100
+
+
+def read(options: DigitsOptions) -> Raw:
+    """All records in their published order; every sixth is a test record."""
+    found = load_digits()
+    pictures = torch.from_numpy(found.images.astype("uint8"))[:, None]
+    n = len(pictures)
+    return Raw(
+        stored=prepared(pictures, options, LEVELS),
+        levels=LEVELS,
+        split=["test" if i % 6 == 5 else "train" for i in range(n)],
+        labels=torch.from_numpy(found.target.astype("int64")),
+        classes=tuple(str(c) for c in range(10)),
+        licence="CC BY 4.0 (UCI Machine Learning Repository, Optical Recognition of Handwritten Digits;"
+        " E. Alpaydin and C. Kaynak, 1998)",
+    )
+
+
+READER = Reader(DigitsOptions, read, "1,797 handwritten digits, 8x8, 17 levels; needs no download")

@@ -1,0 +1,69 @@
+"""`emoji`: captioned pictograms with skin tone and gender, split by concept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from morphogen.core.data_spec import Attribute
+from morphogen.data.archives import table
+from morphogen.data.arrays import pictures_from, read_arrays
+from morphogen.data.options import Carved
+from morphogen.data.pictures import prepared
+from morphogen.data.raw import Raw
+
+_LICENCE = {
+    "noto": "Apache 2.0 (noto-emoji, (c) Google)",
+    "openmoji": "CC BY-SA 4.0 (OpenMoji, HfG Schwaebisch Gmuend)",
+}
+_NAMES = "names: Unicode License v3 and MIT (c) Miles Johnson"
+_SCHEMA = (
+    Attribute(name="tone", values=("light", "medium-light", "medium", "medium-dark", "dark")),
+    Attribute(name="gender", values=("female", "male", "mixed")),
+)
+_IDS_PER_VENDOR = 100_000  # so that a record has one id, whichever vendors are loaded
+
+
+class EmojiOptions(Carved):
+    """`vendor`: who drew them."""
+
+    vendor: Literal["noto", "openmoji", "both"] = "noto"
+
+
+def read(folder: Path, options: EmojiOptions) -> Raw:
+    """The pictures of a vendor or both; a caption is the CLDR short name, a class its group.
+
+    The tones of two people are no single tone: that attribute counts as not known.
+    """
+    rows = {row["hexcode"]: row for row in table(folder / "annotations.csv")}
+    stored, ids, found, names, split = [], [], [], [], []
+    for number, vendor in enumerate(_LICENCE):
+        if options.vendor not in (vendor, "both"):
+            continue
+        arrays = read_arrays(folder / f"{vendor}_64.npz")
+        codes = arrays["hexcode"].tolist()
+        stored.append(prepared(pictures_from(arrays["images"]), options))
+        ids.append(torch.arange(len(codes)) + number * _IDS_PER_VENDOR)
+        found += [rows[code] for code in codes]
+        names += [f"{vendor}/{code}" for code in codes]
+        split += arrays["split"].tolist()
+    classes = sorted({row["group"] for row in rows.values()})
+    known = [[row[a.name] in a.values for a in _SCHEMA] for row in found]
+    values = [[a.values.index(row[a.name]) if row[a.name] in a.values else 0 for a in _SCHEMA] for row in found]
+    licences = [_LICENCE[v] for v in _LICENCE if options.vendor in (v, "both")]
+    return Raw(
+        stored=torch.cat(stored),
+        split=split,
+        ids=torch.cat(ids),
+        labels=torch.tensor([classes.index(row["group"]) for row in found]),
+        classes=tuple(classes),
+        captions=[row["label"] for row in found],
+        names=names,
+        attributes=torch.tensor(values, dtype=torch.float32),
+        present=torch.tensor(known),
+        schema=_SCHEMA,
+        groups=[row["concept"] for row in found],
+        licence="; ".join([*licences, _NAMES]),
+    )

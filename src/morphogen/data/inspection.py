@@ -1,0 +1,98 @@
+"""`inspect`: what is in the data, and what is wrong with them, before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import DataError
+from morphogen.data.load import load
+from morphogen.data.records import Dataset, Problem, Records
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found.
+
+    counts       records in each split
+    balance      split -> class -> records; empty without classes. "?" counts records of unknown class
+    duplicates   groups of records with exactly equal content, each as "split/name"
+    low, high    the smallest and the largest stored value
+    problems     records that cannot be used and were left out
+    """
+
+    spec: DataSpec
+    counts: Mapping[str, int]
+    balance: Mapping[str, Mapping[str, int]]
+    duplicates: tuple[tuple[str, ...], ...]
+    low: float
+    high: float
+    problems: tuple[Problem, ...]
+    dataset: Dataset
+
+    @property
+    def duplicates_across_splits(self) -> tuple[tuple[str, ...], ...]:
+        """Those groups of duplicates that have members in more than one split."""
+        return tuple(g for g in self.duplicates if len({m.partition("/")[0] for m in g}) > 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "spec": self.spec.to_dict(),
+            "counts": dict(self.counts),
+            "balance": {split: dict(classes) for split, classes in self.balance.items()},
+            "duplicates": [list(group) for group in self.duplicates],
+            "duplicates_across_splits": [list(group) for group in self.duplicates_across_splits],
+            "low": self.low,
+            "high": self.high,
+            "problems": [{"record": p.record, "what": p.what} for p in self.problems],
+        }
+
+    def examples(self, n: int) -> Tensor:
+        """`n` pictures (or all, if there are fewer), evenly spread over the first split: (n, C, H, W) uint8."""
+        if not self.spec.is_picture or self.spec.levels is None:
+            raise DataError(f"records of {self.spec.name} are no pictures but have shape {self.spec.shape}.")
+        records = next(iter(self.dataset.splits.values()))
+        rows = torch.arange(min(n, len(records))) * len(records) // max(1, min(n, len(records)))
+        return (records.stored[rows].to(torch.int32) * 255 // (self.spec.levels - 1)).to(torch.uint8)
+
+
+def inspect(source: str | Path | Dataset) -> Inspection:
+    """Examine a source, or data that are loaded. Bad records are listed, not raised."""
+    dataset = source if isinstance(source, Dataset) else load(source, strict=False)
+    splits = dataset.splits
+    return Inspection(
+        spec=dataset.spec,
+        counts={name: len(records) for name, records in splits.items()},
+        balance={n: _balance(r) for n, r in splits.items() if r.labels is not None},
+        duplicates=_duplicates(splits),
+        low=min(float(r.stored.min()) for r in splits.values()),
+        high=max(float(r.stored.max()) for r in splits.values()),
+        problems=tuple(dataset.problems),
+        dataset=dataset,
+    )
+
+
+def _balance(records: Records) -> dict[str, int]:
+    assert records.labels is not None
+    classes = [*records.spec.classes, "?"]
+    counts = torch.bincount(records.labels % len(classes), minlength=len(classes)).tolist()  # -1 is the last
+    return {c: n for c, n in zip(classes, counts, strict=True) if c != "?" or n}
+
+
+def _duplicates(splits: Mapping[str, Records]) -> tuple[tuple[str, ...], ...]:
+    members: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
+    for name, records in splits.items():
+        stored = records.stored.cpu().numpy()
+        for row in range(len(stored)):
+            members[hashlib.sha256(stored[row].tobytes()).digest()].append((name, row))
+    groups = (g for g in members.values() if len(g) > 1)
+    return tuple(tuple(f"{split}/{splits[split].name(row)}" for split, row in g) for g in groups)

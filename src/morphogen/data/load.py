@@ -1,0 +1,72 @@
+"""`load`: one function for every source."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import DataError, UsageError, unknown
+from morphogen.data import digits, folder, named, npz, shapes
+from morphogen.data.options import OwnSplits
+from morphogen.data.prepare import prepare
+from morphogen.data.raw import Reader
+from morphogen.data.records import Dataset, Problem
+from morphogen.data.source import parse
+
+_EMBEDDED = {"digits": digits.READER, "shapes": shapes.READER}
+_MOST_LISTED = 10
+
+
+def sources() -> dict[str, str]:
+    """The names that `load` knows, each with one line about it: the embedded sets, then the named ones."""
+    return {name: reader.summary for name, reader in _readers().items()}
+
+
+def load(source: str | Path, *, like: DataSpec | None = None, strict: bool = True) -> Dataset:
+    """Load a named set, a folder of pictures or an .npz file: NAME_OR_PATH[:option[=value],...].
+
+    like    prepare the records as this description says (size, channels, binarization, scale, classes),
+            so that a model's data need no options at evaluation time; an option that contradicts it
+            raises `SpecError`
+    strict  raise `DataError` that lists bad records; if false, or with the option skip_bad, they are
+            left out and listed in `Dataset.problems`
+
+    Raises `UsageError` for a malformed source or an unknown name, `DataError` for records that are
+    missing, unreadable or inconsistent.
+    """
+    parsed = parse(str(source), _readers().keys())
+    reader = _reader(parsed.name)
+    same = like is not None and parse(like.source, _readers().keys()).name == parsed.name
+    options = reader.options.settled(parsed.name, parsed.options, like, same)
+    text = options.canonical(parsed.name)
+    raw = reader.read(options)
+    if strict and raw.problems and not getattr(options, "skip_bad", False):
+        raise DataError(_listing(text, raw.problems))
+    name = parsed.name if parsed.name in _readers() else Path(parsed.name).resolve().stem
+    return prepare(raw, name, text, options, like)
+
+
+def _readers() -> dict[str, Reader]:
+    return _EMBEDDED | named.READERS
+
+
+def _reader(name: str) -> Reader:
+    if name in _readers():
+        return _readers()[name]
+    path = Path(name)
+    if path.is_dir():
+        return Reader(OwnSplits, partial(folder.read, path), "")
+    if path.suffix == ".npz" and path.is_file():
+        return Reader(OwnSplits, partial(npz.read, path), "")
+    if path.exists():
+        raise UsageError(f"{name!r} is neither a folder of pictures nor an .npz file.")
+    raise UsageError(unknown("data set, folder or file", name, _readers()))
+
+
+def _listing(source: str, problems: list[Problem]) -> str:
+    lines = [f"  {p}" for p in problems[:_MOST_LISTED]]
+    if len(problems) > _MOST_LISTED:
+        lines.append(f"  and {len(problems) - _MOST_LISTED} more")
+    what = "1 record cannot be used" if len(problems) == 1 else f"{len(problems)} records cannot be used"
+    return f"{source}: {what}; mend them, or leave them out with the option skip_bad:\n" + "\n".join(lines)

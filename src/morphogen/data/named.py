@@ -1,0 +1,97 @@
+"""The named sets in the folder that the environment variable MORPHOGEN_DATA gives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from morphogen.core.errors import DataError
+from morphogen.data import archives, emoji
+from morphogen.data.arrays import pictures_from, read_arrays
+from morphogen.data.options import Carved, Options
+from morphogen.data.pictures import prepared
+from morphogen.data.raw import Raw, Reader
+
+VARIABLE = "MORPHOGEN_DATA"
+
+
+def folder(name: str) -> Path:
+    """Where the set `name` lies. Raises `DataError` that says what to set or to fetch."""
+    root = os.environ.get(VARIABLE)
+    if not root:
+        raise DataError(
+            f"the data set {name!r} is not embedded; set the environment variable {VARIABLE} to the folder that"
+            f" holds it as {name}/."
+        )
+    path = Path(root) / name
+    if not path.is_dir():
+        raise DataError(f"the data set {name!r} is not in the folder {root!r} that {VARIABLE} names.")
+    return path
+
+
+def _npz(licence: str, files: Mapping[str, str], folder: Path, options: Options) -> Raw:
+    """A set of one .npz file a split, with `images`, `labels` and `class_names`.
+
+    Ids count on from file to file, by the published position where the file tells it.
+    """
+    parts: list[dict[str, Any]] = [read_arrays(folder / file) for file in files.values()]
+    split: list[str] = []
+    ids, base = [], 0
+    for which, part in zip(files, parts, strict=True):
+        n = len(part["images"])
+        index = part.get("index", np.arange(n)).astype(np.int64)
+        split += [which] * n
+        ids.append(base + index)
+        base += int(index.max()) + 1
+    groups = None
+    if all("source_image" in p for p in parts):  # patches of one picture are no independent records
+        groups = [str(g) for p in parts for g in p["source_image"]]
+    return Raw(
+        stored=prepared(torch.cat([pictures_from(p["images"]) for p in parts]), options),
+        split=split,
+        ids=torch.from_numpy(np.concatenate(ids)),
+        labels=torch.from_numpy(np.concatenate([p["labels"] for p in parts]).astype(np.int64)),
+        classes=tuple(str(c) for c in parts[0]["class_names"]),
+        groups=groups,
+        licence=licence,
+    )
+
+
+def _found(name: str, read: Callable[[Path, Any], Raw], options: Any) -> Raw:
+    return read(folder(name), options)
+
+
+def _reader(name: str, read: Callable[[Path, Any], Raw], options: type[Options], summary: str) -> Reader:
+    return Reader(options, partial(_found, name, read), summary)
+
+
+def _mnist_like(licence: str, **files: str) -> Callable[[Path, Options], Raw]:
+    return partial(_npz, licence, files)
+
+
+_MNIST = _mnist_like("CC BY-SA 3.0 (Y. LeCun, C. Cortes, C. J. C. Burges)", train="train.npz", test="test.npz")
+_FASHION = _mnist_like("MIT (c) 2017 Zalando SE", train="train.npz", test="test.npz")
+_PNEUMONIA = _mnist_like(
+    "CC BY 4.0 (MedMNIST v2, J. Yang et al. 2023; D. Kermany et al. 2018)",
+    train="train.npz",
+    validation="val.npz",
+    test="test.npz",
+)
+_BOARDS = _mnist_like("MIT (c) 2018 tangsanli5201", train="train_normal.npz", test="test.npz")
+
+READERS: dict[str, Reader] = {
+    "bccd": _reader("bccd", archives.bccd, archives.BloodOptions, "blood cells, 32x32 RGB, 3 classes; what=pictures"),
+    "deeppcb": _reader("deeppcb", _BOARDS, Carved, "printed circuit boards, 64x64 gray; defects in the test split"),
+    "emoji": _reader("emoji", emoji.read, emoji.EmojiOptions, "captioned emoji, 64x64; vendor=noto|openmoji|both"),
+    "fashion_mnist": _reader("fashion_mnist", _FASHION, Carved, "pictures of clothing, 28x28 gray, 10 classes"),
+    "kodak": _reader("kodak", archives.kodak, archives.PhotographOptions, "24 photographs, 512x768 RGB; test only"),
+    "mnist": _reader("mnist", _MNIST, Carved, "handwritten digits, 28x28 gray, 10 classes"),
+    "pneumonia_mnist": _reader("pneumonia_mnist", _PNEUMONIA, Options, "chest X-rays, 28x28 gray, 2 classes"),
+    "ucmerced": _reader("ucmerced", archives.ucmerced, archives.AerialOptions, "land use from the air, 64x64 RGB"),
+}

@@ -1,0 +1,148 @@
+"""The options that a source takes. Everything that decides what a record looks like is kept in
+`DataSpec.preprocessing`, so that other data can be prepared alike without repeating anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from PIL import ImageColor
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import SpecError
+from morphogen.core.spec import Spec
+
+Resize = Literal["error", "stretch", "crop", "pad", "rotate"]
+Channels = Literal["auto", "gray", "rgb", "rgba"]
+
+# What a record looks like; the rest says which records there are.
+PREPARATION = ("size", "resize", "channels", "background", "binary")
+
+
+def _size(value: Any) -> Any:
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
+    if value is None or not match:
+        return value
+    height, width = int(match[1]), int(match[2] or match[1])
+    if not (0 < height <= 4096 and 0 < width <= 4096):
+        raise ValueError("sizes go from 1 to 4096 pixels")
+    return f"{height}x{width}"
+
+
+def _checked_size(value: str) -> str:
+    if not re.fullmatch(r"\d+x\d+", value):
+        raise ValueError("write size=64 or size=HEIGHTxWIDTH")
+    return value
+
+
+def _color(value: str) -> str:
+    try:
+        red, green, blue = ImageColor.getrgb(value)[:3]
+    except ValueError:
+        raise ValueError("write a color's name or #rrggbb") from None
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _binary(value: Any) -> Any:
+    return "stochastic" if value is True else value
+
+
+Size = Annotated[str, BeforeValidator(_size), AfterValidator(_checked_size)]
+Color = Annotated[str, AfterValidator(_color)]
+Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
+# Below 1 a share of the records, from 1 on a number of them.
+Amount = Annotated[float, Field(ge=0.0)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class Options(Spec):
+    """What every source of pictures understands.
+
+    size        HEIGHTxWIDTH, or one number for both; None keeps the size that all pictures have
+    resize      what to do where the shape does not fit: "error"; "stretch"; "crop" (scale to cover, cut
+                the center); "pad" (scale to fit, fill with the background); "rotate" (turn portrait and
+                landscape into each other, no pixel resampled). Equal aspect ratios need no policy.
+    channels    "auto" is gray if all pictures are gray, RGB otherwise
+    background  the color that transparent pictures are laid on, and that padding has
+    binary      "stochastic" draws each pixel once, as 1 with probability u / max; a number is a threshold
+    """
+
+    size: Size | None = None
+    resize: Resize = "error"
+    channels: Channels = "auto"
+    background: Color = "#ffffff"
+    binary: Annotated[Literal["stochastic"] | Threshold | None, BeforeValidator(_binary)] = None
+
+    @property
+    def target(self) -> tuple[int, int] | None:
+        """(height, width) to bring pictures to, or None."""
+        if self.size is None:
+            return None
+        height, width = self.size.split("x")
+        return int(height), int(width)
+
+    @property
+    def background_rgb(self) -> tuple[int, int, int]:
+        """The background as bytes."""
+        red, green, blue = ImageColor.getrgb(self.background)[:3]
+        return red, green, blue
+
+    def canonical(self, name: str) -> str:
+        """The shortest source text that means the same."""
+        values = self.model_dump(mode="json")
+        said = []
+        for key, info in type(self).model_fields.items():
+            if values[key] != info.default:
+                bare = values[key] is True or (key == "binary" and values[key] == "stochastic")
+                said.append(key if bare else f"{key}={_short(values[key])}")
+        return f"{name}:{','.join(said)}" if said else name
+
+    @classmethod
+    def settled(cls, name: str, given: Mapping[str, Any], like: DataSpec | None, same: bool) -> Self:
+        """`given` options, and for the rest what `like` was prepared with.
+
+        Data of the `same` name inherit all options, others only those that say what a record looks
+        like. Raises `SpecError` for unknown options, bad values, and a given one that contradicts `like`.
+        """
+        try:
+            options = cls.parse(given)
+        except SpecError as error:
+            raise SpecError(f"source {name!r}: {str(error).partition(': ')[2]}") from None
+        if like is None:
+            return options
+        values = options.model_dump(mode="json", include=set(given))
+        for key, wanted in like.preprocessing.items():
+            if key not in cls.model_fields or not (same or key in PREPARATION):
+                continue
+            if key not in values:
+                values[key] = wanted
+            elif key in PREPARATION and values[key] != wanted and (key, wanted) != ("resize", "error"):
+                raise SpecError(
+                    f"source {name!r}: option {key}={values[key]} contradicts {key}={wanted}, which the model's"
+                    f" data {like.source!r} were prepared with; leave it out."
+                )
+        return cls.parse(values)
+
+
+class Carved(Options):
+    """A set without a validation split: a part of its training records is set aside."""
+
+    validation: Amount = 0.02
+
+
+class OwnSplits(Options):
+    """A user's data: split by content unless they come with splits."""
+
+    validation: Share = 0.05
+    test: Share = 0.10
+    skip_bad: bool = False
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float) and value == int(value):
+        return str(int(value))
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)x\1", value)):
+        return match[1]
+    return str(value)

@@ -1,0 +1,161 @@
+"""From what a reader found to a `Dataset`: splits, binarization, scaling, description, fingerprint."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morphogen.core.data_spec import DataSpec, TextSchema
+from morphogen.core.errors import DataError, unknown
+from morphogen.core.rng import Rng
+from morphogen.data.options import Options
+from morphogen.data.raw import Raw
+from morphogen.data.records import Dataset, Records
+from morphogen.data.split import ORDER, by_share, carve, keys
+
+_CHUNK = 512
+
+
+def prepare(raw: Raw, name: str, source: str, options: Options, like: DataSpec | None = None) -> Dataset:
+    """Split `raw`, bring it to its final form and describe it.
+
+    With `like`, scale and classes are those of that description, and records of another shape or kind
+    are a `DataError`.
+    """
+    if len(raw.stored) == 0:
+        raise DataError(f"{source}: no record could be read.")
+    split = np.array(_assigned(raw, options), dtype=object)
+    members = {s: torch.from_numpy(np.flatnonzero(split == s)) for s in _ordered(set(split))}
+    stored, levels = raw.stored, raw.levels
+    if options.binary is not None:
+        if levels is None:
+            raise DataError(f"{source}: only pictures with a number of levels can be binarized, not real numbers.")
+        stored, levels = binarized(stored, raw.all_ids, levels, options.binary), 2
+    shift, scale = 0.0, 1.0
+    if levels is None:
+        shift, scale = (like.shift, like.scale) if like is not None else _scaling(stored[members["train"]])
+    labels, classes = (raw.labels, raw.classes) if like is None else _like_classes(raw, like, source)
+    spec = DataSpec(
+        name=name,
+        source=source,
+        shape=tuple(stored.shape[1:]),
+        kind="binary" if levels == 2 else "continuous",
+        levels=levels,
+        shift=shift,
+        scale=scale,
+        preprocessing=_resolved(options, stored),
+        classes=classes,
+        attributes=raw.schema,
+        text=None if raw.captions is None else _text(raw.captions),
+        splits={s: len(rows) for s, rows in members.items()},
+        licence=raw.licence,
+    )
+    if like is not None:
+        _require_alike(spec, like)
+    whole = Records(spec, stored, raw.all_ids, labels, raw.captions, raw.names, raw.attributes, raw.present)
+    splits = {s: whole.select(rows) for s, rows in members.items()}
+    spec = spec.replace(fingerprint=fingerprint(splits))
+    return Dataset(spec, {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()}, raw.problems)
+
+
+def binarized(stored: Tensor, ids: Tensor, levels: int, binary: str | float) -> Tensor:
+    """uint8 {0, 1} of the shape of `stored`, fixed once and for all.
+
+    "stochastic": 1 with probability u / (levels - 1), by noise whose address is the record's id, so the
+    picture is the same in every epoch and every process (the fixed binarization of Salakhutdinov &
+    Murray, "On the quantitative analysis of deep belief networks", 2008). A number is a threshold on
+    u / (levels - 1).
+    """
+    rng = Rng(0)
+    out = torch.empty_like(stored)
+    for start in range(0, len(stored), _CHUNK):  # a whole set of floats would not be small
+        part = stored[start : start + _CHUNK].to(torch.float32) / (levels - 1)
+        noise = (
+            rng.uniform("binarize", ids[start : start + _CHUNK], stored.shape[1:])
+            if binary == "stochastic"
+            else float(binary)
+        )
+        out[start : start + _CHUNK] = part > noise
+    return out
+
+
+def fingerprint(splits: Mapping[str, Records]) -> str:
+    """sha256 over the content: stored values, labels, captions, and who is in which split."""
+    digest = hashlib.sha256()
+    for name, records in splits.items():
+        digest.update(f"{name}:{tuple(records.stored.shape)}:{records.stored.dtype}".encode())
+        for values in (records.ids, records.stored, records.labels, records.attributes, records.present):
+            if values is not None:
+                digest.update(np.ascontiguousarray(values.numpy()).data)
+        for caption in records.captions or ():
+            digest.update(caption.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _assigned(raw: Raw, options: Options) -> list[str]:
+    """The split of each record."""
+    validation = getattr(options, "validation", 0.0)
+    if raw.split is None:
+        shares = {"test": getattr(options, "test", 0.0), "validation": validation}
+        if sum(shares.values()) >= 1.0:
+            raise DataError(f"test={shares['test']} and validation={validation} leave nothing to train on.")
+        return by_share(keys(raw.stored, raw.groups), shares)
+    split = np.array(raw.split, dtype=object)
+    train = np.flatnonzero(split == "train")
+    if validation and len(train) and "validation" not in raw.split:
+        groups = None if raw.groups is None else [raw.groups[i] for i in train]
+        chosen = carve(keys(raw.stored[torch.from_numpy(train)], groups), validation)
+        if chosen.all():
+            raise DataError(f"validation={validation:g} of {len(train)} training records leaves nothing to train on.")
+        split[train[chosen]] = "validation"
+    return list(split)
+
+
+def _ordered(names: set[str]) -> list[str]:
+    return [n for n in ORDER if n in names] + sorted(names - set(ORDER))
+
+
+def _scaling(train: Tensor) -> tuple[float, float]:
+    """shift and scale, exact in float32, such that (u - shift) / scale lies in [-1, 1]."""
+    low, high = train.min().double(), train.max().double()
+    shift = ((low + high) / 2.0).float()
+    scale = torch.maximum(train.max() - shift, shift - train.min())
+    return float(shift), float(scale) or 1.0
+
+
+def _resolved(options: Options, stored: Tensor) -> dict[str, object]:
+    """The options with what was found out on reading put in, so that other data can be prepared alike."""
+    if stored.dtype == torch.uint8 and stored.ndim == 4:
+        channels = {1: "gray", 3: "rgb", 4: "rgba"}.get(stored.shape[1], "auto")
+        options = options.replace(size=f"{stored.shape[2]}x{stored.shape[3]}", channels=channels)
+    return options.model_dump(mode="json")
+
+
+def _text(captions: list[str]) -> TextSchema:
+    return TextSchema(longest=max(len(c.split()) for c in captions), examples=tuple(captions[:3]))
+
+
+def _like_classes(raw: Raw, like: DataSpec, source: str) -> tuple[Tensor | None, tuple[str, ...]]:
+    """Labels by the class numbers of `like`, matched by name."""
+    if raw.labels is None or not like.classes:
+        return None, like.classes
+    strange = [c for c in raw.classes if c not in like.classes]
+    if strange:
+        raise DataError(f"{source}: {unknown('class', strange[0], like.classes)} (of {like.source!r})")
+    table = torch.tensor([like.classes.index(c) for c in raw.classes] + [-1])  # the last for label -1
+    return table[raw.labels], like.classes
+
+
+def _require_alike(spec: DataSpec, like: DataSpec) -> None:
+    for what in ("shape", "kind", "levels"):
+        ours, theirs = getattr(spec, what), getattr(like, what)
+        if ours != theirs:
+            raise DataError(
+                f"{spec.source}: {what} is {ours}, but the model's data {like.source!r} have {what} {theirs};"
+                f" these records cannot be prepared alike."
+            )

@@ -1,0 +1,66 @@
+"""What a reader hands over: all records of a source in one canonical order, before they are split."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morphogen.core.data_spec import Attribute
+from morphogen.data.options import Options
+from morphogen.data.records import Problem, picked
+
+_PER_RECORD = ("stored", "split", "ids", "labels", "captions", "names", "attributes", "present", "groups")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Records as read, pictures already in their final size and channels.
+
+    stored   (N, *shape) uint8 with `levels` values, or float32 with levels None
+    split    the split that each record comes with, or None where there is no such thing
+    ids      (N,) int64, or None for 0 .. N-1
+    groups   records of one group stay together when some are set aside; None: those of equal content do
+    """
+
+    stored: Tensor
+    levels: int | None = 256
+    split: list[str] | None = None
+    ids: Tensor | None = None
+    labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
+    captions: list[str] | None = None
+    names: list[str] | None = None
+    attributes: Tensor | None = None
+    present: Tensor | None = None
+    schema: tuple[Attribute, ...] = ()
+    groups: list[str] | None = None
+    licence: str = ""
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def all_ids(self) -> Tensor:
+        """(N,) int64."""
+        return torch.arange(len(self.stored)) if self.ids is None else self.ids
+
+    def without(self, bad: Tensor, problems: list[Problem]) -> Raw:
+        """The records not marked in `bad` (N,) bool, with their ids kept, and `problems` added."""
+        whole = dataclasses.replace(self, ids=self.all_ids, problems=self.problems + problems)
+        keep = (~bad).nonzero()[:, 0]
+        return dataclasses.replace(whole, **{f: picked(getattr(whole, f), keep) for f in _PER_RECORD})
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How one source is read: the options that it takes and the function that reads it.
+
+    `read(options)` leaves bad records out and lists them in `Raw.problems`.
+    """
+
+    options: type[Options]
+    read: Callable[[Any], Raw]
+    summary: str

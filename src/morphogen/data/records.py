@@ -1,0 +1,128 @@
+"""`Records`: one split in memory, as stored bytes; `Dataset`: the splits and their description."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morphogen.core.batch import Batch, RawCondition
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import DataError, nearest
+
+_PER_RECORD = ("stored", "ids", "labels", "captions", "names", "attributes", "present")
+
+
+def picked(values: Any, rows: Tensor | slice) -> Any:
+    """Some rows of a tensor or of a list; None stays None."""
+    if values is None or isinstance(rows, slice):
+        return None if values is None else values[rows]
+    if isinstance(values, Tensor):
+        # The same as values[rows], several times faster for small rows on a CPU; masks it cannot take.
+        return values[rows] if rows.dtype == torch.bool else values.index_select(0, rows)
+    return [values[i] for i in torch.arange(len(values))[rows].tolist()]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A record that cannot be used, by name, and what is wrong with it."""
+
+    record: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.record}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of one split.
+
+    stored      (N, *shape) uint8, or float32 for real numbers; `spec.encode` makes it x
+    ids         (N,) int64, unique in the whole data set and stable from load to load; on the CPU
+    labels      (N,) int64, or None; -1 where the class is not known
+    attributes  (N, A) float32, the value or the position in `Attribute.values`; present (N, A) bool
+    """
+
+    spec: DataSpec
+    stored: Tensor
+    ids: Tensor
+    labels: Tensor | None = None
+    captions: list[str] | None = None
+    names: list[str] | None = None
+    attributes: Tensor | None = None
+    present: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.stored.shape[0]
+
+    def batch(
+        self, rows: Tensor | slice | None = None, index: Tensor | None = None, flip: Tensor | None = None
+    ) -> Batch:
+        """Some rows (all for None) as a `Batch` of x (B, *shape) on the device of `stored`.
+
+        index  (B,) each row's place in the stream of training samples
+        flip   (B,) bool: mirror these pictures left to right
+        """
+        rows = slice(None) if rows is None else rows
+        ids = picked(self.ids, rows)
+        if isinstance(rows, Tensor):
+            rows = rows.to(self.stored.device)
+        stored = picked(self.stored, rows)
+        if flip is not None:
+            mirrored = flip.nonzero()[:, 0].to(stored.device)
+            stored = stored.index_copy(0, mirrored, stored.index_select(0, mirrored).flip(-1))
+        cond = None
+        if self.labels is not None or self.attributes is not None:
+            cond = RawCondition(picked(self.labels, rows), picked(self.attributes, rows), picked(self.present, rows))
+        return Batch(self.spec.encode(stored), ids, cond, index)
+
+    def select(self, rows: Tensor | slice) -> Records:
+        """Some rows as records of their own."""
+        return dataclasses.replace(self, **{f: picked(getattr(self, f), rows) for f in _PER_RECORD})
+
+    def to(self, device: torch.device | str) -> Records:
+        """The same records with their values on `device`; ids stay on the CPU, where they are read."""
+        on_device = ("stored", "labels", "attributes", "present")
+        moved: dict[str, Any] = {f: v.to(device) for f in on_device if (v := getattr(self, f)) is not None}
+        return dataclasses.replace(self, **moved)
+
+    def name(self, row: int) -> str:
+        """What to call a record in a message: its name, or its id."""
+        return self.names[row] if self.names is not None else f"record {int(self.ids[row])}"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Loaded data: `splits` in memory, `spec` that describes them, and `problems` that were left out."""
+
+    spec: DataSpec
+    splits: Mapping[str, Records]
+    problems: list[Problem] = field(default_factory=list)
+
+    def split(self, name: str) -> Records:
+        """The split called `name`. Raises `DataError` that names the splits there are."""
+        if name not in self.splits:
+            close = nearest(name, self.splits)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise DataError(f"{self.spec.name} has no split {name!r}; it has {', '.join(self.splits) or 'none'}.{hint}")
+        return self.splits[name]
+
+    @property
+    def train(self) -> Records:
+        """The training records. Raises `DataError` for a set that is for testing only."""
+        return self.split("train")
+
+    @property
+    def validation(self) -> Records | None:
+        """The records to watch training with, if there are any."""
+        return self.splits.get("validation")
+
+    @property
+    def test(self) -> Records | None:
+        """The records never trained on, if there are any."""
+        return self.splits.get("test")

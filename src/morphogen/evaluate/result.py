@@ -1,0 +1,42 @@
+"""`Result`: a number with everything one needs to believe it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from morphogen.core.spec import Spec
+
+
+class Result(Spec):
+    """One measured number.
+
+    value      in `unit`; interval is its 95 % interval (low, high), or None where there is none
+    n, seed    how many records, and the seed of the noise
+    better     which direction is better
+    protocol   what was done, in one sentence
+    baselines  trivial ways to get a number, by name; floor is what no model can beat, where it is known
+    details    further numbers (parts of the value, its bias, ...)
+    """
+
+    name: str
+    value: float
+    interval: tuple[float, float] | None
+    unit: str
+    n: int
+    seed: int
+    better: str = Field("lower", pattern="^(lower|higher)$")
+    protocol: str
+    baselines: dict[str, float] = Field(default_factory=dict)
+    floor: float | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+    data: str = ""
+    fingerprint: str = ""
+    duration_s: float = 0.0
+
+
+def mean_interval(mean: float, deviation: float, n: int) -> tuple[float, float]:
+    """The 95 % interval of a mean of n independent values: mean -+ 1.96 s / sqrt(n)."""
+    half = 1.959964 * deviation / n**0.5
+    return mean - half, mean + half

@@ -1,0 +1,334 @@
+r"""The variational autoencoder with a Gaussian posterior (Kingma and Welling, 2014; Rezende et al., 2014).
+
+For p(x, z) = p(z) p(x | z) and any q(z | x),
+
+    log p(x) = E_q[log p(x | z)] - KL(q(z | x) || p(z)) + KL(q(z | x) || p(z | x)),
+
+so the first two terms, minus the *distortion* and minus the *rate*, bound log p(x) from below (the ELBO).
+Training minimizes distortion + beta * rate. With K samples the bound of importance weights
+w_k = p(x, z_k) / q(z_k | x),
+
+    log p(x) >= E[log 1/K sum_k w_k]                                        (Burda et al., 2016)
+
+is tighter; its gradient for the encoder is taken in doubly reparameterized form (Tucker et al., 2019),
+whose signal does not fade as K grows.
+
+Priors: the standard normal, and the VampPrior p(z) = 1/M sum_m q(z | u_m), whose pseudo-inputs u_m are
+learned (Tomczak and Welling, 2018).
+
+The preset `classic` is the textbook's network: 784-512-256, two latents, and back, with the squared error
+summed over pixels plus the KL. On pixels in [0, 1] that error is the negative log-likelihood of a Gaussian of
+variance 1/2, up to a constant; on x in [-1, 1], where distances are twice as long, the variance is 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, cast
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from morphogen.core.batch import Batch, RawCondition
+from morphogen.core.capabilities import Encodes, Latents, Samples, Score, Scores
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.distributions import Distribution, Gaussian, GaussianMixture, standard_normal
+from morphogen.core.errors import CapabilityError
+from morphogen.core.family import Family, Health, Player, Progress, Step
+from morphogen.core.rng import Rng
+from morphogen.core.spec import Spec
+from morphogen.nn.activation import Activation
+from morphogen.nn.build import Backbone, backbone, centered
+from morphogen.nn.conditioner import Conditioner
+from morphogen.nn.conv import ConvDecoder, ConvEncoder
+from morphogen.nn.mlp import MLPDecoder, MLPEncoder
+from morphogen.theory import elbo
+from morphogen.theory.likelihoods import fitting, likelihood, parameters
+
+ROWS_AT_ONCE = 4096  # decoded together when scoring: enough to be fast, little enough to fit a cache
+
+
+class VAESpec(Spec):
+    """Options of the variational autoencoder."""
+
+    backbone: Backbone = Field("auto", description="network: mlp, conv, or auto (conv for pictures of 12 px and more)")
+    latent_dim: int = Field(16, ge=1, description="dimensions of z")
+    hidden: tuple[int, ...] = Field((512, 256), description="mlp: encoder layers; the decoder mirrors them")
+    gated: bool = Field(False, description="mlp: gated linear units instead of the activation")
+    widths: tuple[int, ...] = Field((32, 64), min_length=1, description="conv: channels at 1/2, 1/4, ... resolution")
+    blocks: int = Field(2, ge=0, description="conv: residual blocks per resolution")
+    norm: bool = Field(True, description="conv: group normalization")
+    activation: Activation = Field("silu", description="activation of the hidden layers")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the hidden layers")
+    likelihood: str = Field("auto", description="p(x | z); auto picks one that fits the data")
+    mixtures: int = Field(5, ge=1, description="components of a mixture likelihood")
+    variance: float = Field(2.0, gt=0, description="variance of the likelihood 'gaussian', for x in [-1, 1]")
+    prior: Literal["standard", "vamp"] = Field("standard", description="p(z): standard normal or VampPrior")
+    pseudo_inputs: int = Field(500, ge=1, description="vamp: number of pseudo-inputs")
+    beta: float = Field(1.0, ge=0, description="weight of the rate")
+    free_bits: float = Field(0.0, ge=0, description="nats per latent dimension that cost nothing")
+    kl_warmup: float = Field(0.0, ge=0, le=1, description="fraction of training over which beta rises from 0")
+    importance_samples: int = Field(1, ge=1, description="K of the training bound; 1 is the ELBO")
+    conditional: bool = Field(False, description="condition on the data's classes and attributes")
+    condition_dropout: float = Field(0.1, ge=0, le=1, description="share of records trained without their condition")
+    output: Literal["auto", "mean", "sample"] = Field(
+        "auto", description="what sampling returns: E[x | z] (auto for pictures) or a draw of p(x | z)"
+    )
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
+    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> VAESpec:
+        if self.free_bits and (self.importance_samples > 1 or self.prior != "standard"):
+            raise ValueError("free_bits needs the KL per dimension: use prior=standard and importance_samples=1")
+        return self
+
+
+class Inference(nn.Module):
+    """q(z | x): (B, *shape) -> mean and log-variance (B, D); also those of the pseudo-inputs (M, D)."""
+
+    def __init__(self, encoder: nn.Module, data: DataSpec, pseudo_inputs: int) -> None:
+        super().__init__()
+        self.encoder, self.data = encoder, data
+        self.pseudo = nn.Parameter(torch.randn(pseudo_inputs, *data.shape)) if pseudo_inputs else None
+
+    def forward(self, x: Tensor, c: Tensor | None = None, null: Tensor | None = None) -> tuple[Tensor, ...]:
+        """`c` (B, C) conditions the records; `null` (1, C) stands for no condition, for the pseudo-inputs."""
+        x = centered(x, self.data)
+        if self.pseudo is None:
+            return self._moments(self.encoder(x, c))
+        m = len(self.pseudo)
+        x = torch.cat((x, self.pseudo.tanh()))
+        if c is not None and null is not None:
+            c = torch.cat((c, null.expand(m, -1)))
+        mean, log_var = self._moments(self.encoder(x, c))
+        return mean[:-m], log_var[:-m], mean[-m:], log_var[-m:]
+
+    def prior(self, null: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Moments of q(z | u_m), each (M, D)."""
+        u = cast(Tensor, self.pseudo).tanh()
+        return self._moments(self.encoder(u, None if null is None else null.expand(len(u), -1)))
+
+    @staticmethod
+    def _moments(h: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_var = h.float().chunk(2, dim=-1)
+        return mean, log_var.clamp(-14.0, 6.0)  # sigma in [1e-3, 20]: keeps exp finite in any precision
+
+
+class Generation(nn.Module):
+    """p(x | z): latents (*N, D) -> log p(x | z) (*N,), for records (B, *shape) where N ends in B."""
+
+    def __init__(self, decoder: nn.Module, data: DataSpec, spec: VAESpec, name: str) -> None:
+        super().__init__()
+        self.decoder, self.data, self.spec, self.name = decoder, data, spec, name
+        self.log_var = float(torch.tensor(spec.variance).log())
+
+    def distribution(self, z: Tensor, c: Tensor | None = None) -> Distribution:
+        """p(x | z) with the batch shape of z."""
+        batch = z.shape[:-1]
+        if c is not None:
+            c = c.expand(*batch, -1).reshape(-1, c.shape[-1])
+        raw = self.decoder(z.reshape(-1, z.shape[-1]), c)
+        raw = raw.float().unflatten(0, batch)
+        return likelihood(self.name, raw, self.data, mixtures=self.spec.mixtures, log_var=self.log_var)
+
+    def forward(self, z: Tensor, x: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.distribution(z, c).log_prob(x)
+
+
+class VAE(Family):
+    """Variational autoencoder; see the module's docstring for the mathematics."""
+
+    name = "vae"
+    summary = "variational autoencoder: Gaussian posterior, any likelihood, standard or VampPrior"
+    Spec = VAESpec
+    capabilities = frozenset({Samples, Scores, Encodes, Latents})
+    presets = {
+        "classic": {
+            "backbone": "mlp",
+            "hidden": (512, 256),
+            "activation": "relu",
+            "latent_dim": 2,
+            "likelihood": "gaussian",
+            "variance": 2.0,
+        },
+    }
+    spec: VAESpec
+
+    def __init__(self, spec: VAESpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
+        super().__init__(spec, data, parts)
+        which = spec.likelihood if spec.likelihood != "auto" else _likelihood_for(data)
+        p = parameters(which, data.levels, spec.mixtures)
+        example = likelihood(which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures)  # fits, or says why
+        self.measure = example.measure
+        kind = backbone(spec.backbone, data)
+        self.conditioner = Conditioner(data, dim=64) if spec.conditional else None
+        cond = 64 if spec.conditional else 0
+        encoder: nn.Module
+        decoder: nn.Module
+        if kind == "mlp":
+            mlp = {"cond": cond, "act": spec.activation, "gated": spec.gated, "dropout": spec.dropout}
+            encoder = MLPEncoder(data.shape, spec.hidden, 2 * spec.latent_dim, **mlp)
+            decoder = MLPDecoder(spec.latent_dim, spec.hidden[::-1], data.shape, p, **mlp)
+        else:
+            conv = {"cond": cond, "act": spec.activation, "norm": spec.norm, "dropout": spec.dropout}
+            encoder = ConvEncoder(data.shape, spec.widths, 2 * spec.latent_dim, blocks=spec.blocks, **conv)
+            decoder = ConvDecoder(spec.latent_dim, spec.widths, data.shape, p, blocks=spec.blocks, **conv)
+        self.inference = Inference(encoder, data, spec.pseudo_inputs if spec.prior == "vamp" else 0)
+        self.generation = Generation(decoder, data, spec, which)
+        likelihood(
+            which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures, log_var=0.0
+        )  # fits, or says why
+        if spec.prior == "vamp":  # a mixture does not factorize, as a codec's prior must
+            self.capabilities = self.capabilities - {Latents}
+
+    # ---------------------------------------------------------------- training
+
+    def players(self) -> Mapping[str, Player]:
+        s = self.spec
+        return {"vae": Player(list(self.parameters()), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        networks: dict[str, nn.Module] = {"inference": self.inference, "generation": self.generation}
+        if self.conditioner is not None:
+            networks["conditioner"] = self.conditioner
+        return networks
+
+    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+        x, k = batch.x, self.spec.importance_samples
+        c, null = self._condition(self._dropped(batch, rng), len(batch))
+        mean, log_var, *pseudo = self.network("inference")(x, c, null)
+        q = Gaussian(mean, log_var)
+        weight = self.spec.beta * elbo.kl_weight(at.fraction, self.spec.kl_warmup)
+        eps = rng.normal("z", batch.address, (k, self.spec.latent_dim))
+        if k == 1 and not pseudo:
+            log_p = self.network("generation")(q.rsample(eps[:, 0]), x, c)
+            kl = q.kl_elements(standard_normal((self.spec.latent_dim,), mean))
+            rate = kl.sum(-1)
+            paid = elbo.free_bits(kl, self.spec.free_bits) if self.spec.free_bits else rate
+            metrics = {"elbo": (log_p - rate).mean().detach(), "rate": rate.mean().detach()}
+            yield Step("vae", {"distortion": -log_p, "rate": weight * paid}, metrics)
+            return
+        z, tag = elbo.dreg(q.rsample(eps.transpose(0, 1)))  # (K, B, D), (K, B)
+        prior = self._prior(*pseudo) if pseudo else standard_normal((self.spec.latent_dim,), mean)
+        log_p = self.network("generation")(z, x, c)
+        rate = q.detach().log_prob(z) - prior.log_prob(z)  # (K, B)
+        loss = elbo.dreg_loss(log_p - weight * rate, tag)
+        metrics = {"rate": rate.mean().detach(), "elbo": (log_p - rate).mean().detach()}
+        yield Step("vae", {"bound": loss}, metrics)
+
+    @torch.no_grad()
+    def health(self, batch: Batch, rng: Rng) -> Health:
+        """Active units, Var_x E[z | x] > 0.01 (Burda et al., 2016), and the KL of each dimension."""
+        q = self.encode(batch.x, batch.cond)
+        active = q.mean.var(0) > 0.01
+        kl = q.kl_elements(standard_normal((self.spec.latent_dim,), q.mean)).mean(0)
+        n, d = int(active.sum()), self.spec.latent_dim
+        warnings = []
+        if n <= d // 10 or n == 0:
+            warnings.append(
+                f"posterior collapse: {n} of {d} latent dimensions carry information (KL {float(kl.sum()):.2f} nats"
+                " in all); lower --beta, set --free-bits 0.1, or lengthen --kl-warmup"
+            )
+        return Health({"active_units": n, "kl_per_dim": kl.tolist()}, warnings)
+
+    # ------------------------------------------------------------ capabilities
+
+    def encode(self, x: Tensor, cond: RawCondition | None = None) -> Gaussian:
+        """q(z | x), events (D,)."""
+        c, _ = self._condition(cond, len(x))
+        return Gaussian(*self.inference._moments(self.inference.encoder(centered(x, self.data), c)))
+
+    def decode(self, z: Tensor, cond: RawCondition | None = None) -> Distribution:
+        """p(x | z), events of the data's shape."""
+        c, _ = self._condition(cond, z.shape[-2])
+        return self.generation.distribution(z, c)
+
+    @torch.no_grad()
+    def sample(self, n: int, cond: RawCondition | None, rng: Rng) -> Tensor:
+        eps = rng.normal("z", n, (self.spec.latent_dim,))
+        prior = self._prior()
+        z = prior.sample(rng.uniform("component", n), eps) if isinstance(prior, GaussianMixture) else eps
+        p = self.decode(z, cond)
+        if self.spec.output == "mean" or (self.spec.output == "auto" and self.data.is_picture):
+            x = p.mean
+        else:
+            draw = rng.normal if p.noise == "normal" else rng.uniform
+            x = p.sample(draw("x", n, p.noise_shape[1:]))
+        x = x.clamp(self.data.low, self.data.high)
+        return x.round().long() if self.data.kind == "discrete" else x
+
+    @torch.no_grad()
+    def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
+        """The ELBO (`samples` = 1, one draw of z), or log 1/K sum_k w_k with K = `samples` weights."""
+        q, prior = self.encode(x, cond), self._prior()
+        c, _ = self._condition(cond, len(x))
+        if samples == 1:
+            z = q.rsample(rng.normal("score", len(x), (self.spec.latent_dim,)))
+            log_p = self.generation(z, x, c)
+            rate = q.kl(prior) if isinstance(prior, Gaussian) else q.log_prob(z) - prior.log_prob(z)
+            return Score(log_p - rate, "lower_bound", self.measure, {"log_likelihood": log_p, "-rate": -rate})
+        rows, at_once = [], max(1, ROWS_AT_ONCE // samples)
+        for i in range(0, len(x), at_once):
+            part = slice(i, i + at_once)
+            n = len(x[part])
+            here = Gaussian(q.mean[part], q.log_var[part])
+            z = here.rsample(rng.shifted(i).normal("score", n, (samples, self.spec.latent_dim)).transpose(0, 1))
+            log_p = torch.cat([self.generation(zs, x[part], None if c is None else c[part]) for zs in z.split(2048)])
+            rows.append((log_p + prior.log_prob(z) - here.log_prob(z)).T)
+        log_w = torch.cat(rows)
+        return Score(elbo.iwae_bound(log_w.T), "importance", self.measure, log_weights=log_w)
+
+    groups = 1
+
+    def posterior(self, k: int, x: Tensor, z: list[Tensor], cond: RawCondition | None = None) -> Gaussian:
+        """q(z_0 | x): there is one group."""
+        return self.encode(x, cond)
+
+    def prior(self, k: int, z: list[Tensor], n: int, cond: RawCondition | None = None) -> Gaussian:
+        """N(0, I) for `n` records. Raises `CapabilityError` for a VampPrior, which does not factorize."""
+        prior = self._prior()
+        if not isinstance(prior, Gaussian):
+            raise CapabilityError("a VampPrior does not factorize over dimensions: train with prior=standard.")
+        return Gaussian(prior.mean.expand(n, -1), prior.log_var.expand(n, -1))
+
+    def likelihood(self, z: list[Tensor], cond: RawCondition | None = None) -> Distribution:
+        """p(x | z_0)."""
+        return self.decode(z[0], cond)
+
+    # ----------------------------------------------------------------- private
+
+    def _prior(self, mean: Tensor | None = None, log_var: Tensor | None = None) -> Gaussian | GaussianMixture:
+        """p(z); the moments of the pseudo-inputs may be given where they are known."""
+        if self.spec.prior == "standard":
+            return standard_normal((self.spec.latent_dim,), next(self.parameters()))
+        if mean is None or log_var is None:
+            mean, log_var = self.inference.prior(self._condition(None, 1)[0])
+        return GaussianMixture(mean.new_zeros(len(mean)), mean, log_var)
+
+    def _condition(self, cond: RawCondition | None, n: int) -> tuple[Tensor | None, Tensor | None]:
+        """The pooled conditions (n, C) and that of knowing nothing (1, C); None for an unconditional model."""
+        if self.conditioner is None:
+            return None, None
+        network = self.network("conditioner")
+        null = network(None, 1).pooled if self.inference.pseudo is not None else None
+        return network(cond, n).pooled, null
+
+    def _dropped(self, batch: Batch, rng: Rng) -> RawCondition | None:
+        """The batch's conditions, some of them forgotten, so that the null condition is learned."""
+        cond = batch.cond
+        if self.conditioner is None or cond is None or not self.spec.condition_dropout:
+            return cond
+        keep = rng.uniform("condition_dropout", batch.address) >= self.spec.condition_dropout
+        label = None if cond.label is None else torch.where(keep, cond.label, -1)
+        if cond.attributes is None:
+            return RawCondition(label=label, context=cond.context)
+        present = torch.ones_like(cond.attributes, dtype=torch.bool) if cond.present is None else cond.present
+        return RawCondition(label, cond.attributes, present & keep[:, None], context=cond.context)
+
+
+def _likelihood_for(data: DataSpec) -> str:
+    """The likelihood of "auto": the first that fits, with a learned variance for real numbers."""
+    return "gaussian_learned" if data.kind == "continuous" and data.levels is None else fitting(data)[0]

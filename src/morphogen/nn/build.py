@@ -1,0 +1,31 @@
+"""Networks picked by what the data are."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import SpecError
+
+Backbone = Literal["auto", "mlp", "conv"]
+
+
+def backbone(name: Backbone, data: DataSpec) -> Literal["mlp", "conv"]:
+    """The backbone to use: "auto" is convolutional for pictures of 12 pixels and more, else a perceptron."""
+    if name == "auto":
+        return "conv" if data.is_picture and min(data.shape[1:]) >= 12 else "mlp"
+    if name == "conv" and not data.is_picture:
+        raise SpecError(
+            f"backbone 'conv' needs pictures (C, H, W), but {data.name!r} has records of shape {data.shape};"
+            " use backbone 'mlp'."
+        )
+    return name
+
+
+def centered(x: Tensor, data: DataSpec) -> Tensor:
+    """x as a network's input: on about [-1, 1] whatever the kind."""
+    if data.kind == "continuous":
+        return x
+    return x.float() * (2.0 / data.high) - 1.0

@@ -1,0 +1,168 @@
+"""Self-contained HTML reports: one file, no scripts, nothing loaded from elsewhere.
+
+    report = Report("A VAE of digits", "Trained for three minutes.")
+    report.headline("95.1 nats", "test -log p(x)", "94.8 to 95.4, n = 359")
+    report.section("Samples", "Drawn from the prior.").figure(sheet(pictures), "64 samples, seed 1")
+    report.write(Path("report.html"))
+
+All text is escaped; `backticks` become code and blank lines part paragraphs.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import re
+import struct
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+from PIL import Image
+
+from morphogen.core.errors import DataError
+from morphogen.report.tables import number
+
+Picture = Any  # a PIL image, a matplotlib Figure, or the bytes or path of a PNG or GIF
+_NUMERIC = re.compile(r"^[-+]?[\d,]*\.?\d+(e[-+]?\d+)?( ?%)?$")
+_FIGURE_PIXELS_PER_CSS_PIXEL = 160 / 96  # matplotlib figures are drawn at 160 pixels an inch
+
+
+class Report:
+    """A page that grows from top to bottom; each method returns the report, so calls can be chained."""
+
+    def __init__(self, title: str, summary: str = "", *, language: str = "en") -> None:
+        self.title, self.summary, self.language = title, summary, language
+        self._headlines: list[str] = []
+        self._body: list[str] = []
+        self._in_section = False
+
+    def headline(self, value: str, label: str, note: str = "") -> Self:
+        """A number for the head of the page: what it is below it, its interval and n as the note."""
+        note = f'<dd class="note">{_inline(note)}</dd>' if note else ""
+        self._headlines.append(f'<div><dt>{_inline(label)}</dt><dd class="value">{escape(value)}</dd>{note}</div>')
+        return self
+
+    def section(self, title: str, text: str = "") -> Self:
+        """A new section with a heading."""
+        if self._in_section:
+            self._body.append("</section>")
+        self._in_section = True
+        self._body.append(f"<section>\n<h2>{_inline(title)}</h2>")
+        return self.text(text)
+
+    def text(self, text: str) -> Self:
+        """Paragraphs."""
+        self._body += [f"<p>{_inline(part.strip())}</p>" for part in re.split(r"\n\s*\n", text) if part.strip()]
+        return self
+
+    def code(self, text: str) -> Self:
+        """A block of code or commands, as it is."""
+        self._body.append(f"<pre><code>{escape(text.strip())}</code></pre>")
+        return self
+
+    def figure(self, picture: Picture, caption: str) -> Self:
+        """A picture with its caption, which is also its text for those who cannot see it."""
+        return self.figures([(picture, caption)])
+
+    def figures(self, pictures: Iterable[tuple[Picture, str]]) -> Self:
+        """Pictures side by side where the window is wide enough."""
+        parts = [
+            f'<figure><div class="plate">{_image(picture, caption)}</div>'
+            f"<figcaption>{_inline(caption)}</figcaption></figure>"
+            for picture, caption in pictures
+        ]
+        self._body.append('<div class="figures">\n' + "\n".join(parts) + "\n</div>")
+        return self
+
+    def table(self, headers: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "") -> Self:
+        """A table. Numbers are set by `tables.number`; a column whose cells are all numbers is aligned right."""
+        cells = [[number(cell) for cell in row] for row in rows]
+        for row in cells:
+            if len(row) != len(headers):
+                raise DataError(f"a table of {len(headers)} columns got a row of {len(row)}: {row!r}.")
+        numeric = [
+            bool(cells) and all(_NUMERIC.match(row[i]) or row[i] == "–" for row in cells) for i in range(len(headers))
+        ]
+        style = [' class="number"' if flag else "" for flag in numeric]
+        head = "".join(f'<th scope="col"{style[i]}>{_inline(text)}</th>' for i, text in enumerate(headers))
+        body = "\n".join(
+            "<tr>" + "".join(f"<td{style[i]}>{_inline(cell)}</td>" for i, cell in enumerate(row)) + "</tr>"
+            for row in cells
+        )
+        title = f"<caption>{_inline(caption)}</caption>" if caption else ""
+        self._body.append(
+            f'<div class="scroll"><table>{title}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+        )
+        return self
+
+    def html(self) -> str:
+        """The whole page."""
+        css = (files("morphogen.report") / "theme.css").read_text(encoding="utf-8")
+        summary = "".join(
+            f'<p class="summary">{_inline(part.strip())}</p>'
+            for part in re.split(r"\n\s*\n", self.summary)
+            if part.strip()
+        )
+        headlines = f'<dl class="headlines">{"".join(self._headlines)}</dl>' if self._headlines else ""
+        body = "\n".join(self._body) + ("\n</section>" if self._in_section else "")
+        return (
+            f'<!DOCTYPE html>\n<html lang="{escape(self.language)}">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>{escape(self.title)}</title>\n<style>\n{css}</style>\n</head>\n<body>\n"
+            f"<header>\n<h1>{_inline(self.title)}</h1>\n{summary}\n{headlines}\n</header>\n<main>\n{body}\n</main>\n"
+            f"<footer>Made by morphogen {escape(version('morphogen'))}.</footer>\n</body>\n</html>\n"
+        )
+
+    def write(self, path: Path) -> Path:
+        """Write the page: `path` holds the whole of it or what it held before. Returns `path`."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part{os.getpid()}")
+        try:
+            part.write_text(self.html(), encoding="utf-8")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
+
+def _inline(text: str) -> str:
+    """Escaped, with `code` between backticks."""
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escape(text))
+
+
+def _image(picture: Picture, caption: str) -> str:
+    """An img element with the picture inside it."""
+    ratio, kind = 1.0, ""
+    if isinstance(picture, Image.Image):
+        out = io.BytesIO()
+        picture.save(out, "PNG", optimize=True)
+        data, kind = out.getvalue(), ' class="pixels"'
+    elif isinstance(picture, bytes):
+        data = picture
+    elif isinstance(picture, str | Path):
+        data = Path(picture).read_bytes()
+    else:
+        from morphogen.report.canvas import png  # matplotlib only where a plot has already brought it in
+
+        data, ratio = png(picture), _FIGURE_PIXELS_PER_CSS_PIXEL
+    mime, width, height = _size(data)
+    alt = escape(caption.replace("`", ""))
+    uri = f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
+    return f'<img{kind} src="{uri}" width="{round(width / ratio)}" height="{round(height / ratio)}" alt="{alt}">'
+
+
+def _size(data: bytes) -> tuple[str, int, int]:
+    """Media type, width and height of a PNG or a GIF, from its first bytes."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
+        width, height = struct.unpack(">II", data[16:24])
+        return "image/png", width, height
+    if data[:6] in (b"GIF87a", b"GIF89a") and len(data) >= 10:
+        width, height = struct.unpack("<HH", data[6:10])
+        return "image/gif", width, height
+    raise DataError("a report takes PNG and GIF pictures; these bytes are neither.")

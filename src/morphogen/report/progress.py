@@ -1,0 +1,118 @@
+"""The progress of long work: a live bar on a terminal, plain lines elsewhere.
+
+`watch` hands on the events that it shows, so the loop stays the caller's:
+`for event in watch(trainer): ...`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from morphogen.report.tables import duration, number
+
+QUIET_S = 10.0  # plain lines come at most this often
+
+
+class Event(Protocol):
+    """What is shown of an event; times are in seconds."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def total(self) -> int | None: ...
+    @property
+    def elapsed_s(self) -> float: ...
+    @property
+    def remaining_s(self) -> float | None: ...
+    @property
+    def terms(self) -> Mapping[str, float]: ...
+    @property
+    def images_per_s(self) -> float | None: ...
+    @property
+    def warnings(self) -> Sequence[str]: ...
+
+
+E = TypeVar("E", bound=Event)
+
+
+def watch(events: Iterable[E], *, label: str = "training", console: Console | None = None) -> Iterator[E]:
+    """Show `events` on `console` (standard error by default) while handing them on.
+
+    Warnings are printed once each, above the bar.
+    """
+    console = console or Console(stderr=True)
+    shown: set[str] = set()
+    view = _Bar(label, console) if console.is_terminal else _Lines(label, console)
+    with view:
+        for event in events:
+            for warning in event.warnings:
+                if warning not in shown:
+                    shown.add(warning)
+                    console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+            view.show(event)
+            yield event
+
+
+def line(event: Event) -> str:
+    """The parts of the loss, the speed and the remaining time, in one line."""
+    parts = [f"{name} {number(float(value))}" for name, value in event.terms.items()]
+    if len(event.terms) > 1:
+        parts.insert(0, f"loss {number(float(sum(event.terms.values())))}")
+    if event.images_per_s:
+        parts.append(f"{round(event.images_per_s):,} records/s")
+    parts.append(f"{duration(event.remaining_s)} left" if event.remaining_s is not None else duration(event.elapsed_s))
+    return "  ".join(parts)
+
+
+class _Bar:
+    def __init__(self, label: str, console: Console) -> None:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[steps]}", markup=False),
+            TextColumn("{task.fields[line]}", markup=False, style="dim"),
+        )
+        self._progress = Progress(*columns, console=console, transient=False, refresh_per_second=4)
+        self._task = self._progress.add_task(label, total=None, steps="", line="starting")
+
+    def __enter__(self) -> None:
+        self._progress.start()
+
+    def __exit__(self, *error: Any) -> None:
+        self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        steps = f"{event.step:,}" + (f"/{event.total:,}" if event.total else "")
+        self._progress.update(self._task, completed=event.step, total=event.total, steps=steps, line=line(event))
+
+
+class _Lines:
+    def __init__(self, label: str, console: Console) -> None:
+        self._label, self._console = label, console
+        self._last: Event | None = None
+        self._printed_at = -QUIET_S
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: Any) -> None:
+        if self._last is not None:
+            self._print(self._last)
+
+    def show(self, event: Event) -> None:
+        self._last = event
+        if time.monotonic() - self._printed_at >= QUIET_S:
+            self._print(event)
+
+    def _print(self, event: Event) -> None:
+        self._printed_at, self._last = time.monotonic(), None
+        steps = f"{event.step:,}" + (f"/{event.total:,}" if event.total else "")
+        # soft_wrap: a log file has no width to wrap at.
+        self._console.print(
+            f"{self._label}  step {steps}  {line(event)}", markup=False, highlight=False, soft_wrap=True
+        )

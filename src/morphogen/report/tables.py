@@ -1,0 +1,85 @@
+"""Numbers in words: a value with its interval, a duration, a table of results.
+
+A result is a mapping with `name`, `value`, `interval` (low, high), `n`, `unit`, `better` (lower
+or higher), `baselines` (name -> value) and `floor`; all but the first two may be missing, and are then shown
+as missing rather than made up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+MISSING = "–"
+_BETTER = {"lower": "↓", "higher": "↑"}
+RESULT_HEADERS = ("measure", "value", "95% interval", "unit", "n", "baselines", "floor")
+
+
+def number(value: Any, interval: Sequence[float] | None = None) -> str:
+    """A number as it should be read.
+
+    With an interval, digits stop where the interval's half-width has two significant ones; without,
+    up to four significant digits. Whole numbers are written in full, with thousands set apart.
+    """
+    if value is None:
+        return MISSING
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not math.isfinite(value):
+        return str(value)
+    half = 0.5 * abs(interval[1] - interval[0]) if interval is not None else 0.0
+    if half > 0.0 and math.isfinite(half):
+        return f"{value:,.{_decimals(half, 2)}f}"
+    if value != 0.0 and not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.3e}"
+    text = f"{value:,.{_decimals(value, 4)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def span(interval: Sequence[float] | None) -> str:
+    """An interval (low, high) as "low to high", both with the digits that its width supports."""
+    if interval is None:
+        return MISSING
+    low, high = interval
+    return f"{number(float(low), interval)} to {number(float(high), interval)}"
+
+
+def duration(seconds: float | None) -> str:
+    """ "12 s", "3 min 05 s" or "2 h 07 min"."""
+    if seconds is None or not math.isfinite(seconds):
+        return MISSING
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def results_rows(results: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """One row a result, under `RESULT_HEADERS`."""
+    rows = []
+    for result in results:
+        interval = result.get("interval")
+        baselines = result.get("baselines") or {}
+        rows.append(
+            [
+                f"{result['name']} {_BETTER.get(result.get('better', ''), '')}".rstrip(),
+                number(result["value"], interval),
+                span(interval),
+                str(result.get("unit") or ""),
+                number(result.get("n")),
+                ", ".join(f"{name} {number(value)}" for name, value in baselines.items()) or MISSING,
+                number(result.get("floor")),
+            ]
+        )
+    return rows
+
+
+def _decimals(value: float, significant: int) -> int:
+    return max(0, significant - 1 - math.floor(math.log10(abs(value)))) if value else 1

@@ -1,0 +1,74 @@
+"""All that a run needs to go on, in one safetensors file that is replaced as a whole.
+
+Tensors under prefixes; the rest as JSON in the file's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from morphogen.artifact import replacing
+from morphogen.artifact.store import distinct
+from morphogen.core.errors import ArtifactError, MorphogenError
+
+FORMAT = 1
+NAME = "state.safetensors"
+
+
+def write(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Replace the checkpoint in `folder`. Raises `MorphogenError` if it cannot; the previous one then stays."""
+    metadata = {"state": json.dumps({"format": FORMAT, **facts})}
+    try:
+        with replacing(folder / NAME) as temporary:
+            save_file(distinct(tensors), temporary, metadata)
+    except (OSError, SafetensorError) as error:
+        kept = "The previous checkpoint is intact. " if (folder / NAME).exists() else ""
+        raise MorphogenError(
+            f"the checkpoint of step {facts.get('step')} could not be written to {folder} ({error})."
+            f" {kept}Make room, or choose another place, and resume."
+        ) from error
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder, and remove what a killed writer left in it. Raises `MorphogenError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(".*.tmp"):
+            leftover.unlink()
+    except OSError as error:
+        raise MorphogenError(f"{folder} cannot be written to ({error}). Choose another place.") from error
+
+
+def exists(folder: Path) -> bool:
+    """Whether `folder` holds a checkpoint."""
+    return (folder / NAME).is_file()
+
+
+def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts of the checkpoint in `folder`. Raises `ArtifactError` if it is damaged or newer."""
+    try:
+        with safe_open(folder / NAME, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{folder / NAME}: expected a checkpoint, got something unreadable ({error}).") from None
+    if facts.get("format", 0) > FORMAT:
+        raise ArtifactError(f"{folder / NAME}: written by a newer morphogen; use that one to resume.")
+    return tensors, facts
+
+
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors below `prefix/`, without it."""
+    return {n.removeprefix(prefix + "/"): t for n, t in tensors.items() if n.startswith(prefix + "/")}
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with `prefix/` before their names."""
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}

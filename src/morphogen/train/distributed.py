@@ -1,0 +1,145 @@
+"""Several processes, as torchrun starts them: each takes its share of every batch.
+
+Replicated ("ddp"): after the last accumulated part the gradients are averaged by one all-reduce of
+a flat buffer, just before they are clipped. `DistributedDataParallel` would overlap that with the
+backward pass, but it sees only parameters that a wrapped network used in its last call: it fails on
+those that a step leaves out, never averages those outside `networks()`, and does not know that
+another player's parameters are to be left alone. Where overlap matters, the model is large, and
+sharded ("fsdp"): FSDP2's `fully_shard` splits each of `networks()` over the processes and averages
+their gradients as it goes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from morphogen.core.errors import SpecError
+from morphogen.core.family import Family
+from morphogen.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all."""
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+    sharded: bool = False
+
+    @property
+    def leads(self) -> bool:
+        """True in the one process that writes."""
+        return self.rank == 0
+
+    def average(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Replace `.grad` by its mean over the processes; a gradient that one lacks counts as zero.
+
+        A parameter without a gradient in every process keeps none.
+        """
+        if self.size == 1 or not parameters:
+            return
+        present = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = torch.cat([present, *(g.reshape(-1) for g in parts)])
+        dist.all_reduce(flat)
+        means = (flat[len(parameters) :] / self.size).split([p.numel() for p in parameters])
+        anywhere = flat[: len(parameters)].tolist() if any(p.grad is None for p in parameters) else [1.0] * len(parts)
+        for p, mean, count in zip(parameters, means, anywhere, strict=True):
+            p.grad = mean.view_as(p) if count else None
+
+    def mean(self, values: Sequence[Tensor]) -> list[Tensor]:
+        """Each tensor's mean over the processes."""
+        if self.size == 1 or not values:
+            return list(values)
+        flat = torch.cat([v.reshape(-1) for v in values])
+        dist.all_reduce(flat)
+        parts = (flat / self.size).split([v.numel() for v in values])
+        return [part.view_as(v) for part, v in zip(parts, values, strict=True)]
+
+    def largest(self, values: Sequence[float]) -> list[float]:
+        """The largest of each over the processes, so that all of them decide alike."""
+        if self.size == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+        return tensor.tolist()
+
+    @torch.no_grad()
+    def share_weights(self, family: Family) -> None:
+        """Give every process the weights of the leading one; shard them if so wished."""
+        if self.size == 1:
+            return
+        for value in [*family.parameters(), *family.buffers()]:
+            dist.broadcast(value.data, src=0)
+        if self.sharded:
+            mesh = init_device_mesh(self.device.type, (self.size,))
+            for network in family.networks().values():
+                fully_shard(network, mesh=mesh)
+
+
+@contextmanager
+def joined(recipe: Recipe) -> Iterator[World]:
+    """Join the processes that torchrun has started, if it has, and leave them at the end."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    device = _device(recipe.device)
+    if size == 1:
+        if recipe.distributed == "fsdp":
+            raise SpecError("distributed='fsdp' shards a model over processes: start it with torchrun.")
+        yield World(device)
+        return
+    if recipe.batch_size % (size * recipe.accumulate):
+        raise SpecError(
+            f"batch_size {recipe.batch_size} is not divisible by {size} processes x accumulate {recipe.accumulate}."
+        )
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    ours = not dist.is_initialized()
+    if ours:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(device, dist.get_rank(), size, recipe.distributed == "fsdp")
+    finally:
+        if ours:
+            dist.destroy_process_group()
+
+
+def _device(wanted: str) -> torch.device:
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SpecError(f"unknown device {wanted!r}: expected auto, cpu, cuda or cuda:N.") from None
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
+        raise SpecError(f"device {wanted!r} is not available: use auto or cpu.")
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """True for a tensor of which each process holds a part."""
+    return isinstance(tensor, DTensor)
+
+
+def full(tensor: Tensor) -> Tensor:
+    """The whole of a tensor; every process must ask for it if it is sharded."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def fill(tensor: Tensor, value: Tensor) -> Tensor:
+    """Copy a whole `value` into a tensor, sharded or not; returns the tensor."""
+    value = value.to(tensor.device)
+    if isinstance(tensor, DTensor):
+        value = distribute_tensor(value, tensor.device_mesh, tensor.placements)
+    return tensor.copy_(value)

@@ -1,0 +1,38 @@
+"""The exponential moving average of weights that then serves as the model.
+
+    m <- m + (1 - d_t) (w - m),   d_t = min(d, (1 + t) / (10 + t))
+
+The warm-up of d_t (as in TensorFlow's `ExponentialMovingAverage`) lets go of the random start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+class Ema:
+    """The average of `parameters`, in the same order."""
+
+    def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
+        self.decay = decay
+        self.parameters = [p.detach() for p in parameters]
+        self.averages = [p.clone() for p in self.parameters]
+
+    @torch.no_grad()
+    def update(self, t: int) -> None:
+        """Move towards the weights after move `t` (from 0)."""
+        torch._foreach_lerp_(self.averages, self.parameters, 1.0 - min(self.decay, (1.0 + t) / (10.0 + t)))
+
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        """Let the parameters hold the averages within the block."""
+        kept = [p.clone() for p in self.parameters]
+        torch._foreach_copy_(self.parameters, self.averages)
+        try:
+            yield
+        finally:
+            torch._foreach_copy_(self.parameters, kept)

@@ -1,0 +1,58 @@
+"""Fields as flags: every way to write one, and every way to get one wrong."""
+
+from __future__ import annotations
+
+import pytest
+from fake_api import VAE
+
+from morphogen import UsageError
+from morphogen.cli.flags import parse_fields
+
+GROUPS = [VAE["options"], VAE["recipe"]]
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "recipe"),
+    [
+        ("", {}, {}),
+        ("--latent-dim 16", {"latent_dim": "16"}, {}),
+        ("--latent-dim=16 --batch-size 32", {"latent_dim": "16"}, {"batch_size": "32"}),
+        ("--hidden 500,500", {"hidden": ["500", "500"]}, {}),
+        ("--hidden (500,)", {"hidden": ["500"]}, {}),
+        ("--free-bits -0.1", {"free_bits": "-0.1"}, {}),
+        ("--prior none", {"prior": None}, {}),
+        ("--prior vamp", {"prior": "vamp"}, {}),
+        ("--flips", {}, {"flips": True}),
+        ("--no-flips", {}, {"flips": False}),
+        ("--flips=false", {}, {"flips": "false"}),
+    ],
+)
+def test_values(line: str, options: dict[str, object], recipe: dict[str, object]) -> None:
+    assert parse_fields(line.split(), GROUPS) == [options, recipe]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--latent-dmi 16", "did you mean '--latent-dim'"),
+        ("--bugdet 4min", "did you mean '--budget'"),
+        ("--no-flps", "did you mean '--no-flips'"),
+        ("--latent-dim", "--latent-dim needs a value of type int"),
+        ("--latent-dim --flips", "--latent-dim needs a value of type int"),
+        ("--latent-dim 1 --latent-dim 2", "given twice"),
+        ("--flips --no-flips", "given twice"),
+        ("--no-flips=1", "takes no value"),
+        ("16", "unexpected argument '16'"),
+        ("-x 3", "unexpected argument '-x'"),
+    ],
+)
+def test_mistakes(line: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_fields(line.split(), GROUPS, ["--budget"])
+
+
+def test_a_mapping_is_json() -> None:
+    fields = [{"name": "extra", "type": "dict[str, int]", "default": {}, "description": ""}]
+    assert parse_fields(["--extra", '{"a": 1}'], [fields]) == [{"extra": {"a": 1}}]
+    with pytest.raises(UsageError, match="JSON object"):
+        parse_fields(["--extra", "a=1"], [fields])

@@ -1,0 +1,50 @@
+"""Help and wrong usage answer at once: no heavy import comes before it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ("torch", "numpy", "matplotlib", "PIL", "sklearn")
+PROBE = """
+import sys
+from morphogen.cli.main import run
+status = run(sys.argv[1:])
+print("HEAVY", [m for m in {heavy!r} if m in sys.modules])
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["train", "--help"], 0),
+        (["data", "inspect", "--help"], 0),
+        (["smaple"], 2),
+        (["sample", "model"], 2),
+        (["sample", "model", "--out", "a.jpg"], 2),
+        (["sample", "model", "--out", "a.png", "--n", "zero"], 2),
+        (["train", "vae", "--data", "digits", "--out", "runs/x", "--steps", "5", "--budget", "1min"], 2),
+    ],
+)
+def test_nothing_heavy_is_imported(arguments: list[str], status: int) -> None:
+    command = [sys.executable, "-c", PROBE.format(heavy=HEAVY), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert done.stdout.endswith("HEAVY []\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_help_answers_in_half_a_second() -> None:
+    def once() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "morphogen.cli", "--help"], capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    # The best of several, since other processes may hold the cores.
+    assert min(once() for _ in range(5)) < 0.5

@@ -1,0 +1,63 @@
+"""Progress: events pass through unchanged and in order; what is shown is what they say."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from rich.console import Console
+
+from morphogen.report import progress
+
+
+@dataclass(frozen=True)
+class Event:
+    step: int
+    total: int | None = 100
+    elapsed_s: float = 1.0
+    remaining_s: float | None = 83.0
+    terms: dict[str, float] = field(default_factory=lambda: {"reconstruction": 80.25, "kl": 9.5})
+    images_per_s: float | None = 12345.6
+    warnings: list[str] = field(default_factory=list)
+
+
+def shown(events: list[Event], terminal: bool = False) -> tuple[list[Event], str]:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=160)
+    return list(progress.watch(events, label="vae", console=console)), out.getvalue()
+
+
+def test_a_line_holds_the_loss_its_parts_the_speed_and_the_time_left() -> None:
+    assert progress.line(Event(3)) == ("loss 89.75  reconstruction 80.25  kl 9.5  12,346 records/s  1 min 23 s left")
+    assert progress.line(Event(3, remaining_s=None, terms={}, images_per_s=None)) == "1.0 s"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_events_pass_through_and_warnings_appear_once(terminal: bool) -> None:
+    events = [Event(i, warnings=["the posterior [collapsed]"] * (i > 2)) for i in range(1, 6)]
+    seen, text = shown(events, terminal)
+    assert seen == events
+    assert text.count("warning: the posterior [collapsed]") == 1
+
+
+def test_without_a_terminal_the_first_and_the_last_event_are_plain_lines() -> None:
+    _, text = shown([Event(i) for i in range(1, 101)])
+    lines = text.splitlines()
+    assert [line.split("  ")[1] for line in lines] == ["step 1/100", "step 100/100"]
+    assert "\x1b" not in text
+
+
+def test_watching_is_lazy_and_an_error_passes_through_after_the_last_line() -> None:
+    def failing() -> Iterator[Event]:
+        yield Event(1)
+        yield Event(2)
+        raise KeyboardInterrupt
+
+    out = io.StringIO()
+    watched = progress.watch(failing(), console=Console(file=out))
+    assert out.getvalue() == ""
+    with pytest.raises(KeyboardInterrupt):
+        list(watched)
+    assert "step 2/100" in out.getvalue()
