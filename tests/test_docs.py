@@ -22,7 +22,11 @@ from morphogen.core import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SMALL = [(r"--(?:budget|epochs|steps) \S+", "--steps 20"), (r'"steps": \d+', '"steps": 20')]
+SMALL = [
+    (r"--(?:budget|epochs|steps) \S+", "--steps 3"),
+    (r'"steps": \d+', '"steps": 3'),
+    (r"^morphogen evaluate .*", r"\g<0> --n 32 --samples 20"),
+]
 NAMED_SETS = ("mnist", "emoji", "bccd", "ucmerced", "kodak", "deeppcb")
 
 

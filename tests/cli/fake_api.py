@@ -37,6 +37,18 @@ VAE = {
 }
 
 
+RESULT = {
+    "name": "nll",
+    "value": 21.43,
+    "interval": [21.21, 21.65],
+    "n": 360,
+    "unit": "nats",
+    "better": "lower",
+    "baselines": {"pixel marginals": 33.2},
+    "floor": None,
+}
+
+
 @dataclass(frozen=True)
 class Event:
     step: int
@@ -87,6 +99,7 @@ class FakeApi(ModuleType):
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self.spec = DIGITS
         self.error: BaseException | None = None
+        self.evaluations: list[dict[str, Any]] = []
 
     def _note(self, name: str, *args: Any, **kwargs: Any) -> None:
         self.calls.append((name, args, kwargs))
@@ -127,23 +140,13 @@ class FakeApi(ModuleType):
         self._note("interpolate", model, data, n, steps=steps)
         return digits(n * steps, self.spec)
 
-    def evaluate(self, model: Path, data: str, metrics: list[str] | None) -> dict[str, Any]:
-        self._note("evaluate", model, data, metrics)
-        result = {
-            "name": "nll",
-            "value": 21.43,
-            "interval": [21.21, 21.65],
-            "n": 360,
-            "unit": "nats",
-            "better": "lower",
-            "baselines": {"pixel marginals": 33.2},
-            "floor": None,
-        }
-        return {"model": str(model), "results": [result]}
+    def evaluate(self, model: Path, data: str, metrics: list[str] | None, **kwargs: Any) -> dict[str, Any]:
+        self._note("evaluate", model, data, metrics, **kwargs)
+        return {"model": str(model), "results": [RESULT]}
 
     def show(self, model: Path) -> dict[str, Any]:
         self._note("show", model)
-        return {"family": "vae", "data": {"name": "digits", "shape": [1, 8, 8]}}
+        return {"family": "vae", "data": {"source": "digits", "shape": [1, 8, 8]}, "evaluations": self.evaluations}
 
     def verify(self, model: Path) -> dict[str, Any]:
         self._note("verify", model)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -40,11 +39,6 @@ def test_nothing_heavy_is_imported(arguments: list[str], status: int) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_help_answers_in_half_a_second() -> None:
-    def once() -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "morphogen.cli", "--help"], capture_output=True, check=True)
-        return time.perf_counter() - start
-
-    # The best of several, since other processes may hold the cores.
-    assert min(once() for _ in range(5)) < 0.5
+def test_it_runs_as_a_module_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "morphogen.cli", "--version"], capture_output=True, text=True)
+    assert done.stdout.startswith("morphogen ")

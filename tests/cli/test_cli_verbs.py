@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_api import POINTS, FakeApi
+from fake_api import POINTS, RESULT, FakeApi
 from PIL import Image
 
 from morphogen import MorphogenError
@@ -169,11 +169,11 @@ def test_arrays_are_the_stored_records(api: FakeApi, tmp_path: Path) -> None:
 
 def test_reconstructions_stand_below_their_originals(api: FakeApi, tmp_path: Path) -> None:
     path = tmp_path / "r.png"
-    assert run(["reconstruct", "m", "--data", "digits", "--n", "20", "--out", str(path)]) == 0
+    assert run(["reconstruct", "m", "--data", "digits", "--n", "17", "--out", str(path)]) == 0
     image = np.asarray(Image.open(path))
     pitch = 8 * 8 + 2
     top = image.shape[0] - 4 * pitch - 2
-    assert top == 0, "four rows: 16 and 4 originals, each with its reconstructions"
+    assert top == 0, "four rows: 16 originals and 1 more, each with its reconstructions"
     rows = [image[2 + r * pitch : 2 + r * pitch + 64, -16 * pitch :] for r in range(4)]
     assert (rows[0] == rows[1]).all(), "the stand-in reconstructs perfectly"
     assert (rows[2] == rows[3]).all()
@@ -246,12 +246,22 @@ def test_evaluate_prints_and_writes_the_same_results(
     api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "deep" / "e.json"
-    assert run(["evaluate", "m", "--data", "digits", "--metrics", "nll, bits", "--out", str(path)]) == 0
-    assert api.calls[-1] == ("evaluate", (Path("m"), "digits", ["nll", "bits"]), {})
+    arguments = ["--metrics", "nll, bits", "--samples", "9", "--n", "360", "--out", str(path)]
+    assert run(["evaluate", "m", "--data", "digits", *arguments]) == 0
+    given = {"split": "test", "n": 360, "samples": 9, "seed": 0}
+    assert api.calls[-1] == ("evaluate", (Path("m"), "digits", ["nll", "bits"]), given)
     out = capsys.readouterr().out
     for words in ("nll ↓", "21.43", "21.21 to 21.65", "360", "pixel marginals 33.2"):
         assert words in out
     assert json.loads(path.read_text())["results"][0]["value"] == 21.43
+
+
+def test_show_holds_the_evaluations_or_says_how_to_make_one(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["show", "m"]) == 0
+    assert "morphogen evaluate m --data digits" in capsys.readouterr().out
+    api.evaluations = [{"name": "nll", "written": "2026-01-01", "result": RESULT}]
+    assert run(["show", "m"]) == 0
+    assert "21.21 to 21.65" in capsys.readouterr().out
 
 
 def test_inspect_writes_a_sheet(api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

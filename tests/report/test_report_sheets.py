@@ -30,6 +30,11 @@ def test_every_picture_can_be_read_back_from_the_sheet(channels: int, size: int,
     assert (empty == np.array(GAP)).all()
 
 
+@pytest.mark.parametrize(("n", "columns", "rows"), [(1, 1, 1), (2, 2, 1), (9, 3, 3), (32, 8, 4), (7, 3, 3), (64, 8, 8)])
+def test_the_default_layout_is_about_square_with_full_rows_where_possible(n: int, columns: int, rows: int) -> None:
+    assert sheet(pictures(n, 1, 64)).size == (columns * 66 + 2, rows * 66 + 2)
+
+
 def test_transparent_pixels_show_the_background() -> None:
     x = np.zeros((1, 4, 64, 64), np.uint8)
     x[0, 0], x[0, 3, :32] = 255, 255  # red, opaque in its upper half only

@@ -1,7 +1,7 @@
 """Two small families and a stream of 2-D points, to train in milliseconds.
 
-Run as a script, it trains one of them as told by the JSON in its first argument, for tests that
-need other processes.
+Run as a script, it makes the runs told by the JSON in its first argument, for tests that need
+other processes.
 """
 
 import json
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from morphogen.core import registry
 from morphogen.core.batch import Batch
 from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import MorphogenError
 from morphogen.core.family import Family, Health, Player, Step
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
@@ -139,15 +140,23 @@ def recipe(**options):
     return Recipe.parse({"batch_size": 32, "device": "cpu", "precision": "fp32", "compile": "off", **options})
 
 
-def main(told):
-    torch.set_num_threads(1)
+def say(**what):
+    if os.environ.get("RANK", "0") == "0":
+        print(json.dumps(what), flush=True)
+
+
+def run(told):
     family = build({"autoencoder": Autoencoder, "game": Game}[told["family"]], **told.get("spec", {}))
     stream = Points(points(), delay_s=told.get("delay_s", 0.0))
-    for event in fit(family, stream, recipe(**told["recipe"]), Path(told["out"]), resume=told.get("resume", False)):
-        if os.environ.get("RANK", "0") == "0":
-            print(json.dumps({"step": event.step, "terms": event.terms}), flush=True)
+    try:
+        for event in fit(family, stream, recipe(**told["recipe"]), Path(told["out"]), resume=told.get("resume", False)):
+            say(out=told["out"], step=event.step, warnings=event.warnings)
+    except MorphogenError as error:
+        say(out=told["out"], error=str(error))
 
 
 if __name__ == "__main__":
     sys.modules["training_toys"] = sys.modules["__main__"]
-    main(json.loads(sys.argv[1]))
+    torch.set_num_threads(1)
+    for each in json.loads(sys.argv[1]):
+        run(each)

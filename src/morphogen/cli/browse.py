@@ -79,8 +79,14 @@ def show(
     found = api.show(model)
     if json:
         print_json(found)
+        return
+    from morphogen.report.tables import RESULT_HEADERS, results_rows
+
+    print_fields({name: value for name, value in found.items() if name != "evaluations"})
+    if found["evaluations"]:
+        print_table(RESULT_HEADERS, results_rows(entry["result"] for entry in found["evaluations"]))
     else:
-        print_fields(found)
+        print_text(f"not evaluated yet: morphogen evaluate {model} --data {found['data']['source']}")
 
 
 def _describe(found: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ say is settled here, from the field's type: lists, none, mappings and switches.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -66,11 +67,11 @@ def _is_switch(field: Field) -> bool:
 def _value(name: str, text: str, type_: str) -> Any:
     if text.lower() == "none" and "None" in type_:
         return None
-    if "dict" in type_ or "Mapping" in type_:
+    if re.match(r"(dict|Mapping)\b", type_):
         try:
             return json.loads(text)
         except json.JSONDecodeError as error:
             raise UsageError(f"{name} needs a JSON object of type {type_} (got {text!r}: {error}).") from None
-    if any(word in type_ for word in ("tuple", "list", "set", "Sequence")):
+    if re.match(r"(tuple|list|set|frozenset|Sequence)\b", type_):
         return [part.strip() for part in text.strip("()[]").split(",") if part.strip()]
     return text

@@ -19,6 +19,10 @@ def evaluate(
     data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="What to judge it on: its test records.")],
     metrics: Annotated[str | None, typer.Option("--metrics", metavar="nll,...", help="Which; all by default.")] = None,
     out: Annotated[str | None, typer.Option("--out", metavar="FILE.json", help="Write the results too.")] = None,
+    split: Annotated[str, typer.Option("--split", help="Which records.")] = "test",
+    n: Annotated[int | None, typer.Option("--n", min=1, help="How many records; all by default.")] = None,
+    samples: Annotated[int | None, typer.Option("--samples", min=1, help="Importance samples a record.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Where the noise starts.")] = 0,
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -29,7 +33,7 @@ def evaluate(
 
     names = [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None
     with busy("evaluating"):
-        found = api.evaluate(model, data, names)
+        found = api.evaluate(model, data, names, split=split, n=n, samples=samples, seed=seed)
     if target is not None:
         target.write((json_.dumps(found, indent=2) + "\n").encode())
     if json:

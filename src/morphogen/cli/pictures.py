@@ -89,7 +89,7 @@ def interpolate(
             target.write(animation([*there, *there[-2:0:-1]], frames_per_second=8, hold_s=0))
         else:
             target.write(png(sheet(x, columns=steps), {"model": str(model), "data": data, "steps": steps}))
-    _done(target, n, json)
+    _done(target, len(grid.x) // steps, json)
 
 
 def _done(target: Output, n: int, json: bool) -> None:
@@ -136,12 +136,13 @@ def _pairs(originals: Any, copies: Any) -> Any:
     """Rows of originals, each with the row of their reconstructions below it."""
     import numpy as np
 
-    from morphogen.report.sheets import sheet
+    from morphogen.report.sheets import GAP, sheet
 
     above, below = _bytes(originals), _bytes(copies)
-    columns = min(len(above), 16)
-    rows = -(-len(above) // columns)
-    room = np.full((rows, 2, columns, *above.shape[1:]), 255, np.uint8)
+    n = len(above)
+    columns = next((c for c in range(16, 7, -1) if n % c == 0), min(n, 16))  # full rows if that is possible
+    rows = -(-n // columns)
+    room = np.full((rows, 2, columns, *above.shape[1:]), GAP[0], np.uint8)
     for row in range(rows):
         part = slice(row * columns, (row + 1) * columns)
         room[row, 0, : len(above[part])] = above[part]

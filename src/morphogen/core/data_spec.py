@@ -135,7 +135,8 @@ class DataSpec(Spec):
             raise DataError(f"{self.name}: expected records of shape {self.shape}, got {tuple(x.shape[1:])}.")
         if not torch.isfinite(x).all():
             raise DataError(f"{self.name}: records hold NaN or infinite values.")
-        if len(x) and (x.min() < self.low - 1e-4 or x.max() > self.high + 1e-4) and self.levels is not None:
+        bounded = self.levels is not None or self.kind == "binary"
+        if bounded and len(x) and (x.min() < self.low - 1e-4 or x.max() > self.high + 1e-4):
             raise DataError(
                 f"{self.name}: values lie in [{x.min():.4g}, {x.max():.4g}], expected"
                 f" [{self.low:g}, {self.high:g}] for kind {self.kind!r}."

@@ -73,7 +73,7 @@ class Rng:
 
     def child(self, name: str) -> Rng:
         """An independent generator named under this one."""
-        return Rng(int.from_bytes(_digest(self.seed, "child:" + name), "little") >> 1, self.device)
+        return Rng(int.from_bytes(_digest(self.seed, "child:" + name), "little") >> 1, self.device, self.offset)
 
     def bits(self, purpose: str, index: Index, n: int) -> Tensor:
         """`(len(index), n)` int64 words, uniform on 0 .. 2^32 - 1."""
@@ -153,7 +153,7 @@ class Rng:
         name = (purpose, kind, n, count, dtype)
         first, stride, calls, block = self._ahead.get(name, (start, 0, 0, at))
         if stride and (start - first) % stride == 0 and 0 <= (start - first) // stride < calls:
-            return block[(start - first) // stride]
+            return block[(start - first) // stride].clone()  # a caller may write into it
         # The stride is learned from two calls in a row; until then nothing is drawn ahead.
         last = first + stride * (calls - 1) if calls else first
         stride, calls = start - last, min(_AHEAD_CALLS, max(1, 8 * _AHEAD_ELEMENTS // (count * n)))
@@ -163,7 +163,7 @@ class Rng:
         many = (torch.arange(calls)[:, None] * stride + at).reshape(-1)
         block = self._draw(purpose, kind, many, n, dtype).reshape(calls, count, n)
         self._ahead[name] = (start, stride, calls, block)
-        return block[0]
+        return block[0].clone()
 
     def _draw(self, purpose: str, kind: str, at: Tensor, n: int, dtype: torch.dtype) -> Tensor:
         plain = Rng(self.seed, self.device)  # `at` already has the offset

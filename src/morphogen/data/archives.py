@@ -65,7 +65,7 @@ def bccd(folder: Path, options: BloodOptions) -> Raw:
     """Blood cells, split by the picture that they come from."""
     licence = "MIT (c) 2017 shenggan"
     if options.what == "cells":
-        cells = read_arrays(folder / "cells_32.npz")
+        cells = read_arrays(folder / "cells_32.npz", "images", "split", "labels", "class_names")
         return Raw(
             stored=prepared(pictures_from(cells["images"]), options),
             split=[SPLIT_NAMES[s] for s in cells["split"].tolist()],

@@ -12,13 +12,16 @@ from torch import Tensor
 from morphogen.core.errors import DataError
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by name. Raises `DataError` if it is missing, broken or holds objects."""
+def read_arrays(path: Path, *needed: str) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name.
+
+    Raises `DataError` if the file is missing or broken, holds objects, or lacks a `needed` array.
+    """
     if not path.is_file():
         raise DataError(f"{path.name} is not in the folder {str(path.parent)!r}.")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         if "Object arrays" in str(error):
             raise DataError(
@@ -26,6 +29,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 f" save plain numbers and strings."
             ) from None
         raise DataError(f"{path.name} cannot be read as .npz ({error}).") from None
+    missing = [name for name in needed if name not in arrays]
+    if missing:
+        raise DataError(f"{path.name} lacks the array {missing[0]!r}; it holds {', '.join(arrays) or 'none'}.")
+    return arrays
 
 
 def pictures_from(images: np.ndarray) -> Tensor:

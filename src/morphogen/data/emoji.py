@@ -42,7 +42,7 @@ def read(folder: Path, options: EmojiOptions) -> Raw:
     for number, vendor in enumerate(_LICENCE):
         if options.vendor not in (vendor, "both"):
             continue
-        arrays = read_arrays(folder / f"{vendor}_64.npz")
+        arrays = read_arrays(folder / f"{vendor}_64.npz", "images", "hexcode", "split")
         codes = arrays["hexcode"].tolist()
         stored.append(prepared(pictures_from(arrays["images"]), options))
         ids.append(torch.arange(len(codes)) + number * _IDS_PER_VENDOR)

@@ -43,8 +43,12 @@ def load(source: str | Path, *, like: DataSpec | None = None, strict: bool = Tru
     raw = reader.read(options)
     if strict and raw.problems and not getattr(options, "skip_bad", False):
         raise DataError(_listing(text, raw.problems))
-    name = parsed.name if parsed.name in _readers() else Path(parsed.name).resolve().stem
-    return prepare(raw, name, text, options, like)
+    return prepare(raw, _short_name(parsed.name), text, options, like)
+
+
+def _short_name(name: str) -> str:
+    path = Path(name).resolve()
+    return name if name in _readers() else path.name if path.is_dir() else path.stem
 
 
 def _readers() -> dict[str, Reader]:
@@ -61,6 +65,8 @@ def _reader(name: str) -> Reader:
         return Reader(OwnSplits, partial(npz.read, path), "")
     if path.exists():
         raise UsageError(f"{name!r} is neither a folder of pictures nor an .npz file.")
+    if path.suffix or path.name != name:
+        raise DataError(f"there is no folder or file {name!r}.")
     raise UsageError(unknown("data set, folder or file", name, _readers()))
 
 

@@ -31,7 +31,8 @@ def folder(name: str) -> Path:
         )
     path = Path(root) / name
     if not path.is_dir():
-        raise DataError(f"the data set {name!r} is not in the folder {root!r} that {VARIABLE} names.")
+        there = ", ".join(sorted(n for n in READERS if (Path(root) / n).is_dir())) or "none of the known sets"
+        raise DataError(f"the data set {name!r} is not in the folder {root!r} that {VARIABLE} names; it has {there}.")
     return path
 
 
@@ -40,7 +41,9 @@ def _npz(licence: str, files: Mapping[str, str], folder: Path, options: Options)
 
     Ids count on from file to file, by the published position where the file tells it.
     """
-    parts: list[dict[str, Any]] = [read_arrays(folder / file) for file in files.values()]
+    parts: list[dict[str, Any]] = [
+        read_arrays(folder / file, "images", "labels", "class_names") for file in files.values()
+    ]
     split: list[str] = []
     ids, base = [], 0
     for which, part in zip(files, parts, strict=True):

@@ -45,13 +45,21 @@ def _color(value: str) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _binary(value: Any) -> Any:
-    return "stochastic" if value is True else value
+def _binary(value: Any) -> str | float | None:
+    if value in (None, True, "stochastic"):
+        return None if value is None else "stochastic"
+    try:
+        threshold = float(value)
+    except ValueError:
+        threshold = 0.0
+    if not 0.0 < threshold < 1.0:
+        raise ValueError("write binary, or binary=0.5 with a threshold between 0 and 1")
+    return threshold
 
 
 Size = Annotated[str, BeforeValidator(_size), AfterValidator(_checked_size)]
 Color = Annotated[str, AfterValidator(_color)]
-Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
+Binary = Annotated[str | float | None, BeforeValidator(_binary)]
 # Below 1 a share of the records, from 1 on a number of them.
 Amount = Annotated[float, Field(ge=0.0)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -73,7 +81,7 @@ class Options(Spec):
     resize: Resize = "error"
     channels: Channels = "auto"
     background: Color = "#ffffff"
-    binary: Annotated[Literal["stochastic"] | Threshold | None, BeforeValidator(_binary)] = None
+    binary: Binary = None
 
     @property
     def target(self) -> tuple[int, int] | None:

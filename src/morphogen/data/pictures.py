@@ -141,7 +141,10 @@ def _resampled(x: Tensor, height: int, width: int, levels: int) -> Tensor:
 
 def prepared(x: Tensor, options: Options, levels: int = 256) -> Tensor:
     """A stack of pictures (N, C, H, W) uint8 with the channels and the size of `options`."""
-    return with_size(with_channels(x, options.channels, options.background_rgb), options, levels)
+    try:
+        return with_size(with_channels(x, options.channels, options.background_rgb), options, levels)
+    except DataError as error:
+        raise DataError(f"every picture {error}.") from None
 
 
 def collect(
@@ -171,7 +174,8 @@ def collect(
                     f"is {picture.shape[2]}x{picture.shape[3]}, most are {common[0]}x{common[1]} (height x width);"
                     f" choose a size and how to reach it, such as size=64,resize=crop"
                 )
-            pictures.append(prepared(picture, wanted))
+            picture = with_channels(picture, options.channels, options.background_rgb)
+            pictures.append(with_size(picture, wanted))
             kept.append(position)
         except (DataError, OSError) as error:
             problems.append(Problem(name, str(error)))

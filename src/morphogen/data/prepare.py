@@ -16,7 +16,7 @@ from morphogen.core.rng import Rng
 from morphogen.data.options import Options
 from morphogen.data.raw import Raw
 from morphogen.data.records import Dataset, Records
-from morphogen.data.split import ORDER, by_share, carve, keys
+from morphogen.data.split import ORDER, keys, set_aside, validation_count
 
 _CHUNK = 512
 
@@ -29,7 +29,7 @@ def prepare(raw: Raw, name: str, source: str, options: Options, like: DataSpec |
     """
     if len(raw.stored) == 0:
         raise DataError(f"{source}: no record could be read.")
-    split = np.array(_assigned(raw, options), dtype=object)
+    split = _assigned(raw, source, options)
     members = {s: torch.from_numpy(np.flatnonzero(split == s)) for s in _ordered(set(split))}
     stored, levels = raw.stored, raw.levels
     if options.binary is not None:
@@ -38,8 +38,12 @@ def prepare(raw: Raw, name: str, source: str, options: Options, like: DataSpec |
         stored, levels = binarized(stored, raw.all_ids, levels, options.binary), 2
     shift, scale = 0.0, 1.0
     if levels is None:
-        shift, scale = (like.shift, like.scale) if like is not None else _scaling(stored[members["train"]])
-    labels, classes = (raw.labels, raw.classes) if like is None else _like_classes(raw, like, source)
+        shift, scale = (like.shift, like.scale) if like is not None else _scaling(stored[next(iter(members.values()))])
+    labels, classes = raw.labels, raw.classes
+    if like is not None:
+        labels, classes = _like_classes(raw, like, source), like.classes
+        if raw.schema != like.attributes:
+            raw = dataclasses.replace(raw, attributes=None, present=None, schema=())
     spec = DataSpec(
         name=name,
         source=source,
@@ -97,23 +101,27 @@ def fingerprint(splits: Mapping[str, Records]) -> str:
     return digest.hexdigest()
 
 
-def _assigned(raw: Raw, options: Options) -> list[str]:
-    """The split of each record."""
-    validation = getattr(options, "validation", 0.0)
+def _assigned(raw: Raw, source: str, options: Options) -> np.ndarray:
+    """(N,) the split of each record, as it comes or set aside."""
+    validation, n = getattr(options, "validation", 0.0), len(raw.stored)
     if raw.split is None:
-        shares = {"test": getattr(options, "test", 0.0), "validation": validation}
-        if sum(shares.values()) >= 1.0:
-            raise DataError(f"test={shares['test']} and validation={validation} leave nothing to train on.")
-        return by_share(keys(raw.stored, raw.groups), shares)
-    split = np.array(raw.split, dtype=object)
-    train = np.flatnonzero(split == "train")
-    if validation and len(train) and "validation" not in raw.split:
+        counts = {"test": round(getattr(options, "test", 0.0) * n), "validation": round(validation * n)}
+        split = set_aside(keys(raw.stored, raw.groups), counts)
+    else:
+        split = np.array(raw.split, dtype=object)
+        train = np.flatnonzero(split == "train")
+        if "validation" in raw.split or not len(train):
+            return split
+        counts = {"validation": validation_count(len(train), validation)}
         groups = None if raw.groups is None else [raw.groups[i] for i in train]
-        chosen = carve(keys(raw.stored[torch.from_numpy(train)], groups), validation)
-        if chosen.all():
-            raise DataError(f"validation={validation:g} of {len(train)} training records leaves nothing to train on.")
-        split[train[chosen]] = "validation"
-    return list(split)
+        split[train] = set_aside(keys(raw.stored[torch.from_numpy(train)], groups), counts)
+    if "train" not in split:
+        told = " and ".join(f"{count} for {name}" for name, count in counts.items() if count)
+        raise DataError(
+            f"{source}: setting aside {told} of {n} records (equal ones stay together) leaves nothing to train on;"
+            f" set aside fewer, such as {','.join(f'{name}=0' for name in counts)}."
+        )
+    return split
 
 
 def _ordered(names: set[str]) -> list[str]:
@@ -140,15 +148,15 @@ def _text(captions: list[str]) -> TextSchema:
     return TextSchema(longest=max(len(c.split()) for c in captions), examples=tuple(captions[:3]))
 
 
-def _like_classes(raw: Raw, like: DataSpec, source: str) -> tuple[Tensor | None, tuple[str, ...]]:
+def _like_classes(raw: Raw, like: DataSpec, source: str) -> Tensor | None:
     """Labels by the class numbers of `like`, matched by name."""
     if raw.labels is None or not like.classes:
-        return None, like.classes
+        return None
     strange = [c for c in raw.classes if c not in like.classes]
     if strange:
         raise DataError(f"{source}: {unknown('class', strange[0], like.classes)} (of {like.source!r})")
-    table = torch.tensor([like.classes.index(c) for c in raw.classes] + [-1])  # the last for label -1
-    return table[raw.labels], like.classes
+    table = torch.tensor([like.classes.index(c) for c in raw.classes] + [-1])  # the last one for label -1
+    return table[raw.labels]
 
 
 def _require_alike(spec: DataSpec, like: DataSpec) -> None:

@@ -8,6 +8,7 @@ blurred a little or not, leaves the smallest sum of squared differences. What fi
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from dataclasses import dataclass
@@ -15,20 +16,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from morphogen.core.errors import DataError
 from morphogen.data.shapes import BACKGROUND, COLORS, DIAMETER, RELATIONS, SHAPES, SIZES, SMALLEST, distance
 
 _FAINT = 0.2  # coverage from which a pixel belongs to an object
-_SPECK = 2.0  # pixels of coverage below which a region is dirt
+_SPECK = 0.008  # share of the picture below which a region is dirt
 _DIRECTION = 0.97  # cosine to a color's direction that is needed
 _MISFIT = 0.12  # share of the squared coverage that may be left unexplained
-_BLURS = torch.arange(11) / 10.0  # standard deviations in pixels
+_BLURS = np.arange(11) / 10.0  # standard deviations in pixels
 
 _NAMES = tuple(COLORS)
-_KINDS = tuple(itertools.product(SIZES, SHAPES))
-_AWAY = torch.tensor(BACKGROUND, dtype=torch.float32) - torch.tensor(list(COLORS.values()), dtype=torch.float32)
+_AWAY = np.array(BACKGROUND, dtype=np.float32) - np.array(list(COLORS.values()), dtype=np.float32)
 _OBJECT = rf"a ({'|'.join(SIZES)}) ({'|'.join(_NAMES)}) ({'|'.join(SHAPES)})"
 _CAPTION = re.compile(rf"{_OBJECT}(?: ({'|'.join(RELATIONS)}) {_OBJECT})?")
 
@@ -64,7 +63,9 @@ def check(caption: str, picture: Tensor | np.ndarray) -> dict[str, bool]:
     described = [match.groups()[:3]] if match[4] is None else [match.groups()[:3], match.groups()[4:]]
     regions = _regions(picture)
     candidates = [*regions, *[None] * len(described)]
-    readings = [_statements(described, match[4], chosen) for chosen in itertools.permutations(candidates, len(described))]
+    readings = [
+        _statements(described, match[4], chosen) for chosen in itertools.permutations(candidates, len(described))
+    ]
     best = max(readings, key=lambda s: sum(s.values()))
     count = "there is 1 object" if len(described) == 1 else f"there are {len(described)} objects"
     return {count: len(regions) == len(described)} | best
@@ -95,97 +96,108 @@ def _statements(
 
 def _regions(picture: Tensor | np.ndarray) -> list[Object | None]:
     """Every region that differs from the background: an object, or None for what is none."""
-    away = torch.tensor(BACKGROUND, dtype=torch.float32) - _pixels(picture)  # (H, W, 3)
-    along = (away @ _AWAY.T) / (_AWAY**2).sum(1)  # (H, W, colors): coverage, if it were that color
-    left = (away[:, :, None] - along[..., None] * _AWAY).norm(dim=-1)
-    coverage = along.gather(2, left.argmin(2, keepdim=True))[..., 0]
+    away = np.array(BACKGROUND, dtype=np.float32) - _pixels(picture)  # (H, W, 3)
+    along = away @ _AWAY.T / (_AWAY**2).sum(1)  # (H, W, colors): coverage, if it were that color
+    left = ((away[:, :, None] - along[..., None] * _AWAY) ** 2).sum(-1)
+    coverage = np.take_along_axis(along, left.argmin(2)[..., None], axis=2)[..., 0]
     labels = _labelled(coverage > _FAINT)
-    found = []
-    for label in labels.unique()[1:].tolist():
-        if coverage[labels == label].sum() >= _SPECK:
-            found.append(_recognised(away, labels, label))
-    return found
+    regions = [labels == label for label in np.unique(labels[labels > 0])]
+    return [_recognised(away, region) for region in regions if coverage[region].sum() >= _SPECK * labels.size]
 
 
-def _pixels(picture: Tensor | np.ndarray) -> Tensor:
-    pixels = torch.as_tensor(picture)
+def _pixels(picture: Tensor | np.ndarray) -> np.ndarray:
+    pixels = picture.numpy(force=True) if isinstance(picture, Tensor) else np.asarray(picture)
     if pixels.ndim == 3 and pixels.shape[0] == 3 and pixels.shape[2] != 3:
-        pixels = pixels.permute(1, 2, 0)
+        pixels = pixels.transpose(1, 2, 0)
     side = pixels.shape[0]
-    if pixels.dtype != torch.uint8 or tuple(pixels.shape) != (side, side, 3) or side < SMALLEST:
+    if pixels.dtype != np.uint8 or pixels.shape != (side, side, 3) or side < SMALLEST:
         raise DataError(
             f"expected a square RGB picture (H, W, 3) of bytes and at least {SMALLEST} pixels,"
             f" got {pixels.dtype} {tuple(pixels.shape)}."
         )
-    return pixels.cpu().float()
+    return pixels.astype(np.float32)
 
 
-def _labelled(mask: Tensor) -> Tensor:
-    """(H, W) int64: one number for each connected region and the soft edge around it, 0 elsewhere."""
-    labels = torch.arange(1, mask.numel() + 1).view(mask.shape) * mask
-    while True:
-        spread = _spread(labels) * mask
-        if torch.equal(spread, labels):
-            break
-        labels = spread
-    for _ in range(2):
-        labels = torch.where(labels > 0, labels, _spread(labels))
+def _labelled(mask: np.ndarray) -> np.ndarray:
+    """(H, W) int: one number for each connected region of `mask` and the two pixels around it, 0 elsewhere."""
+    height, width = mask.shape
+    labels = np.zeros(mask.shape, dtype=np.int64)
+    waiting = set(zip(*(axis.tolist() for axis in mask.nonzero()), strict=True))
+    number = 0
+    while waiting:
+        number += 1
+        front = [waiting.pop()]
+        while front:
+            row, column = front.pop()
+            labels[row, column] = number
+            near = {(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & waiting
+            waiting -= near
+            front += near
+    for _ in range(2):  # the soft edge, which a blur makes wider
+        padded = np.pad(labels, 1)
+        views = [padded[i : i + height, j : j + width] for i in range(3) for j in range(3)]
+        labels = np.where(labels > 0, labels, np.maximum.reduce(views))
     return labels
 
 
-def _spread(labels: Tensor) -> Tensor:
-    return functional.max_pool2d(labels[None, None].float(), 3, stride=1, padding=1)[0, 0].long()
-
-
-def _recognised(away: Tensor, labels: Tensor, label: int) -> Object | None:
-    """The object in one region, or None."""
-    mine = labels == label
-    total = away[mine].sum(0)
-    cosines = functional.cosine_similarity(total[None], _AWAY)
+def _recognised(away: np.ndarray, region: np.ndarray) -> Object | None:
+    """The object in one region of a picture, or None."""
+    side = len(region)
+    rows, columns = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    away = away[box] * region[box][..., None]
+    total = away.sum((0, 1))
+    cosines = _AWAY @ total / (np.linalg.norm(_AWAY, axis=1) * np.linalg.norm(total) + 1e-6)
     color = int(cosines.argmax())
     if cosines[color] < _DIRECTION:
         return None
-    target = (away * mine[..., None]) @ _AWAY[color] / (_AWAY[color] ** 2).sum()  # (H, W) coverage
-    stained = ((away * mine[..., None] - target[..., None] * _AWAY[color]) ** 2).sum() / (away[mine] ** 2).sum()
-    if stained > _MISFIT:
+    coverage = away @ _AWAY[color] / (_AWAY[color] ** 2).sum()
+    stain = away - coverage[..., None] * _AWAY[color]
+    if (stain**2).sum() > _MISFIT * (away**2).sum():
         return None
-    drawings, centers = _drawings(target)
-    misfit = ((drawings - target) ** 2).sum((-1, -2)) / (target**2).sum()  # (kinds, blurs)
-    kind = int(misfit.amin(1).argmin())
-    if misfit[kind].min() > _MISFIT:
+    drawings, centers = _drawings(coverage, side)
+    misfit = ((drawings - coverage) ** 2).sum((-1, -2)).min(-1) / (coverage**2).sum()  # (shapes, sizes)
+    shape, size = np.unravel_index(int(misfit.argmin()), misfit.shape)
+    if misfit[shape, size] > _MISFIT:
         return None
-    size, shape = _KINDS[kind]
-    x, y = (centers[kind] / len(labels)).tolist()
-    return Object(size, _NAMES[color], shape, (x, y))
+    x, y = (centers[shape, size] + (columns[0], rows[0])) / side
+    return Object(SIZES[size], _NAMES[color], SHAPES[shape], (float(x), float(y)))
 
 
-def _drawings(target: Tensor) -> tuple[Tensor, Tensor]:
-    """Every kind of object with the center of mass of `target`: (kinds, blurs, H, W), and centers (kinds, 2)."""
-    side = len(target)
-    at = torch.arange(side) + 0.5
-    wanted = _center_of_mass(target[None], at)
-    centers = wanted.repeat(len(_KINDS), 1)
+def _drawings(target: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every kind of object with the center of mass of `target` (h, w), a part of a picture.
+
+    Returns coverages (shapes, sizes, blurs, h, w) and centers (shapes, sizes, 2), x and y in pixels.
+    """
+    height, width = target.shape
+    down, right = torch.arange(height) + 0.5, torch.arange(width) + 0.5
+    diameter = torch.tensor([DIAMETER[size] * side for size in SIZES]).view(-1, 1, 1)
+    wanted = _center_of_mass(target)
+    centers = np.broadcast_to(wanted, (len(SHAPES), len(SIZES), 2))
     for _ in range(3):  # the drawing's center of mass follows its center nearly one to one
-        coverage = torch.stack(
-            [
-                (0.5 - distance(shape, at[None, :] - x, at[:, None] - y, DIAMETER[size] * side)).clamp(0.0, 1.0)
-                for (size, shape), (x, y) in zip(_KINDS, centers, strict=True)
-            ]
-        )
-        centers = centers + wanted - _center_of_mass(coverage, at)
-    return _blurred(coverage), centers
+        x, y = (torch.from_numpy(centers[..., k].astype(np.float32)) for k in (0, 1))
+        d = [
+            distance(shape, right - x[k].view(-1, 1, 1), (down - y[k].view(-1, 1)).unsqueeze(-1), diameter)
+            for k, shape in enumerate(SHAPES)
+        ]
+        coverage = (0.5 - torch.stack(d)).clamp(0.0, 1.0).numpy()
+        drawn, centers = centers, centers + wanted - _center_of_mass(coverage)
+    blurred = _blur(height) @ coverage[:, :, None] @ _blur(width).transpose(0, 2, 1)
+    return blurred, drawn
 
 
-def _center_of_mass(coverage: Tensor, at: Tensor) -> Tensor:
-    """(N, H, W) to (N, 2): x, y."""
-    mass = coverage.sum((1, 2)).clamp_min(1e-6)
-    return torch.stack(((coverage.sum(1) * at).sum(1) / mass, (coverage.sum(2) * at).sum(1) / mass), dim=1)
+def _center_of_mass(coverage: np.ndarray) -> np.ndarray:
+    """(*, h, w) to (*, 2): x, y in pixels."""
+    mass = coverage.sum((-1, -2)) + 1e-6
+    x = (coverage.sum(-2) * (np.arange(coverage.shape[-1]) + 0.5)).sum(-1) / mass
+    y = (coverage.sum(-1) * (np.arange(coverage.shape[-2]) + 0.5)).sum(-1) / mass
+    return np.stack((x, y), axis=-1)
 
 
-def _blurred(coverage: Tensor) -> Tensor:
-    """(N, H, W) to (N, blurs, H, W)."""
-    offsets = torch.arange(-3, 4)
-    weights = torch.exp(-0.5 * (offsets / _BLURS.clamp_min(0.05)[:, None]) ** 2)  # 0.05 leaves a picture as it is
-    weights = (weights / weights.sum(1, keepdim=True))[:, None, None, :]  # (blurs, 1, 1, 7)
-    rows = functional.conv2d(coverage[:, None], weights, padding=(0, 3))
-    return functional.conv2d(rows, weights.transpose(2, 3), padding=(3, 0), groups=len(_BLURS))
+@functools.cache
+def _blur(n: int) -> np.ndarray:
+    """(blurs, n, n): the matrices that blur a line of n pixels on an empty background."""
+    offsets = np.arange(n)[:, None] - np.arange(n)
+    kernel = np.arange(-5, 6)
+    scale = 0.5 / np.maximum(_BLURS, 0.05)[:, None, None] ** 2  # 0.05 leaves a line as it is
+    return (np.exp(-scale * offsets**2) / np.exp(-scale * kernel**2).sum(-1, keepdims=True)).astype(np.float32)

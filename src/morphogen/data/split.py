@@ -27,30 +27,29 @@ def keys(stored: Tensor, groups: Sequence[str] | None) -> np.ndarray:
     return np.frombuffer(digests, dtype="<u8")
 
 
-def by_share(keys: np.ndarray, shares: Mapping[str, float]) -> list[str]:
-    """A split name for each record: `shares` of them in expectation, "train" for the rest.
+def set_aside(keys: np.ndarray, counts: Mapping[str, int]) -> np.ndarray:
+    """(N,) names: the records with the lowest keys go to the splits of `counts` in turn, the rest to "train".
 
-    Each record is placed by its own key, so new records never move old ones.
+    Whole groups are taken, so a split may have a few more records than asked for. A new record can push
+    no other one further than over one border.
     """
-    at = keys / 2.0**64
     names = np.full(len(keys), "train", dtype=object)
-    low = 0.0
-    for name, share in shares.items():
-        names[(at >= low) & (at < low + share)] = name
-        low += share
-    return list(names)
+    ordered = np.sort(keys)
+    taken = 0
+    for name, count in counts.items():
+        if count and taken < len(keys):
+            border = ordered[min(taken + count, len(keys)) - 1]
+            names[(keys <= border) & (names == "train")] = name
+            taken = int(np.searchsorted(ordered, border, side="right"))
+    return names
 
 
-def carve(keys: np.ndarray, amount: float) -> np.ndarray:
-    """(N,) bool: which training records to set aside for validation.
+def validation_count(n: int, amount: float) -> int:
+    """How many of `n` training records to watch training with.
 
     `amount` from 1 on is a number of records; below 1 it is a share, of at least 64 records or, in
-    small sets, a tenth. Whole groups are taken, so there may be a few more.
+    small sets, a tenth.
     """
-    n = len(keys)
-    want = round(amount) if amount >= 1 else max(round(amount * n), min(64, n // 10))
-    if amount == 0 or want == 0:
-        return np.zeros(n, dtype=bool)
-    border = np.sort(keys)[min(want, n) - 1]
-    chosen: np.ndarray = keys <= border
-    return chosen
+    if amount == 0 or amount >= 1:
+        return round(amount)
+    return max(round(amount * n), min(64, n // 10))

@@ -13,8 +13,8 @@ w_k = p(x, z_k) / q(z_k | x),
 is tighter; its gradient for the encoder is taken in doubly reparameterized form (Tucker et al., 2019),
 whose signal does not fade as K grows.
 
-Priors: the standard normal, and the VampPrior p(z) = 1/M sum_m q(z | u_m), whose pseudo-inputs u_m are
-learned (Tomczak and Welling, 2018).
+Priors: the standard normal; the VampPrior p(z) = 1/M sum_m q(z | u_m), whose pseudo-inputs u_m are learned
+(Tomczak and Welling, 2018); and an affine-coupling flow (Dinh et al., 2017).
 
 The preset `classic` is the textbook's network: 784-512-256, two latents, and back, with the squared error
 summed over pixels plus the KL. On pixels in [0, 1] that error is the negative log-likelihood of a Gaussian of
@@ -42,6 +42,7 @@ from morphogen.nn.activation import Activation
 from morphogen.nn.build import Backbone, backbone, centered
 from morphogen.nn.conditioner import Conditioner
 from morphogen.nn.conv import ConvDecoder, ConvEncoder
+from morphogen.nn.flow_prior import FlowPrior
 from morphogen.nn.mlp import MLPDecoder, MLPEncoder
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import fitting, likelihood, parameters
@@ -64,7 +65,9 @@ class VAESpec(Spec):
     likelihood: str = Field("auto", description="p(x | z); auto picks one that fits the data")
     mixtures: int = Field(5, ge=1, description="components of a mixture likelihood")
     variance: float = Field(2.0, gt=0, description="variance of the likelihood 'gaussian', for x in [-1, 1]")
-    prior: Literal["standard", "vamp"] = Field("standard", description="p(z): standard normal or VampPrior")
+    prior: Literal["standard", "vamp", "flow"] = Field(
+        "standard", description="p(z): standard normal, VampPrior, or affine-coupling flow"
+    )
     pseudo_inputs: int = Field(500, ge=1, description="vamp: number of pseudo-inputs")
     beta: float = Field(1.0, ge=0, description="weight of the rate")
     free_bits: float = Field(0.0, ge=0, description="nats per latent dimension that cost nothing")
@@ -83,6 +86,8 @@ class VAESpec(Spec):
     def _consistent(self) -> VAESpec:
         if self.free_bits and (self.importance_samples > 1 or self.prior != "standard"):
             raise ValueError("free_bits needs the KL per dimension: use prior=standard and importance_samples=1")
+        if self.prior == "flow" and self.latent_dim < 2:
+            raise ValueError("prior=flow couples dimensions: latent_dim is at least 2")
         return self
 
 
@@ -113,7 +118,7 @@ class Inference(nn.Module):
 
     @staticmethod
     def _moments(h: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_var = h.float().chunk(2, dim=-1)
+        mean, log_var = h.to(torch.promote_types(h.dtype, torch.float32)).chunk(2, dim=-1)
         return mean, log_var.clamp(-14.0, 6.0)  # sigma in [1e-3, 20]: keeps exp finite in any precision
 
 
@@ -131,7 +136,7 @@ class Generation(nn.Module):
         if c is not None:
             c = c.expand(*batch, -1).reshape(-1, c.shape[-1])
         raw = self.decoder(z.reshape(-1, z.shape[-1]), c)
-        raw = raw.float().unflatten(0, batch)
+        raw = raw.unflatten(0, batch)
         return likelihood(self.name, raw, self.data, mixtures=self.spec.mixtures, log_var=self.log_var)
 
     def forward(self, z: Tensor, x: Tensor, c: Tensor | None = None) -> Tensor:
@@ -181,7 +186,8 @@ class VAE(Family):
         likelihood(
             which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures, log_var=0.0
         )  # fits, or says why
-        if spec.prior == "vamp":  # a mixture does not factorize, as a codec's prior must
+        self.flow = FlowPrior(spec.latent_dim) if spec.prior == "flow" else None
+        if spec.prior != "standard":  # others do not factorize, as a codec's prior must
             self.capabilities = self.capabilities - {Latents}
 
     # ---------------------------------------------------------------- training
@@ -192,6 +198,8 @@ class VAE(Family):
 
     def networks(self) -> Mapping[str, nn.Module]:
         networks: dict[str, nn.Module] = {"inference": self.inference, "generation": self.generation}
+        if self.flow is not None:
+            networks["flow"] = self.flow
         if self.conditioner is not None:
             networks["conditioner"] = self.conditioner
         return networks
@@ -203,7 +211,7 @@ class VAE(Family):
         q = Gaussian(mean, log_var)
         weight = self.spec.beta * elbo.kl_weight(at.fraction, self.spec.kl_warmup)
         eps = rng.normal("z", batch.address, (k, self.spec.latent_dim))
-        if k == 1 and not pseudo:
+        if k == 1 and self.spec.prior == "standard":
             log_p = self.network("generation")(q.rsample(eps[:, 0]), x, c)
             kl = q.kl_elements(standard_normal((self.spec.latent_dim,), mean))
             rate = kl.sum(-1)
@@ -212,9 +220,9 @@ class VAE(Family):
             yield Step("vae", {"distortion": -log_p, "rate": weight * paid}, metrics)
             return
         z, tag = elbo.dreg(q.rsample(eps.transpose(0, 1)))  # (K, B, D), (K, B)
-        prior = self._prior(*pseudo) if pseudo else standard_normal((self.spec.latent_dim,), mean)
         log_p = self.network("generation")(z, x, c)
-        rate = q.detach().log_prob(z) - prior.log_prob(z)  # (K, B)
+        log_prior = self.network("flow")(z) if self.flow is not None else self._prior(*pseudo).log_prob(z)
+        rate = q.detach().log_prob(z) - log_prior  # (K, B)
         loss = elbo.dreg_loss(log_p - weight * rate, tag)
         metrics = {"rate": rate.mean().detach(), "elbo": (log_p - rate).mean().detach()}
         yield Step("vae", {"bound": loss}, metrics)
@@ -225,6 +233,7 @@ class VAE(Family):
         q = self.encode(batch.x, batch.cond)
         active = q.mean.var(0) > 0.01
         kl = q.kl_elements(standard_normal((self.spec.latent_dim,), q.mean)).mean(0)
+        held_out = self.score(batch.x, batch.cond, rng).value.mean()
         n, d = int(active.sum()), self.spec.latent_dim
         warnings = []
         if n <= d // 10 or n == 0:
@@ -232,7 +241,8 @@ class VAE(Family):
                 f"posterior collapse: {n} of {d} latent dimensions carry information (KL {float(kl.sum()):.2f} nats"
                 " in all); lower --beta, set --free-bits 0.1, or lengthen --kl-warmup"
             )
-        return Health({"active_units": n, "kl_per_dim": kl.tolist()}, warnings)
+        metrics = {"held_out_elbo": float(held_out), "active_units": n, "kl_per_dim": kl.tolist()}
+        return Health(metrics, warnings)
 
     # ------------------------------------------------------------ capabilities
 
@@ -249,9 +259,7 @@ class VAE(Family):
     @torch.no_grad()
     def sample(self, n: int, cond: RawCondition | None, rng: Rng) -> Tensor:
         eps = rng.normal("z", n, (self.spec.latent_dim,))
-        prior = self._prior()
-        z = prior.sample(rng.uniform("component", n), eps) if isinstance(prior, GaussianMixture) else eps
-        p = self.decode(z, cond)
+        p = self.decode(self._latents(eps, rng), cond)
         if self.spec.output == "mean" or (self.spec.output == "auto" and self.data.is_picture):
             x = p.mean
         else:
@@ -288,10 +296,12 @@ class VAE(Family):
         return self.encode(x, cond)
 
     def prior(self, k: int, z: list[Tensor], n: int, cond: RawCondition | None = None) -> Gaussian:
-        """N(0, I) for `n` records. Raises `CapabilityError` for a VampPrior, which does not factorize."""
+        """N(0, I) for `n` records. Raises `CapabilityError` for the other priors, which do not factorize."""
         prior = self._prior()
         if not isinstance(prior, Gaussian):
-            raise CapabilityError("a VampPrior does not factorize over dimensions: train with prior=standard.")
+            raise CapabilityError(
+                f"the prior {self.spec.prior!r} does not factorize over dimensions: train with prior=standard."
+            )
         return Gaussian(prior.mean.expand(n, -1), prior.log_var.expand(n, -1))
 
     def likelihood(self, z: list[Tensor], cond: RawCondition | None = None) -> Distribution:
@@ -300,8 +310,19 @@ class VAE(Family):
 
     # ----------------------------------------------------------------- private
 
-    def _prior(self, mean: Tensor | None = None, log_var: Tensor | None = None) -> Gaussian | GaussianMixture:
+    def _latents(self, eps: Tensor, rng: Rng) -> Tensor:
+        """z ~ p(z) from standard normal noise (n, D)."""
+        prior = self._prior()
+        if isinstance(prior, GaussianMixture):
+            return prior.sample(rng.uniform("component", len(eps)), eps)
+        return prior.transform(eps) if isinstance(prior, FlowPrior) else eps
+
+    def _prior(
+        self, mean: Tensor | None = None, log_var: Tensor | None = None
+    ) -> Gaussian | GaussianMixture | FlowPrior:
         """p(z); the moments of the pseudo-inputs may be given where they are known."""
+        if self.flow is not None:
+            return self.flow
         if self.spec.prior == "standard":
             return standard_normal((self.spec.latent_dim,), next(self.parameters()))
         if mean is None or log_var is None:

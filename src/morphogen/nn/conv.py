@@ -71,9 +71,7 @@ class ConvEncoder(nn.Module):
             nn.ModuleList(ResidualBlock(w, cond=cond, act=act, norm=norm, dropout=dropout) for _ in range(blocks))
             for w in widths
         )
-        self.down = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(widths)
-        )
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(widths))
         self.norm = GroupNorm(widths[-1]) if norm else nn.Identity()
         self.act = activation(act)
         self.out = nn.Linear(widths[-1] * math.prod(pyramid(shape, len(widths))[-1]), n_out)

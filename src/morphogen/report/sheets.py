@@ -69,7 +69,7 @@ def sheet(
     array = np.asarray(pictures)
     _check(array)
     n, channels, height, width = array.shape
-    columns = columns or math.ceil(math.sqrt(n))
+    columns = columns or _about_square(n)
     rows = math.ceil(n / columns)
     scale = scale or max(1, round(_TILE / max(height, width)))
     gap = max(2, scale // 3)
@@ -93,6 +93,12 @@ def sheet(
         middle = left + gap + column * pitch_x + width * scale / 2
         draw.text((middle, top - 3), text, INK, font=font, anchor="mb")
     return canvas
+
+
+def _about_square(n: int) -> int:
+    """Columns for `n` pictures: full rows, unless they would be more than twice as wide as high."""
+    side = math.ceil(math.sqrt(n))
+    return next((c for c in range(side, math.isqrt(2 * n) + 1) if n % c == 0), side)
 
 
 def _check(array: NDArray[Any]) -> None:

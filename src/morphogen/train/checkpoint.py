@@ -40,7 +40,7 @@ def prepare(folder: Path) -> None:
     """Make the folder, and remove what a killed writer left in it. Raises `MorphogenError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(".*.tmp"):
+        for leftover in folder.glob(".*tmp*"):  # ours, and those that safetensors writes to
             leftover.unlink()
     except OSError as error:
         raise MorphogenError(f"{folder} cannot be written to ({error}). Choose another place.") from error

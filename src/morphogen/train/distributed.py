@@ -11,9 +11,9 @@ their gradients as it goes.
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,6 +75,10 @@ class World:
         dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
         return tensor.tolist()
 
+    def meet(self) -> None:
+        """Wait until every process is here."""
+        self.largest([0.0])
+
     @torch.no_grad()
     def share_weights(self, family: Family) -> None:
         """Give every process the weights of the leading one; shard them if so wished."""
@@ -88,30 +92,30 @@ class World:
                 fully_shard(network, mesh=mesh)
 
 
-@contextmanager
-def joined(recipe: Recipe) -> Iterator[World]:
-    """Join the processes that torchrun has started, if it has, and leave them at the end."""
+def join(recipe: Recipe) -> World:
+    """Join the processes that torchrun has started, if it has, until this one ends. Raises `SpecError`."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     device = _device(recipe.device)
     if size == 1:
         if recipe.distributed == "fsdp":
             raise SpecError("distributed='fsdp' shards a model over processes: start it with torchrun.")
-        yield World(device)
-        return
+        return World(device)
     if recipe.batch_size % (size * recipe.accumulate):
         raise SpecError(
             f"batch_size {recipe.batch_size} is not divisible by {size} processes x accumulate {recipe.accumulate}."
         )
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    ours = not dist.is_initialized()
-    if ours:
+    if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield World(device, dist.get_rank(), size, recipe.distributed == "fsdp")
-    finally:
-        if ours:
-            dist.destroy_process_group()
+        # Not at the end of a run: a second group that meets at the same place may hang.
+        atexit.register(_leave)
+    return World(device, dist.get_rank(), size, recipe.distributed == "fsdp")
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _device(wanted: str) -> torch.device:

@@ -31,8 +31,12 @@ class Ema:
     def swapped(self) -> Iterator[None]:
         """Let the parameters hold the averages within the block."""
         kept = [p.clone() for p in self.parameters]
-        torch._foreach_copy_(self.parameters, self.averages)
+        self._put(self.averages)
         try:
             yield
         finally:
-            torch._foreach_copy_(self.parameters, kept)
+            self._put(kept)
+
+    def _put(self, values: Sequence[Tensor]) -> None:
+        for p, value in zip(self.parameters, values, strict=True):
+            p.copy_(value)

@@ -8,6 +8,7 @@ OUT/...           the artifact, once training has ended or was interrupted
 from __future__ import annotations
 
 import datetime
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from morphogen.core.rng import Rng
 from morphogen.train import checkpoint, state
 from morphogen.train import provenance as facts
 from morphogen.train.compile import unwrap
-from morphogen.train.distributed import World, full, joined
+from morphogen.train.distributed import World, full, join
 from morphogen.train.interrupt import Interrupted, Stop, watched
 from morphogen.train.log import Event, Log
 from morphogen.train.recipe import Recipe
@@ -75,7 +76,8 @@ def _fit(
     given: Mapping[str, Any],
     on_sheet: OnSheet | None,
 ) -> Iterator[Event]:
-    with joined(recipe) as world, watched() as stop:
+    with watched() as stop:
+        world = join(recipe)
         run = _Run(family, stream, recipe, out, world, stop, going_on, validation, given, on_sheet)
         try:
             if run.finished:
@@ -116,7 +118,7 @@ class _Run:
         trainer.prepare()
         if not self.going_on:
             self.checkpoint()  # so that the run can be resumed from now on, and a full disk shows at once
-        event = trainer.event()
+        event = None
         while not trainer.done:
             trainer.advance()
             event = trainer.event()
@@ -128,7 +130,8 @@ class _Run:
             try:
                 yield replace(event, sheet=sheet)
             except GeneratorExit:
-                self._end(complete=False)
+                if not sys.is_finalizing():  # too late to write
+                    self._end(complete=False)
                 raise
         complete = trainer.done
         if complete:
@@ -139,7 +142,9 @@ class _Run:
                 f"training was interrupted at step {trainer.step} of {trainer.budget.total or 'an unknown number'}."
                 f" The model so far and a checkpoint are in {self.out}; resume to go on."
             )
-        yield replace(event, elapsed_s=trainer.elapsed_s, remaining_s=0.0, sheet=True, warnings=trainer.take_warnings())
+        said = (event.warnings if event else []) + trainer.take_warnings()
+        event = event or trainer.event()  # of a run that was killed when only its artifact was missing
+        yield replace(event, elapsed_s=trainer.elapsed_s, remaining_s=0.0, sheet=True, warnings=said)
 
     def _between(self) -> tuple[bool, bool]:
         """Sheets and checkpoints that are due, and the number of steps once it can be known."""
@@ -222,6 +227,7 @@ class _Run:
                     provenance={**self.given, **self._provenance(complete)},
                     state=weights,
                 )
+        self.world.meet()  # who goes on to read the artifact finds it
 
     def _provenance(self, complete: bool) -> dict[str, Any]:
         trainer = self.trainer

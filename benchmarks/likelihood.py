@@ -1,0 +1,55 @@
+"""Test likelihoods of the VAE on MNIST: trains each row, evaluates it, and writes the result beside its baselines.
+
+    python -m benchmarks.likelihood mlp            # or iwae, conv, bits; `all` for every row
+    python -m benchmarks.likelihood mlp --evaluate # a row that is trained already
+
+Needs MORPHOGEN_DATA. The steps of each row are what two idle cores make in the minutes stated; a row's model stays in
+runs/likelihood/ROW, and an interrupted one is resumed. Results go to benchmarks/results/likelihood-ROW.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import morphogen as mg
+from morphogen.report.progress import watch
+
+RUNS, RESULTS = Path("runs/likelihood"), Path(__file__).parent / "results"
+
+ROWS: dict[str, dict[str, Any]] = {
+    "mlp": {
+        "what": "binarized MNIST, MLP VAE of 500-unit layers, ELBO; 20 minutes",
+        "data": "mnist:binary",
+        "options": {"backbone": "mlp", "hidden": (500, 500), "activation": "relu", "latent_dim": 40},
+        "recipe": {"steps": 110_000, "batch_size": 128},
+        "evaluate": {"metrics": ["elbo", "nll"], "samples": 5000},
+    },
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("row", choices=[*ROWS, "all"])
+    parser.add_argument("--evaluate", action="store_true", help="the row is trained already")
+    arguments = parser.parse_args()
+    for name in ROWS if arguments.row == "all" else [arguments.row]:
+        row = ROWS[name]
+        out = RUNS / name
+        if not arguments.evaluate:
+            events = mg.train("vae", row["data"], out, options=row["options"], recipe=row["recipe"], resume=out.exists())
+            for _ in watch(events, label=name):
+                pass
+        found = mg.evaluate(out, row["data"], row["evaluate"]["metrics"], samples=row["evaluate"].get("samples"))
+        trained = mg.show(out)["provenance"]
+        RESULTS.mkdir(exist_ok=True)
+        record = {"what": row["what"], **found, "training": trained}
+        (RESULTS / f"likelihood-{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+        for result in found["results"]:
+            print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+"""The functions that a user calls; every face (Python, command line, studio) calls these and nothing below.
+
+A model is the path of its artifact. Data are a source string (`morphogen data inspect` explains them), which is
+always prepared as the model's own `DataSpec` says, so that nothing has to be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morphogen import artifact, data
+from morphogen import check_family as checks
+from morphogen import evaluate as evaluation
+from morphogen import quickstart as quick
+from morphogen.core import capabilities, registry
+from morphogen.core.batch import RawCondition
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import MorphogenError, UsageError, unknown
+from morphogen.core.family import Family, require, resolve_preset
+from morphogen.core.rng import Rng
+from morphogen.core.spec import Spec
+from morphogen.report.sheets import sheet, to_bytes
+from morphogen.train import Event, Recipe, fit
+
+CHUNK = 64  # samples drawn together; with `exact`, always this many, so that the arithmetic is the same
+WATCHED = 1000  # validation records that a family's health is judged on
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Records that a model made or saw: `x` (n, *shape) in stored units (0 .. 255 for 8-bit pictures),
+    as means where a model gives means; what they are; their record ids and labels where they have any."""
+
+    x: np.ndarray
+    spec: DataSpec
+    ids: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+
+def families(name: str | None = None) -> Any:
+    """All families as a list of descriptions, or one with its presets and options."""
+    if name is None:
+        return [_describe(registry.family(n)) for n in registry.names()]
+    found = registry.family(name)
+    return {**_describe(found), "options": _fields(found.Spec), "recipe": _fields(Recipe)}
+
+
+def load_data(source: str) -> data.Dataset:
+    """The records of a source, in memory. Raises `DataError` that names what cannot be read."""
+    return data.load(source)
+
+
+def inspect(source: str) -> data.Inspection:
+    """What is in a source: its DataSpec, class balance, exact duplicates, unusable records."""
+    return data.inspect(source)
+
+
+def train(
+    family: str,
+    data: str,
+    out: Path | str,
+    *,
+    preset: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    resume: bool = False,
+) -> Iterator[Event]:
+    """Train a model; iterate over the events, and `out` holds its artifact.
+
+    `options` are fields of the family's Spec, on top of the preset's; `recipe` are fields of `train.Recipe`.
+    Raises `UsageError` or `DataError` before any work is done where the call or the data are wrong.
+    """
+    found = registry.family(family)
+    spec = found.Spec.parse({**resolve_preset(found, preset), **(options or {})})
+    plan = Recipe.parse(recipe or {})
+    dataset = load_data(data)
+    with Rng(plan.seed).forked():
+        model = found(spec, dataset.spec)
+    stream = _stream(dataset, plan)
+    watched = dataset.validation or dataset.train
+    validation = watched.batch(slice(0, WATCHED))
+    sheets = Path(out) / "samples"
+
+    def draw(trained: Family, step: int) -> None:
+        if capabilities.Samples not in trained.capabilities or not dataset.spec.is_picture:
+            return
+        n = 64
+        cond = _grid_of_classes(dataset.spec, n) if getattr(spec, "conditional", False) else None
+        x = cast(Any, trained).sample(n, cond, Rng(plan.seed, _device(trained)))
+        sheets.mkdir(parents=True, exist_ok=True)
+        sheet(to_bytes(_stored(x, dataset.spec), dataset.spec)).save(sheets / f"step-{step:07d}.png")
+
+    provenance = {"source": data, "preset": preset, "problems": [str(p) for p in dataset.problems]}
+    return fit(
+        model, stream, plan, Path(out), resume=resume, validation=validation, provenance=provenance, on_sheet=draw
+    )
+
+
+def sample(
+    model: Path | str,
+    n: int = 64,
+    seed: int = 0,
+    *,
+    label: str | int | None = None,
+    exact: bool = False,
+    batch_size: int | None = None,
+    device: str = "cpu",
+) -> Pictures:
+    """Draw `n` new records. Sample i depends on (seed, i, label) only.
+
+    In another `batch_size` it agrees to within 1/255; with `exact` it is the same bit for bit whatever n is.
+    """
+    if n < 1:
+        raise UsageError(f"cannot draw {n} samples: --n is at least 1.")
+    family = artifact.load(model, device).family
+    require(family, capabilities.Samples, "sample", registry.having(capabilities.Samples))
+    row = _label(family.data, label, family)
+    rng = Rng(seed, device)
+    size = CHUNK if exact else (batch_size or CHUNK)
+    parts = []
+    for start in range(0, n, size):
+        count = size if exact else min(size, n - start)
+        cond = None if row is None else RawCondition(label=torch.full((count,), row, device=device))
+        parts.append(cast(Any, family).sample(count, cond, rng.shifted(start)))
+    labels = None if row is None else np.full(n, row)
+    return Pictures(_stored(torch.cat(parts)[:n], family.data), family.data, labels=labels)
+
+
+def reconstruct(model: Path | str, data: str, n: int = 16, *, split: str = "test") -> tuple[Pictures, Pictures]:
+    """Records of a split, and what the model makes of them: the mean of p(x | z) at the mean of q(z | x)."""
+    family = artifact.load(model).family
+    require(family, capabilities.Encodes, "reconstruct", registry.having(capabilities.Encodes))
+    records = _records(data, family.data, split, n)
+    batch = records.batch()
+    with torch.no_grad():
+        z = cast(Any, family).encode(batch.x, batch.cond).mean
+        x = cast(Any, family).decode(z, batch.cond).mean
+    return _pictures(records, records.stored.numpy()), _pictures(records, _stored(x, family.data))
+
+
+def interpolate(model: Path | str, data: str, n: int = 8, *, steps: int = 8, split: str = "test") -> Pictures:
+    """`n` walks of `steps` pictures between pairs of records, row after row: x (n * steps, *shape).
+
+    Latents move on the great circle between the two encoded means, which keeps their distance from the
+    origin typical of the prior (White, 2016). For a conditional model the condition is that of the nearer end.
+    """
+    if steps < 2:
+        raise UsageError(f"an interpolation needs at least 2 steps (got {steps}).")
+    family = artifact.load(model).family
+    require(family, capabilities.Encodes, "interpolate", registry.having(capabilities.Encodes))
+    records = _records(data, family.data, split, 2 * n)
+    if len(records) < 2:
+        raise UsageError(f"an interpolation needs at least 2 records; {data} has {len(records)} in its {split} split.")
+    pairs = len(records) // 2
+    batch = records.batch(slice(0, 2 * pairs))
+    with torch.no_grad():
+        z = cast(Any, family).encode(batch.x, batch.cond).mean.flatten(1)
+        t = torch.linspace(0, 1, steps)
+        walk = torch.stack([_slerp(z[:pairs], z[pairs:], float(ti)) for ti in t], dim=1).flatten(0, 1)
+        cond = None
+        if batch.cond is not None:
+            nearer = torch.tensor([[i + pairs * (ti > 0.5) for ti in t] for i in range(pairs)]).flatten().long()
+            cond = batch.cond[nearer]
+        x = cast(Any, family).decode(walk, cond).mean
+    return Pictures(_stored(x, family.data), family.data, ids=batch.ids.numpy())
+
+
+def evaluate(
+    model: Path | str,
+    data: str,
+    metrics: Sequence[str] | None = None,
+    *,
+    split: str = "test",
+    n: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    save: bool = True,
+) -> dict[str, Any]:
+    """Measure a model on held-out records; each number with its interval, n, seed and baselines.
+
+    `metrics` are names in `evaluate.METRICS` (default: all that the model is capable of); `samples` is the number of
+    importance samples. The results are kept in the artifact unless `save` is false.
+    """
+    loaded = artifact.load(model, device)
+    dataset = _load_like(data, loaded.family.data)
+    results = evaluation.evaluate(loaded.family, dataset, metrics, split=split, n=n, samples=samples, seed=seed)
+    found = {"model": str(model), "family": loaded.family.name, "data": data, "results": [r.to_dict() for r in results]}
+    if save:
+        for result in results:
+            artifact.write_evaluation(model, result.name, result.to_dict())
+    return found
+
+
+def show(model: Path | str) -> dict[str, Any]:
+    """What a model is, what it was trained on and how, and its evaluations."""
+    loaded = artifact.load(model)
+    family = loaded.family
+    return {
+        "model": str(model),
+        "family": family.name,
+        "capabilities": sorted(c.__name__ for c in family.capabilities),
+        "parameters": sum(p.numel() for p in family.parameters()),
+        "options": family.spec.to_dict(),
+        "data": family.data.to_dict(),
+        "recipe": loaded.spec["recipe"],
+        "provenance": dict(loaded.provenance),
+        "evaluations": artifact.read_evaluations(model),
+    }
+
+
+def verify(model: Path | str) -> dict[str, Any]:
+    """Check every file of a model against its manifest. Raises `ArtifactError` naming what is wrong."""
+    loaded = artifact.load(model)
+    return {"model": str(model), "family": loaded.family.name, "whole and unaltered": True}
+
+
+def check_family(name: str) -> dict[str, Any]:
+    """Put a family to the tests that all families must pass; raises `MorphogenError` with those that failed."""
+    found = checks.check_family(name)
+    if found.failures:
+        raise MorphogenError(str(found))
+    return found.to_dict()
+
+
+def quickstart(out: Path | str, budget: str = "4min") -> Iterator[Event]:
+    """Train on real digits, judge, and write `out`/report.html; iterate over the training's events."""
+    return quick.quickstart(Path(out), budget)
+
+
+def _stream(dataset: data.Dataset, plan: Recipe) -> data.Stream:
+    device = "cuda" if plan.device == "auto" and torch.cuda.is_available() else plan.device
+    return data.Stream(dataset.train, plan.batch_size, plan.seed, plan.flips, "cpu" if device == "auto" else device)
+
+
+def _load_like(source: str, spec: DataSpec) -> data.Dataset:
+    return data.load(source, like=spec)
+
+
+def _records(source: str, spec: DataSpec, split: str, n: int) -> data.Records:
+    """The first `n` records of a split, prepared as the model's data were."""
+    if n < 1:
+        raise UsageError(f"cannot take {n} records: --n is at least 1.")
+    return _load_like(source, spec).split(split).select(slice(0, n))
+
+
+def _pictures(records: data.Records, x: np.ndarray) -> Pictures:
+    return Pictures(x, records.spec, records.ids.numpy(), None if records.labels is None else records.labels.numpy())
+
+
+def _stored(x: Tensor, spec: DataSpec) -> np.ndarray:
+    """Model values in stored units; means of binary pictures stay between 0 and 1."""
+    x = x.detach().cpu()
+    return (x.float().clamp(0, 1) if spec.kind == "binary" else spec.decode(x)).numpy()
+
+
+def _slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
+    """The point at t on the great circle from a to b (n, D), norms interpolated linearly; straight if parallel."""
+    na, nb = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
+    angle = torch.arccos(((a / na) * (b / nb)).sum(1, keepdim=True).clamp(-1, 1))
+    on_circle = (torch.sin((1 - t) * angle) * a / na + torch.sin(t * angle) * b / nb) / torch.sin(angle)
+    curved = on_circle * ((1 - t) * na + t * nb)
+    return torch.where(torch.sin(angle) > 1e-4, curved, (1 - t) * a + t * b)
+
+
+def _label(spec: DataSpec, label: str | int | None, family: Family) -> int | None:
+    """A class by its name or number. Raises `UsageError` for one that the model does not know."""
+    if label is None:
+        return None
+    if not getattr(family.spec, "conditional", True) or not spec.classes:
+        raise UsageError("this model knows no classes: train one on labelled data with --conditional.")
+    if str(label) in spec.classes:
+        return spec.classes.index(str(label))
+    if str(label).isdecimal() and int(label) < len(spec.classes):
+        return int(label)
+    raise UsageError(unknown("class", str(label), spec.classes))
+
+
+def _grid_of_classes(spec: DataSpec, n: int) -> RawCondition | None:
+    return RawCondition(label=torch.arange(n) % len(spec.classes)) if spec.classes else None
+
+
+def _device(family: Family) -> torch.device:
+    return next(family.parameters()).device
+
+
+def _describe(family: type[Family]) -> dict[str, Any]:
+    return {
+        "name": family.name,
+        "summary": family.summary,
+        "capabilities": sorted(c.__name__ for c in family.capabilities),
+        "presets": {name: dict(options) for name, options in family.presets.items()},
+    }
+
+
+def _fields(spec: type[Spec]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "type": str(getattr(field.annotation, "__name__", field.annotation))
+            if isinstance(field.annotation, type)
+            else str(field.annotation).replace("typing.", ""),
+            "default": field.default,
+            "description": field.description,
+        }
+        for name, field in spec.model_fields.items()
+    ]

@@ -1,0 +1,53 @@
+"""`inspect`: counts, classes, duplicates, problems."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from morphogen.core.errors import DataError
+from morphogen.data import inspect, load
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """30 pictures with a duplicate pair within training, and one across the splits."""
+    images = np.random.default_rng(0).integers(0, 256, (30, 6, 6), dtype=np.uint8)
+    images[7] = images[3]
+    images[25] = images[4]
+    split = np.array(["train"] * 20 + ["test"] * 10)
+    labels = np.array([0, 1] * 10 + [-1] * 10)
+    np.savez(tmp_path / "a.npz", images=images, split=split, labels=labels, class_names=np.array(["x", "y"]))
+    return f"{tmp_path}/a.npz:validation=0"
+
+
+def test_what_is_planted_is_found(planted):
+    found = inspect(planted)
+    assert found.counts == {"train": 20, "test": 10}
+    assert found.balance == {"train": {"x": 10, "y": 10}, "test": {"x": 0, "y": 0, "?": 10}}
+    assert set(found.duplicates) == {("train/record 3", "train/record 7"), ("train/record 4", "test/record 25")}
+    assert found.duplicates_across_splits == (("train/record 4", "test/record 25"),)
+    assert (found.low, found.high) == (0.0, 255.0)
+    assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
+
+
+def test_bad_records_are_listed_instead_of_raised(tmp_path):
+    values = np.random.default_rng(0).normal(size=(20, 2))
+    values[3] = np.nan
+    np.savez(tmp_path / "a.npz", x=values)
+    found = inspect(tmp_path / "a.npz")
+    assert [p.record for p in found.problems] == ["x[3]"]
+    assert found.to_dict()["problems"] == [{"record": "x[3]", "what": "holds NaN or infinite values"}]
+    with pytest.raises(DataError, match="no pictures"):
+        found.examples(4)
+
+
+def test_digits_have_no_duplicates_and_examples_use_all_of_a_byte():
+    found = inspect(load("digits"))
+    assert found.duplicates == ()
+    assert found.counts == {"train": 1398, "validation": 100, "test": 299}
+    pictures = found.examples(25)
+    assert pictures.shape == (25, 1, 8, 8) and pictures.dtype == torch.uint8 and pictures.max() == 255
+    assert inspect("digits:binary").examples(3).unique().tolist() == [0, 255]
+    assert len(found.examples(10_000)) == 1398
