@@ -39,7 +39,9 @@ def main() -> None:
         row = ROWS[name]
         out = RUNS / name
         if not arguments.evaluate:
-            events = mg.train("vae", row["data"], out, options=row["options"], recipe=row["recipe"], resume=out.exists())
+            events = mg.train(
+                "vae", row["data"], out, options=row["options"], recipe=row["recipe"], resume=out.exists()
+            )
             for _ in watch(events, label=name):
                 pass
         found = mg.evaluate(out, row["data"], row["evaluate"]["metrics"], samples=row["evaluate"].get("samples"))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from morphogen.api import inspect as inspect
     from morphogen.api import interpolate as interpolate
     from morphogen.api import load_data as load_data
+    from morphogen.api import load_model as load_model
     from morphogen.api import quickstart as quickstart
     from morphogen.api import reconstruct as reconstruct
     from morphogen.api import sample as sample
@@ -45,6 +46,7 @@ _FUNCTIONS = (
     "inspect",
     "interpolate",
     "load_data",
+    "load_model",
     "quickstart",
     "reconstruct",
     "sample",

@@ -16,9 +16,7 @@ import torch
 from torch import Tensor
 
 from morphogen import artifact, data
-from morphogen import check_family as checks
-from morphogen import evaluate as evaluation
-from morphogen import quickstart as quick
+from morphogen.check_family import check_family as checks
 from morphogen.core import capabilities, registry
 from morphogen.core.batch import RawCondition
 from morphogen.core.data_spec import DataSpec
@@ -26,10 +24,13 @@ from morphogen.core.errors import MorphogenError, UsageError, unknown
 from morphogen.core.family import Family, require, resolve_preset
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
+from morphogen.evaluate import evaluate as measure
+from morphogen.quickstart import quickstart as first_steps
 from morphogen.report.sheets import sheet, to_bytes
 from morphogen.train import Event, Recipe, fit
 
 CHUNK = 64  # samples drawn together; with `exact`, always this many, so that the arithmetic is the same
+LENGTHS = {"steps", "epochs", "budget"}  # of training; ten minutes where none is given
 WATCHED = 1000  # validation records that a family's health is judged on
 
 
@@ -57,6 +58,11 @@ def load_data(source: str) -> data.Dataset:
     return data.load(source)
 
 
+def load_model(model: Path | str, device: str = "cpu") -> artifact.Artifact:
+    """A model as a module (`.family`, in evaluation mode) with what is known about it. Raises `ArtifactError`."""
+    return artifact.load(model, device)
+
+
 def inspect(source: str) -> data.Inspection:
     """What is in a source: its DataSpec, class balance, exact duplicates, unusable records."""
     return data.inspect(source)
@@ -79,7 +85,7 @@ def train(
     """
     found = registry.family(family)
     spec = found.Spec.parse({**resolve_preset(found, preset), **(options or {})})
-    plan = Recipe.parse(recipe or {})
+    plan = Recipe.parse({**({} if LENGTHS & set(recipe or {}) else {"budget": "10min"}), **(recipe or {})})
     dataset = load_data(data)
     with Rng(plan.seed).forked():
         model = found(spec, dataset.spec)
@@ -191,7 +197,7 @@ def evaluate(
     """
     loaded = artifact.load(model, device)
     dataset = _load_like(data, loaded.family.data)
-    results = evaluation.evaluate(loaded.family, dataset, metrics, split=split, n=n, samples=samples, seed=seed)
+    results = measure(loaded.family, dataset, metrics, split=split, n=n, samples=samples, seed=seed)
     found = {"model": str(model), "family": loaded.family.name, "data": data, "results": [r.to_dict() for r in results]}
     if save:
         for result in results:
@@ -224,7 +230,7 @@ def verify(model: Path | str) -> dict[str, Any]:
 
 def check_family(name: str) -> dict[str, Any]:
     """Put a family to the tests that all families must pass; raises `MorphogenError` with those that failed."""
-    found = checks.check_family(name)
+    found = checks(name)
     if found.failures:
         raise MorphogenError(str(found))
     return found.to_dict()
@@ -232,7 +238,7 @@ def check_family(name: str) -> dict[str, Any]:
 
 def quickstart(out: Path | str, budget: str = "4min") -> Iterator[Event]:
     """Train on real digits, judge, and write `out`/report.html; iterate over the training's events."""
-    return quick.quickstart(Path(out), budget)
+    return first_steps(Path(out), budget)
 
 
 def _stream(dataset: data.Dataset, plan: Recipe) -> data.Stream:
@@ -274,7 +280,7 @@ def _label(spec: DataSpec, label: str | int | None, family: Family) -> int | Non
     """A class by its name or number. Raises `UsageError` for one that the model does not know."""
     if label is None:
         return None
-    if not getattr(family.spec, "conditional", True) or not spec.classes:
+    if not getattr(family.spec, "conditional", False) or not spec.classes:
         raise UsageError("this model knows no classes: train one on labelled data with --conditional.")
     if str(label) in spec.classes:
         return spec.classes.index(str(label))

@@ -90,15 +90,15 @@ def check_family(family: str | type[Family], options: Mapping[str, Any] | None =
 
 def _run(name: str, check: Callable[[_Subject], str | None], subject: _Subject) -> Check:
     start = time.perf_counter()
+    passed: bool | None
     try:
         passed, detail = True, check(subject) or ""
     except _NotApplicable as reason:
-        passed, detail = None, str(reason)  # type: ignore[assignment]
+        passed, detail = None, str(reason)
+    except AssertionError as error:
+        passed, detail = False, str(error)
     except Exception as error:  # a family may fail in any way, and the other checks still tell something
-        passed, detail = (
-            False,
-            f"{type(error).__name__}: {error}" if not isinstance(error, AssertionError) else str(error),
-        )
+        passed, detail = False, f"{type(error).__name__}: {error}"
     return Check(name, passed, detail, time.perf_counter() - start)
 
 
@@ -265,7 +265,7 @@ def _samples_are_in_range(s: _Subject) -> None:
 def _conditions_are_obeyed(s: _Subject) -> str:
     """Samples drawn for a class lie nearest to the records of that class."""
     model = s.needs(capabilities.Samples)
-    if not getattr(s.spec, "conditional", True) or not s.data.classes:
+    if not getattr(s.spec, "conditional", False) or not s.data.classes:
         raise _NotApplicable("is not conditional")
     k, n = len(s.data.classes), 400
     label = torch.arange(n) % k
@@ -308,9 +308,7 @@ def _capabilities_are_truthful(s: _Subject) -> str:
         z = model.encode(batch.x, batch.cond).mean
         x = model.decode(z, batch.cond).mean
         assert x.shape == batch.x.shape, f"decode(encode(x)) has shape {tuple(x.shape)}, not {tuple(batch.x.shape)}"
-        far = (
-            (_float(x) - _float(batch.x)[torch.randperm(8, generator=torch.Generator().manual_seed(0))]).square().mean()
-        )
+        far = (_float(x) - _float(batch.x).roll(3, 0)).square().mean()
         assert (_float(x) - _float(batch.x)).square().mean() < far, "a reconstruction is no closer to its own record"
     if capabilities.Latents in model.capabilities:
         z: list[Tensor] = []  # type: ignore[no-redef]
@@ -332,7 +330,7 @@ def _global_state_stays(s: _Subject) -> None:
         torch.manual_seed(seed)
         before = torch.get_rng_state()
         moves = list(model.steps(Stream(s.train, BATCH, seed=0).batch(0), Rng(0), Progress(0, 0.0)))
-        values = [float(t.sum()) for move in moves for t in move.terms.values()]
+        values = [float(t.detach().sum()) for move in moves for t in move.terms.values()]
         if capabilities.Samples in model.capabilities:
             values.append(float(_float(model.sample(4, None, Rng(0))).sum()))
         if capabilities.Scores in model.capabilities:

@@ -61,7 +61,7 @@ def test_split_and_caption_arrays(saved):
     data = load(saved(images=bytes_of(10, 8, 8), split=split, captions=np.array([f"a {i}" for i in range(10)])))
     assert data.spec.splits == {"train": 6, "validation": 2, "odd": 2}
     assert data.split("odd").captions == ["a 8", "a 9"]
-    with pytest.raises(DataError, match="did you mean 'odd'|Did you mean 'odd'"):
+    with pytest.raises(DataError, match="Did you mean 'odd'"):
         data.split("od")
 
 

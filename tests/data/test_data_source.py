@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from morphogen.core.errors import DataError, SpecError, UsageError
 from morphogen.data import load, sources
@@ -111,6 +112,18 @@ def test_like_prepares_other_data_alike(tmp_path):
     np.savez(tmp_path / "b.npz", images=rng.integers(0, 256, (1, 16, 16), dtype=np.uint8), labels=np.array(["cat"]))
     with pytest.raises(DataError, match="unknown class 'cat'"):
         load(tmp_path / "b.npz", like=model)
+
+
+def test_like_repeats_the_splits_of_the_same_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for i in range(30):
+        pixels = np.random.default_rng(i).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
+    trained = load("photos:size=8,resize=crop,test=0.5,skip_bad")
+    again = load("photos/", like=trained.spec)
+    assert again.spec.fingerprint == trained.spec.fingerprint
+    assert again.spec.splits["test"] == 15
 
 
 def test_like_keeps_the_scale_of_real_numbers(tmp_path):

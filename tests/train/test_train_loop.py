@@ -12,6 +12,7 @@ from morphogen.core.family import Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.train import fit
 from morphogen.train.ema import Ema
+from morphogen.train.monitors import Guard
 from morphogen.train.optim import factor
 
 
@@ -235,9 +236,29 @@ def test_a_gradient_that_is_not_finite_is_named_though_the_loss_is(tmp_path):
             yield Step("model", {"root": (self.shift.square().sum() * 0.0).sqrt() + batch.x.sum(1)})
 
     family = build(Rooted)
-    with pytest.raises(NonFiniteError, match="its gradient is not in shift"):
+    with pytest.raises(NonFiniteError, match="the gradient is not in shift"):
         train(tmp_path / "m", family, steps=10)
     assert torch.equal(family.shift, torch.zeros(2))
+
+
+def test_a_guard_that_looks_seldom_stops_at_the_same_move(tmp_path, monkeypatch):
+    """As on an accelerator: the bad move and those after it are turned off until the next look."""
+    x = points()
+    x[17, 1] = float("nan")
+    stream = Points(x)
+    when = next(s for s in range(100) if 1017 in stream.batch(s).ids)
+    messages, found = [], []
+    for at_once in (True, False):
+        with monkeypatch.context() as patch:
+            patch.setattr(Guard, "at_once", property(lambda self, v=at_once: v, lambda self, v: None), raising=False)
+            family = build(Game)
+            with pytest.raises(NonFiniteError) as caught:
+                train(tmp_path / str(at_once), family, stream, steps=100, schedule="constant", warmup=0)
+        messages.append(str(caught.value))
+        found.append(family.state_dict())
+    assert messages[0] == messages[1]
+    assert f"step {when}, player 'discriminator': term 'real' is" in messages[0]
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
 
 
 def test_health_is_logged_and_its_warnings_are_said_once(tmp_path):

@@ -127,17 +127,19 @@ class GaussianMixture:
     measure: Literal["mass", "density"] = "density"
 
     def __init__(self, log_weights: Tensor, mean: Tensor, log_var: Tensor) -> None:
-        self.log_weights = log_weights.float().log_softmax(0)
-        self.means, self.log_var = mean.float(), log_var.float()
+        dtype = torch.promote_types(mean.dtype, torch.float32)
+        self.log_weights = log_weights.to(dtype).log_softmax(0)
+        self.means, self.log_var = mean.to(dtype), log_var.to(dtype)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """(..., D) -> (...) in nats.
 
         The squared distances are expanded into matrix products, x^2 . 1/var - 2 x . mean/var + const,
-        about the mean of the means, where the expansion loses least.
+        about the mean of the means, where the expansion loses least: about 1e-7 |x|^2 / var in float32. Give
+        moments in float64 where components are narrow and the figure matters.
         """
         center = self.means.mean(0)
-        x, means = x.float() - center, self.means - center
+        x, means = x.to(center.dtype) - center, self.means - center
         precision = (-self.log_var).exp()
         const = self.log_weights - 0.5 * (LOG_2PI + self.log_var + means.square() * precision).sum(-1)
         parts = x @ (means * precision).T - 0.5 * (x.square() @ precision.T) + const

@@ -77,7 +77,7 @@ class Family(nn.Module, ABC):
     name: ClassVar[str]
     summary: ClassVar[str]  # one line, for listings
     Spec: ClassVar[type[BaseSpec]]
-    capabilities: ClassVar[frozenset[type]]
+    capabilities: frozenset[type]  # of the class; an instance may narrow it, when its options take one away
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __init__(self, spec: BaseSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:

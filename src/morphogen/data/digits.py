@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from sklearn.datasets import load_digits
 
 from morphogen.data.options import Amount, Options
 from morphogen.data.pictures import prepared
@@ -20,6 +19,8 @@ class DigitsOptions(Options):
 
 def read(options: DigitsOptions) -> Raw:
     """All records in their published order; every sixth is a test record."""
+    from sklearn.datasets import load_digits  # takes a second, so only whoever asks for the digits waits
+
     found = load_digits()
     pictures = torch.from_numpy(found.images.astype("uint8"))[:, None]
     n = len(pictures)

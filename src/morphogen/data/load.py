@@ -37,7 +37,8 @@ def load(source: str | Path, *, like: DataSpec | None = None, strict: bool = Tru
     """
     parsed = parse(str(source), _readers().keys())
     reader = _reader(parsed.name)
-    same = like is not None and parse(like.source, _readers().keys()).name == parsed.name
+    # As paths, so that photos and photos/ are the same.
+    same = like is not None and Path(parse(like.source, _readers().keys()).name) == Path(parsed.name)
     options = reader.options.settled(parsed.name, parsed.options, like, same)
     text = options.canonical(parsed.name)
     raw = reader.read(options)

@@ -47,15 +47,16 @@ def parse(picture: Tensor | np.ndarray) -> list[Object]:
 
     Raises `DataError` if it is no square uint8 RGB picture of at least 16 pixels.
     """
-    return [found for found in _regions(picture) if found is not None]
+    objects = [found for found in _regions(picture) if found is not None]
+    return sorted(objects, key=lambda o: o.position[::-1])
 
 
 def check(caption: str, picture: Tensor | np.ndarray) -> dict[str, bool]:
     """Which statements of a caption hold on a picture.
 
     The objects of the caption are matched to different objects of the picture so that as many statements
-    hold as can. Statements are the number of objects; the size, color and shape of each; their relation.
-    Raises `DataError` for a caption of another form.
+    hold as can. Statements are the number of objects (false if there is anything else, too); the size,
+    color and shape of each; their relation. Raises `DataError` for a caption of another form.
     """
     match = _CAPTION.fullmatch(caption.strip())
     if match is None:
@@ -68,7 +69,7 @@ def check(caption: str, picture: Tensor | np.ndarray) -> dict[str, bool]:
     ]
     best = max(readings, key=lambda s: sum(s.values()))
     count = "there is 1 object" if len(described) == 1 else f"there are {len(described)} objects"
-    return {count: len(regions) == len(described)} | best
+    return {count: len(regions) == len(described) and None not in regions} | best
 
 
 def relation(first: Object, second: Object) -> str:

@@ -98,7 +98,7 @@ def _elbo(family: Family, dataset: Dataset, records: Records, seed: int, samples
         "unit": "nats",
         "better": "higher",
         "protocol": f"{kind} of log p(x), one draw of z per record; 95 % interval over records",
-        "baselines": {name: -b.nats for name, b in _trivial(dataset, records).items()},
+        "baselines": {name: b.nats for name, b in _trivial(dataset, records).items()},
         "details": {"kind": found[0].kind, "measure": found[0].measure, "terms": terms},
     }
 
@@ -118,7 +118,7 @@ def _nll(family: Family, dataset: Dataset, records: Records, seed: int, samples:
         "interval": mean_interval(float(value.mean()), float(value.std()), len(value)),
         "unit": "nats",
         "protocol": protocol + "; 95 % interval over records",
-        "baselines": {name: b.nats for name, b in _trivial(dataset, records).items()},
+        "baselines": {name: -b.nats for name, b in _trivial(dataset, records).items()},
         "details": details,
     }
 

@@ -24,7 +24,7 @@ variance 1/2, up to a constant; on x in [-1, 1], where distances are twice as lo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -174,11 +174,11 @@ class VAE(Family):
         encoder: nn.Module
         decoder: nn.Module
         if kind == "mlp":
-            mlp = {"cond": cond, "act": spec.activation, "gated": spec.gated, "dropout": spec.dropout}
+            mlp: dict[str, Any] = {"cond": cond, "act": spec.activation, "gated": spec.gated, "dropout": spec.dropout}
             encoder = MLPEncoder(data.shape, spec.hidden, 2 * spec.latent_dim, **mlp)
             decoder = MLPDecoder(spec.latent_dim, spec.hidden[::-1], data.shape, p, **mlp)
         else:
-            conv = {"cond": cond, "act": spec.activation, "norm": spec.norm, "dropout": spec.dropout}
+            conv: dict[str, Any] = {"cond": cond, "act": spec.activation, "norm": spec.norm, "dropout": spec.dropout}
             encoder = ConvEncoder(data.shape, spec.widths, 2 * spec.latent_dim, blocks=spec.blocks, **conv)
             decoder = ConvDecoder(spec.latent_dim, spec.widths, data.shape, p, blocks=spec.blocks, **conv)
         self.inference = Inference(encoder, data, spec.pseudo_inputs if spec.prior == "vamp" else 0)
@@ -241,7 +241,7 @@ class VAE(Family):
                 f"posterior collapse: {n} of {d} latent dimensions carry information (KL {float(kl.sum()):.2f} nats"
                 " in all); lower --beta, set --free-bits 0.1, or lengthen --kl-warmup"
             )
-        metrics = {"held_out_elbo": float(held_out), "active_units": n, "kl_per_dim": kl.tolist()}
+        metrics: dict[str, float | list[float]] = {"held_out_elbo": float(held_out), "active_units": n, "kl_per_dim": kl.tolist()}
         return Health(metrics, warnings)
 
     # ------------------------------------------------------------ capabilities
@@ -314,7 +314,7 @@ class VAE(Family):
         """z ~ p(z) from standard normal noise (n, D)."""
         prior = self._prior()
         if isinstance(prior, GaussianMixture):
-            return prior.sample(rng.uniform("component", len(eps)), eps)
+            return prior.sample(rng.uniform("component", len(eps)), eps).to(eps.dtype)
         return prior.transform(eps) if isinstance(prior, FlowPrior) else eps
 
     def _prior(
@@ -327,6 +327,7 @@ class VAE(Family):
             return standard_normal((self.spec.latent_dim,), next(self.parameters()))
         if mean is None or log_var is None:
             mean, log_var = self.inference.prior(self._condition(None, 1)[0])
+            mean, log_var = mean.double(), log_var.double()  # figures are made from these; training needs less
         return GaussianMixture(mean.new_zeros(len(mean)), mean, log_var)
 
     def _condition(self, cond: RawCondition | None, n: int) -> tuple[Tensor | None, Tensor | None]:

@@ -41,7 +41,7 @@ class FlowPrior(nn.Module):
 
     def transform(self, u: Tensor) -> Tensor:
         """Standard normal noise (..., dim) to z: the inverse of the map in `log_prob`."""
-        for coupling in reversed(self.couplings):  # type: ignore[call-overload]
+        for coupling in reversed(self.couplings):
             u = u.flip(-1)
             a, b = u[..., : self.kept], u[..., self.kept :]
             s, t = self._scale_shift(coupling, a)

@@ -26,7 +26,8 @@ _TRIALS = 5
 def wrap(family: Family) -> None:
     """Compile each network of `family`; shapes are constant in training, so they are compiled in."""
     for name, network in family.networks().items():
-        family.wrap(name, torch.compile(network, dynamic=False))
+        # The call is compiled and not the module: `bool` of a compiled module wants a length and fails.
+        family.wrap(name, torch.compile(network.__call__, dynamic=False))
 
 
 def unwrap(family: Family) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,68 +16,75 @@ from morphogen.core.family import Family, Step
 from morphogen.train.distributed import World, full
 from morphogen.train.optim import Mover
 
-_CUDA_EVERY = 32  # moves between two looks at an accelerator, which each wait for it
+_EVERY = 32  # moves between two looks at an accelerator, which each wait for it
+
+
+@dataclass(frozen=True)
+class _Move:
+    """One player's move: `value` is its loss plus its gradient norm; ids and terms of each part of the batch."""
+
+    step: int
+    player: str
+    value: Tensor
+    parts: Sequence[tuple[Tensor, Mapping[str, Tensor]]]
 
 
 class Guard:
     """Stops a move whose loss or gradient is not finite, and says where it came from.
 
     On a CPU each move is looked at before it is made. On an accelerator that would wait for the
-    device at every step, so a flag that stays on the device turns all moves off from the bad one on,
-    and is read every 32 moves and before each checkpoint.
+    device each time, so there a flag that stays on the device turns all moves off from the bad one
+    on, and is read every 32 moves and before each checkpoint.
     """
 
     def __init__(self, family: Family, world: World) -> None:
         self._names = {id(p): name for name, p in family.named_parameters()}
-        self._waits = world.device.type != "cpu" and not world.sharded
+        self.at_once = world.device.type == "cpu" or world.sharded
         self._bad = torch.zeros((), device=world.device)
-        self._recent: deque[tuple[int, Sequence[tuple[Batch, Step]]]] = deque(maxlen=_CUDA_EVERY)
+        self._recent: deque[_Move] = deque(maxlen=_EVERY)
         self._moves = 0
 
-    def before(self, step: int, mover: Mover, value: Tensor, moves: Sequence[tuple[Batch, Step]]) -> None:
-        """Look at `value`, loss plus gradient norm, before a move. Raises `NonFiniteError`."""
-        if not self._waits:
-            if not torch.isfinite(value).item():
-                raise NonFiniteError(_explain(step, moves, self._gradients(mover)))
+    def before(self, step: int, mover: Mover, value: Tensor, batches: Sequence[Batch], moves: Sequence[Step]) -> None:
+        """Look at a move that is about to be made. Raises `NonFiniteError`."""
+        if self.at_once and math.isfinite(value.item()):
             return
+        parts = [
+            (batch.ids, {name: term.detach() for name, term in move.terms.items()})
+            for batch, move in zip(batches, moves, strict=True)
+        ]
+        move = _Move(step, moves[0].player, value, parts)
+        if self.at_once:
+            bad = [p for p in mover.parameters if p.grad is not None and not torch.isfinite(full(p.grad)).all()]
+            raise NonFiniteError(_explain(move, [self._names[id(p)] for p in bad]))
         self._bad = torch.maximum(self._bad, (~torch.isfinite(value)).float())
-        mover.optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # read by fused AdamW, as for loss scaling
-        self._recent.append(
-            (step, [(b, Step(m.player, {n: t.detach() for n, t in m.terms.items()})) for b, m in moves])
-        )
+        mover.optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # fused AdamW obeys it, as for loss scaling
+        self._recent.append(move)
         self._moves += 1
-        if self._moves % _CUDA_EVERY == 0:
+        if self._moves % _EVERY == 0:
             self.look()
 
     def look(self) -> None:
-        """Wait for the device and raise `NonFiniteError` if a move was turned off."""
-        if not self._waits or not self._bad.item():
-            return
-        for step, moves in self._recent:
-            if any(not torch.isfinite(t).all() for _, move in moves for t in move.terms.values()):
-                raise NonFiniteError(_explain(step, moves, []))
-        raise NonFiniteError(_explain(self._recent[0][0], self._recent[0][1], []))
-
-    def _gradients(self, mover: Mover) -> list[str]:
-        bad = [p for p in mover.parameters if p.grad is not None and not torch.isfinite(full(p.grad)).all()]
-        return [self._names.get(id(p), "an unnamed parameter") for p in bad]
+        """Wait for the device. Raises `NonFiniteError` if a move was turned off since the last look."""
+        if not self.at_once and self._bad.item():
+            raise NonFiniteError(_explain(next(m for m in self._recent if not torch.isfinite(m.value)), []))
 
 
-def _explain(step: int, moves: Sequence[tuple[Batch, Step]], gradients: Sequence[str]) -> str:
+def _explain(move: _Move, gradients: Sequence[str]) -> str:
     """The player, the terms and the records of a move that is not finite, and what to try."""
     found = []
-    for name in moves[0][1].terms:
-        bad = [~torch.isfinite(move.terms[name].detach()).cpu() for _, move in moves]
-        ids = [int(i) for (batch, _), rows in zip(moves, bad, strict=True) for i in batch.ids[rows]]
-        if ids:
-            values = torch.cat([m.terms[name].detach().cpu()[rows] for (_, m), rows in zip(moves, bad, strict=True)])
-            shown = ", ".join(str(i) for i in ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
-            found.append(f"term {name!r} is {values[0].item()} for the records with id {shown}")
+    ids = torch.cat([ids for ids, _ in move.parts])
+    for name in move.parts[0][1]:
+        values = torch.cat([terms[name] for _, terms in move.parts]).cpu()
+        bad = ~torch.isfinite(values)
+        if bad.any():
+            records = ids[bad].tolist()
+            shown = ", ".join(map(str, records[:8])) + (f" and {len(records) - 8} more" if len(records) > 8 else "")
+            found.append(f"term {name!r} is {values[bad][0].item()} for the records with id {shown}")
     if not found:
         where = ", ".join(gradients[:4]) + (" and others" if len(gradients) > 4 else "")
-        found = [f"the loss is finite, but its gradient is not{' in ' + where if where else ''}"]
+        found = [f"the loss of these records is finite, but the gradient is not{' in ' + where if where else ''}"]
     return (
-        f"step {step}, player {moves[0][1].player!r}: " + "; ".join(found) + "."
+        f"step {move.step}, player {move.player!r}: " + "; ".join(found) + "."
         " The weights were not moved, and the last checkpoint is good."
         " Try a smaller learning rate, a smaller clip or precision=fp32, and look at these records."
     )

@@ -45,22 +45,24 @@ class Recipe(Spec):
     """
 
     seed: int = 0
-    steps: int | None = pydantic.Field(None, ge=1)
-    epochs: float | None = pydantic.Field(None, gt=0)
-    budget: Annotated[float | None, pydantic.BeforeValidator(seconds)] = pydantic.Field(None, gt=0, allow_inf_nan=False)
-    batch_size: int = pydantic.Field(128, ge=1)
-    accumulate: int = pydantic.Field(1, ge=1)
+    steps: int | None = pydantic.Field(default=None, ge=1)
+    epochs: float | None = pydantic.Field(default=None, gt=0)
+    budget: Annotated[float | None, pydantic.BeforeValidator(seconds)] = pydantic.Field(
+        default=None, gt=0, allow_inf_nan=False
+    )
+    batch_size: int = pydantic.Field(default=128, ge=1)
+    accumulate: int = pydantic.Field(default=1, ge=1)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup: int = pydantic.Field(100, ge=0)
-    clip: float | None = pydantic.Field(200.0, gt=0)
+    warmup: int = pydantic.Field(default=100, ge=0)
+    clip: float | None = pydantic.Field(default=200.0, gt=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     device: str = "auto"
     distributed: Literal["ddp", "fsdp"] = "ddp"
     flips: bool = False
-    log_every: int = pydantic.Field(50, ge=1)
-    checkpoint_seconds: float = pydantic.Field(60.0, gt=0)
-    sheet_seconds: float = pydantic.Field(30.0, gt=0)
+    log_every: int = pydantic.Field(default=50, ge=1)
+    checkpoint_seconds: float = pydantic.Field(default=60.0, gt=0)
+    sheet_seconds: float = pydantic.Field(default=30.0, gt=0)
 
     @pydantic.model_validator(mode="after")
     def _one_length(self) -> Recipe:

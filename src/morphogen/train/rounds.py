@@ -65,7 +65,7 @@ class Rounds:
             mover.average_gradients(self._world)
             norm = mover.gradient_norm()
             loss = reduce(torch.add, (loss for _, loss in computed))
-            self._guard.before(at.step, mover, loss + norm, list(zip(parts, moves, strict=True)))
+            self._guard.before(at.step, mover, loss + norm, parts, moves)
             if meters is not None:
                 self._count(meters, mover, moves, norm)
             yield mover, norm

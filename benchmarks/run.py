@@ -1,0 +1,99 @@
+"""Run the benchmarks that take minutes, and name those that take longer.
+
+    python -m benchmarks.run              # `make bench`: throughput, memory, quickstart
+    python -m benchmarks.run --quick      # the same at toy sizes, into runs/bench-quick/, to see that all of it runs
+    python -m benchmarks.run --all        # the long ones too
+
+Each runs in a process of its own and writes its result to benchmarks/results/. Leave the machine alone meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+QUICK = Path("runs/bench-quick")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One command: its module, what it measures, how long it takes, and the options of a toy run."""
+
+    module: str
+    what: str
+    takes: str
+    options: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
+
+    def command(self, quick: bool) -> list[str]:
+        """What to run; a toy run never touches the results."""
+        own = self.module.rpartition(".")[2]
+        options = (*self.quick, "--out", str(QUICK / f"{own}.json")) if quick else self.options
+        return [sys.executable, "-m", self.module, *options]
+
+
+SHORT = (
+    Benchmark(
+        "benchmarks.throughput",
+        "training throughput beside pythae, Keras and a bare loop",
+        "8 minutes",
+        quick=("--rounds", "1", "--seconds", "1", "--records", "2000"),
+    ),
+    Benchmark("benchmarks.memory", "peak memory of training on MNIST", "2 minutes", quick=("--steps", "20")),
+)
+LONG = (
+    Benchmark("benchmarks.likelihood", "test likelihoods, every row", "hours", ("all",)),
+    Benchmark("benchmarks.pythae_likelihood", "pythae's test likelihood beside ours", "40 minutes"),
+)
+
+
+def quickstart(quick: bool) -> dict[str, float | str]:
+    """Seconds of `morphogen quickstart` from its start to its report. Exits if it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        budget = ["--budget", "20s"] if quick else []
+        command = [sys.executable, "-m", "morphogen.cli", "quickstart", "--out", f"{folder}/quickstart", *budget]
+        start = time.perf_counter()
+        if subprocess.run(command, cwd=ROOT).returncode:
+            raise SystemExit("`morphogen quickstart` failed; its message is above.")
+        return {"what": "duration of `morphogen quickstart`", "duration_s": round(time.perf_counter() - start, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="toy sizes, no figure to be quoted")
+    parser.add_argument("--all", action="store_true", help="the long ones too")
+    chosen = parser.parse_args()
+    if chosen.quick and chosen.all:
+        parser.error("--quick runs only the short ones: leave out --all")
+    if "MORPHOGEN_DATA" not in os.environ:
+        parser.error("set MORPHOGEN_DATA to the folder that holds mnist/ (`morphogen data inspect mnist` tests it)")
+
+    failed = []
+    for one in SHORT + (LONG if chosen.all else ()):
+        print(f"\n== {one.what} ({'toy size' if chosen.quick else one.takes}): {one.module}", flush=True)
+        if subprocess.run(one.command(chosen.quick), cwd=ROOT).returncode:
+            failed.append(one.module)
+    print("\n== duration of the quickstart", flush=True)
+    found = quickstart(chosen.quick)
+    out = ROOT / (QUICK if chosen.quick else "benchmarks/results") / "quickstart.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(f"{found['duration_s']} s")
+    if not chosen.all:
+        print("\nThe longer ones, each by its name (`--all` runs them here):")
+        for one in LONG:
+            print(f"  python -m {' '.join([one.module, *one.options])}    # {one.what}: {one.takes}")
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
