@@ -229,6 +229,8 @@ def main() -> None:
         np.savez_compressed(run / "pictures.npz", **{name: x.numpy() for name, x in pictures.items()})
         length = ["--minutes", str(chosen.minutes)] if chosen.epochs is None else ["--epochs", str(chosen.epochs)]
         _in_peer(python, run, "train", *length, "--seed", str(chosen.seed))
+    elif not (run / "trained.npz").exists():
+        parser.error(f"{run} holds nothing that was trained: leave out --evaluate")
     _in_peer(python, run, "own", "--own-n", str(chosen.own_n), "--samples", str(chosen.samples))
 
     results, theirs = judge(copied(run), dataset, chosen.n, chosen.samples)

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from morphogen.api import check_family as check_family
+    from morphogen.api import encode as encode
     from morphogen.api import evaluate as evaluate
     from morphogen.api import families as families
     from morphogen.api import inspect as inspect
     from morphogen.api import interpolate as interpolate
     from morphogen.api import load_data as load_data
     from morphogen.api import load_model as load_model
+    from morphogen.api import manifold as manifold
     from morphogen.api import quickstart as quickstart
     from morphogen.api import reconstruct as reconstruct
     from morphogen.api import sample as sample
@@ -41,12 +43,14 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = (
     "check_family",
+    "encode",
     "evaluate",
     "families",
     "inspect",
     "interpolate",
     "load_data",
     "load_model",
+    "manifold",
     "quickstart",
     "reconstruct",
     "sample",

@@ -178,6 +178,35 @@ def interpolate(model: Path | str, data: str, n: int = 8, *, steps: int = 8, spl
     return Pictures(_stored(x, family.data), family.data, ids=batch.ids.numpy())
 
 
+def encode(model: Path | str, data: str, *, split: str = "test", n: int | None = None) -> Pictures:
+    """The means of q(z | x) for records of a split: x (n, D) are latents; ids and labels are the records'."""
+    family = artifact.load(model).family
+    require(family, capabilities.Encodes, "encode", registry.having(capabilities.Encodes))
+    records = _load_like(data, family.data).split(split)
+    records = records if n is None else records.select(slice(0, n))
+    batch = records.batch()
+    with torch.no_grad():
+        z = cast(Any, family).encode(batch.x, batch.cond).mean.flatten(1)
+    return _pictures(records, z.numpy())
+
+
+def manifold(model: Path | str, n: int = 20) -> Pictures:
+    """The latent plane of a model of two latents: n * n decoded places, x (n * n, *shape), row by row from the top.
+
+    They are the quantiles (i + 1/2) / n of the standard normal in each direction (Kingma and Welling, 2014).
+    """
+    family = artifact.load(model).family
+    require(family, capabilities.Encodes, "draw the manifold", registry.having(capabilities.Encodes))
+    with torch.no_grad():
+        dim = cast(Any, family).encode(torch.zeros(1, *family.data.shape)).mean.flatten(1).shape[1]
+        if dim != 2:
+            raise UsageError(f"a manifold is drawn for 2 latents, this model has {dim}: train with --latent-dim 2.")
+        at = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n).float()
+        z = torch.stack(torch.meshgrid(-at, at, indexing="ij"), dim=-1).flip(-1).reshape(-1, 2)
+        x = cast(Any, family).decode(z, None).mean
+    return Pictures(_stored(x, family.data), family.data)
+
+
 def evaluate(
     model: Path | str,
     data: str,

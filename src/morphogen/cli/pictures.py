@@ -92,6 +92,27 @@ def interpolate(
     _done(target, len(grid.x) // steps, json)
 
 
+def manifold(
+    model: Model,
+    out: Annotated[str, typer.Option("--out", metavar="FILE.png|FILE.npz", help="A sheet, or arrays.")],
+    n: Annotated[int, typer.Option("--n", min=2, help="Places in each direction.")] = 20,
+    json: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Decode the whole latent plane of a model with two latents, such as `train vae --preset classic` makes."""
+    target = Output.parse(out, [".png", ".npz"], overwrite)
+    from morphogen import api
+    from morphogen.report.sheets import sheet
+
+    with busy("decoding"):
+        grid = api.manifold(model, n)
+    if target.format == ".npz":
+        target.write(npz({"x": grid.x}))
+    else:
+        target.write(png(sheet(_bytes(grid), columns=n), {"model": str(model)}))
+    _done(target, n * n, json)
+
+
 def _done(target: Output, n: int, json: bool) -> None:
     if json:
         print_json({"out": str(target.path), "n": n})

@@ -105,7 +105,8 @@ class Family(nn.Module, ABC):
 
     def network(self, name: str) -> Any:
         """The network, or what the trainer has wrapped it in."""
-        return self._wrapped.get(name) or self.networks()[name]
+        wrapped = self._wrapped.get(name)
+        return self.networks()[name] if wrapped is None else wrapped
 
     def wrap(self, name: str, wrapped: Any) -> None:
         """Let `network(name)` return `wrapped` from now on (None restores the plain one)."""

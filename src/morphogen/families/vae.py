@@ -241,7 +241,11 @@ class VAE(Family):
                 f"posterior collapse: {n} of {d} latent dimensions carry information (KL {float(kl.sum()):.2f} nats"
                 " in all); lower --beta, set --free-bits 0.1, or lengthen --kl-warmup"
             )
-        metrics: dict[str, float | list[float]] = {"held_out_elbo": float(held_out), "active_units": n, "kl_per_dim": kl.tolist()}
+        metrics: dict[str, float | list[float]] = {
+            "held_out_elbo": float(held_out),
+            "active_units": n,
+            "kl_per_dim": kl.tolist(),
+        }
         return Health(metrics, warnings)
 
     # ------------------------------------------------------------ capabilities
