@@ -20,7 +20,7 @@ from morphogen.check_family import check_family as checks
 from morphogen.core import capabilities, registry
 from morphogen.core.batch import RawCondition
 from morphogen.core.data_spec import DataSpec
-from morphogen.core.errors import MorphogenError, UsageError, unknown
+from morphogen.core.errors import MorphogenError, SpecError, UsageError, unknown
 from morphogen.core.family import Family, require, resolve_preset
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
@@ -77,8 +77,11 @@ def train(
     options: Mapping[str, Any] | None = None,
     recipe: Mapping[str, Any] | None = None,
     resume: bool = False,
+    start: Path | str | None = None,
 ) -> Iterator[Event]:
     """Train a model; iterate over the events, and `out` holds its artifact.
+
+    `start` is a trained model whose weights to begin with, for fine-tuning; its networks must be the same.
 
     `options` are fields of the family's Spec, on top of the preset's; `recipe` are fields of `train.Recipe`.
     Raises `UsageError` or `DataError` before any work is done where the call or the data are wrong.
@@ -89,6 +92,8 @@ def train(
     dataset = load_data(data)
     with Rng(plan.seed).forked():
         model = found(spec, dataset.spec)
+    if start is not None:
+        _begin_with(model, start)
     stream = _stream(dataset, plan)
     watched = dataset.validation or dataset.train
     validation = watched.batch(slice(0, WATCHED))
@@ -103,7 +108,13 @@ def train(
         sheets.mkdir(parents=True, exist_ok=True)
         sheet(to_bytes(_stored(x, dataset.spec), dataset.spec)).save(sheets / f"step-{step:07d}.png")
 
-    provenance = {"source": data, "preset": preset, "problems": [str(p) for p in dataset.problems]}
+    provenance: dict[str, Any] = {"source": data, "preset": preset}
+    if start is not None:
+        provenance["started_from"] = {
+            "model": str(start),
+            "sha256": artifact.files.sha256(Path(start) / artifact.MANIFEST),
+        }
+    provenance["problems"] = [str(p) for p in dataset.problems]
     return fit(
         model, stream, plan, Path(out), resume=resume, validation=validation, provenance=provenance, on_sheet=draw
     )
@@ -268,6 +279,20 @@ def check_family(name: str) -> dict[str, Any]:
 def quickstart(out: Path | str, budget: str = "4min") -> Iterator[Event]:
     """Train on real digits, judge, and write `out`/report.html; iterate over the training's events."""
     return first_steps(Path(out), budget)
+
+
+def _begin_with(model: Family, start: Path | str) -> None:
+    """Copy the weights of a trained model. Raises `SpecError` where the networks differ."""
+    weights = artifact.load(start).family.state_dict()
+    shapes = {name: tuple(value.shape) for name, value in weights.items()}
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    different = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
+    if different:
+        raise SpecError(
+            f"cannot start from {start}: {len(different)} weights differ in name or shape, such as {different[0]!r};"
+            " give the same network options that it was trained with."
+        )
+    model.load_state_dict(weights)
 
 
 def _stream(dataset: data.Dataset, plan: Recipe) -> data.Stream:

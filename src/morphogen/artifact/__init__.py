@@ -12,6 +12,7 @@
 Nothing in it can execute code. A directory is replaced as a whole or not at all.
 """
 
+from morphogen.artifact import files
 from morphogen.artifact.files import FORMAT, MANIFEST, replacing, verify
 from morphogen.artifact.store import Artifact, load, read_evaluations, save, write_evaluation
 
@@ -19,6 +20,7 @@ __all__ = [
     "FORMAT",
     "MANIFEST",
     "Artifact",
+    "files",
     "load",
     "read_evaluations",
     "replacing",

@@ -13,7 +13,18 @@ from morphogen import MorphogenError, UsageError
 from morphogen.cli.console import Json, print_json, print_text
 from morphogen.cli.flags import parse_fields
 
-OWN_FLAGS = ("--data", "--out", "--budget", "--steps", "--epochs", "--seed", "--resume", "--preset", "--json")
+OWN_FLAGS = (
+    "--data",
+    "--out",
+    "--budget",
+    "--steps",
+    "--epochs",
+    "--seed",
+    "--resume",
+    "--preset",
+    "--start",
+    "--json",
+)
 
 
 def train(
@@ -27,6 +38,7 @@ def train(
     seed: Annotated[int | None, typer.Option("--seed", metavar="S", help="Where all randomness starts.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     preset: Annotated[str | None, typer.Option("--preset", metavar="P", help="A named set of options.")] = None,
+    start: Annotated[Path | None, typer.Option("--start", metavar="MODEL", help="Begin with its weights.")] = None,
     json: Json = False,
 ) -> None:
     """Train a model. Any option of the family or of the training is a flag too.
@@ -47,7 +59,7 @@ def train(
     own = [field for field in known["recipe"] if f"--{field['name']}" not in OWN_FLAGS]
     options, recipe = parse_fields(context.args, [known["options"], own], OWN_FLAGS)
     recipe |= given if seed is None else {**given, "seed": seed}
-    events = api.train(family, data, out, preset=preset, options=options, recipe=recipe, resume=resume)
+    events = api.train(family, data, out, preset=preset, options=options, recipe=recipe, resume=resume, start=start)
     try:
         last = _watch(events, family)
     except KeyboardInterrupt:
