@@ -23,11 +23,13 @@ from morphogen.report.tables import RESULT_HEADERS, duration, number, results_ro
 from morphogen.train import Event, seconds
 
 LEAST = 20.0  # seconds; less makes no digit
-MOST_STEPS = {"digits": 6000, "plane": 4000}  # more overfits 1,400 pictures
+MOST_STEPS = {"digits": 2500, "plane": 3000}  # more overfits 1,400 pictures
 SHARES = {"digits": 0.45, "plane": 0.2}
 MODELS: dict[str, dict[str, Any]] = {
-    "digits": {"options": {"dropout": 0.2, "conditional": True, "kl_warmup": 0.2}, "recipe": {}},
-    "plane": {"preset": "classic", "recipe": {}},
+    "digits": {
+        "options": {"conditional": True, "likelihood": "discretized_logistic_mixture", "dropout": 0.1},
+    },
+    "plane": {"preset": "classic", "options": {"variance": 0.1}},  # 64 pixels weigh less than the textbook's 784
 }
 
 
@@ -49,9 +51,9 @@ def _run(out: Path, allowed: float, start: float) -> Iterator[Event]:
     from morphogen import api  # which imports this module
 
     for name, how in MODELS.items():
-        recipe = {**how["recipe"], **_length(name, allowed)}
+        recipe = {**_length(name, allowed), "compile": "off"}
         for event in api.train(
-            "vae", "digits", out / name, preset=how.get("preset"), options=how.get("options"), recipe=recipe
+            "vae", "digits", out / name, preset=how.get("preset"), options=how["options"], recipe=recipe
         ):
             yield replace(event, elapsed_s=time.perf_counter() - start)
     found = api.evaluate(out / "digits", "digits", samples=500)
@@ -60,7 +62,7 @@ def _run(out: Path, allowed: float, start: float) -> Iterator[Event]:
 
 def _length(name: str, allowed: float) -> dict[str, Any]:
     """Steps where there is time for them all, at a rate that any machine makes; else a budget."""
-    slow = 100.0  # steps a second
+    slow = 50.0  # steps a second
     if MOST_STEPS[name] / slow <= SHARES[name] * allowed:
         return {"steps": MOST_STEPS[name]}
     return {"budget": SHARES[name] * allowed}

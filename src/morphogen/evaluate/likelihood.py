@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from morphogen.core.capabilities import Score, Scores
+from morphogen.core.data_spec import Measure
 from morphogen.core.errors import CapabilityError, DataError, UsageError, unknown
 from morphogen.core.family import Family
 from morphogen.core.rng import Rng
@@ -97,8 +98,8 @@ def _elbo(family: Family, dataset: Dataset, records: Records, seed: int, samples
         "interval": mean_interval(float(value.mean()), float(value.std()), len(value)),
         "unit": "nats",
         "better": "higher",
-        "protocol": f"{kind} of log p(x), one draw of z per record; 95 % interval over records",
-        "baselines": {name: b.nats for name, b in _trivial(dataset, records).items()},
+        "protocol": f"{kind} of log p(x){_given(family)}, one draw of z per record; 95 % interval over records",
+        "baselines": {name: -nll for name, nll in _trivial(dataset, records, found[0].measure).items()},
         "details": {"kind": found[0].kind, "measure": found[0].measure, "terms": terms},
     }
 
@@ -107,7 +108,7 @@ def _nll(family: Family, dataset: Dataset, records: Records, seed: int, samples:
     found = scores(family, records, seed, samples)
     value = -torch.cat([s.value for s in found]).double().cpu()
     details: dict[str, Any] = {"kind": found[0].kind, "measure": found[0].measure, "importance_samples": samples}
-    protocol = f"-log p(x), {found[0].kind}"
+    protocol = f"-log p(x){_given(family)}, {found[0].kind}"
     if found[0].log_weights is not None:
         log_w = torch.cat([cast(Tensor, s.log_weights) for s in found]).double().cpu()  # (N, K)
         details["bias_by_halving"] = float(elbo.halving(log_w, dim=1).mean())
@@ -118,7 +119,7 @@ def _nll(family: Family, dataset: Dataset, records: Records, seed: int, samples:
         "interval": mean_interval(float(value.mean()), float(value.std()), len(value)),
         "unit": "nats",
         "protocol": protocol + "; 95 % interval over records",
-        "baselines": {name: -b.nats for name, b in _trivial(dataset, records).items()},
+        "baselines": _trivial(dataset, records, found[0].measure),
         "details": details,
     }
 
@@ -128,7 +129,8 @@ def _bits_per_dim(family: Family, dataset: Dataset, records: Records, seed: int,
     spec = family.data
     log_p = torch.cat([s.value for s in found]).double().cpu()
     bits = torch.tensor([spec.bits_per_dim(v, found[0].measure) for v in log_p.tolist()], dtype=torch.float64)
-    others = {name: b.bits_per_dim for name, b in _trivial(dataset, records).items()}
+    trivial = _trivial(dataset, records, found[0].measure)
+    others = {name: spec.bits_per_dim(-nll, found[0].measure) for name, nll in trivial.items()}
     if records.stored.dtype == torch.uint8 and spec.is_picture:
         others |= bits_per_dim_of_codecs(records.stored.cpu())
     kind = "mass" if found[0].measure == "mass" else "density, by the log-Jacobian per stored value"
@@ -142,20 +144,28 @@ def _bits_per_dim(family: Family, dataset: Dataset, records: Records, seed: int,
     }
 
 
-def _trivial(dataset: Dataset, records: Records) -> dict[str, baselines.Baseline]:
-    """Models that know no relation between elements, fitted on the training split."""
+def _given(family: Family) -> str:
+    """What the likelihood of a conditional model is given."""
+    return " given the record's condition" if getattr(family.spec, "conditional", False) else ""
+
+
+def _trivial(dataset: Dataset, records: Records, measure: Measure) -> dict[str, float]:
+    """-log p(x) in nats of models that know no relation between elements, fitted on the training split.
+
+    Histograms give masses of stored elements; beside a density of x they stand as the density that is constant
+    over each element's cell, -log p(x) = -log P(u) + log |dx / du|.
+    """
     spec, train = dataset.spec, dataset.train.stored.cpu()
     if spec.levels is None and spec.kind != "binary":
         try:
             x, y = spec.encode(train), spec.encode(records.stored.cpu())
-            found = baselines.single_gaussian(x, y)
+            return {"one Gaussian": -baselines.single_gaussian(x, y).nats}
         except DataError:
             return {}
-        return {"one Gaussian": found}
-    levels = spec.levels or 2
+    levels, shift = spec.levels or 2, spec.log_jacobian if measure == "density" else 0.0
     return {
-        "pixel marginals": baselines.pixel_marginals(train, records.stored.cpu(), levels),
-        "one histogram": baselines.global_histogram(train, records.stored.cpu(), levels),
+        "pixel marginals": shift - baselines.pixel_marginals(train, records.stored.cpu(), levels).nats,
+        "one histogram": shift - baselines.global_histogram(train, records.stored.cpu(), levels).nats,
     }
 
 
