@@ -320,8 +320,8 @@ def test_evaluations_are_added_to_the_manifest_and_to_the_card(tmp_path):
     entries = artifact.read_evaluations(root)
     assert [(e["name"], e["result"]["nats"]) for e in entries] == [("nll", 89.25), ("nll", 88.0)]
     text = (root / "card.md").read_text()
-    assert "| nll: nats | 89.25 |" in text
-    assert "| nll: interval | [89, 89.5] |" in text
+    assert "### nll" in text
+    assert "| nats | 89.25 |" in text and "| interval | [89, 89.5] |" in text
     first.write_text("{}")
     assert artifact.verify(root) != []
 
@@ -361,7 +361,7 @@ def test_a_kill_while_an_evaluation_is_added_leaves_a_sound_model(tmp_path, monk
     artifact.load(root)
     assert artifact.verify(root) == []
     listed = artifact.read_evaluations(root)
-    assert ("nll: nats" in (root / "card.md").read_text()) == bool(listed)
+    assert ("### nll" in (root / "card.md").read_text()) == bool(listed)
     artifact.write_evaluation(root, "nll", {"nats": 1.0})
     assert len(artifact.read_evaluations(root)) == 1
     assert artifact.verify(root) == []

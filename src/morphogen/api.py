@@ -28,6 +28,7 @@ from morphogen.evaluate import evaluate as measure
 from morphogen.quickstart import quickstart as first_steps
 from morphogen.report.sheets import sheet, to_bytes
 from morphogen.train import Event, Recipe, fit
+from morphogen.train.distributed import resolve_device
 
 CHUNK = 64  # samples drawn together; with `exact`, always this many, so that the arithmetic is the same
 LENGTHS = {"steps", "epochs", "budget"}  # of training; ten minutes where none is given
@@ -60,7 +61,7 @@ def load_data(source: str) -> data.Dataset:
 
 def load_model(model: Path | str, device: str = "cpu") -> artifact.Artifact:
     """A model as a module (`.family`, in evaluation mode) with what is known about it. Raises `ArtifactError`."""
-    return artifact.load(model, device)
+    return artifact.load(model, resolve_device(device))
 
 
 def inspect(source: str) -> data.Inspection:
@@ -136,15 +137,18 @@ def sample(
     """
     if n < 1:
         raise UsageError(f"cannot draw {n} samples: --n is at least 1.")
-    family = artifact.load(model, device).family
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"cannot draw {batch_size} samples at a time: the batch size is at least 1.")
+    family = load_model(model, device).family
     require(family, capabilities.Samples, "sample", registry.having(capabilities.Samples))
     row = _label(family.data, label, family)
-    rng = Rng(seed, device)
+    on = _device(family)
+    rng = Rng(seed, on)
     size = CHUNK if exact else (batch_size or CHUNK)
     parts = []
     for start in range(0, n, size):
         count = size if exact else min(size, n - start)
-        cond = None if row is None else RawCondition(label=torch.full((count,), row, device=device))
+        cond = None if row is None else RawCondition(label=torch.full((count,), row, device=on))
         parts.append(cast(Any, family).sample(count, cond, rng.shifted(start)))
     labels = None if row is None else np.full(n, row)
     return Pictures(_stored(torch.cat(parts)[:n], family.data), family.data, labels=labels)
@@ -193,8 +197,7 @@ def encode(model: Path | str, data: str, *, split: str = "test", n: int | None =
     """The means of q(z | x) for records of a split: x (n, D) are latents; ids and labels are the records'."""
     family = artifact.load(model).family
     require(family, capabilities.Encodes, "encode", registry.having(capabilities.Encodes))
-    records = _load_like(data, family.data).split(split)
-    records = records if n is None else records.select(slice(0, n))
+    records = _records(data, family.data, split, n)
     batch = records.batch()
     with torch.no_grad():
         z = cast(Any, family).encode(batch.x, batch.cond).mean.flatten(1)
@@ -235,7 +238,7 @@ def evaluate(
     `metrics` are names in `evaluate.METRICS` (default: all that the model is capable of); `samples` is the number of
     importance samples. The results are kept in the artifact unless `save` is false.
     """
-    loaded = artifact.load(model, device)
+    loaded = load_model(model, device)
     dataset = _load_like(data, loaded.family.data)
     results = measure(loaded.family, dataset, metrics, split=split, n=n, samples=samples, seed=seed)
     found = {"model": str(model), "family": loaded.family.name, "data": data, "results": [r.to_dict() for r in results]}
@@ -296,17 +299,16 @@ def _begin_with(model: Family, start: Path | str) -> None:
 
 
 def _stream(dataset: data.Dataset, plan: Recipe) -> data.Stream:
-    device = "cuda" if plan.device == "auto" and torch.cuda.is_available() else plan.device
-    return data.Stream(dataset.train, plan.batch_size, plan.seed, plan.flips, "cpu" if device == "auto" else device)
+    return data.Stream(dataset.train, plan.batch_size, plan.seed, plan.flips, resolve_device(plan.device))
 
 
 def _load_like(source: str, spec: DataSpec) -> data.Dataset:
     return data.load(source, like=spec)
 
 
-def _records(source: str, spec: DataSpec, split: str, n: int) -> data.Records:
-    """The first `n` records of a split, prepared as the model's data were."""
-    if n < 1:
+def _records(source: str, spec: DataSpec, split: str, n: int | None) -> data.Records:
+    """The first `n` records of a split (all for None), prepared as the model's data were."""
+    if n is not None and n < 1:
         raise UsageError(f"cannot take {n} records: --n is at least 1.")
     return _load_like(source, spec).split(split).select(slice(0, n))
 

@@ -39,19 +39,22 @@ def quickstart(out: Path, budget: str) -> Iterator[Event]:
     Raises `UsageError` for a budget below 20 seconds, or where `out` is occupied.
     """
     start = time.perf_counter()
-    allowed = seconds(budget)
-    if not isinstance(allowed, float | int) or allowed < LEAST:
-        raise UsageError(f"a quickstart needs at least {LEAST:.0f} seconds (got {budget}); try --budget 4min.")
+    try:
+        allowed = float(seconds(budget))
+    except ValueError as error:
+        raise UsageError(f"--budget {budget}: {error}.") from None
+    if allowed < LEAST:
+        raise UsageError(f"--budget {budget}: a quickstart needs at least {LEAST:.0f} seconds; try --budget 4min.")
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} exists and is not empty: choose another --out, or remove it.")
-    return _run(out, float(allowed), start)
+    return _run(out, allowed, start)
 
 
 def _run(out: Path, allowed: float, start: float) -> Iterator[Event]:
     from morphogen import api  # which imports this module
 
     for name, how in MODELS.items():
-        recipe = {**_length(name, allowed), "compile": "off"}
+        recipe = {**_length(name, allowed), "compile": "off", "sheet_seconds": 3}
         for event in api.train(
             "vae", "digits", out / name, preset=how.get("preset"), options=how["options"], recipe=recipe
         ):
@@ -62,7 +65,7 @@ def _run(out: Path, allowed: float, start: float) -> Iterator[Event]:
 
 def _length(name: str, allowed: float) -> dict[str, Any]:
     """Steps where there is time for them all, at a rate that any machine makes; else a budget."""
-    slow = 50.0  # steps a second
+    slow = 75.0  # steps a second
     if MOST_STEPS[name] / slow <= SHARES[name] * allowed:
         return {"steps": MOST_STEPS[name]}
     return {"budget": SHARES[name] * allowed}

@@ -30,6 +30,7 @@ def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[
             "options": {"latent_dim": "4", "hidden": ["9", "8"]},
             "recipe": {"flips": True, "steps": 3, "seed": 7},
             "resume": False,
+            "start": None,
         },
     )
     out, err = capsys.readouterr()
@@ -127,8 +128,8 @@ def test_families_lists_flags_types_defaults_and_meanings(api: FakeApi, capsys: 
     out = capsys.readouterr().out
     for words in (
         "--latent-dim",
-        "tuple[int, ...]",
-        "(500, 500)",
+        "int,int,...",
+        "500,500",
         "nats a latent [free]",
         "--preset classic",
         "--flips",

@@ -20,7 +20,7 @@ def card(spec: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> s
         f"# {title}\n{state}",
         _section("Data", _data(data)),
         _section("Model", {"family": spec["family"], **spec["spec"]}),
-        _section("Training", {**_given(spec["recipe"]), **provenance}),
+        _section("Training", _given({**spec["recipe"], **provenance})),
         _evaluation(evaluations),
         _usage(),
         f"## Limits\n\n{_LIMITS}\n",
@@ -41,8 +41,8 @@ def _data(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _given(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in recipe.items() if value is not None}
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None and value != []}
 
 
 def _section(title: str, values: Mapping[str, Any]) -> str:
@@ -50,13 +50,14 @@ def _section(title: str, values: Mapping[str, Any]) -> str:
 
 
 def _evaluation(evaluations: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        (f"{entry['name']}: {name}", value, str(entry["written"])[:10])
-        for entry in evaluations
-        for name, value in _flat(entry["result"])
-    ]
-    body = _table(["what", "value", "date"], rows) if rows else "Not evaluated yet: `morphogen evaluate MODEL`.\n"
-    return f"## Evaluation\n\n{body}"
+    if not evaluations:
+        return "## Evaluation\n\nNot evaluated yet: `morphogen evaluate MODEL --data SOURCE`.\n"
+    parts = ["## Evaluation\n"]
+    for entry in evaluations:
+        result = {name: value for name, value in _given(entry["result"]).items() if name != "name"}
+        parts.append(f"### {entry['name']} ({str(entry['written'])[:10]})\n")
+        parts.append(_table(["", ""], _flat(result)))
+    return "\n".join(parts)
 
 
 def _usage() -> str:

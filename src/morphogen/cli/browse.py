@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,4 +111,20 @@ def _describe(found: dict[str, Any]) -> None:
 
 
 def _flags(fields: list[dict[str, Any]]) -> list[list[str]]:
-    return [[flag(f["name"]), str(f["type"]), str(f["default"]), str(f["description"] or "")] for f in fields]
+    return [
+        [flag(f["name"]), _type(str(f["type"])), _default(f["default"]), str(f["description"] or "")] for f in fields
+    ]
+
+
+def _type(annotation: str) -> str:
+    """A type as one would say it: "mlp | conv" for a choice, "int,int,..." for a list."""
+    said = re.sub(r"Literal\[(.*?)\]", lambda m: m[1].replace(", ", " | ").replace("'", ""), annotation)
+    said = re.sub(r"tuple\[(\w+), \.\.\.\]", r"\1,\1,...", said)
+    return said.replace("None", "none")
+
+
+def _default(value: Any) -> str:
+    """A default as one would write it on the command line."""
+    if isinstance(value, list | tuple):
+        return ",".join(str(v) for v in value)
+    return "none" if value is None else str(value)

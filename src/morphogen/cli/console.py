@@ -38,7 +38,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: st
 
 def print_fields(fields: Mapping[str, Any], indent: str = "") -> None:
     """Names and values, one a line; mappings inside are indented under their name."""
-    from morphogen.report.tables import number
+    from morphogen.report.tables import MISSING, number
 
     width = max((len(str(name)) for name in fields), default=0)
     for name, value in fields.items():
@@ -47,7 +47,8 @@ def print_fields(fields: Mapping[str, Any], indent: str = "") -> None:
             print_fields(value, indent + "  ")
         else:
             items = value if isinstance(value, list | tuple) else [value]
-            text = ", ".join(number(_plain(item)) for item in items)
+            said = [number(_plain(item)) for item in items] or [MISSING]
+            text = ("; " if any("," in str(item) for item in items) else ", ").join(said)
             print_text(f"{indent}{name!s:{width}}  {text}")
 
 

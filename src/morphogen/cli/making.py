@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -66,6 +67,8 @@ def train(
         raise MorphogenError(
             f"stopped by Ctrl-C. {out} holds the checkpoint; the same command with --resume goes on from there."
         ) from None
+    if not _leads():
+        return
     if json:
         print_json({"out": str(out), "step": last.step, "elapsed_s": last.elapsed_s, "terms": last.terms})
         return
@@ -89,11 +92,16 @@ def quickstart(
         print_text(f"the report is at {report}")
 
 
+def _leads() -> bool:
+    """False in the processes of a `torchrun` that are to be silent."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _watch(events: Iterable[Any], label: str) -> Any:
     """Run to the end under a progress bar; the last event."""
     from morphogen.report.progress import watch
 
-    last = deque(watch(events, label=label), maxlen=1)
+    last = deque(watch(events, label=label) if _leads() else events, maxlen=1)
     if not last:
         raise MorphogenError("there was nothing left to do: training had already reached its end.")
     return last[0]

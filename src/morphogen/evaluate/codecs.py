@@ -21,16 +21,15 @@ def bits_per_dim_of_codecs(stored: Tensor) -> dict[str, float]:
     binary = bool(stored.max() <= 1)
     raw = _packed(stored) if binary else stored.numpy().tobytes()
     sizes = {
-        "lzma, all pictures in one": len(lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME)),
-        "bz2, all pictures in one": len(bz2.compress(raw, 9)),
+        "lzma (all at once)": len(lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME)),
+        "bz2 (all at once)": len(bz2.compress(raw, 9)),
     }
     if stored.ndim == 4 and stored.shape[1] in (1, 3):
-        sizes["PNG, each picture"] = sum(_png(picture, binary) for picture in stored)
+        sizes["PNG (one by one)"] = sum(_png(picture, binary) for picture in stored)
     return {name: 8.0 * size / stored.numel() for name, size in sizes.items()}
 
 
 def _packed(bits: Tensor) -> bytes:
-
     return np.packbits(bits.numpy().reshape(-1)).tobytes()
 
 

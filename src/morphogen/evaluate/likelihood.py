@@ -42,8 +42,8 @@ def evaluate(
 ) -> list[Result]:
     """Measure `metrics` on the first `n` records of a split (all by default).
 
-    Raises `UsageError` for an unknown metric, `CapabilityError` for a model without likelihoods, `DataError`
-    for too few records.
+    Raises `UsageError` for an unknown metric or an impossible number, `CapabilityError` for a model without
+    likelihoods, `DataError` for too few records.
     """
     names = list(metrics) if metrics else list(METRICS)
     for name in names:
@@ -53,8 +53,10 @@ def evaluate(
         raise CapabilityError(
             f"cannot measure {', '.join(names)}: {family.name!r} models give no likelihoods (Scores)."
         )
-    records = dataset.split(split)
-    records = records.select(slice(0, n)) if n is not None else records
+    for what, number in {"n": n, "samples": samples}.items():
+        if number is not None and number < 1:
+            raise UsageError(f"cannot measure with {what} = {number}: it is at least 1.")
+    records = dataset.split(split).select(slice(0, n))
     if len(records) < LEAST:
         raise DataError(f"an evaluation needs at least {LEAST} records; the {split} split gives {len(records)}.")
     results = []
@@ -138,7 +140,8 @@ def _bits_per_dim(family: Family, dataset: Dataset, records: Records, seed: int,
         "value": float(bits.mean()),
         "interval": mean_interval(float(bits.mean()), float(bits.std()), len(bits)),
         "unit": "bits/dim",
-        "protocol": f"{found[0].kind.replace('_', ' ')} as bits per stored element ({kind}); interval over records",
+        "protocol": f"{found[0].kind.replace('_', ' ')} of P(x){_given(family)} as bits per stored element ({kind});"
+        " 95 % interval over records",
         "baselines": others,
         "details": {"kind": found[0].kind, "measure": found[0].measure},
     }
@@ -152,9 +155,13 @@ def _given(family: Family) -> str:
 def _trivial(dataset: Dataset, records: Records, measure: Measure) -> dict[str, float]:
     """-log p(x) in nats of models that know no relation between elements, fitted on the training split.
 
+    None where the data have no training split.
+
     Histograms give masses of stored elements; beside a density of x they stand as the density that is constant
     over each element's cell, -log p(x) = -log P(u) + log |dx / du|.
     """
+    if "train" not in dataset.splits:
+        return {}
     spec, train = dataset.spec, dataset.train.stored.cpu()
     if spec.levels is None and spec.kind != "binary":
         try:

@@ -95,7 +95,7 @@ class World:
 def join(recipe: Recipe) -> World:
     """Join the processes that torchrun has started, if it has, until this one ends. Raises `SpecError`."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    device = _device(recipe.device)
+    device = resolve_device(recipe.device)
     if size == 1:
         if recipe.distributed == "fsdp":
             raise SpecError("distributed='fsdp' shards a model over processes: start it with torchrun.")
@@ -118,7 +118,8 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-def _device(wanted: str) -> torch.device:
+def resolve_device(wanted: str) -> torch.device:
+    """The device that "auto", "cpu", "cuda" or "cuda:N" means here. Raises `SpecError` if there is none such."""
     name = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
     try:
         device = torch.device(name)

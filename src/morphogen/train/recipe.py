@@ -9,6 +9,7 @@ import re
 from typing import Annotated, Any, Literal
 
 import pydantic
+from pydantic import Field
 
 from morphogen.core.spec import Spec
 
@@ -29,40 +30,39 @@ def seconds(duration: Any) -> Any:
 
 
 class Recipe(Spec):
-    """How long, how fast and on what to train.
+    """How long, how fast and on what to train; the length is exactly one of steps, epochs and budget."""
 
-    steps, epochs, budget   how long: exactly one of them; a budget is a duration ("10min") or seconds
-    batch_size   records a step, over all processes and accumulated parts
-    accumulate   parts that the batch is cut into, one after the other, to save memory
-    schedule     of the learning rate after `warmup` steps of linear rise (at most a tenth of the run)
-    clip         largest norm of one player's gradient; None clips nothing. The log says how often it acts
-    precision    "auto" takes bf16 where the hardware multiplies in it
-    compile      "auto" compiles runs of five minutes or more, if that is measured to be faster
-    distributed  under torchrun: "ddp" replicates the model, "fsdp" shards it
-    flips        mirror pictures at random
-    log_every    steps between two lines of the log
-    checkpoint_seconds, sheet_seconds   time between checkpoints, and between sample sheets and health checks
-    """
-
-    seed: int = 0
-    steps: int | None = pydantic.Field(default=None, ge=1)
-    epochs: float | None = pydantic.Field(default=None, gt=0)
-    budget: Annotated[float | None, pydantic.BeforeValidator(seconds)] = pydantic.Field(
-        default=None, gt=0, allow_inf_nan=False
+    seed: int = Field(default=0, description="where all randomness starts")
+    steps: int | None = Field(default=None, ge=1, description="length: number of steps")
+    epochs: float | None = Field(default=None, gt=0, description="length: passes over the training records")
+    budget: Annotated[float | None, pydantic.BeforeValidator(seconds)] = Field(
+        default=None, gt=0, allow_inf_nan=False, description="length: a duration such as 10min, or seconds"
     )
-    batch_size: int = pydantic.Field(default=128, ge=1)
-    accumulate: int = pydantic.Field(default=1, ge=1)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup: int = pydantic.Field(default=100, ge=0)
-    clip: float | None = pydantic.Field(default=200.0, gt=0)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    compile: Literal["auto", "on", "off"] = "auto"
-    device: str = "auto"
-    distributed: Literal["ddp", "fsdp"] = "ddp"
-    flips: bool = False
-    log_every: int = pydantic.Field(default=50, ge=1)
-    checkpoint_seconds: float = pydantic.Field(default=60.0, gt=0)
-    sheet_seconds: float = pydantic.Field(default=30.0, gt=0)
+    batch_size: int = Field(default=128, ge=1, description="records a step, over all processes and accumulated parts")
+    accumulate: int = Field(default=1, ge=1, description="parts that the batch is cut into, in turn, to save memory")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="of the learning rate, after the warm-up"
+    )
+    warmup: int = Field(
+        default=100, ge=0, description="steps of linear rise of the learning rate, at most a tenth of the run"
+    )
+    clip: float | None = Field(
+        default=200.0, gt=0, description="largest norm of a player's gradient; none clips nothing"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="auto takes bf16 where the hardware multiplies in it"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        default="auto", description="auto compiles runs of five minutes or more, if that is measured to be faster"
+    )
+    device: str = Field(default="auto", description="cpu, cuda or cuda:N; auto is a GPU where there is one")
+    distributed: Literal["ddp", "fsdp"] = Field(
+        default="ddp", description="under torchrun: ddp replicates the model, fsdp shards it"
+    )
+    flips: bool = Field(default=False, description="mirror pictures left to right at random")
+    log_every: int = Field(default=50, ge=1, description="steps between two lines of the log")
+    checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds between checkpoints")
+    sheet_seconds: float = Field(default=30.0, gt=0, description="seconds between sample sheets and health checks")
 
     @pydantic.model_validator(mode="after")
     def _one_length(self) -> Recipe:
