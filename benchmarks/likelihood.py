@@ -34,7 +34,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "data": "mnist:binary",
         "start": "mlp",
         "options": {**MLP, "importance_samples": 50, "lr": 5e-4},
-        "recipe": {"steps": 8_000, "compile": "on"},
+        "recipe": {"steps": 6_000, "compile": "on"},
         "evaluate": {"metrics": ["elbo", "nll"], "samples": 5000},
     },
     "conv": {
@@ -48,7 +48,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "what": "8-bit MNIST, residual convolutions, flow prior, mixture of discretized logistics; 20 minutes",
         "data": "mnist",
         "options": {**CONV, "latent_dim": 64, "likelihood": "discretized_logistic_mixture", "mixtures": 5},
-        "recipe": {"steps": 9_000, "compile": "off"},
+        "recipe": {"steps": 6_500, "compile": "off"},
         "evaluate": {"metrics": ["elbo", "bits_per_dim"]},
     },
 }

@@ -25,6 +25,6 @@ def test_quickstart_writes_a_self_contained_report(tmp_path):
 
 @pytest.mark.parametrize("budget", ["5s", "0", "soon"])
 def test_impossible_budgets_are_refused(tmp_path, budget):
-    with pytest.raises(mg.MorphogenError, match="budget|duration|seconds"):
+    with pytest.raises(mg.MorphogenError, match=r"budget|duration|seconds"):
         list(mg.quickstart(tmp_path / "q", budget))
     assert not (tmp_path / "q").exists()

@@ -25,7 +25,7 @@ def bits_per_dim_of_codecs(stored: Tensor) -> dict[str, float]:
         "bz2 (all at once)": len(bz2.compress(raw, 9)),
     }
     if stored.ndim == 4 and stored.shape[1] in (1, 3):
-        sizes["PNG (one by one)"] = sum(_png(picture, binary) for picture in stored)
+        sizes["PNG (one by one)"] = sum(len(_png(picture, binary)) for picture in stored)
     return {name: 8.0 * size / stored.numel() for name, size in sizes.items()}
 
 
@@ -33,9 +33,9 @@ def _packed(bits: Tensor) -> bytes:
     return np.packbits(bits.numpy().reshape(-1)).tobytes()
 
 
-def _png(picture: Tensor, binary: bool) -> int:
+def _png(picture: Tensor, binary: bool) -> bytes:
     array = picture.permute(1, 2, 0).squeeze(-1).to(torch.uint8).numpy()
     image = Image.fromarray(array * 255).convert("1") if binary else Image.fromarray(array)
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
-    return file.tell()
+    return file.getvalue()

@@ -45,7 +45,7 @@ from morphogen.nn.conv import ConvDecoder, ConvEncoder
 from morphogen.nn.flow_prior import FlowPrior
 from morphogen.nn.mlp import MLPDecoder, MLPEncoder
 from morphogen.theory import elbo
-from morphogen.theory.likelihoods import fitting, likelihood, parameters
+from morphogen.theory.likelihoods import NAMES, fitting, likelihood, parameters
 
 ROWS_AT_ONCE = 4096  # decoded together when scoring: enough to be fast, little enough to fit a cache
 
@@ -62,7 +62,7 @@ class VAESpec(Spec):
     norm: bool = Field(True, description="conv: group normalization")
     activation: Activation = Field("silu", description="activation of the hidden layers")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the hidden layers")
-    likelihood: str = Field("auto", description="p(x | z); auto picks one that fits the data")
+    likelihood: str = Field("auto", description=f"p(x | z): auto (one that fits the data), {', '.join(NAMES)}")
     mixtures: int = Field(5, ge=1, description="components of a mixture likelihood")
     variance: float = Field(2.0, gt=0, description="variance of the likelihood 'gaussian', for x in [-1, 1]")
     prior: Literal["standard", "vamp", "flow"] = Field(
@@ -147,7 +147,7 @@ class VAE(Family):
     """Variational autoencoder; see the module's docstring for the mathematics."""
 
     name = "vae"
-    summary = "variational autoencoder: Gaussian posterior, any likelihood, standard or VampPrior"
+    summary = "variational autoencoder: Gaussian posterior, any likelihood, three priors"
     Spec = VAESpec
     capabilities = frozenset({Samples, Scores, Encodes, Latents})
     presets = {

@@ -1,0 +1,262 @@
+"""The functions that a user calls, on a small model of binarized digits that knows their classes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from morphogen import api
+from morphogen.core.batch import RawCondition
+from morphogen.core.errors import ArtifactError, DataError, SpecError, UsageError
+from morphogen.train import Event
+
+OPTIONS: dict[str, Any] = {"latent_dim": 2, "hidden": (64,), "conditional": True, "lr": 5e-3, "ema": None}
+QUICK: dict[str, Any] = {"compile": "off", "precision": "fp32"}
+
+
+def trained(out: Path, data: str = "digits:binary", **how: Any) -> Path:
+    events = list(api.train("vae", data, out, **{"options": OPTIONS, "recipe": {**QUICK, "steps": 2}, **how}))
+    assert events[-1].step == events[-1].total
+    return out
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("api") / "model", recipe={**QUICK, "steps": 400})
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unconditional, with three latents, and hardly trained."""
+    return trained(tmp_path_factory.mktemp("api") / "plain", options={"latent_dim": 3, "hidden": (8,)})
+
+
+# -------------------------------------------------------------------- training
+
+
+def test_the_default_length_is_ten_minutes(tmp_path: Path) -> None:
+    events = api.train("vae", "digits", tmp_path / "m", options=OPTIONS, recipe=QUICK)
+    next(events)
+    _close(events)
+    shown = api.show(tmp_path / "m")
+    assert shown["recipe"]["budget"] == 600.0
+    assert shown["provenance"]["complete"] is False
+
+
+@pytest.mark.parametrize("length", [{"steps": 2}, {"epochs": 0.1}, {"budget": "0.2s"}])
+def test_a_length_that_is_given_is_the_only_one(tmp_path: Path, length: dict[str, Any]) -> None:
+    trained(tmp_path / "m", recipe={**QUICK, **length})
+    recipe = api.show(tmp_path / "m")["recipe"]
+    assert {name for name in ("steps", "epochs", "budget") if recipe[name] is not None} == set(length)
+
+
+def test_a_start_gives_the_first_weights_and_is_recorded(model: Path, tmp_path: Path) -> None:
+    recipe = {**QUICK, "steps": 50, "log_every": 1}
+    events = api.train("vae", "digits:binary", tmp_path / "m", options=OPTIONS, recipe=recipe, start=model)
+    next(events)
+    weights = load_file(model / "weights.safetensors")
+    with safe_open(tmp_path / "m" / "checkpoint" / "state.safetensors", framework="pt") as checkpoint:
+        assert json.loads(checkpoint.metadata()["state"])["step"] == 0
+        for name, value in weights.items():
+            assert torch.equal(checkpoint.get_tensor(f"weights/{name}"), value)
+    _close(events)
+    after = load_file(tmp_path / "m" / "weights.safetensors")
+    assert any(not torch.equal(after[name], value) for name, value in weights.items())
+    assert api.show(tmp_path / "m")["provenance"]["started_from"]["model"] == str(model)
+
+
+def test_a_start_of_another_shape_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"cannot start from .* weights differ .*same network options"):
+        trained(tmp_path / "m", options={**OPTIONS, "latent_dim": 3}, start=model)
+    with pytest.raises(ArtifactError, match="no such model directory"):
+        trained(tmp_path / "m", start=tmp_path / "nowhere")
+    assert not (tmp_path / "m").exists()
+
+
+# -------------------------------------------------------------------- sampling
+
+
+@pytest.mark.parametrize("label", [None, 4])
+def test_a_sample_does_not_depend_on_the_batch_size(model: Path, label: int | None) -> None:
+    whole = api.sample(model, 70, seed=5, label=label)
+    assert whole.x.shape == (70, 1, 8, 8) and 0.0 <= whole.x.min() < whole.x.max() <= 1.0
+    for size in (1, 7, 70):
+        parts = api.sample(model, 70, seed=5, label=label, batch_size=size)
+        assert np.abs(parts.x - whole.x).max() <= 1 / 255
+    fewer = api.sample(model, 3, seed=5, label=label)
+    assert np.abs(fewer.x - whole.x[:3]).max() <= 1 / 255
+    assert np.abs(api.sample(model, 70, seed=6, label=label).x - whole.x).max() > 0.1
+
+
+@pytest.mark.parametrize("label", [None, 4])
+def test_exact_samples_are_the_same_bits_whatever_their_number(model: Path, label: int | None) -> None:
+    many = api.sample(model, 130, seed=5, label=label, exact=True)
+    for n in (1, 63, 64, 65):
+        assert np.array_equal(api.sample(model, n, seed=5, label=label, exact=True).x, many.x[:n])
+
+
+def test_samples_of_a_class_look_like_it(model: Path) -> None:
+    train = api.load_data("digits:binary").train
+    means = torch.stack([train.stored[train.labels == k].float().mean(0).flatten() for k in range(10)])
+    right = 0
+    for k in range(10):
+        drawn = api.sample(model, 20, seed=1, label=k)
+        assert drawn.labels is not None and drawn.labels.tolist() == [k] * 20
+        right += int((torch.cdist(torch.from_numpy(drawn.x).flatten(1), means).argmin(1) == k).sum())
+    assert right / 200 >= 0.8  # one in ten by chance
+
+
+def test_a_class_is_its_name_or_its_number(tmp_path: Path) -> None:
+    for name, value in {"cats": 20, "dogs": 230}.items():
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(20):
+            pixels = np.full((8, 8), value, np.uint8)
+            pixels[i % 8, i // 8] = i
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
+    source = str(tmp_path / "photos")
+    out = trained(tmp_path / "m", source, recipe={**QUICK, "steps": 20, "batch_size": 16})
+    named, numbered, written, other = (api.sample(out, 4, label=k) for k in ("dogs", 1, "1", "cats"))
+    assert np.array_equal(named.x, numbered.x) and np.array_equal(named.x, written.x)
+    assert not np.array_equal(named.x, other.x)
+    for unknown in ("cat", 2, -1):
+        with pytest.raises(UsageError, match="unknown class"):
+            api.sample(out, 4, label=unknown)
+
+
+def test_impossible_samples_are_refused(model: Path, plain: Path) -> None:
+    with pytest.raises(UsageError, match="knows no classes"):
+        api.sample(plain, 4, label=1)
+    with pytest.raises(UsageError, match="cannot draw 0 samples"):
+        api.sample(model, 0)
+    with pytest.raises(UsageError, match="at a time"):
+        api.sample(model, 4, batch_size=0)
+    with pytest.raises(SpecError, match="unknown device"):
+        api.sample(model, 4, device="warp")
+
+
+# --------------------------------------------------------------------- latents
+
+
+def test_reconstructions_stand_beside_their_originals(model: Path) -> None:
+    originals, copies = api.reconstruct(model, "digits", 40)
+    data = api.load_data("digits:binary").split("test")
+    assert originals.ids is not None and np.array_equal(originals.ids, data.ids[:40].numpy())
+    assert np.array_equal(originals.x, data.stored[:40].numpy())
+    assert copies.x.shape == originals.x.shape
+    assert copies.ids is not None and np.array_equal(copies.ids, originals.ids)
+    error = np.square(copies.x - originals.x).mean()
+    assert error < np.square(copies.x - np.roll(originals.x, 1, axis=0)).mean()
+    assert error < np.square(originals.x - data.stored.float().mean(0).numpy()).mean()
+
+
+def test_the_ends_of_a_walk_are_the_reconstructions(model: Path) -> None:
+    _, ends = api.reconstruct(model, "digits", 10)
+    walks = api.interpolate(model, "digits", 5, steps=7)
+    assert walks.x.shape == (35, 1, 8, 8)
+    rows = walks.x.reshape(5, 7, 1, 8, 8)
+    assert np.allclose(rows[:, 0], ends.x[:5], atol=1e-5)
+    assert np.allclose(rows[:, -1], ends.x[5:], atol=1e-5)
+    with pytest.raises(UsageError, match="at least 2 steps"):
+        api.interpolate(model, "digits", 5, steps=1)
+
+
+def test_codes_are_the_means_of_the_posterior(model: Path) -> None:
+    codes = api.encode(model, "digits", split="validation")
+    records = api.load_data("digits:binary").split("validation")
+    batch = records.batch()
+    mean = api.load_model(model).family.encode(batch.x, batch.cond).mean
+    assert np.array_equal(codes.x, mean.numpy())
+    assert codes.labels is not None and np.array_equal(codes.labels, records.labels.numpy())
+    assert np.allclose(api.encode(model, "digits", split="validation", n=3).x, codes.x[:3], atol=1e-5)
+    with pytest.raises(UsageError, match="cannot take -1 records"):
+        api.encode(model, "digits", n=-1)
+
+
+def test_the_manifold_decodes_quantiles_from_the_top_left(model: Path, plain: Path) -> None:
+    grid = api.manifold(model, 3).x.reshape(3, 3, 1, 8, 8)
+    decode = api.load_model(model).family.decode
+    q = math.sqrt(2) * float(torch.erfinv(torch.tensor(2 / 3, dtype=torch.float64)))  # of the normal at 5/6
+    places = {(0, 0): (-q, q), (0, 2): (q, q), (1, 1): (0.0, 0.0), (2, 0): (-q, -q), (1, 2): (q, 0.0)}
+    for (row, column), z in places.items():
+        assert np.allclose(grid[row, column], decode(torch.tensor([z])).mean[0].numpy(), atol=1e-5)
+    with pytest.raises(UsageError, match="this model has 3"):
+        api.manifold(plain)
+
+
+# ------------------------------------------------------------------ evaluation
+
+
+def test_an_evaluation_is_recorded_with_all_that_it_takes_to_believe_it(model: Path) -> None:
+    found = api.evaluate(model, "digits", samples=20)
+    results = {r["name"]: r for r in found["results"]}
+    assert set(results) == {"elbo", "nll", "bits_per_dim"}
+    for result in results.values():
+        assert result["n"] == 299 and result["seed"] == 0 and result["protocol"] and result["fingerprint"]
+        assert result["interval"][0] < result["value"] < result["interval"][1]
+        assert {"pixel marginals", "one histogram"} <= result["baselines"].keys()
+        assert "binary" in result["data"]
+    assert {"lzma (all at once)", "PNG (one by one)"} <= results["bits_per_dim"]["baselines"].keys()
+    assert results["nll"]["value"] <= -results["elbo"]["value"]
+    assert results["nll"]["value"] < results["nll"]["baselines"]["pixel marginals"]
+    assert results["bits_per_dim"]["value"] == pytest.approx(-results["elbo"]["value"] / (64 * math.log(2)), rel=1e-4)
+    assert results["nll"]["details"]["importance_samples"] == 20
+    kept = {e["name"]: e["result"] for e in api.show(model)["evaluations"]}
+    assert kept == json.loads(json.dumps(results))
+    card = (model / "card.md").read_text(encoding="utf-8")
+    assert "### nll" in card and f"{results['nll']['value']:.6g}" in card and "pixel marginals" in card
+    api.verify(model)
+
+
+def test_an_evaluation_can_be_kept_out_of_the_artifact(plain: Path) -> None:
+    api.evaluate(plain, "digits", ["elbo"], n=16, save=False)
+    assert api.show(plain)["evaluations"] == []
+
+
+def test_data_are_prepared_as_the_model_s_were(model: Path, plain: Path) -> None:
+    for path in (model, plain):
+        bare, said = (api.evaluate(path, source, ["elbo"], save=False) for source in ("digits", "digits:binary"))
+        assert bare["results"][0]["value"] == said["results"][0]["value"]
+    with pytest.raises(SpecError, match="contradicts binary=stochastic"):
+        api.evaluate(model, "digits:binary=0.5", ["elbo"])
+    with pytest.raises(DataError, match="has no split 'tset'"):
+        api.evaluate(model, "digits", split="tset")
+
+
+# -------------------------------------------------------------------- listings
+
+
+def test_families_are_listed_with_all_that_they_can_be_told() -> None:
+    assert "vae" in [f["name"] for f in api.families()]
+    found = api.families("vae")
+    assert found["capabilities"] == ["Encodes", "Latents", "Samples", "Scores"]
+    assert found["presets"]["classic"]["latent_dim"] == 2
+    for field in found["options"] + found["recipe"]:
+        assert field["name"] and field["type"] and field["description"], f"{field['name']} is not described"
+    with pytest.raises(UsageError, match="did you mean 'vae'"):
+        api.families("vea")
+
+
+def test_what_is_shown_is_what_was_asked_for(model: Path) -> None:
+    shown = api.show(model)
+    assert shown["options"]["hidden"] == [64] and shown["recipe"]["steps"] == 400
+    assert shown["data"]["source"].startswith("digits:") and shown["data"]["kind"] == "binary"
+    assert shown["provenance"]["complete"] and shown["provenance"]["steps"] == 400
+    loaded = api.load_model(model).family
+    assert shown["parameters"] == sum(p.numel() for p in loaded.parameters())
+    assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
+    null = RawCondition(label=torch.tensor([-1]))
+    assert torch.equal(loaded.decode(torch.zeros(1, 2), null).mean, loaded.decode(torch.zeros(1, 2)).mean)
+
+
+def _close(events: Iterator[Event]) -> None:
+    events.close()  # type: ignore[attr-defined]
