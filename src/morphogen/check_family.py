@@ -1,7 +1,7 @@
 """`check_family`: the tests that every family has to pass, ours or anybody's.
 
-    from morphogen import check_family
-    check_family("vae")
+    from morphogen.check_family import check_family
+    assert not check_family("vae").failures
 
 Each check runs only where the family declares the capability it needs. A model of points in the plane is trained
 for some seconds (of 8 x 8 digits for families that need pictures), then looked at from all sides. Compilation is

@@ -38,7 +38,7 @@ def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
     """The known names closest to `name`, best first; empty if none is close."""
     known = sorted(known)
     by_lower = {k.lower(): k for k in known}
-    close = difflib.get_close_matches(name.lower(), list(by_lower), n=n, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), list(by_lower), n=n, cutoff=0.6)
     return [by_lower[c] for c in close]
 
 

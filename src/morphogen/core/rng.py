@@ -59,7 +59,8 @@ class Rng:
 
     `index` is a number of samples (meaning 0 .. n-1), or their indices; `offset` is added to it,
     so that chunks of a long job draw what one call would have drawn. Results have shape
-    `(len(index), *shape)` on `device`.
+    `(len(index), *shape)` on `device`. Give each purpose one shape: draws of one purpose and index in two
+    shapes share words and so are not independent.
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu", offset: int = 0) -> None:
