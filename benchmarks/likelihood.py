@@ -34,7 +34,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "data": "mnist:binary",
         "start": "mlp",
         "options": {**MLP, "importance_samples": 50, "lr": 5e-4},
-        "recipe": {"steps": 6_000, "compile": "on"},
+        "recipe": {"steps": 5_000, "compile": "on"},
         "evaluate": {"metrics": ["elbo", "nll"], "samples": 5000},
     },
     "conv": {

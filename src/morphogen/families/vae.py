@@ -183,9 +183,6 @@ class VAE(Family):
             decoder = ConvDecoder(spec.latent_dim, spec.widths, data.shape, p, blocks=spec.blocks, **conv)
         self.inference = Inference(encoder, data, spec.pseudo_inputs if spec.prior == "vamp" else 0)
         self.generation = Generation(decoder, data, spec, which)
-        likelihood(
-            which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures, log_var=0.0
-        )  # fits, or says why
         self.flow = FlowPrior(spec.latent_dim) if spec.prior == "flow" else None
         if spec.prior != "standard":  # others do not factorize, as a codec's prior must
             self.capabilities = self.capabilities - {Latents}
