@@ -48,7 +48,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "what": "8-bit MNIST, residual convolutions, flow prior, mixture of discretized logistics; 20 minutes",
         "data": "mnist",
         "options": {**CONV, "latent_dim": 64, "likelihood": "discretized_logistic_mixture", "mixtures": 5},
-        "recipe": {"steps": 6_500, "compile": "off"},
+        "recipe": {"steps": 4_500, "compile": "off"},
         "evaluate": {"metrics": ["elbo", "bits_per_dim"]},
     },
 }

@@ -47,7 +47,7 @@ from morphogen.nn.mlp import MLPDecoder, MLPEncoder
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import NAMES, fitting, likelihood, parameters
 
-ROWS_AT_ONCE = 4096  # decoded together when scoring: enough to be fast, little enough to fit a cache
+DECODED_AT_ONCE = {"mlp": 2048, "conv": 256}  # when scoring: enough to be fast, little enough to fit a cache
 
 
 class VAESpec(Spec):
@@ -169,6 +169,7 @@ class VAE(Family):
         example = likelihood(which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures)  # fits, or says why
         self.measure = example.measure
         kind = backbone(spec.backbone, data)
+        self.decoded_at_once = DECODED_AT_ONCE[kind]
         self.conditioner = Conditioner(data, dim=64) if spec.conditional else None
         cond = 64 if spec.conditional else 0
         encoder: nn.Module
@@ -279,13 +280,13 @@ class VAE(Family):
             log_p = self.generation(z, x, c)
             rate = q.kl(prior) if isinstance(prior, Gaussian) else q.log_prob(z) - prior.log_prob(z)
             return Score(log_p - rate, "lower_bound", self.measure, {"log_likelihood": log_p, "-rate": -rate})
-        rows, at_once = [], max(1, ROWS_AT_ONCE // samples)
+        rows, at_once = [], max(1, self.decoded_at_once // samples)
         for i in range(0, len(x), at_once):
             part = slice(i, i + at_once)
             n = len(x[part])
             here = Gaussian(q.mean[part], q.log_var[part])
             z = here.rsample(rng.shifted(i).normal("score", n, (samples, self.spec.latent_dim)).transpose(0, 1))
-            log_p = torch.cat([self.generation(zs, x[part], None if c is None else c[part]) for zs in z.split(2048)])
+            log_p = torch.cat([self.generation(zs, x[part], None if c is None else c[part]) for zs in z.split(self.decoded_at_once)])
             rows.append((log_p + prior.log_prob(z) - here.log_prob(z)).T)
         log_w = torch.cat(rows)
         return Score(elbo.iwae_bound(log_w.T), "importance", self.measure, log_weights=log_w)
