@@ -2,6 +2,7 @@
 
     python -m benchmarks.likelihood mlp            # or iwae (which needs mlp), conv, bits; `all` for every row
     python -m benchmarks.likelihood mlp --evaluate # a row that is trained already
+    python -m benchmarks.likelihood iwae --against mlp --samples 500  # the paired difference of two trained rows
 
 Needs MORPHOGEN_DATA. The steps of each row are what two idle cores make in the minutes stated; a row's model stays in
 runs/likelihood/ROW, and an interrupted one is resumed. Results go to benchmarks/results/likelihood-ROW.json.
@@ -14,7 +15,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import morphogen as mg
+from morphogen.evaluate.likelihood import scores
+from morphogen.evaluate.result import mean_interval
 from morphogen.report.progress import watch
 
 RUNS, RESULTS = Path("runs/likelihood"), Path(__file__).parent / "results"
@@ -54,11 +59,36 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
+def compare(row: str, other: str, samples: int) -> None:
+    """-log p(x) of one row less that of another on the same test records, with the same noise and a 95 % interval."""
+    data = mg.load_data(ROWS[row]["data"]).split("test")
+    values = []
+    for name in (row, other):
+        found = scores(mg.load_model(RUNS / name).family, data, seed=0, samples=samples)
+        values.append(-torch.cat([s.value for s in found]).double())
+    difference = values[0] - values[1]
+    interval = mean_interval(float(difference.mean()), float(difference.std()), len(difference))
+    record = {
+        "what": f"-log p(x) of {row} less {other}, nats, paired over records, {samples} importance samples each",
+        "value": float(difference.mean()),
+        "interval": interval,
+        "n": len(difference),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"likelihood-{row}-against-{other}.json").write_text(json.dumps(record, indent=2) + "\n")
+    print(json.dumps(record))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("row", choices=[*ROWS, "all"])
     parser.add_argument("--evaluate", action="store_true", help="the row is trained already")
+    parser.add_argument("--against", choices=[*ROWS], help="the paired difference to this row, both trained already")
+    parser.add_argument("--samples", type=int, default=500, help="importance samples of the paired difference")
     arguments = parser.parse_args()
+    if arguments.against:
+        compare(arguments.row, arguments.against, arguments.samples)
+        return
     for name in ROWS if arguments.row == "all" else [arguments.row]:
         row = ROWS[name]
         out = RUNS / name

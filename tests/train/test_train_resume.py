@@ -93,7 +93,15 @@ def test_ctrl_c_leaves_a_checkpoint_and_an_unfinished_model(tmp_path):
     assert checkpoint.read(tmp_path / "m" / "checkpoint")[1]["step"] == loaded.provenance["steps"]
 
 
-def test_a_second_ctrl_c_acts_at_once(tmp_path):
+@pytest.fixture
+def listening():
+    """Ctrl-C raises, also where the tests run as a background job, for which shells ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_ctrl_c_acts_at_once(tmp_path, listening):
     events = run(tmp_path / "m", steps=100_000, log_every=5)
     next(events)
     with pytest.raises(KeyboardInterrupt):
