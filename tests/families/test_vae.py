@@ -149,9 +149,14 @@ def test_latents_compose_to_the_bound():
     assert torch.allclose(by_hand, model.score(b.x, None, Rng(9)).value, atol=1e-4)
 
 
-def test_a_binary_likelihood_sums_to_one_over_all_pictures():
+@pytest.mark.parametrize("prior", ["standard", "vamp", "flow"])
+def test_a_binary_likelihood_sums_to_one_over_all_pictures(prior):
     data = DataSpec(name="tiny", shape=(1, 2, 2), kind="binary", levels=2)
-    model = build(data, backbone="mlp", latent_dim=2)
+    model = build(data, backbone="mlp", latent_dim=2, prior=prior, pseudo_inputs=5)
+    if prior == "flow":  # which starts as the standard normal
+        with Rng(1).forked(), torch.no_grad():
+            for p in model.flow.parameters():
+                p.normal_(std=0.1)
     every = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4).reshape(-1, 1, 2, 2)
     total = model.score(every, None, Rng(0), 20_000).value.exp().sum()
     assert abs(float(total.detach()) - 1) < 0.02
