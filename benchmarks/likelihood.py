@@ -42,6 +42,14 @@ ROWS: dict[str, dict[str, Any]] = {
         "recipe": {"steps": 5_000, "compile": "on"},
         "evaluate": {"metrics": ["elbo", "nll"], "samples": 5000},
     },
+    "iwae-more": {
+        "what": "`iwae` trained further, its second half",
+        "data": "mnist:binary",
+        "start": "iwae",
+        "options": {**MLP, "importance_samples": 50, "lr": 5e-4},
+        "recipe": {"steps": 2_300, "compile": "on"},
+        "evaluate": {"metrics": ["elbo", "nll"], "samples": 5000},
+    },
     "conv": {
         "what": "binarized MNIST, residual convolutions, flow prior; 20 minutes",
         "data": "mnist:binary",

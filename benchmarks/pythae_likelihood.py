@@ -123,7 +123,13 @@ def copied(run: Path) -> Any:
     from morphogen.families.vae import VAE
 
     dataset = mg.load_data(DATA)
-    options = {**ROWS["mlp"]["options"], "hidden": HIDDEN, "latent_dim": LATENT, "likelihood": "bernoulli"}
+    options = {
+        **ROWS["mlp"]["options"],
+        "hidden": HIDDEN,
+        "latent_dim": LATENT,
+        "likelihood": "bernoulli",
+        "activation": "relu",
+    }
     family = VAE(VAE.Spec.parse(options), dataset.spec).eval()
     with np.load(run / "trained.npz", allow_pickle=False) as arrays:
         theirs = {name: torch.from_numpy(arrays[name]) for name in arrays.files}

@@ -17,7 +17,7 @@ from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
 
 DATA = DataSpec(
-    name="points", shape=(2,), kind="continuous", splits={"train": 90, "test": 10}, fingerprint="f00d", licence="CC0"
+    name="points", shape=(2,), kind="continuous", splits={"train": 90, "test": 10}, fingerprint="f00d", license="CC0"
 )
 
 

@@ -25,7 +25,7 @@ def test_digits():
     x = data.train.batch().x
     assert (x.min(), x.max()) == (-1.0, 1.0)
     assert torch.equal(data.spec.decode(x), data.train.stored)
-    assert data.spec.licence.startswith("CC BY 4.0")
+    assert data.spec.license.startswith("CC BY 4.0")
 
 
 def test_validation_is_an_option():
@@ -115,7 +115,7 @@ def test_a_set_without_training_split_cannot_be_streamed(tmp_path):
 )
 def test_the_real_sets(source, shape, splits):
     data = load(source)
-    assert data.spec.shape == shape and data.spec.splits == splits and data.spec.licence
+    assert data.spec.shape == shape and data.spec.splits == splits and data.spec.license
     assert disjoint(data) and not data.problems
 
 

@@ -59,7 +59,7 @@ class DataSpec(Spec):
     context_shape: tuple[int, ...] | None = None
     splits: dict[str, int] = pydantic.Field(default_factory=dict)
     fingerprint: str = ""
-    licence: str = ""
+    license: str = ""
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> DataSpec:

@@ -50,20 +50,20 @@ def ucmerced(folder: Path, options: AerialOptions) -> Raw:
         split=[rows[name]["split"] for name in raw.names],
         labels=torch.tensor([classes.index(rows[name]["class"]) for name in raw.names]),
         classes=tuple(classes),
-        licence="public domain (USGS National Map; set by Y. Yang and S. Newsam, UC Merced 2010)",
+        license="public domain (USGS National Map; set by Y. Yang and S. Newsam, UC Merced 2010)",
     )
 
 
 def kodak(folder: Path, options: PhotographOptions) -> Raw:
     """The 24 Kodak photographs, for testing only."""
     raw = _tar(folder / "images.tar", options)
-    licence = "unrestricted usage (Eastman Kodak Company, as stated by r0k.us/graphics/kodak)"
-    return dataclasses.replace(raw, split=["test"] * len(raw.stored), licence=licence)
+    license = "unrestricted usage (Eastman Kodak Company, as stated by r0k.us/graphics/kodak)"
+    return dataclasses.replace(raw, split=["test"] * len(raw.stored), license=license)
 
 
 def bccd(folder: Path, options: BloodOptions) -> Raw:
     """Blood cells, split by the picture that they come from."""
-    licence = "MIT (c) 2017 shenggan"
+    license = "MIT (c) 2017 shenggan"
     if options.what == "cells":
         cells = read_arrays(folder / "cells_32.npz", "images", "split", "labels", "class_names")
         return Raw(
@@ -71,12 +71,12 @@ def bccd(folder: Path, options: BloodOptions) -> Raw:
             split=[SPLIT_NAMES[s] for s in cells["split"].tolist()],
             labels=torch.from_numpy(cells["labels"].astype("int64")),
             classes=tuple(cells["class_names"].tolist()),
-            licence=licence,
+            license=license,
         )
     split = {row["image"]: SPLIT_NAMES[row["split"]] for row in table(folder / "boxes.csv")}
     raw = _tar(folder / "images.tar", options)
     assert raw.names is not None
-    return dataclasses.replace(raw, split=[split[Path(name).stem] for name in raw.names], licence=licence)
+    return dataclasses.replace(raw, split=[split[Path(name).stem] for name in raw.names], license=license)
 
 
 def table(path: Path) -> list[dict[str, str]]:

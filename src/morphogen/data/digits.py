@@ -30,7 +30,7 @@ def read(options: DigitsOptions) -> Raw:
         split=["test" if i % 6 == 5 else "train" for i in range(n)],
         labels=torch.from_numpy(found.target.astype("int64")),
         classes=tuple(str(c) for c in range(10)),
-        licence="CC BY 4.0 (UCI Machine Learning Repository, Optical Recognition of Handwritten Digits;"
+        license="CC BY 4.0 (UCI Machine Learning Repository, Optical Recognition of Handwritten Digits;"
         " E. Alpaydin and C. Kaynak, 1998)",
     )
 

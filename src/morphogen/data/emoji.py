@@ -14,7 +14,7 @@ from morphogen.data.options import Carved
 from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw
 
-_LICENCE = {
+_LICENSE = {
     "noto": "Apache 2.0 (noto-emoji, (c) Google)",
     "openmoji": "CC BY-SA 4.0 (OpenMoji, HfG Schwaebisch Gmuend)",
 }
@@ -39,7 +39,7 @@ def read(folder: Path, options: EmojiOptions) -> Raw:
     """
     rows = {row["hexcode"]: row for row in table(folder / "annotations.csv")}
     stored, ids, found, names, split = [], [], [], [], []
-    for number, vendor in enumerate(_LICENCE):
+    for number, vendor in enumerate(_LICENSE):
         if options.vendor not in (vendor, "both"):
             continue
         arrays = read_arrays(folder / f"{vendor}_64.npz", "images", "hexcode", "split")
@@ -52,7 +52,7 @@ def read(folder: Path, options: EmojiOptions) -> Raw:
     classes = sorted({row["group"] for row in rows.values()})
     known = [[row[a.name] in a.values for a in _SCHEMA] for row in found]
     values = [[a.values.index(row[a.name]) if row[a.name] in a.values else 0 for a in _SCHEMA] for row in found]
-    licences = [_LICENCE[v] for v in _LICENCE if options.vendor in (v, "both")]
+    licenses = [_LICENSE[v] for v in _LICENSE if options.vendor in (v, "both")]
     return Raw(
         stored=torch.cat(stored),
         split=split,
@@ -65,5 +65,5 @@ def read(folder: Path, options: EmojiOptions) -> Raw:
         present=torch.tensor(known),
         schema=_SCHEMA,
         groups=[row["concept"] for row in found],
-        licence="; ".join([*licences, _NAMES]),
+        license="; ".join([*licenses, _NAMES]),
     )

@@ -36,7 +36,7 @@ def folder(name: str) -> Path:
     return path
 
 
-def _npz(licence: str, files: Mapping[str, str], folder: Path, options: Options) -> Raw:
+def _npz(license: str, files: Mapping[str, str], folder: Path, options: Options) -> Raw:
     """A set of one .npz file a split, with `images`, `labels` and `class_names`.
 
     Ids count on from file to file, by the published position where the file tells it.
@@ -62,7 +62,7 @@ def _npz(licence: str, files: Mapping[str, str], folder: Path, options: Options)
         labels=torch.from_numpy(np.concatenate([p["labels"] for p in parts]).astype(np.int64)),
         classes=tuple(str(c) for c in parts[0]["class_names"]),
         groups=groups,
-        licence=licence,
+        license=license,
     )
 
 
@@ -74,8 +74,8 @@ def _reader(name: str, read: Callable[[Path, Any], Raw], options: type[Options],
     return Reader(options, partial(_found, name, read), summary)
 
 
-def _mnist_like(licence: str, **files: str) -> Callable[[Path, Options], Raw]:
-    return partial(_npz, licence, files)
+def _mnist_like(license: str, **files: str) -> Callable[[Path, Options], Raw]:
+    return partial(_npz, license, files)
 
 
 _MNIST = _mnist_like("CC BY-SA 3.0 (Y. LeCun, C. Cortes, C. J. C. Burges)", train="train.npz", test="test.npz")

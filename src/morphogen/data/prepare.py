@@ -57,7 +57,7 @@ def prepare(raw: Raw, name: str, source: str, options: Options, like: DataSpec |
         attributes=raw.schema,
         text=None if raw.captions is None else _text(raw.captions),
         splits={s: len(rows) for s, rows in members.items()},
-        licence=raw.licence,
+        license=raw.license,
     )
     if like is not None:
         _require_alike(spec, like)

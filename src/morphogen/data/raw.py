@@ -39,7 +39,7 @@ class Raw:
     present: Tensor | None = None
     schema: tuple[Attribute, ...] = ()
     groups: list[str] | None = None
-    licence: str = ""
+    license: str = ""
     problems: list[Problem] = field(default_factory=list)
 
     @property

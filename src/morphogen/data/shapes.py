@@ -173,7 +173,7 @@ def read(options: ShapesOptions) -> Raw:
             withheld = not WITHHELD.isdisjoint(triples(found, i)[: 1 + two])
             seen = "test" if share[i] < 0.10 else "validation" if share[i] < 0.15 else "train"
             split.append("test_withheld" if withheld else seen)
-    return Raw(torch.cat(stored), split=split, captions=texts, licence="none needed: drawn by this program")
+    return Raw(torch.cat(stored), split=split, captions=texts, license="none needed: drawn by this program")
 
 
 READER = Reader(ShapesOptions, read, "colored shapes with exact captions, 16 to 64 px, n and seed as you like")

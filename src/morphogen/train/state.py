@@ -58,7 +58,7 @@ def restore(trainer: Trainer, folder: Path) -> None:
 def _run(trainer: Trainer) -> dict[str, Any]:
     """What makes a run this run; where the data lie does not matter, their fingerprint does."""
     family = trainer.family
-    data = {name: value for name, value in family.data.to_dict().items() if name not in ("source", "licence")}
+    data = {name: value for name, value in family.data.to_dict().items() if name not in ("source", "license")}
     recipe = trainer.recipe.to_dict()
     return {"family": {"name": family.name}, "spec": family.spec.to_dict(), "data": data, "recipe": recipe}
 
