@@ -4,7 +4,7 @@
     python -m benchmarks.likelihood mlp --evaluate # a row that is trained already
     python -m benchmarks.likelihood iwae --against mlp --samples 500  # the paired difference of two trained rows
 
-Needs MORPHOGEN_DATA. The steps of each row are what two idle cores make in the minutes stated; a row's model stays in
+Needs MORPHOGEN_DATA. A row says how long one core took for its steps; its model stays in
 runs/likelihood/ROW, and an interrupted one is resumed. Results go to benchmarks/results/likelihood-ROW.json.
 """
 
@@ -28,14 +28,14 @@ MLP = {"backbone": "mlp", "hidden": (500, 500), "activation": "tanh", "latent_di
 CONV = {"backbone": "conv", "widths": (32, 64), "blocks": 1, "norm": False, "prior": "flow", "lr": 2e-3}
 ROWS: dict[str, dict[str, Any]] = {
     "mlp": {
-        "what": "binarized MNIST, MLP VAE of 500-unit layers, ELBO; 20 minutes",
+        "what": "binarized MNIST, MLP VAE of 500-unit layers, ELBO; 27 minutes of one core",
         "data": "mnist:binary",
         "options": {**MLP, "kl_warmup": 0.2},
         "recipe": {"steps": 110_000, "compile": "on"},
         "evaluate": {"metrics": ["elbo", "nll"], "samples": 5000},
     },
     "iwae": {
-        "what": "the same network, started from `mlp` and trained further on IWAE with k = 50; the long run",
+        "what": "the same network, started from `mlp` and trained further on IWAE with k = 50; 17 minutes of one core",
         "data": "mnist:binary",
         "start": "mlp",
         "options": {**MLP, "importance_samples": 50, "lr": 5e-4},
@@ -43,7 +43,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "evaluate": {"metrics": ["elbo", "nll"], "samples": 5000},
     },
     "iwae-more": {
-        "what": "`iwae` trained further, its second half",
+        "what": "`iwae` trained further, 8 minutes of one core",
         "data": "mnist:binary",
         "start": "iwae",
         "options": {**MLP, "importance_samples": 50, "lr": 5e-4},
@@ -51,14 +51,14 @@ ROWS: dict[str, dict[str, Any]] = {
         "evaluate": {"metrics": ["elbo", "nll"], "samples": 5000},
     },
     "conv": {
-        "what": "binarized MNIST, residual convolutions, flow prior; 20 minutes",
+        "what": "binarized MNIST, residual convolutions, flow prior; 18 minutes of one core",
         "data": "mnist:binary",
         "options": {**CONV, "latent_dim": 40},
         "recipe": {"steps": 8_000, "compile": "off"},
         "evaluate": {"metrics": ["elbo", "nll"], "samples": 500},
     },
     "bits": {
-        "what": "8-bit MNIST, residual convolutions, flow prior, mixture of discretized logistics; 20 minutes",
+        "what": "8-bit MNIST, residual convolutions, flow prior, mixture of discretized logistics; 13 minutes of one core",
         "data": "mnist",
         "options": {**CONV, "latent_dim": 64, "likelihood": "discretized_logistic_mixture", "mixtures": 5},
         "recipe": {"steps": 4_500, "compile": "off"},
