@@ -58,7 +58,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "evaluate": {"metrics": ["elbo", "nll"], "samples": 500},
     },
     "bits": {
-        "what": "8-bit MNIST, residual convolutions, flow prior, mixture of discretized logistics; 13 minutes of one core",
+        "what": "8-bit MNIST, residual convolutions, flow prior, logistic mixture; 13 minutes of one core",
         "data": "mnist",
         "options": {**CONV, "latent_dim": 64, "likelihood": "discretized_logistic_mixture", "mixtures": 5},
         "recipe": {"steps": 4_500, "compile": "off"},
