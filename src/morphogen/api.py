@@ -105,6 +105,7 @@ def train(
             return
         n = 64
         cond = _grid_of_classes(dataset.spec, n) if getattr(spec, "conditional", False) else None
+        cond = None if cond is None else cond.to(_device(trained))
         x = cast(Any, trained).sample(n, cond, Rng(plan.seed, _device(trained)))
         sheets.mkdir(parents=True, exist_ok=True)
         sheet(to_bytes(_stored(x, dataset.spec), dataset.spec)).save(sheets / f"step-{step:07d}.png")
