@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -87,7 +87,8 @@ class World:
         for value in [*family.parameters(), *family.buffers()]:
             dist.broadcast(value.data, src=0)
         if self.sharded:
-            mesh = init_device_mesh(self.device.type, (self.size,))
+            # A group of its own: the shards keep theirs alive past `_leave`, and gloo's threads must have ended by then.
+            mesh = DeviceMesh.from_group(dist.new_group(), self.device.type)
             for network in family.networks().values():
                 fully_shard(network, mesh=mesh)
 
