@@ -31,6 +31,7 @@ class Peer:
 
 PEERS = {
     "pythae": Peer(("pythae==0.1.2",), torch=True),
+    "estimators": Peer(("torchmetrics==1.9.0", "prdc==0.2"), torch=True),
     "keras": Peer(("keras==3.15.1", "tensorflow-cpu==2.21.0")),
 }
 

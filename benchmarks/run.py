@@ -51,6 +51,10 @@ SHORT = (
 )
 LONG = (
     Benchmark("benchmarks.likelihood", "test likelihoods, every row", "hours", ("all",)),
+    Benchmark("benchmarks.estimators", "coverage of every interval, beside torchmetrics and prdc", "20 minutes"),
+    Benchmark(
+        "benchmarks.evaluation", "what the metrics see, catch and take; docs/evaluation.md", "25 minutes", ("all",)
+    ),
     Benchmark("benchmarks.pythae_likelihood", "pythae's test likelihood beside ours", "40 minutes"),
 )
 

@@ -21,6 +21,7 @@ from morphogen.core.errors import ArtifactError, DataError, SpecError, UsageErro
 from morphogen.train import Event
 
 OPTIONS: dict[str, Any] = {"latent_dim": 2, "hidden": (64,), "conditional": True, "lr": 5e-3, "ema": None}
+LIKELIHOODS = ("elbo", "nll", "bits_per_dim")
 QUICK: dict[str, Any] = {"compile": "off", "precision": "fp32"}
 
 
@@ -197,7 +198,7 @@ def test_the_manifold_decodes_quantiles_from_the_top_left(model: Path, plain: Pa
 
 
 def test_an_evaluation_is_recorded_with_all_that_it_takes_to_believe_it(model: Path) -> None:
-    found = api.evaluate(model, "digits", samples=20)
+    found = api.evaluate(model, "digits", LIKELIHOODS, samples=20)
     results = {r["name"]: r for r in found["results"]}
     assert set(results) == {"elbo", "nll", "bits_per_dim"}
     for result in results.values():
@@ -230,6 +231,48 @@ def test_data_are_prepared_as_the_model_s_were(model: Path, plain: Path) -> None
         api.evaluate(model, "digits:binary=0.5", ["elbo"])
     with pytest.raises(DataError, match="has no split 'tset'"):
         api.evaluate(model, "digits", split="tset")
+
+
+def test_models_are_compared_on_the_same_records_and_with_the_same_noise(
+    model: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MORPHOGEN_CACHE", str(tmp_path))
+    found = api.compare([model, plain], "digits", ["elbo", "fd", "copied_pixels"], n=290, save=False)
+    assert [m["model"] for m in found["models"]] == [str(model), str(plain)]
+    ours, theirs = ({r["name"]: r for r in m["results"]} for m in found["models"])
+    assert ours.keys() == theirs.keys() and len(ours) == 3
+    pairs = {d["metric"]: d for d in found["differences"]}
+    difference = ours["elbo"]["value"] - theirs["elbo"]["value"]
+    assert pairs["elbo"]["value"] == pytest.approx(difference) and pairs["elbo"]["paired"]
+    assert pairs["elbo"]["verdict"] == f"{model} is better"  # the other was trained for 2 steps
+    (fd,) = (name for name in ours if name.startswith("FD-mnist-"))
+    assert pairs[fd]["verdict"] == f"{model} is better" and pairs[fd]["interval"][1] < 0
+    assert ours[fd]["floor"] < ours[fd]["value"] and ours[fd]["place"] and ours[fd]["network"] in fd
+    assert {"blur", "noise", "JPEG", "dropped"} <= found["models"][0]["ladders"][fd]["tracks"].keys()
+    with pytest.raises(UsageError, match="twice"):
+        api.compare([model, model], "digits")
+    other = trained(tmp_path / "other", data="digits")
+    with pytest.raises(UsageError, match="only models of the same kind of records"):
+        api.compare([model, other], "digits")
+
+
+def test_what_another_program_made_is_judged_like_a_model(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MORPHOGEN_CACHE", str(tmp_path / "cache"))
+    train = api.load_data("digits").train
+    np.savez(tmp_path / "copies.npz", x=train.stored[:300].numpy())
+    found = api.evaluate_samples(str(tmp_path / "copies.npz"), "digits", ["coverage", "copied_pixels"])
+    copied = next(r for r in found["results"] if r["name"].startswith("copied"))
+    assert copied["value"] == 1.0 and "copying" in copied["warnings"][0]
+    (tmp_path / "made").mkdir()
+    drawn = api.sample(model, 120, seed=3).x
+    for i, picture in enumerate(drawn):
+        Image.fromarray((255 * picture[0]).astype(np.uint8)).save(tmp_path / "made" / f"{i}.png")
+    found = api.evaluate_samples(str(tmp_path / "made"), "digits", ["kid"], n=100)
+    assert found["results"][0]["n"] == 100 and found["results"][0]["interval"][0] > 0
+    with pytest.raises(UsageError, match="metric of generated records"):
+        api.evaluate_samples(str(tmp_path / "made"), "digits", ["nll"])
 
 
 # -------------------------------------------------------------------- listings

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from morphogen.api import check_family as check_family
+    from morphogen.api import compare as compare
     from morphogen.api import encode as encode
     from morphogen.api import evaluate as evaluate
+    from morphogen.api import evaluate_samples as evaluate_samples
     from morphogen.api import families as families
     from morphogen.api import inspect as inspect
     from morphogen.api import interpolate as interpolate
@@ -43,8 +45,10 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = (
     "check_family",
+    "compare",
     "encode",
     "evaluate",
+    "evaluate_samples",
     "families",
     "inspect",
     "interpolate",

@@ -46,6 +46,26 @@ RESULT = {
     "better": "lower",
     "baselines": {"pixel marginals": 33.2},
     "floor": None,
+    "place": "between blur 0.5 px and PCA-100",
+    "protocol": "as always",
+    "network": "",
+    "seed": 0,
+    "duration_s": 1.0,
+    "warnings": ["copying: 5 %"],
+}
+EVALUATED = {
+    "results": [RESULT],
+    "left_out": {"fd": "too few"},
+    "ladders": {"nll": {"n": 360, "better": "lower", "tracks": {"blur": [("1 px", 21.0), ("2 px", 22.0)]}}},
+}
+DIFFERENCE = {
+    "metric": "nll",
+    "a": "m",
+    "b": "k",
+    "value": -0.5,
+    "interval": [-0.7, -0.3],
+    "paired": True,
+    "verdict": "m is better",
 }
 
 
@@ -140,9 +160,15 @@ class FakeApi(ModuleType):
         self._note("interpolate", model, data, n, steps=steps)
         return digits(n * steps, self.spec)
 
-    def evaluate(self, model: Path, data: str, metrics: list[str] | None, **kwargs: Any) -> dict[str, Any]:
-        self._note("evaluate", model, data, metrics, **kwargs)
-        return {"model": str(model), "results": [RESULT]}
+    def compare(self, models: list[Path], data: str, metrics: list[str] | None, **kwargs: Any) -> dict[str, Any]:
+        self._note("compare", models, data, metrics, **kwargs)
+        measured = [{"model": str(model), "data": data, **EVALUATED} for model in models]
+        pairs = [DIFFERENCE] if len(models) > 1 else []
+        return {"models": measured, "differences": pairs}
+
+    def evaluate_samples(self, samples: str, data: str, metrics: list[str] | None, **kwargs: Any) -> dict[str, Any]:
+        self._note("evaluate_samples", samples, data, metrics, **kwargs)
+        return {"samples": samples, "data": data, **EVALUATED}
 
     def show(self, model: Path) -> dict[str, Any]:
         self._note("show", model)

@@ -59,7 +59,7 @@ def test_ctrl_c_says_how_to_go_on(api: FakeApi, capsys: pytest.CaptureFixture[st
         (["families", "vea"], "did you mean 'vae'"),
         (["smaple"], "smaple"),
         (["sample", "m", "--out", "x.jpg"], "known are FILE.png, FILE.npz, DIR/"),
-        (["evaluate", "m", "--data", "digits", "--out", "x.csv"], "known are FILE.json"),
+        (["evaluate", "m", "--data", "digits", "--out", "x.csv"], "known are FILE.json, FILE.html"),
     ],
 )
 def test_wrong_usage_is_one_paragraph_and_status_2(
@@ -106,6 +106,8 @@ def test_failed_work_is_status_1_and_debug_anywhere_shows_the_traceback(
         ["reconstruct", "m", "--data", "digits", "--out", "{tmp}/b.png"],
         ["interpolate", "m", "--data", "digits", "--out", "{tmp}/c.png"],
         ["evaluate", "m", "--data", "digits"],
+        ["evaluate", "m", "k", "--data", "digits", "--compare"],
+        ["evaluate-samples", "pictures/", "--data", "digits"],
         ["show", "m"],
         ["verify", "m"],
         ["check", "vae"],
@@ -249,12 +251,43 @@ def test_evaluate_prints_and_writes_the_same_results(
     path = tmp_path / "deep" / "e.json"
     arguments = ["--metrics", "nll, bits", "--samples", "9", "--n", "360", "--out", str(path)]
     assert run(["evaluate", "m", "--data", "digits", *arguments]) == 0
-    given = {"split": "test", "n": 360, "samples": 9, "seed": 0}
-    assert api.calls[-1] == ("evaluate", (Path("m"), "digits", ["nll", "bits"]), given)
+    given = {"split": "test", "n": 360, "samples": 9, "seed": 0, "network": None}
+    assert api.calls[-1] == ("compare", ([Path("m")], "digits", ["nll", "bits"]), given)
     out = capsys.readouterr().out
     for words in ("nll ↓", "21.43", "21.21 to 21.65", "360", "pixel marginals 33.2"):
         assert words in out
     assert json.loads(path.read_text())["results"][0]["value"] == 21.43
+
+
+def test_several_models_are_compared_on_one_page(
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ab.html"
+    assert run(["evaluate", "m", "k", "--data", "digits", "--compare", "--out", str(path)]) == 0
+    out, page = capsys.readouterr().out, path.read_text()
+    for words in ("m is better", "left out fd: too few", "warning: copying", "not distinguishable"):
+        assert (words in out) is (words != "not distinguishable")
+        assert words in page or words.startswith(("left", "warning"))
+    assert page.count("<img") == 3  # a ladder, and the samples of both
+    assert [call[0] for call in api.calls] == ["compare", "sample", "sample"]
+    assert api.calls[1][1][2] == api.calls[2][1][2] == 0  # equal seeds
+    capsys.readouterr()
+    assert run(["evaluate", "m", "k", "--data", "digits"]) == 0
+    assert "m is better" not in capsys.readouterr().out
+    assert run(["evaluate", "m", "--data", "digits", "--compare"]) == 2
+    assert "at least two models" in capsys.readouterr().err
+
+
+def test_what_others_made_is_judged_and_written(
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for suffix in ("json", "html"):
+        path = tmp_path / f"e.{suffix}"
+        assert run(["evaluate-samples", "made.npz", "--data", "digits", "--n", "50", "--out", str(path)]) == 0
+        given = {"split": "test", "n": 50, "seed": 0, "network": None}
+        assert api.calls[-1] == ("evaluate_samples", ("made.npz", "digits", None), given)
+        assert "made.npz" in path.read_text()
+    assert "warning: copying" in capsys.readouterr().out
 
 
 def test_show_holds_the_evaluations_or_says_how_to_make_one(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:

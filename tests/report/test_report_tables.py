@@ -64,6 +64,7 @@ def test_results_show_interval_n_baselines_and_floor() -> None:
         "better": "lower",
         "baselines": {"pixel marginals": 33.2, "png": 50},
         "floor": 0,
+        "place": "between blur 0.5 px and PCA-100",
     }
     rows = results_rows([full, {"name": "bare", "value": 1.5}])
     assert rows[0] == [
@@ -74,6 +75,7 @@ def test_results_show_interval_n_baselines_and_floor() -> None:
         "360",
         "pixel marginals 33.2, png 50",
         "0",
+        "between blur 0.5 px and PCA-100",
     ]
-    assert rows[1] == ["bare", "1.5", "–", "", "–", "–", "–"]
+    assert rows[1] == ["bare", "1.5", "–", "", "–", "–", "–", "–"]
     assert all(len(row) == len(RESULT_HEADERS) for row in rows)

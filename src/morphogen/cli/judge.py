@@ -1,47 +1,124 @@
-"""Verbs that judge: evaluate, verify, check."""
+"""Verbs that judge: evaluate, evaluate-samples, verify, check."""
 
 from __future__ import annotations
 
 import json as json_
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from morphogen import UsageError
 from morphogen.cli.console import Json, busy, print_fields, print_json, print_table, print_text
 from morphogen.cli.outputs import Output, Overwrite
+from morphogen.report.tables import DIFFERENCE_HEADERS, RESULT_HEADERS, difference_rows, results_rows
 
+SHOWN = 64  # samples on a page
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
 
 
 def evaluate(
-    model: Model,
-    data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="What to judge it on: its test records.")],
-    metrics: Annotated[str | None, typer.Option("--metrics", metavar="nll,...", help="Which; all by default.")] = None,
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE.json", help="Write the results too.")] = None,
-    split: Annotated[str, typer.Option("--split", help="Which records.")] = "test",
-    n: Annotated[int | None, typer.Option("--n", min=1, help="How many records; all by default.")] = None,
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Model directories.")],
+    data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="What to judge it on.")],
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", metavar="nll,fd,...", help="Which; all by default.")
+    ] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Also each pair's differences.")] = False,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE.json|FILE.html", help="Write it too.")] = None,
+    split: Annotated[str, typer.Option("--split", help="The records that were not trained on.")] = "test",
+    n: Annotated[int | None, typer.Option("--n", min=1, help="How many records to judge, and to draw.")] = None,
     samples: Annotated[int | None, typer.Option("--samples", min=1, help="Importance samples a record.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="Where the noise starts.")] = 0,
+    network: Annotated[str | None, typer.Option("--network", metavar="NAME|FILE", help="Feature network.")] = None,
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Measure a model on held-out records; each number with its interval, n and baselines."""
-    target = Output.parse(out, [".json"], overwrite) if out else None
-    from morphogen import api
-    from morphogen.report.tables import RESULT_HEADERS, results_rows
+    """Measure models on held-out records, and the records that they make; each number with its interval and baselines.
 
-    names = [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None
+    The results are kept in the model directories.
+    """
+    target = Output.parse(out, [".json", ".html"], overwrite) if out else None
+    if compare and len(models) < 2:
+        raise UsageError("--compare needs at least two models.")
+    from morphogen import api
+
     with busy("evaluating"):
-        found = api.evaluate(model, data, names, split=split, n=n, samples=samples, seed=seed)
+        found = api.compare(
+            models, data, _names(metrics), split=split, n=n, samples=samples, seed=seed, network=network
+        )
+    if not compare:
+        found["differences"] = []
+    result = found if len(models) > 1 else found["models"][0]
+    _write(target, result, found, lambda: {str(m): api.sample(m, SHOWN, seed) for m in models})
+    if json:
+        print_json(result)
+        return
+    for one in found["models"]:
+        if len(models) > 1:
+            print_text(f"\n{one['model']}")
+        _tell(one)
+    if found["differences"]:
+        print_table(DIFFERENCE_HEADERS, difference_rows(found["differences"]))
     if target is not None:
-        target.write((json_.dumps(found, indent=2) + "\n").encode())
+        print_text(f"wrote {target.path}")
+
+
+def evaluate_samples(
+    samples: Annotated[str, typer.Argument(metavar="FOLDER|FILE.npz", help="What another program made.")],
+    data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="What to judge it against.")],
+    metrics: Annotated[str | None, typer.Option("--metrics", metavar="fd,...", help="Which; all by default.")] = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE.json|FILE.html", help="Write it too.")] = None,
+    split: Annotated[str, typer.Option("--split", help="Real records that were not trained on.")] = "test",
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first so many.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Which real records are drawn.")] = 0,
+    network: Annotated[str | None, typer.Option("--network", metavar="NAME|FILE", help="Feature network.")] = None,
+    json: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Judge pictures that any other program made, on the same terms as models."""
+    target = Output.parse(out, [".json", ".html"], overwrite) if out else None
+    from morphogen import api
+
+    with busy("evaluating"):
+        found = api.evaluate_samples(samples, data, _names(metrics), split=split, n=n, seed=seed, network=network)
+    _write(target, found, {"models": [{"model": samples, **found}], "differences": []}, dict)
     if json:
         print_json(found)
-    else:
-        print_table(RESULT_HEADERS, results_rows(found["results"]))
-        if target is not None:
-            print_text(f"wrote {target.path}")
+        return
+    _tell(found)
+    if target is not None:
+        print_text(f"wrote {target.path}")
+
+
+def _names(metrics: str | None) -> list[str] | None:
+    return [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None
+
+
+def _tell(found: dict[str, Any]) -> None:
+    """Results, then why some are missing, then what to beware of."""
+    print_table(RESULT_HEADERS, results_rows(found["results"]))
+    for name, why in found["left_out"].items():
+        print_text(f"left out {name}: {why}")
+    for warning in sorted({w for result in found["results"] for w in result["warnings"]}):
+        print_text(f"warning: {warning}")
+
+
+def _write(
+    target: Output | None, result: dict[str, Any], found: dict[str, Any], samples: Callable[[], dict[str, Any]]
+) -> None:
+    """The results as JSON, or all of them as one page with sheets of samples of equal seeds."""
+    if target is None:
+        return
+    if target.format == ".json":
+        target.write((json_.dumps(result, indent=2) + "\n").encode())
+        return
+    from morphogen.report.evaluation import page
+    from morphogen.report.sheets import sheet, to_bytes
+
+    drawn = samples()
+    sheets = {name: sheet(to_bytes(made.x, made.spec)) for name, made in drawn.items() if made.spec.is_picture}
+    target.write(page(found["models"], found["differences"], sheets).html().encode())
 
 
 def verify(model: Model, json: Json = False) -> None:

@@ -15,9 +15,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from morphogen.core.capabilities import Score, Scores
+from morphogen.core.capabilities import Score
 from morphogen.core.data_spec import Measure
-from morphogen.core.errors import CapabilityError, DataError, UsageError, unknown
+from morphogen.core.errors import DataError
 from morphogen.core.family import Family
 from morphogen.core.rng import Rng
 from morphogen.data import Dataset, Records
@@ -28,52 +28,44 @@ from morphogen.theory import baselines, elbo
 AT_ONCE = 250  # records scored together
 LEAST = 16  # records below which an interval of their mean means nothing
 IMPORTANCE_SAMPLES = 500
+Measured = tuple[Tensor, dict[str, Any]]  # the values of single records, and fields of the result
 
 
-def evaluate(
+def measure(
     family: Family,
     dataset: Dataset,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str],
     *,
     split: str = "test",
     n: int | None = None,
     samples: int | None = None,
     seed: int = 0,
-) -> list[Result]:
-    """Measure `metrics` on the first `n` records of a split (all by default).
+) -> list[tuple[Result, Tensor]]:
+    """Measure some of `METRICS` on the first `n` records of a split (all by default): each result, and the values (N,)
+    of single records whose mean it is, for paired comparisons.
 
-    Raises `UsageError` for an unknown metric or an impossible number, `CapabilityError` for a model without
-    likelihoods, `DataError` for too few records.
+    Raises `DataError` for too few records.
     """
-    names = list(metrics) if metrics else list(METRICS)
-    for name in names:
-        if name not in METRICS:
-            raise UsageError(unknown("metric", name, METRICS))
-    if Scores not in family.capabilities:
-        raise CapabilityError(
-            f"cannot measure {', '.join(names)}: {family.name!r} models give no likelihoods (Scores)."
-        )
-    for what, number in {"n": n, "samples": samples}.items():
-        if number is not None and number < 1:
-            raise UsageError(f"cannot measure with {what} = {number}: it is at least 1.")
     records = dataset.split(split).select(slice(0, n))
     if len(records) < LEAST:
         raise DataError(f"an evaluation needs at least {LEAST} records; the {split} split gives {len(records)}.")
     results = []
-    for name in names:
+    for name in metrics:
         start = time.perf_counter()
-        made: dict[str, Any] = METRICS[name](family, dataset, records, seed, samples or IMPORTANCE_SAMPLES)
-        results.append(
-            Result(
-                name=name,
-                n=len(records),
-                seed=seed,
-                data=f"{dataset.spec.source or dataset.spec.name} ({split})",
-                fingerprint=dataset.spec.fingerprint,
-                duration_s=round(time.perf_counter() - start, 2),
-                **made,
-            )
+        values, made = METRICS[name](family, dataset, records, seed, samples or IMPORTANCE_SAMPLES)
+        mean = float(values.mean())
+        result = Result(
+            name=name,
+            value=mean,
+            interval=mean_interval(mean, float(values.std()), len(values)),
+            n=len(records),
+            seed=seed,
+            data=f"{dataset.spec.source or dataset.spec.name} ({split})",
+            fingerprint=dataset.spec.fingerprint,
+            duration_s=round(time.perf_counter() - start, 2),
+            **made,
         )
+        results.append((result, values))
     return results
 
 
@@ -90,14 +82,12 @@ def scores(family: Family, records: Records, seed: int, samples: int = 1, condit
     return found
 
 
-def _elbo(family: Family, dataset: Dataset, records: Records, seed: int, samples: int) -> dict[str, Any]:
+def _elbo(family: Family, dataset: Dataset, records: Records, seed: int, samples: int) -> Measured:
     found = scores(family, records, seed)
     value = torch.cat([s.value for s in found]).double().cpu()
     terms = {k: float(torch.cat([s.terms[k] for s in found]).double().mean()) for k in found[0].terms}
     kind = found[0].kind.replace("_", " ")
-    return {
-        "value": float(value.mean()),
-        "interval": mean_interval(float(value.mean()), float(value.std()), len(value)),
+    return value, {
         "unit": "nats",
         "better": "higher",
         "protocol": f"{kind} of log p(x){_given(family)}, one draw of z per record; 95 % interval over records",
@@ -106,7 +96,7 @@ def _elbo(family: Family, dataset: Dataset, records: Records, seed: int, samples
     }
 
 
-def _nll(family: Family, dataset: Dataset, records: Records, seed: int, samples: int) -> dict[str, Any]:
+def _nll(family: Family, dataset: Dataset, records: Records, seed: int, samples: int) -> Measured:
     found = scores(family, records, seed, samples)
     value = -torch.cat([s.value for s in found]).double().cpu()
     details: dict[str, Any] = {"kind": found[0].kind, "measure": found[0].measure, "importance_samples": samples}
@@ -116,9 +106,7 @@ def _nll(family: Family, dataset: Dataset, records: Records, seed: int, samples:
         details["bias_by_halving"] = float(elbo.halving(log_w, dim=1).mean())
         details["effective_samples"] = float(elbo.effective_sample_size(log_w, dim=1).median())
         protocol += f" sampling with {samples} samples from q(z | x): an upper bound in expectation"
-    return {
-        "value": float(value.mean()),
-        "interval": mean_interval(float(value.mean()), float(value.std()), len(value)),
+    return value, {
         "unit": "nats",
         "protocol": protocol + "; 95 % interval over records",
         "baselines": _trivial(dataset, records, found[0].measure),
@@ -126,7 +114,7 @@ def _nll(family: Family, dataset: Dataset, records: Records, seed: int, samples:
     }
 
 
-def _bits_per_dim(family: Family, dataset: Dataset, records: Records, seed: int, samples: int) -> dict[str, Any]:
+def _bits_per_dim(family: Family, dataset: Dataset, records: Records, seed: int, samples: int) -> Measured:
     found = scores(family, records, seed)
     spec = family.data
     log_p = torch.cat([s.value for s in found]).double().cpu()
@@ -136,9 +124,7 @@ def _bits_per_dim(family: Family, dataset: Dataset, records: Records, seed: int,
     if records.stored.dtype == torch.uint8 and spec.is_picture:
         others |= bits_per_dim_of_codecs(records.stored.cpu())
     kind = "mass" if found[0].measure == "mass" else "density, by the log-Jacobian per stored value"
-    return {
-        "value": float(bits.mean()),
-        "interval": mean_interval(float(bits.mean()), float(bits.std()), len(bits)),
+    return bits, {
         "unit": "bits/dim",
         "protocol": f"{found[0].kind.replace('_', ' ')} of P(x){_given(family)} as bits per stored element ({kind});"
         " 95 % interval over records",
@@ -176,5 +162,5 @@ def _trivial(dataset: Dataset, records: Records, measure: Measure) -> dict[str, 
     }
 
 
-Metric = Callable[[Family, Dataset, Records, int, int], dict[str, Any]]
+Metric = Callable[[Family, Dataset, Records, int, int], Measured]
 METRICS: dict[str, Metric] = {"elbo": _elbo, "nll": _nll, "bits_per_dim": _bits_per_dim}

@@ -16,7 +16,11 @@ class Result(Spec):
     n, seed    how many records, and the seed of the noise
     better     which direction is better
     protocol   what was done, in one sentence
-    baselines  trivial ways to get a number, by name; floor is what no model can beat, where it is known
+    baselines  trivial ways to get a number, by name
+    floor      what real records get against others, which no model can be expected to beat; `floor_interval` is its own
+    place      where the value stands on the ladder of known degradations
+    network    the feature network that it was measured with, by the hash of its file
+    warnings   why the number may not mean what it seems to
     details    further numbers (parts of the value, its bias, ...)
     """
 
@@ -30,6 +34,10 @@ class Result(Spec):
     protocol: str
     baselines: dict[str, float] = Field(default_factory=dict)
     floor: float | None = None
+    floor_interval: tuple[float, float] | None = None
+    place: str = ""
+    network: str = ""
+    warnings: tuple[str, ...] = ()
     details: dict[str, Any] = Field(default_factory=dict)
     data: str = ""
     fingerprint: str = ""

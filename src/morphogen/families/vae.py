@@ -143,6 +143,21 @@ class Generation(nn.Module):
         return self.distribution(z, c).log_prob(x)
 
 
+class Bound(nn.Module):
+    """The ELBO with a standard normal prior, one network, so that it is compiled as one: x (B, *shape) and noise (B, D)
+    to log p(x | z) (B,) and the KL of each latent dimension (B, D)."""
+
+    def __init__(self, inference: Inference, generation: Generation) -> None:
+        super().__init__()
+        self.inference, self.generation = inference, generation
+
+    def forward(self, x: Tensor, eps: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        mean, log_var = self.inference(x, c)
+        q = Gaussian(mean, log_var)
+        log_p = self.generation(q.rsample(eps), x, c)
+        return log_p, q.kl_elements(standard_normal(mean.shape[-1:], mean))
+
+
 class VAE(Family):
     """Variational autoencoder; see the module's docstring for the mathematics."""
 
@@ -194,6 +209,9 @@ class VAE(Family):
         self.inference = Inference(encoder, data, spec.pseudo_inputs if spec.prior == "vamp" else 0)
         self.generation = Generation(decoder, data, spec, which)
         self.flow = FlowPrior(spec.latent_dim) if spec.prior == "flow" else None
+        plain = spec.importance_samples == 1 and spec.prior == "standard"
+        # In a tuple: its networks are this module's already.
+        self._bound = (Bound(self.inference, self.generation),) if plain else ()
         if spec.prior != "standard":  # others do not factorize, as a codec's prior must
             self.capabilities = self.capabilities - {Latents}
 
@@ -204,7 +222,11 @@ class VAE(Family):
         return {"vae": Player(list(self.parameters()), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
 
     def networks(self) -> Mapping[str, nn.Module]:
-        networks: dict[str, nn.Module] = {"inference": self.inference, "generation": self.generation}
+        networks: dict[str, nn.Module]
+        if self._bound:
+            networks = {"bound": self._bound[0]}
+        else:
+            networks = {"inference": self.inference, "generation": self.generation}
         if self.flow is not None:
             networks["flow"] = self.flow
         if self.conditioner is not None:
@@ -214,18 +236,17 @@ class VAE(Family):
     def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
         x, k = batch.x, self.spec.importance_samples
         c, null = self._condition(self._dropped(batch, rng), len(batch))
-        mean, log_var, *pseudo = self.network("inference")(x, c, null)
-        q = Gaussian(mean, log_var)
         weight = self.spec.beta * elbo.kl_weight(at.fraction, self.spec.kl_warmup)
         eps = rng.normal("z", batch.address, (k, self.spec.latent_dim))
-        if k == 1 and self.spec.prior == "standard":
-            log_p = self.network("generation")(q.rsample(eps[:, 0]), x, c)
-            kl = q.kl_elements(standard_normal((self.spec.latent_dim,), mean))
+        if self._bound:
+            log_p, kl = self.network("bound")(x, eps[:, 0], c)
             rate = kl.sum(-1)
             paid = elbo.free_bits(kl, self.spec.free_bits) if self.spec.free_bits else rate
             metrics = {"elbo": (log_p - rate).mean().detach(), "rate": rate.mean().detach()}
             yield Step("vae", {"distortion": -log_p, "rate": weight * paid}, metrics)
             return
+        mean, log_var, *pseudo = self.network("inference")(x, c, null)
+        q = Gaussian(mean, log_var)
         z, tag = elbo.dreg(q.rsample(eps.transpose(0, 1)))  # (K, B, D), (K, B)
         log_p = self.network("generation")(z, x, c)
         log_prior = self.network("flow")(z) if self.flow is not None else self._prior(*pseudo).log_prob(z)

@@ -91,7 +91,7 @@ def sheet(
         draw.text((left - 6, middle), text, INK, font=font, anchor="rm")
     for column, text in enumerate(column_labels[:columns]):
         middle = left + gap + column * pitch_x + width * scale / 2
-        draw.text((middle, top - 3), text, INK, font=font, anchor="mb")
+        draw.text((middle, top - 6), text, INK, font=font, anchor="ms")
     return canvas
 
 

@@ -1,8 +1,8 @@
 """Numbers in words: a value with its interval, a duration, a table of results.
 
 A result is a mapping with `name`, `value`, `interval` (low, high), `n`, `unit`, `better` (lower
-or higher), `baselines` (name -> value) and `floor`; all but the first two may be missing, and are then shown
-as missing rather than made up.
+or higher), `baselines` (name -> value), `floor` and `place` (on a ladder of degradations); all but the first two may
+be missing, and are then shown as missing rather than made up.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 
 MISSING = "–"
 _BETTER = {"lower": "↓", "higher": "↑"}
-RESULT_HEADERS = ("measure", "value", "95% interval", "unit", "n", "baselines", "floor")
+RESULT_HEADERS = ("measure", "value", "95% interval", "unit", "n", "baselines", "floor", "place")
+DIFFERENCE_HEADERS = ("measure", "a", "b", "a - b", "95% interval", "paired", "verdict")
 
 
 def number(value: Any, interval: Sequence[float] | None = None) -> str:
@@ -75,10 +76,27 @@ def results_rows(results: Iterable[Mapping[str, Any]]) -> list[list[str]]:
                 str(result.get("unit") or ""),
                 number(result.get("n")),
                 ", ".join(f"{name} {number(value)}" for name, value in baselines.items()) or MISSING,
-                number(result.get("floor")),
+                number(result.get("floor"), result.get("floor_interval")),
+                str(result.get("place") or MISSING),
             ]
         )
     return rows
+
+
+def difference_rows(differences: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """One row a difference of two models, under `DIFFERENCE_HEADERS`."""
+    return [
+        [
+            d["metric"],
+            d["a"],
+            d["b"],
+            number(d["value"], d["interval"]),
+            span(d["interval"]),
+            "yes" if d["paired"] else "no",
+            d["verdict"],
+        ]
+        for d in differences
+    ]
 
 
 def _decimals(value: float, significant: int) -> int:

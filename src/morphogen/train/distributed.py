@@ -87,7 +87,7 @@ class World:
         for value in [*family.parameters(), *family.buffers()]:
             dist.broadcast(value.data, src=0)
         if self.sharded:
-            # A group of its own: the shards keep theirs alive past `_leave`, and gloo's threads must have ended by then.
+            # A group of its own: shards keep theirs alive past `_leave`, and gloo's threads must have ended by then.
             mesh = DeviceMesh.from_group(dist.new_group(), self.device.type)
             for network in family.networks().values():
                 fully_shard(network, mesh=mesh)

@@ -1,0 +1,192 @@
+r"""The autoregressive model: exact likelihoods over pixels (PixelCNN; van den Oord et al., 2016).
+
+Pixels in raster order, channels in order inside a pixel, and a value in one or two digits inside a channel make a
+picture a sequence s_1 ... s_D of symbols, whose probability is by the chain rule
+
+    log P(x) = sum_i log P(s_i | s_1, ..., s_{i-1}).
+
+A causal network (`nn/causal.py`) gives the features of each pixel from the pixels before it, and a small one for
+each symbol (`nn/symbols.py`) the softmax of that symbol from the features and the pixel's earlier symbols. Every
+factor sums to one over its symbol's values, so the product does over all pictures: the score is the log-probability
+itself, not a bound. Training minimizes its negative, all factors of a picture at once.
+
+Sampling draws the symbols in their order, each by the inverse of its cumulative distribution at a uniform number.
+It reads one pixel's share of the network at a time and works in float64: a symbol is a discontinuous function of
+its probabilities, and one that flips changes all that follows, so that rounding, which differs between batch sizes,
+must decide none.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from morphogen.core.batch import Batch, RawCondition
+from morphogen.core.capabilities import Samples, Score, Scores
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import SpecError
+from morphogen.core.family import Family, Health, Player, Progress, Step
+from morphogen.core.rng import Rng
+from morphogen.core.spec import Spec
+from morphogen.nn.causal import CausalNet
+from morphogen.nn.conditioner import Conditioner
+from morphogen.nn.symbols import SymbolHead, Symbols
+
+AtLeastOne = Annotated[int, Field(ge=1)]
+WATCHED = 100  # records whose exact likelihood a health check computes
+
+
+class AutoregressiveSpec(Spec):
+    """Options of the autoregressive model."""
+
+    width: int = Field(64, ge=1, description="channels of the features of a pixel")
+    inner: int = Field(32, ge=1, description="channels inside a residual block")
+    blocks: int = Field(4, ge=1, description="residual blocks")
+    reach: tuple[AtLeastOne, AtLeastOne] = Field(
+        (2, 2), description="window of a block: rows above, columns to either side"
+    )
+    stem: tuple[AtLeastOne, AtLeastOne] = Field(
+        (7, 7), description="window of the first layer, which sees the pixels themselves"
+    )
+    hidden: int = Field(64, ge=1, description="width of the layer that predicts one symbol")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
+    conditional: bool = Field(False, description="condition on the data's classes and attributes")
+    condition_dropout: float = Field(0.1, ge=0, le=1, description="share of records trained without their condition")
+    lr: float = Field(4e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
+    ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
+
+
+class Pixels(nn.Module):
+    """log P(x_i | x_1 ... x_{i-1}, c) of each element i: values (B, H, W, C) in 0 .. K-1 -> (B, H, W, C)."""
+
+    def __init__(self, spec: AutoregressiveSpec, levels: int, shape: tuple[int, int, int], cond: int) -> None:
+        super().__init__()
+        channels, rows, columns = shape
+        self.levels, self.symbols = levels, Symbols(levels, channels)
+        self.net = CausalNet(
+            (rows, columns),
+            channels,
+            spec.width,
+            spec.inner,
+            spec.blocks,
+            stem=spec.stem,
+            reach=spec.reach,
+            cond=cond,
+            dropout=spec.dropout,
+        )
+        self.head = SymbolHead(spec.width, self.symbols, spec.hidden)
+
+    def forward(self, u: Tensor, c: Tensor | None = None) -> Tensor:
+        log_p = self.head(torch.relu(self.net(self._centered(u), c)), self.symbols.split(u))  # (B, H, W, S)
+        return log_p.unflatten(-1, (-1, self.symbols.digits)).sum(-1)
+
+    def sample(self, uniform: Tensor, c: Tensor | None = None) -> Tensor:
+        """The values (n, H, W, C) that `uniform` (n, H, W, S) on (0, 1) maps to."""
+        n, rows, columns, _ = uniform.shape
+        u = torch.empty(n, rows, columns, self.symbols.channels, dtype=torch.int64, device=uniform.device)
+        walk = self.net.walk(n, c)
+        h = next(walk)
+        for i in range(rows):
+            for j in range(columns):
+                u[:, i, j] = self.symbols.join(self.head.sample(torch.relu(h), uniform[:, i, j]))
+                if (i, j) != (rows - 1, columns - 1):
+                    h = walk.send(self._centered(u[:, i, j]))
+        return u
+
+    def _centered(self, u: Tensor) -> Tensor:
+        return u.to(self.net.place.dtype) * (2.0 / (self.levels - 1)) - 1.0
+
+
+class Autoregressive(Family):
+    """Autoregressive model of pixels; see the module's docstring for the mathematics."""
+
+    name = "autoregressive"
+    summary = "exact likelihoods: each pixel given those before it"
+    Spec = AutoregressiveSpec
+    capabilities = frozenset({Samples, Scores})
+    presets = {"large": {"width": 96, "blocks": 6}}  # the best likelihood in 40 minutes of one core, see benchmarks
+    spec: AutoregressiveSpec
+
+    def __init__(self, spec: AutoregressiveSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
+        super().__init__(spec, data, parts)
+        levels = 2 if data.kind == "binary" else data.levels
+        if levels is None or len(data.shape) != 3 or data.kind not in ("binary", "continuous", "discrete"):
+            raise SpecError(
+                f"the autoregressive family needs pictures (C, H, W) of values that can be counted, but {data.name!r}"
+                f" has {data.kind} records of shape {data.shape}"
+                f"{'' if levels is None else f' with {levels} levels'}; families for other data: vae."
+            )
+        self.conditioner = Conditioner(data, dim=64) if spec.conditional else None
+        channels, rows, columns = data.shape
+        self.pixels = Pixels(spec, levels, (channels, rows, columns), cond=64 if spec.conditional else 0)
+
+    # ---------------------------------------------------------------- training
+
+    def players(self) -> Mapping[str, Player]:
+        s = self.spec
+        return {"pixels": Player(list(self.parameters()), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        networks: dict[str, nn.Module] = {"pixels": self.pixels}
+        if self.conditioner is not None:
+            networks["conditioner"] = self.conditioner
+        return networks
+
+    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+        c = self._condition(self._dropped(batch, rng), len(batch))
+        log_p = self.network("pixels")(self._values(batch.x), c).flatten(1).sum(1)
+        bits = -log_p.mean().detach() / (self.data.dimensions * math.log(2.0))
+        yield Step("pixels", {"nll": -log_p}, {"bits_per_dim": bits})
+
+    @torch.no_grad()
+    def health(self, batch: Batch, rng: Rng) -> Health:
+        """Held-out bits per element, of the whole and of each row: where in a picture the information lies."""
+        part = batch[:WATCHED]
+        log_p = self.pixels(self._values(part.x), self._condition(part.cond, len(part)))
+        bits = -log_p.mean(dim=(0, 2, 3)) / math.log(2.0)
+        return Health({"held_out_bits_per_dim": float(bits.mean()), "bits_per_row": bits.tolist()})
+
+    # ------------------------------------------------------------ capabilities
+
+    @torch.no_grad()
+    def sample(self, n: int, cond: RawCondition | None, rng: Rng) -> Tensor:
+        pixels, conditioner = copy.deepcopy((self.pixels, self.conditioner))
+        c = None if conditioner is None else conditioner.double()(cond, n).pooled
+        _, rows, columns = self.data.shape
+        uniform = rng.uniform("pixels", n, (rows, columns, len(pixels.symbols.sizes)), torch.float64)
+        return self.data.encode(pixels.double().eval().sample(uniform, c).permute(0, 3, 1, 2))
+
+    @torch.no_grad()
+    def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
+        """log P(x), exact: there is nothing to sample, and `samples` changes nothing."""
+        log_p = self.pixels(self._values(x), self._condition(cond, len(x))).flatten(1).sum(1)
+        return Score(log_p, "exact", "mass", {"log_likelihood": log_p})
+
+    # ----------------------------------------------------------------- private
+
+    def _values(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W) as the counts 0 .. K-1 it stands for, (B, H, W, C)."""
+        return self.data.decode(x).permute(0, 2, 3, 1).long()
+
+    def _condition(self, cond: RawCondition | None, n: int) -> Tensor | None:
+        """The pooled conditions (n, 64); None for an unconditional model."""
+        return None if self.conditioner is None else self.network("conditioner")(cond, n).pooled
+
+    def _dropped(self, batch: Batch, rng: Rng) -> RawCondition | None:
+        """The batch's conditions, some of them forgotten, so that the null condition is learned."""
+        cond = batch.cond
+        if self.conditioner is None or cond is None or not self.spec.condition_dropout:
+            return cond
+        keep = rng.uniform("condition_dropout", batch.address) >= self.spec.condition_dropout
+        label = None if cond.label is None else torch.where(keep, cond.label, -1)
+        if cond.attributes is None:
+            return RawCondition(label=label, context=cond.context)
+        present = torch.ones_like(cond.attributes, dtype=torch.bool) if cond.present is None else cond.present
+        return RawCondition(label, cond.attributes, present & keep[:, None], context=cond.context)

@@ -1,0 +1,154 @@
+"""Causal convolutional networks over pictures (PixelCNN; van den Oord, Kalchbrenner and Kavukcuoglu, 2016).
+
+Pixels are in raster order: row by row, each from left to right. A causal network's output at a pixel is a function
+of the pixels before it, so that the outputs of all pixels, which one pass over a whole picture gives, are the
+parameters of
+
+    p(x) = prod_i p(x_i | x_1, ..., x_{i-1}).
+
+`CausalConv` looks `up` rows up, `side` columns to either side, and in the pixel's own row only to the left. What
+lies right of that cone in the rows above stays unseen by a stack of such layers, however deep: the blind spot of
+masked convolutions. So one of the first layers is as wide as the picture and one row high: every pixel sees its row
+so far and the whole row above, through the features of the latter's pixels the row above that, and so on, one row
+or more with each layer.
+
+Drawing a picture takes one pixel after the other. `CausalNet.walk` keeps what each layer has computed, so that a
+pixel costs what its share of one pass does, instead of a whole pass.
+
+Pictures are (B, H, W, C) in this file: the channels of a pixel lie together, and 1 x 1 convolutions are linear
+layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class CausalConv(nn.Module):
+    """(B, H, W, n_in) -> (B, H, W, n_out), each pixel from the window described above; zeros lie outside the picture.
+
+    strict   leave out the pixel itself, as the first layer of a network must
+    """
+
+    mask: Tensor
+
+    def __init__(self, n_in: int, n_out: int, up: int, side: int, *, strict: bool = False) -> None:
+        super().__init__()
+        self.n_in, self.up, self.side = n_in, up, side
+        mask = torch.ones(up + 1, 2 * side + 1)
+        mask[-1, side + (not strict) :] = 0.0
+        self.register_buffer("mask", mask, persistent=False)
+        self.weight = nn.Parameter(torch.randn(n_out, n_in, *mask.shape) / (n_in * mask.sum()).sqrt())
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.conv2d(self.padded(x).permute(0, 3, 1, 2), self.weight * self.mask, self.bias)
+        return y.permute(0, 2, 3, 1)
+
+    def padded(self, x: Tensor) -> Tensor:
+        """`x` with the zeros around it: (B, up + H, W + 2 side, n_in); window (i, j) is that of pixel (i, j)."""
+        return F.pad(x, (0, 0, self.side, self.side, self.up, 0))
+
+    def matrix(self) -> Tensor:
+        """The map of one flattened window (up + 1, 2 side + 1, n_in) to the output, without the bias."""
+        return (self.weight * self.mask).permute(0, 2, 3, 1).flatten(1)
+
+
+class CausalBlock(nn.Module):
+    """h + V act(conv(y)), y = act(W act(h) + U c): h (B, H, W, width), y (B, H, W, inner), condition c (B, cond)."""
+
+    def __init__(self, width: int, inner: int, up: int, side: int, *, cond: int, dropout: float) -> None:
+        super().__init__()
+        self.enter = nn.Linear(width, inner)
+        self.inject = nn.Linear(cond, inner, bias=False) if cond else None
+        self.conv = CausalConv(inner, inner, up, side)
+        self.leave = nn.Linear(inner, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, h: Tensor, c: Tensor | None) -> Tensor:
+        y = self.before(h, None if c is None else c[:, None, None])
+        return self.after(h, self.conv(y))
+
+    def before(self, h: Tensor, c: Tensor | None) -> Tensor:
+        """y; `c` has as many dimensions as `h`."""
+        y = self.enter(F.relu(h))
+        return F.relu(y if self.inject is None or c is None else y + self.inject(c))
+
+    def after(self, h: Tensor, z: Tensor) -> Tensor:
+        """The output, from z = conv(y)."""
+        return h + self.leave(self.dropout(F.relu(z)))
+
+
+class CausalNet(nn.Module):
+    """Pictures (B, H, W, n_in) -> features (B, H, W, width), each a function of the pixels before its own, and of c.
+
+    Two strict convolutions of the picture, one with the wide window `stem` and one over whole rows, to which what
+    is learned of each place is added; then `blocks` residual blocks with the window `reach`. Wide windows cost
+    little on a picture, which has few channels, and most of what a pixel depends on lies in them.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        n_in: int,
+        width: int,
+        inner: int,
+        blocks: int,
+        *,
+        stem: tuple[int, int] = (7, 7),
+        reach: tuple[int, int] = (1, 1),
+        cond: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.stem = CausalConv(n_in, width, *stem, strict=True)
+        self.row = CausalConv(n_in, width, 1, shape[1] - 1, strict=True)
+        self.place = nn.Parameter(0.02 * torch.randn(*shape, width))
+        self.blocks = nn.ModuleList(
+            CausalBlock(width, inner, *reach, cond=cond, dropout=dropout) for _ in range(blocks)
+        )
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        h = self.stem(x) + self.row(x)
+        h = h + self.place.to(h.dtype)  # which keeps the residual stream in autocast's precision
+        for block in self.blocks:
+            h = block(h, c)
+        return h
+
+    def walk(self, n: int, c: Tensor | None = None) -> Generator[Tensor, Tensor, None]:
+        """The features (n, width) of one pixel after the other; each is answered by that pixel, (n, n_in).
+
+        For a network in evaluation mode. Equal to `forward` but for rounding.
+        """
+        rows, columns, _ = self.place.shape
+        blocks: list[CausalBlock] = list(self.blocks)  # type: ignore[arg-type]
+        seen = [_Seen(conv, n, rows, columns) for conv in (self.stem, self.row, *(block.conv for block in blocks))]
+        for i in range(rows):
+            for j in range(columns):
+                h = seen[0].convolved(i, j) + seen[1].convolved(i, j) + self.place[i, j]
+                for block, inner in zip(blocks, seen[2:], strict=True):
+                    inner.put(i, j, block.before(h, c))
+                    h = block.after(h, inner.convolved(i, j))
+                x = yield h
+                seen[0].put(i, j, x)
+                seen[1].put(i, j, x)
+
+
+class _Seen:
+    """The input of one convolution as far as it is known, and its output at one pixel."""
+
+    def __init__(self, conv: CausalConv, n: int, rows: int, columns: int) -> None:
+        self.up, self.side, self.bias = conv.up, conv.side, conv.bias
+        self.matrix = conv.matrix()
+        self.x = conv.padded(self.matrix.new_zeros(n, rows, columns, conv.n_in))
+
+    def put(self, i: int, j: int, x: Tensor) -> None:
+        self.x[:, i + self.up, j + self.side] = x
+
+    def convolved(self, i: int, j: int) -> Tensor:
+        window = self.x[:, i : i + self.up + 1, j : j + 2 * self.side + 1]
+        return F.linear(window.flatten(1), self.matrix, self.bias)

@@ -1,0 +1,111 @@
+"""The values of a pixel, written in symbols of few kinds, each given those before it.
+
+A softmax over 256 values costs about what a small network below it does. Written in base b = ceil(sqrt(K)), a value u
+in 0 .. K-1 has two digits,
+
+    u = b s_1 + s_2,    P(u) = P(s_1) P(s_2 | s_1),
+
+which takes 2 b outputs instead of K and excludes no distribution. Up to 32 values are one symbol. The channels of a
+pixel follow each other in the same way, P(red) P(green | red) P(blue | red, green), so that a pixel is one row of S
+symbols s_1 ... s_S, and its probability the product of their conditionals. Where K is no multiple of b, the digits
+that would make a value of K and more have probability 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_ONE_SYMBOL = 32  # the most values that one softmax takes
+
+
+class Symbols:
+    """The digits of values in 0 .. `levels` - 1 in `channels` channels; `sizes` is how many kinds each of the S has."""
+
+    def __init__(self, levels: int, channels: int) -> None:
+        self.levels, self.channels = levels, channels
+        self.base = 1 if levels <= _ONE_SYMBOL else math.isqrt(levels - 1) + 1  # ceil(sqrt(levels))
+        digits = (levels,) if self.base == 1 else (-(-levels // self.base), self.base)
+        self.digits = len(digits)
+        self.sizes = digits * channels
+
+    def split(self, u: Tensor) -> Tensor:
+        """Values (..., C) to symbols (..., S)."""
+        if self.digits == 1:
+            return u
+        return torch.stack((u // self.base, u % self.base), dim=-1).flatten(-2)
+
+    def join(self, s: Tensor) -> Tensor:
+        """Symbols (..., S) to values (..., C)."""
+        if self.digits == 1:
+            return s
+        first, second = s.unflatten(-1, (self.channels, 2)).unbind(-1)
+        return first * self.base + second
+
+    def allowed(self) -> Tensor | None:
+        """(sizes[0], base) bool: which second digits may follow a first; None where all may."""
+        if self.digits == 1 or self.levels % self.base == 0:
+            return None
+        return torch.arange(self.sizes[0] * self.base).unflatten(0, (-1, self.base)) < self.levels
+
+
+class SymbolHead(nn.Module):
+    """Logits of symbol k = W_k act(A_k h + sum_{t < k} E_tk[s_t]), h (..., n_in) the features of the pixel.
+
+    `hidden` is the width of each symbol's own layer.
+    """
+
+    forbidden: Tensor | None
+
+    def __init__(self, n_in: int, symbols: Symbols, hidden: int) -> None:
+        super().__init__()
+        self.symbols, self.hidden = symbols, hidden
+        count = len(symbols.sizes)
+        self.enter = nn.Linear(n_in, count * hidden)
+        # The table of symbol t holds what it says to each later one, side by side.
+        self.tables = nn.ModuleList(
+            nn.Embedding(size, (count - 1 - t) * hidden) for t, size in enumerate(symbols.sizes[:-1])
+        )
+        self.outputs = nn.ModuleList(nn.Linear(hidden, size) for size in symbols.sizes)
+        for output in self.outputs:  # training starts from equal probabilities
+            nn.init.zeros_(output.weight)  # type: ignore[arg-type]
+        allowed = symbols.allowed()
+        forbidden = None if allowed is None else torch.zeros(allowed.shape).masked_fill(~allowed, -math.inf)
+        self.register_buffer("forbidden", forbidden, persistent=False)
+
+    def forward(self, h: Tensor, s: Tensor) -> Tensor:
+        """log P(s_k | s_1 ... s_{k-1}, h) of each symbol: features (..., n_in), symbols (..., S) -> (..., S)."""
+        a = list(self.enter(h).split(self.hidden, dim=-1))
+        parts = []
+        for k in range(len(a)):
+            log_p = torch.log_softmax(self._logits(a, k, s), dim=-1)
+            parts.append(log_p.gather(-1, s[..., k : k + 1]))
+            self._tell(a, k, s[..., k])
+        return torch.cat(parts, dim=-1)
+
+    def sample(self, h: Tensor, uniform: Tensor) -> Tensor:
+        """The symbols (n, S) that `uniform` (n, S) on (0, 1) maps to: the inverse of each cumulative distribution."""
+        a = list(self.enter(h).split(self.hidden, dim=-1))
+        s = torch.zeros(uniform.shape, dtype=torch.int64, device=h.device)
+        for k in range(len(a)):
+            cumulative = torch.softmax(self._logits(a, k, s), dim=-1).cumsum(-1)
+            # Rounding may leave the sum below 1, and then a value that is forbidden must not be taken.
+            cumulative = cumulative / cumulative[..., -1:]
+            s[:, k] = (uniform[:, k : k + 1] > cumulative[..., :-1]).sum(-1)
+            self._tell(a, k, s[:, k])
+        return s
+
+    def _logits(self, a: list[Tensor], k: int, s: Tensor) -> Tensor:
+        logits = self.outputs[k](F.relu(a[k]))
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        second = self.symbols.digits == 2 and k % 2 == 1
+        return logits + self.forbidden[s[..., k - 1]] if second and self.forbidden is not None else logits
+
+    def _tell(self, a: list[Tensor], k: int, symbol: Tensor) -> None:
+        """Add what symbol k says to the layers of the later ones."""
+        if k < len(self.tables):
+            for later, told in enumerate(self.tables[k](symbol).split(self.hidden, dim=-1), start=k + 1):
+                a[later] = a[later] + told

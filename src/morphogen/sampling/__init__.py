@@ -1,0 +1,1 @@
+"""From a denoiser to samples, edits and likelihoods: grids, steppers, the one loop, guidance, measurements."""

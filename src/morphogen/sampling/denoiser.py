@@ -1,0 +1,41 @@
+"""What everything here needs of a model: the posterior of the clean record, and the process that it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from morphogen.core.batch import RawCondition
+from morphogen.core.capabilities import Denoises
+from morphogen.core.distributions import Gaussian
+from morphogen.theory.schedules import Schedule
+
+
+class Denoiser(Denoises, Protocol):
+    """The capability `Denoises`, called with t (B,), and its schedule.
+
+    Wrappers (guidance, measurements) are denoisers too.
+    """
+
+    @property
+    def schedule(self) -> Schedule:
+        """t -> (alpha_t, sigma_t)."""
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """A denoiser with its condition, asked at one time for all records."""
+
+    denoiser: Denoiser
+    cond: RawCondition | None = None
+
+    @property
+    def schedule(self) -> Schedule:
+        """The denoiser's."""
+        return self.denoiser.schedule
+
+    def posterior(self, x_t: Tensor, t: Tensor) -> Gaussian:
+        """p(x_0 | x_t, cond) for x_t (B, *shape) and t of shape ()."""
+        return self.denoiser.posterior(x_t, t.to(x_t.device).expand(len(x_t)), self.cond)

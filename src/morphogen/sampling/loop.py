@@ -1,0 +1,78 @@
+"""The one integration loop, and where it starts.
+
+    state = None
+    for state in integrate(denoiser, stepper, x, times, addressed(rng, n, x), cond):
+        show(state.x_0)                       # a live preview; leave at any time
+    picture = state.x
+
+The noise of step i and record n is a function of (seed, i, n): a record does not depend on its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from morphogen.core.batch import RawCondition
+from morphogen.core.errors import UsageError
+from morphogen.core.rng import Index, Rng
+from morphogen.sampling.denoiser import Conditioned, Denoiser
+from morphogen.sampling.steppers.base import State, Stepper
+from morphogen.theory.schedules import Schedule
+
+Noise = Callable[[int], Tensor]  # standard normal noise of step i, of the shape of x
+
+
+def addressed(rng: Rng, index: Index, like: Tensor) -> Noise:
+    """Noise for records at `index` with the shape and dtype of `like` (B, *shape)."""
+    return lambda i: rng.child(f"step {i}").normal("noise", index, like.shape[1:], like.dtype)
+
+
+def starting_noise(
+    schedule: Schedule, rng: Rng, index: Index, shape: Sequence[int], dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """x_1 ~ N(0, sigma_1^2), (len(index), *shape)."""
+    sigma = schedule(torch.ones((), dtype=torch.float64))[1]
+    return sigma * rng.normal("x_T", index, shape, dtype)
+
+
+def integrate(
+    denoiser: Denoiser,
+    stepper: Stepper,
+    x: Tensor,
+    times: Tensor,
+    noise: Noise,
+    cond: RawCondition | None = None,
+) -> Iterator[State]:
+    """Yield the start and the state after each step; the last one is at t = 0, and its x is the sample.
+
+    x (B, *shape) at times[0]; times (steps + 1,) strictly decreasing to 0; `cond` with B rows or None. No gradients.
+    Raises `UsageError` for another grid.
+    """
+    times = times.detach().to("cpu", torch.float64)
+    if times.ndim != 1 or len(times) < 2 or times[0] > 1 or times[-1] != 0 or not (times.diff() < 0).all():
+        raise UsageError("a grid of times must fall strictly from at most 1 to exactly 0.")
+    asked = Conditioned(denoiser, cond)
+    state = State(0, len(times) - 1, times[0], x)
+    yield state
+    for i, s in enumerate(times[1:]):
+        with torch.no_grad():  # not around `yield`, which would leave it switched on for the caller
+            state = stepper.step(asked, state, s, partial(noise, i))
+        yield state
+
+
+def sample(
+    denoiser: Denoiser,
+    stepper: Stepper,
+    x: Tensor,
+    times: Tensor,
+    noise: Noise,
+    cond: RawCondition | None = None,
+) -> Tensor:
+    """The last state's x, (B, *shape)."""
+    for state in integrate(denoiser, stepper, x, times, noise, cond):
+        x = state.x
+    return x
