@@ -308,7 +308,8 @@ def evaluate_samples(
 ) -> dict[str, Any]:
     """Judge records that any other program made, a folder of pictures or an .npz file, beside the records of `data`.
 
-    They are prepared as `data` are (size, channels); bytes no larger than the data's largest level are levels. `n` takes the first of them only. Raises as `evaluate` does.
+    They are prepared as `data` are (size, channels); bytes no larger than the data's largest level are levels. `n`
+    takes the first of them only. Raises as `evaluate` does.
     """
     dataset = load_data(data)
     as_drawn = dataset.spec

@@ -59,3 +59,14 @@ def test_condition_slices_and_moves() -> None:
 def test_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         batch().x = torch.zeros(1)  # type: ignore[misc]
+
+
+def test_rows_that_are_not_kept_know_nothing_but_their_context() -> None:
+    text, mask = torch.ones(2, 3, dtype=torch.int64), torch.tensor([[True, True, False]] * 2)
+    cond = RawCondition(torch.tensor([3, 4]), torch.ones(2, 2), None, text, mask, torch.zeros(2, 1, 4, 4))
+    kept = cond.kept(torch.tensor([True, False]))
+    assert kept.label is not None and kept.label.tolist() == [3, -1]
+    assert kept.present is not None and kept.present.tolist() == [[True, True], [False, False]]
+    assert kept.text_mask is not None and kept.text_mask.tolist() == [[True, True, False], [False] * 3]
+    assert kept.context is cond.context and kept.attributes is cond.attributes
+    assert RawCondition(torch.tensor([1])).kept(torch.tensor([False])).present is None

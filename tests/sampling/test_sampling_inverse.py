@@ -27,7 +27,7 @@ from morphogen.theory.schedules import Schedule, schedule
 SHAPE, D = (1, 4, 4), 16
 KERNEL = torch.tensor([[0.0, 0.1, 0.0], [0.2, 0.4, 0.1], [0.0, 0.2, 0.0]])
 KNOWN = torch.zeros(SHAPE)
-KNOWN[:, :, :2] = 1.0
+KNOWN[..., :2] = 1.0
 OPERATORS: dict[str, LinearOperator] = {
     "masking": Masking(KNOWN),
     "downsampling": Downsampling(2),
@@ -90,7 +90,7 @@ def test_adjoints_are_adjoint(name: str) -> None:
 
 def test_operators_do_what_they_say() -> None:
     x = random(2, 3, 4, 4)
-    assert torch.equal(Masking(KNOWN).forward(x)[:, :, 2:], torch.zeros(2, 3, 2, 4).double())
+    assert torch.equal(Masking(KNOWN).forward(x)[..., 2:], torch.zeros(2, 3, 4, 2).double())
     torch.testing.assert_close(Downsampling(2).forward(x)[0, 0, 0, 0], x[0, 0, :2, :2].mean())
     torch.testing.assert_close(Blurring(KERNEL).forward(x)[1, 2, 1, 1], (KERNEL * x[1, 2, :3, :3]).sum())
     with pytest.raises(UsageError, match="do not divide"):
@@ -182,7 +182,7 @@ def test_wrappers_compose_and_denoise() -> None:
     assert isinstance(guided, Denoises)
     x = random(1, *SHAPE)
     end = sample(guided, stepper("dpm++2m"), x, angle(guided.schedule, 4), lambda i: x)
-    assert torch.equal(end[:, :, :2], PICTURE[:, :, :2]) and not end.requires_grad
+    assert torch.equal(end[..., :2], PICTURE[..., :2]) and not end.requires_grad
     with pytest.raises(SpecError, match="covariance 'jacobian' or 'diagonal'"):
         Measured(guided, Masking(KNOWN), PICTURE, covariance="full")  # type: ignore[arg-type]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from morphogen.core.errors import UsageError
 from morphogen.core.rng import Rng
-from morphogen.sampling.grids import angle, grid
+from morphogen.sampling.grids import angle, grid, karras
 from morphogen.sampling.likelihood import Likelihood, flow_log_likelihood, variational_bound
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
 from morphogen.theory.schedules import Schedule
@@ -31,7 +31,7 @@ def independent(process: Schedule) -> GaussianMixtureDenoiser:
 
 
 def assert_mean(found: Likelihood, want: Tensor) -> None:
-    error = found.draws.std(0) / math.sqrt(len(found.draws))
+    error = found.draws.std(1) / math.sqrt(found.draws.shape[1])
     assert ((found.score.value - want).abs() < Z * error + 1e-9).all()
 
 
@@ -47,17 +47,18 @@ def test_for_independent_gaussians_the_bound_is_the_likelihood(process: str, ste
 
 def test_for_a_mixture_the_bound_lies_below_and_rises_with_steps() -> None:
     oracle = line_mixture(PROCESSES["cosine"])
-    line = torch.linspace(-2.2, 2.0, 15, dtype=torch.float64)[:, None]
+    line = torch.linspace(-3.0, 2.5, 23, dtype=torch.float64)[:, None]
     truth = oracle.log_prob(line, number(0.0))
+    weights = truth.softmax(0)  # in the mean over the data; single records may gain
     gaps, errors = [], []
-    for steps in (2, 8, 32):
-        found = variational_bound(oracle, line, grid("quadratic", oracle.schedule, steps), Rng(1), 15, draws=400)
-        gap = (truth - found.draws).mean(1)  # the mean over the line, for each draw
+    for steps in (1, 12):
+        found = variational_bound(oracle, line, grid("quadratic", oracle.schedule, steps), Rng(1), 23, draws=400)
+        gap = weights @ (truth[:, None] - found.draws)  # (draws,)
         gaps.append(float(gap.mean()))
         errors.append(float(gap.std() / math.sqrt(len(gap))))
     assert all(gap > -Z * error for gap, error in zip(gaps, errors, strict=True))
     assert gaps[0] > gaps[1] + Z * math.hypot(errors[0], errors[1])
-    assert abs(gaps[2]) < 0.02 + Z * errors[2]
+    assert abs(gaps[1]) < 0.02 + Z * errors[1]
 
 
 @pytest.mark.parametrize("process", SILENT)
@@ -67,7 +68,7 @@ def test_the_flow_has_the_exact_likelihood_of_independent_gaussians_draw_by_draw
     truth, errors = oracle.log_prob(X, number(0.0)), []
     for steps in (8, 16):
         found = flow_log_likelihood(oracle, X, angle(oracle.schedule, steps), Rng(0), 3, trace="exact", draws=2)
-        errors.append(float((found.draws - truth).abs().max()))
+        errors.append(float((found.draws - truth[:, None]).abs().max()))
     assert errors[1] < errors[0] / 8 and errors[1] < 2e-3
 
 
@@ -99,8 +100,8 @@ def test_the_stochastic_trace_is_unbiased() -> None:
     exact = flow_log_likelihood(oracle, X, times, Rng(2), 3, trace="exact", draws=300)
     drawn = flow_log_likelihood(oracle, X, times, Rng(2), 3, draws=300)
     difference = drawn.draws - exact.draws  # the same noise, so that only the trace differs
-    assert difference.std(0).min() > 0.01
-    assert (difference.mean(0).abs() < Z * difference.std(0) / math.sqrt(300)).all()
+    assert difference.std(1).min() > 0.01
+    assert (difference.mean(1).abs() < Z * difference.std(1) / math.sqrt(300)).all()
 
 
 def test_quantized_data_get_a_mass_close_to_density_times_bin() -> None:
@@ -108,20 +109,20 @@ def test_quantized_data_get_a_mass_close_to_density_times_bin() -> None:
     levels = 64
     x = ((X.clamp(-1, 1) + 1) * 31.5).round() / 31.5 - 1
     inside = x[[0, 2]]
-    times = angle(oracle.schedule, 40)
+    times = karras(oracle.schedule, 20, smallest=2 / (levels - 1))
     want = oracle.log_prob(inside, number(0.0)) + 2 * math.log(2 / (levels - 1))
     flow = flow_log_likelihood(oracle, inside, times, Rng(0), 2, levels=levels, trace="exact", draws=50)
-    bound = variational_bound(oracle, inside, times, Rng(0), 2, levels=levels, draws=400)
+    bound = variational_bound(oracle, inside, times, Rng(0), 2, levels=levels, draws=100)
     assert flow.score.measure == bound.score.measure == "mass"
     torch.testing.assert_close(flow.score.value, want, rtol=0, atol=0.02)
-    assert ((bound.score.value - want).abs() < Z * bound.draws.std(0) / 20 + 0.02).all()
+    assert ((bound.score.value - want).abs() < Z * bound.draws.std(1) / 10 + 0.02).all()
 
 
 @pytest.mark.parametrize("function", [variational_bound, flow_log_likelihood])
 def test_a_record_does_not_depend_on_its_batch(function: type) -> None:
     oracle, times = gaussian(PROCESSES["cosine"]), angle(PROCESSES["cosine"], 5)
     whole = function(oracle, X, times, Rng(5), 3).draws
-    torch.testing.assert_close(function(oracle, X[1:], times, Rng(5), torch.tensor([1, 2])).draws, whole[:, 1:])
+    torch.testing.assert_close(function(oracle, X[1:], times, Rng(5), torch.tensor([1, 2])).draws, whole[1:])
 
 
 def test_intervals_cover_and_need_two_draws() -> None:

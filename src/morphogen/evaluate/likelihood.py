@@ -87,10 +87,11 @@ def _elbo(family: Family, dataset: Dataset, records: Records, seed: int, samples
     value = torch.cat([s.value for s in found]).double().cpu()
     terms = {k: float(torch.cat([s.terms[k] for s in found]).double().mean()) for k in found[0].terms}
     kind = found[0].kind.replace("_", " ")
+    draws = "" if found[0].kind == "exact" else ", one draw of z per record"
     return value, {
         "unit": "nats",
         "better": "higher",
-        "protocol": f"{kind} of log p(x){_given(family)}, one draw of z per record; 95 % interval over records",
+        "protocol": f"{kind} of log p(x){_given(family)}{draws}; 95 % interval over records",
         "baselines": {name: -nll for name, nll in _trivial(dataset, records, found[0].measure).items()},
         "details": {"kind": found[0].kind, "measure": found[0].measure, "terms": terms},
     }

@@ -377,11 +377,7 @@ class VAE(Family):
         if self.conditioner is None or cond is None or not self.spec.condition_dropout:
             return cond
         keep = rng.uniform("condition_dropout", batch.address) >= self.spec.condition_dropout
-        label = None if cond.label is None else torch.where(keep, cond.label, -1)
-        if cond.attributes is None:
-            return RawCondition(label=label, context=cond.context)
-        present = torch.ones_like(cond.attributes, dtype=torch.bool) if cond.present is None else cond.present
-        return RawCondition(label, cond.attributes, present & keep[:, None], context=cond.context)
+        return cond.kept(keep)
 
 
 def _likelihood_for(data: DataSpec) -> str:

@@ -47,6 +47,8 @@ _CHUNK = 250  # pictures whose activations fit into a core's cache
 _SHA256: dict[str, str] = {
     "mnist": "72cf6c76675d82ce3915e849fd9d06fd1e6a2105f40a5dee1b64c8460c474f34",
     "fashion_mnist": "5be4975333e17ce3b9c8eb274b471fca652037ca7a5b65770ca9303f97f4cbfa",
+    "emoji": "741f79ab27c9378a234fbe1f679252216382d0e8c34ca6209dad0d5e921f497c",
+    "general": "1f9bdd98081dc29dea5c12b4d65e4f04e3e89bf3f98bb17b95cfa8ca65c05be3",
 }
 NAMES = tuple(_SHA256)
 _SUITED = {"mnist": "mnist", "digits": "mnist", "fashion_mnist": "fashion_mnist", "emoji": "emoji"}

@@ -7,7 +7,7 @@ matching one on the way down wrote. With e the embedding of noise level and cond
 
 which for the skip equals a convolution of both laid side by side, without the copy. What else keeps the step close
 to the speed of its convolutions: channels-last memory; groups of 16 channels, as torch normalizes narrower ones in
-that layout ten times as slowly; attention in wide heads, at the lowest resolutions alone; resampling without a
+that layout four to nine times as slowly; attention in wide heads, at the lowest resolutions alone; resampling without a
 3 x 3 convolution at the high resolution.
 """
 

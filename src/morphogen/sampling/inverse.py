@@ -12,8 +12,8 @@ and a stepper that follows this mean draws from p(x_0 | y). It is exact for Gaus
     diagonal   C = Var(x_0 | x_t) of the network: no gradients, exact for independent elements (after Song et al.,
                "Pseudoinverse-guided diffusion models for inverse problems", 2023, who set it to a constant).
 
-The system is solved by conjugate gradients, each iteration a product with C. Where nothing of the data is left
-(alpha = 0) the Jacobian vanishes, and the diagonal serves.
+The system is solved by conjugate gradients, each iteration a product with C. As alpha tends to 0 the Jacobian vanishes
+and its errors grow, so noisier x_t are read as if sigma / alpha were 100, where next to nothing of the data is left.
 
 The variance stays that of x_0 | x_t, an upper bound of what it is given y too. So sample with methods that use the mean
 alone: all but the ancestral one with variance "learned".
@@ -21,8 +21,10 @@ alone: all but the ancestral one with variance "learned".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, final
 
 import torch
@@ -60,21 +62,27 @@ class Measured:
         """The denoiser's."""
         return self.denoiser.schedule
 
+    @cached_property
+    def _latest(self) -> Tensor:
+        """The time at which sigma / alpha = 100, or 1."""
+        return self.schedule.time(torch.tensor(-2.0 * math.log(100.0), dtype=torch.float64))
+
     def posterior(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Gaussian:
         """E[x_0 | x_t, y], with the variance of x_0 | x_t."""
+        if self.covariance == "jacobian":
+            t = torch.minimum(t, self._latest.to(t))
         with torch.set_grad_enabled(self.covariance == "jacobian"):
             x = x_t.detach().requires_grad_(self.covariance == "jacobian")
             found = self.denoiser.posterior(x, t, cond)
         mean, var = found.mean.detach(), found.var.detach()
         alpha, sigma = self.schedule(t)
-        factor = broadcast(torch.where(alpha > 0.0, sigma.square() / alpha, 0.0), x)
 
         def spread(u: Tensor) -> Tensor:
             """C u."""
             if self.covariance == "diagonal":
                 return var * u
             (product,) = torch.autograd.grad(found.mean, x, u, retain_graph=True)
-            return torch.where(factor > 0.0, factor * product, var * u)
+            return broadcast(sigma.square() / alpha, x) * product
 
         def measured(v: Tensor) -> Tensor:
             """(A C A^T + noise_std^2 I) v."""
@@ -118,7 +126,7 @@ def inpainting(
     covariance: Literal["jacobian", "diagonal"] = "jacobian",
     iterations: int = 5,
 ) -> Replaced:
-    """Draws what is not `known` (true or 1, broadcasting to the records) of `record` (B, *shape), and keeps the rest."""
+    """Draws what is not `known` (1 or true, broadcasting to the records) of `record` (B, *shape); keeps the rest."""
     operator = Masking(known)
     measured = Measured(denoiser, operator, operator.forward(record), 0.0, covariance, iterations)
     return Replaced(measured, record, known)

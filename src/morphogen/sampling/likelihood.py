@@ -16,8 +16,8 @@ time,
     log p(x_0) >= E_q[log p(x_0 | x_t) + log p(x_t) - log q(x_t | x_0)],
 
 an equality if p(x_0 | x_t) is exact. p(x_0 | x_t) is the denoiser's Gaussian, or its mass in the bins of `levels`
-values. The trace is Hutchinson's, e^T J e with one random sign vector e for each draw, so that each draw is unbiased; or
-exact, by one product a dimension.
+values. The trace is Hutchinson's, e^T J e with one random sign vector e for each draw, so that each draw is unbiased;
+or exact, by one product a dimension.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from morphogen.core.errors import UsageError
 from morphogen.core.rng import Index, Rng
 from morphogen.sampling.denoiser import Conditioned, Denoiser
 from morphogen.theory.diffusion import diffusion_term, prior, prior_term, q_marginal, reconstruction_term
-from morphogen.theory.schedules import broadcast
 
 Trace = Literal["hutchinson", "exact"]
 
@@ -43,7 +42,7 @@ Trace = Literal["hutchinson", "exact"]
 class Likelihood(NamedTuple):
     """An estimate of a lower bound of log p(x) in nats.
 
-    draws  (K, B), each unbiased; score their mean, with the terms that add up to it
+    draws  (B, K), each unbiased; score their mean, with the terms that add up to it
     """
 
     draws: Tensor
@@ -54,11 +53,11 @@ class Likelihood(NamedTuple):
 
         Raises `UsageError` for a single draw.
         """
-        k = len(self.draws)
+        k = self.draws.shape[1]
         if k < 2:
             raise UsageError("an interval for one record needs at least 2 draws.")
         z = math.sqrt(2.0) * float(torch.erfinv(torch.tensor(confidence, dtype=torch.float64)))
-        error = z * self.draws.std(0) / math.sqrt(k)
+        error = z * self.draws.std(1) / math.sqrt(k)
         return self.score.value - error, self.score.value + error
 
 
@@ -75,23 +74,21 @@ def variational_bound(
     """The bound for records x_0 (B, *shape) over `times` (steps + 1,), falling from 1 to 0.
 
     With `levels`, records take that many values in [-1, 1] and the bound is one of their probability mass. Costs
-    `draws` x steps evaluations.
+    one evaluation a step, of `draws` x B records.
     """
-    asked, schedule = Conditioned(denoiser, cond), denoiser.schedule
-    times = _checked(times)
-    terms = {name: torch.zeros(draws, len(x_0)).to(x_0) for name in ("prior", "diffusion", "reconstruction")}
-    terms["prior"] -= prior_term(x_0, schedule)
-    for k in range(draws):
-        for i, (t, s) in enumerate(pairwise(times)):
-            eps = rng.child(f"bound {k} {i}").normal("noise", index, x_0.shape[1:], x_0.dtype)
-            x_t = q_marginal(x_0, t, schedule).rsample(eps)
-            with torch.no_grad():
-                posterior = asked.posterior(x_t, t)
-            if s > 0:
-                terms["diffusion"][k] -= diffusion_term(x_0, x_t, t, s, posterior, schedule)
-            else:
-                terms["reconstruction"][k] -= reconstruction_term(x_0, posterior, levels)
-    return _estimate(terms, levels)
+    times, schedule = _checked(times), denoiser.schedule
+    asked, x_0 = Conditioned(denoiser, None if cond is None else cond.repeated(draws)), _repeated(x_0, draws)
+    zero = torch.zeros(len(x_0)).to(x_0)
+    terms = {"prior": -prior_term(x_0, schedule), "diffusion": zero, "reconstruction": zero}
+    for i, (t, s) in enumerate(pairwise(times)):
+        x_t = q_marginal(x_0, t, schedule).rsample(_noise(rng, f"bound {i}", index, draws, x_0))
+        with torch.no_grad():
+            posterior = asked.posterior(x_t, t)
+        if s > 0:
+            terms["diffusion"] = terms["diffusion"] - diffusion_term(x_0, x_t, t, s, posterior, schedule)
+        else:
+            terms["reconstruction"] = -reconstruction_term(x_0, posterior, levels)
+    return _estimate(terms, draws, levels)
 
 
 def flow_log_likelihood(
@@ -107,52 +104,74 @@ def flow_log_likelihood(
 ) -> Likelihood:
     """log p(x_0) of the probability flow, for records x_0 (B, *shape), by Runge-Kutta steps of order 4 over `times`.
 
-    `times` (steps + 1,) fall from 1 to 0 as for sampling; the last one above 0 is where the flow begins. Costs
-    `draws` x (4 steps - 3) evaluations, each with one gradient, or with one a dimension for the exact trace.
+    `times` (steps + 1,) fall from 1 to 0 as for sampling; the last one above 0 is where the flow begins. With `levels`,
+    let sigma / alpha there be about the distance 2 / (levels - 1) of two values, or more: to tell x_t apart within a
+    bin is wasted, unless the model knows the values themselves. Costs 4 steps - 3 evaluations of `draws` x B records,
+    each with one gradient, or with one a dimension for the exact trace.
     """
-    asked, schedule = Conditioned(denoiser, cond), denoiser.schedule
-    first, last = (t for t in (_checked(times)[-2], _checked(times)[0]))
-    angles = torch.atan(torch.exp(-0.5 * schedule.log_snr(_checked(times)[:-1].flip(0))))
-    dims = x_0[0].numel()
+    times, schedule = _checked(times), denoiser.schedule
+    asked, x_0 = Conditioned(denoiser, None if cond is None else cond.repeated(draws)), _repeated(x_0, draws)
+    dims, first = x_0[0].numel(), times[-2]
+    if trace == "exact":
+        probes = torch.eye(dims).to(x_0).reshape(dims, 1, *x_0.shape[1:]).expand(dims, *x_0.shape)
+    else:
+        probes = _noise(rng, "probe", index, draws, x_0).sign()[None]
 
-    def size(t: Tensor) -> Tensor:
-        return torch.hypot(*schedule(t))
+    q = q_marginal(x_0, first, schedule)
+    x_t = q.rsample(_noise(rng, "start", index, draws, x_0))
+    with torch.no_grad():
+        reconstruction = -reconstruction_term(x_0, asked.posterior(x_t, first), levels)
 
-    def field(x_hat: Tensor, theta: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
-        """dx_hat / dtheta, and its divergence (B,)."""
-        t = schedule.time(-2.0 * torch.tan(theta).log())
-        with torch.enable_grad():
-            x_hat = x_hat.detach().requires_grad_()
-            mean = asked.posterior(broadcast(size(t), x_hat) * x_hat, t).mean
-        products = [torch.autograd.grad(mean, x_hat, e, retain_graph=True)[0] * e for e in probes]
-        traced = torch.stack(products).flatten(2).sum((0, 2))
-        cos, sin = torch.cos(theta), torch.sin(theta)
-        return (cos * x_hat - mean).detach() / sin, (dims * cos - traced) / sin
+    nodes = torch.atan(torch.exp(-0.5 * schedule.log_snr(times[:-1].flip(0))))
+    angles = torch.stack((nodes[:-1], 0.5 * (nodes[:-1] + nodes[1:]), nodes[1:]), 1)  # of each step
+    places = schedule.time(-2.0 * torch.tan(angles).log())
+    sizes = torch.hypot(*schedule(places))
+    x_hat, gained = x_t / torch.hypot(*schedule(first)), torch.zeros(len(x_0)).to(x_0)
+    for theta, t, size in zip(angles, places, sizes, strict=True):
 
-    terms = {name: torch.zeros(draws, len(x_0)).to(x_0) for name in ("prior", "flow", "reconstruction", "noise")}
-    for k in range(draws):
-        own = rng.child(f"flow {k}")
-        q = q_marginal(x_0, first, schedule)
-        x_t = q.rsample(own.normal("noise", index, x_0.shape[1:], x_0.dtype))
-        terms["noise"][k] = -q.log_prob(x_t)
-        with torch.no_grad():
-            terms["reconstruction"][k] = -reconstruction_term(x_0, asked.posterior(x_t, first), levels)
-        if trace == "exact":
-            probes = torch.eye(dims).to(x_0).reshape(dims, 1, *x_0.shape[1:]).expand(dims, *x_0.shape)
-        else:
-            probes = (own.uniform("probe", index, x_0.shape[1:]) < 0.5).to(x_0)[None] * 2.0 - 1.0
-        x_hat, gained = x_t / size(first), torch.zeros(len(x_0)).to(x_0)
-        for theta, after in pairwise(angles):
-            h = after - theta
-            v_1, d_1 = field(x_hat, theta, probes)
-            v_2, d_2 = field(x_hat + 0.5 * h * v_1, theta + 0.5 * h, probes)
-            v_3, d_3 = field(x_hat + 0.5 * h * v_2, theta + 0.5 * h, probes)
-            v_4, d_4 = field(x_hat + h * v_3, after, probes)
-            x_hat = x_hat + h / 6.0 * (v_1 + 2.0 * (v_2 + v_3) + v_4)
-            gained = gained + h / 6.0 * (d_1 + 2.0 * (d_2 + d_3) + d_4)
-        terms["flow"][k] = gained + dims * (size(last) / size(first)).log()
-        terms["prior"][k] = prior(x_0, schedule).log_prob(x_hat * size(last))
-    return _estimate(terms, levels)
+        def field(x: Tensor, j: int, at: tuple[Tensor, Tensor, Tensor] = (theta, t, size)) -> tuple[Tensor, Tensor]:
+            return _field(asked, x, at[0][j], at[1][j], at[2][j], probes)
+
+        h = theta[2] - theta[0]
+        v_1, d_1 = field(x_hat, 0)
+        v_2, d_2 = field(x_hat + 0.5 * h * v_1, 1)
+        v_3, d_3 = field(x_hat + 0.5 * h * v_2, 1)
+        v_4, d_4 = field(x_hat + h * v_3, 2)
+        x_hat = x_hat + h / 6.0 * (v_1 + 2.0 * (v_2 + v_3) + v_4)
+        gained = gained + h / 6.0 * (d_1 + 2.0 * (d_2 + d_3) + d_4)
+    start, end = (torch.hypot(*schedule(t)) for t in (first, times[0]))
+    terms = {
+        "prior": prior(x_0, schedule).log_prob(x_hat * end),
+        "flow": gained + dims * (end / start).log(),
+        "reconstruction": reconstruction,
+        "noise": -q.log_prob(x_t),
+    }
+    return _estimate(terms, draws, levels)
+
+
+def _field(
+    asked: Conditioned, x_hat: Tensor, theta: Tensor, t: Tensor, size: Tensor, probes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """dx_hat / dtheta, and its divergence (B,) as the sum over probes e of e^T J e."""
+    with torch.enable_grad():
+        x_hat = x_hat.detach().requires_grad_()
+        mean = asked.posterior(size * x_hat, t).mean
+    traced = torch.zeros(len(x_hat)).to(x_hat)
+    for e in probes:
+        (product,) = torch.autograd.grad(mean, x_hat, e, retain_graph=True)
+        traced = traced + (product * e).flatten(1).sum(1)
+    cos, sin = torch.cos(theta), torch.sin(theta)
+    return (cos * x_hat - mean).detach() / sin, (x_hat[0].numel() * cos - traced) / sin
+
+
+def _repeated(x: Tensor, draws: int) -> Tensor:
+    return x.repeat_interleave(draws, dim=0)
+
+
+def _noise(rng: Rng, purpose: str, index: Index, draws: int, x: Tensor) -> Tensor:
+    """Standard normal noise for `draws` rows a record, of the shape of x."""
+    each = [rng.child(f"{purpose} {k}").normal("noise", index, x.shape[1:], x.dtype) for k in range(draws)]
+    return torch.stack(each, 1).flatten(0, 1)
 
 
 def _checked(times: Tensor) -> Tensor:
@@ -162,7 +181,7 @@ def _checked(times: Tensor) -> Tensor:
     return times
 
 
-def _estimate(terms: dict[str, Tensor], levels: int | None) -> Likelihood:
-    draws = torch.stack(list(terms.values())).sum(0)
-    means = {name: values.mean(0) for name, values in terms.items()}
-    return Likelihood(draws, Score(draws.mean(0), "lower_bound", "density" if levels is None else "mass", means))
+def _estimate(terms: dict[str, Tensor], draws: int, levels: int | None) -> Likelihood:
+    values = torch.stack(list(terms.values())).sum(0).reshape(-1, draws)
+    means = {name: value.reshape(-1, draws).mean(1) for name, value in terms.items()}
+    return Likelihood(values, Score(values.mean(1), "lower_bound", "density" if levels is None else "mass", means))
