@@ -294,12 +294,15 @@ def _degradations() -> str:
 
 def _copying() -> str:
     found = _read("copying")
-    lines = ["| set, by | false alarms | copies caught |", "| --- | ---: | --- |"]
+    lines = ["| set, by | false alarms | " + " | ".join(DISGUISES) + " |", "| --- |" + " ---: |" * (1 + len(DISGUISES))]
     for name, one in found["sets"].items():
         for view in ("features", "pixels"):
             low, high = one[view]["interval"]
-            caught = ", ".join(f"{how} {share:.0%}" for how, share in one[view]["caught"].items())
-            lines.append(f"| {name}, {view} | {one[view]['false_alarms']:.1%} ({low:.1%} to {high:.1%}) | {caught} |")
+            caught: dict[str, list[str]] = {}
+            for how, share in one[view]["caught"].items():
+                caught.setdefault(how.rpartition(",")[0], []).append(f"{share:.0%}")
+            cells = " | ".join(" / ".join(caught[how]) for how in DISGUISES)
+            lines.append(f"| {name}, {view} | {one[view]['false_alarms']:.1%} ({low:.1%} to {high:.1%}) | {cells} |")
     return "\n".join(lines)
 
 

@@ -51,6 +51,7 @@ SHORT = (
 )
 LONG = (
     Benchmark("benchmarks.likelihood", "test likelihoods, every row", "hours", ("all",)),
+    Benchmark("benchmarks.steppers", "order of convergence of every stepper", "3 minutes"),
     Benchmark("benchmarks.estimators", "coverage of every interval, beside torchmetrics and prdc", "20 minutes"),
     Benchmark(
         "benchmarks.evaluation", "what the metrics see, catch and take; docs/evaluation.md", "25 minutes", ("all",)

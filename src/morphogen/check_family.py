@@ -338,7 +338,7 @@ def _global_state_stays(s: _Subject) -> None:
         if capabilities.Samples in model.capabilities:
             values.append(float(_float(model.sample(4, None, Rng(0))).sum()))
         if capabilities.Scores in model.capabilities:
-            values.append(float(model.score(s.batch().x, s.batch().cond, Rng(0)).value.sum()))
+            values.append(float(model.score(s.batch().x, s.batch().cond, Rng(0)).value.detach().sum()))
         assert torch.equal(before, torch.get_rng_state()), "the global random state was moved"
         used.append(values)
     assert used[0] == used[1], "results depend on the global random state"

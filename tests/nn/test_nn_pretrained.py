@@ -60,6 +60,7 @@ def check(network, path, expected, x):
     assert torch.allclose(network(x), expected, atol=1e-6)
     assert torch.allclose(network(x[:1]), expected[:1], atol=1e-6)
     assert not any(p.requires_grad for p in network.parameters())
+    assert not network.eval().training and not network.train().training
     with pytest.raises(CapabilityError, match="no classes"):
         network.classify(network(x))
 

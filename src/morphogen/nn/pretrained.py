@@ -65,6 +65,7 @@ class PretrainedNetwork(nn.Module):
         super().__init__()
         self.encoder, self.preparation = encoder, preparation
         self.name, self.sha256 = name, sha256
+        self.training = False
         side = preparation.size or 64
         with torch.no_grad():  # on two pictures: an exported program may refuse a batch of one
             self.dim = self(torch.zeros(2, 3, side, side)).shape[1]
@@ -79,6 +80,10 @@ class PretrainedNetwork(nn.Module):
                 f"{self.name}: expected features (B, D) or (B, D, H, W) of {len(x)} pictures, got {got}."
             )
         return (out.mean((2, 3)) if out.ndim == 4 else out).float()
+
+    def train(self, mode: bool = True) -> PretrainedNetwork:
+        """Does nothing: it stays in evaluation mode, the only one that an exported program has."""
+        return self
 
     def classify(self, features: Tensor) -> Tensor:
         """Raises `CapabilityError`: what a file's outputs would mean is not known."""
