@@ -1,7 +1,7 @@
 """The measured order of convergence of every stepper, beside the declared one.
 
     python -m benchmarks.steppers
-    python -m benchmarks.steppers --only unipc --out /tmp/steppers.json
+    python -m benchmarks.steppers --only unipc --out runs/steppers.json
 
 The data are two dependent Gaussian elements, and a mixture of two modes on the line; their denoisers are exact, so the
 error in mean and covariance is the integration's alone, and it is computed without sampling noise
