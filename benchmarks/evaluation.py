@@ -94,7 +94,6 @@ def degradations() -> dict[str, Any]:
         reference = Reference(dataset, n=n)
         rungs: dict[str, list[Rung]] = {m: [] for m in CLAIMS}
         kinds = available(dataset.train, held_out)
-        assert reference.held_out is not None
         for kind, strength, pictures in degraded(reference.held_out, kinds, Rng(0), n):
             made = reference.made(pictures)
             for metric in CLAIMS:
@@ -126,7 +125,6 @@ def copies() -> dict[str, Any]:
     found: dict[str, Any] = {"what": "the copying check", "level": 0.05, "sets": {}}
     for name in SHIPPED:
         reference = Reference(mg.load_data(name), n=10_000)
-        assert reference.held_out is not None
         views: dict[str, Callable[[Tensor], Tensor]] = {
             "features": reference.features.of,
             "pixels": lambda pictures: pictures.float() / 255.0,
@@ -248,7 +246,7 @@ def _ladders() -> str:
         reference = Reference(dataset)
         found = reference.scales([METRICS["fd"], METRICS["kid"]])
         held_out, scale = dataset.split("test"), found["fd"]
-        assert reference.held_out is not None and scale.ladder is not None and scale.floor is not None
+        assert scale.ladder is not None and scale.floor is not None
         tracks = {d: [(r.short, r.value) for r in track] for d, track in scale.ladder.tracks().items()}
         figure = draw_ladder(
             tracks,

@@ -281,8 +281,12 @@ def compare(
     drawn = not metrics or set(metrics) & set(fidelity.METRICS)
     draws = any(capabilities.Samples in one.family.capabilities for one in loaded.values())
     reference = None
-    if drawn and draws and "train" in dataset.splits:
-        reference = Reference(dataset, split=split, n=n, seed=seed, network=given)
+    if drawn and draws:
+        try:
+            reference = Reference(dataset, split=split, n=n, seed=seed, network=given)
+        except MorphogenError:  # said for each model, among what is left out
+            if metrics:
+                raise
     how: dict[str, Any] = {"split": split, "n": n, "samples": samples, "seed": seed}
     measured = {
         name: measure(one.family, dataset, metrics, network=given, reference=reference, **how)

@@ -161,6 +161,22 @@ def test_what_cannot_be_measured_is_refused_by_name_and_left_out_unasked(dataset
         evaluate(Squares(Options(), SPEC), dataset, ["fd"], n=601, network=Patches())
 
 
+def test_without_records_that_were_held_out_nothing_is_judged(dataset):
+    """Beside the training split itself copies would look new; a mistyped split must not drop the check."""
+    with pytest.raises(UsageError, match="not trained on"):
+        evaluate(Squares(Options(), SPEC), dataset, ["copied"], split="train", network=Patches())
+    for metrics in (["fd"], ["copied"]):
+        with pytest.raises(DataError, match="no split 'tset'"):
+            evaluate(Squares(Options(), SPEC), dataset, metrics, split="tset", network=Patches())
+    left = evaluate(Squares(Options(), SPEC), dataset, split="train", network=Patches())
+    assert not left.results and "not trained on" in left.left_out["fd"]
+
+
+def test_a_check_for_copies_that_cannot_be_made_is_said(dataset):
+    found = judge_records(dataset.train.stored[:60], SPEC, dataset, ["kid"], network=Patches())
+    assert len(found.results[0].warnings) == 2 and "copying is not checked" in found.results[0].warnings[0]
+
+
 def test_records_that_are_no_pictures_are_judged_as_they_are():
     spec = DataSpec(name="table", shape=(3,), kind="continuous")
     rng = Rng(0)

@@ -211,14 +211,6 @@ def test_condition_changes_and_null_does_not():
     assert torch.equal(model.sample(8, None, Rng(0)), model.sample(8, null, Rng(0)))
 
 
-def test_dropped_conditions_hide_whole_records():
-    model, b = build(conditional=True, condition_dropout=0.5), batch(GRAY, 400)
-    label = model._dropped(b, Rng(0)).label
-    share = float((label == -1).double().mean())
-    assert abs(share - 0.5) < 0.125  # five standard errors
-    assert (label[label >= 0] == b.cond.label[label >= 0]).all()
-
-
 def test_training_reaches_the_entropy_of_a_source_with_a_long_memory():
     """The last of five rows repeats the first, three rows of noise in between: 4 rows of 4 bits each."""
     data = DataSpec(name="echo", shape=(1, 5, 4), kind="binary", levels=2)

@@ -169,14 +169,6 @@ def test_condition_changes_and_null_does_not():
     assert torch.equal(model.sample(4, None, Rng(0)), model.sample(4, RawCondition(label=torch.full((4,), -1)), Rng(0)))
 
 
-def test_dropped_conditions_hide_whole_records():
-    model, b = build(conditional=True, condition_dropout=0.5), batch(POINTS, 400)
-    label = model._dropped(b, Rng(0)).label
-    share = float((label == -1).double().mean())
-    assert abs(share - 0.5) < 0.125  # five standard errors
-    assert (label[label >= 0] == b.cond.label[label >= 0]).all()
-
-
 def test_health_names_a_collapsed_posterior():
     model, b = build(latent_dim=8), batch(POINTS, 64)
     with torch.no_grad():

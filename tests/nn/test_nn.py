@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from morphogen.core.batch import RawCondition
+from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import Attribute, DataSpec
 from morphogen.core.distributions import LOG_2PI
 from morphogen.core.errors import SpecError
 from morphogen.core.rng import Rng
 from morphogen.nn.build import backbone, centered
-from morphogen.nn.conditioner import Conditioner
+from morphogen.nn.conditioner import Conditioner, partly_hidden
 from morphogen.nn.conv import ConvDecoder, ConvEncoder
 from morphogen.nn.flow_prior import FlowPrior
 from morphogen.nn.mlp import MLP, MLPDecoder, MLPEncoder
@@ -127,6 +127,18 @@ def test_conditioner_hides_what_is_not_present():
     assert torch.equal(one, two), "an absent attribute has no value"
     three = net(RawCondition(torch.tensor([1]), torch.tensor([[0.4, 0.0]]), present), 1).tokens
     assert not torch.equal(one[:, 1], three[:, 1]) and torch.equal(one[:, 0], three[:, 0])
+
+
+def test_partly_hidden_conditions_are_hidden_whole():
+    label, n = torch.arange(400) % 3, 400
+    cond = RawCondition(label=label, attributes=torch.ones(n, 2))
+    b = Batch(torch.zeros(n, 2), torch.arange(n), cond)
+    hidden = partly_hidden(b, Rng(0), 0.5)
+    gone = hidden.label == -1
+    assert abs(float(gone.double().mean()) - 0.5) < 0.125  # five standard errors
+    assert torch.equal(hidden.label[~gone], label[~gone])
+    assert torch.equal(hidden.present, ~gone[:, None].expand(n, 2))
+    assert partly_hidden(b, Rng(0), 0.0) is cond
 
 
 def test_conditioner_needs_something_to_condition_on():

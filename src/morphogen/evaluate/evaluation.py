@@ -10,7 +10,7 @@ from torch import Tensor
 
 from morphogen.core.capabilities import Samples, Scores
 from morphogen.core.data_spec import DataSpec
-from morphogen.core.errors import CapabilityError, DataError, UsageError, unknown
+from morphogen.core.errors import CapabilityError, DataError, MorphogenError, UsageError, unknown
 from morphogen.core.family import Family
 from morphogen.core.rng import Rng
 from morphogen.data import Dataset
@@ -83,8 +83,16 @@ def evaluate(
         likelihoods = likelihood.measure(family, dataset, of_records, **how)
     of_made = Evaluation([], {}, {}, {}, None)
     if of_samples and Samples in family.capabilities:
-        reference = reference or Reference(dataset, split=split, n=n, seed=seed, network=network)
-        of_made = _judged(draw(family, reference), reference, of_samples if metrics else None, " that the model made")
+        try:
+            reference = reference or Reference(dataset, split=split, n=n, seed=seed, network=network)
+        except MorphogenError as error:
+            if metrics:
+                raise
+            of_made = of_made._replace(left_out=dict.fromkeys(of_samples, str(error)))
+        else:
+            of_made = _judged(
+                draw(family, reference), reference, of_samples if metrics else None, " that the model made"
+            )
     return of_made._replace(
         results=[result for result, _ in likelihoods] + of_made.results,
         values={result.name: values for result, values in likelihoods},

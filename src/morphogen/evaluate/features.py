@@ -15,6 +15,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError
 from morphogen.evaluate import cache
 from morphogen.evaluate.degradations import as_bytes
+from morphogen.evaluate.modes import labels
 from morphogen.nn.frozen import frozen, suited
 
 AT_ONCE = 2000  # pictures on their way through the network
@@ -82,7 +83,7 @@ class Features:
         if not classes or tuple(classes) != tuple(self.spec.classes):
             return None
         with torch.no_grad():
-            return self.network.classify(features.float()).argmax(1)  # type: ignore[union-attr]
+            return labels(self.network.classify(features.float()))  # type: ignore[union-attr]
 
     @torch.no_grad()
     def _through(self, pictures: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Literal
 
 import pydantic
 from torch import Tensor
@@ -19,18 +19,9 @@ from morphogen.core.errors import DataError
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
 from morphogen.evaluate.degradations import Degradation, beside, drawn
+from morphogen.evaluate.intervals import Estimate
 
 SEEN = 0.5  # Kendall's tau from which a metric sees a degradation: three of four pairs in the right order
-
-
-class Estimate(Protocol):
-    """A number, and its 95 % interval where it has one."""
-
-    @property
-    def value(self) -> float: ...
-
-    @property
-    def interval(self) -> tuple[float, float] | None: ...
 
 
 class Rung(Spec):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from morphogen.core.batch import RawCondition
-from morphogen.core.errors import DataError, MorphogenError
+from morphogen.core.errors import DataError, MorphogenError, UsageError
 from morphogen.core.rng import Rng
 from morphogen.data import Dataset, Records
 from morphogen.evaluate import baselines, cache
@@ -79,14 +79,21 @@ class Reference:
         seed: int = 0,
         network: Network | None = None,
     ) -> None:
-        """Raises `DataError` without a training split, or for more records than it has."""
+        """Raises `UsageError` if `split` is the training split, and `DataError` without either split, or for more
+        records than were trained on."""
         train = dataset.train
+        if split == "train":
+            raise UsageError(
+                "generated records are compared with the training records, and the floor and copies judged by others:"
+                " give a split that was not trained on, not 'train'."
+            )
         if n is not None and not 1 <= n <= len(train):
             raise DataError(
                 f"cannot compare {n} records: as many real ones are needed, and the training split of"
-                f" {dataset.spec.name} has {len(train)}."
+                f" {dataset.spec.name} has {len(train)}. Ask for at most as many."
             )
         self.dataset, self.split, self.seed = dataset, split, seed
+        self.held_out_records = dataset.split(split)
         self.n = n or min(MOST, len(train))
         self.features = Features(dataset.spec, network, train.stored.cpu())
         self._rows = drawn(len(train), self.n, Rng(seed).child("reference"))
@@ -96,18 +103,12 @@ class Reference:
         return self.dataset.train
 
     @cached_property
-    def held_out_records(self) -> Records | None:
-        """None where the data have no such split."""
-        return self.dataset.splits.get(self.split)
-
-    @cached_property
     def train(self) -> Tensor:
         return self.features.judged(self.train_records.stored.cpu())
 
     @cached_property
-    def held_out(self) -> Tensor | None:
-        records = self.held_out_records
-        return None if records is None else self.features.judged(records.stored.cpu())
+    def held_out(self) -> Tensor:
+        return self.features.judged(self.held_out_records.stored.cpu())
 
     @cached_property
     def real(self) -> Made:
@@ -118,8 +119,8 @@ class Reference:
         return self.features.of(self.train)
 
     @cached_property
-    def held_out_features(self) -> Tensor | None:
-        return None if self.held_out is None else self.features.of(self.held_out)
+    def held_out_features(self) -> Tensor:
+        return self.features.of(self.held_out)
 
     def condition(self) -> RawCondition | None:
         """The conditions of the reference's records: a conditional model is asked for the same."""
@@ -174,11 +175,10 @@ class Reference:
                 if (found := _try(metric, made, self)) is not None:
                     trivial[metric.name][name] = found.value
         placed = [m for m in metrics if m.placed]
-        if placed and self.held_out_records is not None and self.dataset.spec.is_picture:
-            held_out = self.held_out_records
-            kinds = available(self.train_records, held_out)
-            n = min(self.n, len(held_out))
-            for kind, strength, pictures in degraded(self.held_out, kinds, Rng(self.seed).child("ladder"), n):  # type: ignore[arg-type]
+        if placed and self.dataset.spec.is_picture:
+            kinds = available(self.train_records, self.held_out_records)
+            n = min(self.n, len(self.held_out))
+            for kind, strength, pictures in degraded(self.held_out, kinds, Rng(self.seed).child("ladder"), n):
                 made = self.made(pictures)
                 for metric in placed:
                     if (found := _try(metric, made, self)) is not None:
@@ -193,29 +193,21 @@ class Reference:
 
     def _floor_draws(self) -> Iterator[tuple[Made, Reference]]:
         """Held-out records against training records, both drawn anew; sets that are too small for so many overlap."""
-        if self.held_out is None:
-            return
         n, rng = min(self.n, len(self.held_out)), Rng(self.seed).child("floor")
         for draw in range(DRAWS):
             other = copy.copy(self)
             other.real = self._training(baselines.block(len(self.train), n, draw, rng.child("train")))
             rows = baselines.block(len(self.held_out), n, draw, rng.child("held out"))
-            made = self.made(self.held_out[rows], None if (held := self._labels_held_out()) is None else held[rows])
-            yield made, other
-
-    def _labels_held_out(self) -> Tensor | None:
-        records = self.held_out_records
-        return None if records is None or records.labels is None else records.labels.cpu()
+            labels = self.held_out_records.labels
+            yield self.made(self.held_out[rows], None if labels is None else labels.cpu()[rows]), other
 
     def _trivial(self) -> Iterator[tuple[str, Made]]:
-        if self.held_out is None:
-            return
         for name, make in (baselines.TRIVIAL if self.dataset.spec.is_picture else baselines.TRIVIAL_RECORDS).items():
             n = min(self.n, len(self.held_out)) if name == "nearest neighbor" else self.n
             yield name, self.made(make(self.train, self.held_out, n, Rng(self.seed)))
 
     def _ladder(self, metric: SampleMetric, rungs: Sequence[Rung]) -> Ladder | None:
-        if not rungs or self.held_out is None:
+        if not rungs:
             return None
         return Ladder(
             metric=metric.name,

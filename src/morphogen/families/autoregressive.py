@@ -35,7 +35,7 @@ from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
 from morphogen.nn.causal import CausalNet
-from morphogen.nn.conditioner import Conditioner
+from morphogen.nn.conditioner import Conditioner, partly_hidden
 from morphogen.nn.symbols import SymbolHead, Symbols
 
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -140,7 +140,8 @@ class Autoregressive(Family):
         return networks
 
     def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
-        c = self._condition(self._dropped(batch, rng), len(batch))
+        cond = partly_hidden(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
+        c = self._condition(cond, len(batch))
         log_p = self.network("pixels")(self._values(batch.x), c).flatten(1).sum(1)
         bits = -log_p.mean().detach() / (self.data.dimensions * math.log(2.0))
         yield Step("pixels", {"nll": -log_p}, {"bits_per_dim": bits})
@@ -178,11 +179,3 @@ class Autoregressive(Family):
     def _condition(self, cond: RawCondition | None, n: int) -> Tensor | None:
         """The pooled conditions (n, 64); None for an unconditional model."""
         return None if self.conditioner is None else self.network("conditioner")(cond, n).pooled
-
-    def _dropped(self, batch: Batch, rng: Rng) -> RawCondition | None:
-        """The batch's conditions, some of them forgotten, so that the null condition is learned."""
-        cond = batch.cond
-        if self.conditioner is None or cond is None or not self.spec.condition_dropout:
-            return cond
-        keep = rng.uniform("condition_dropout", batch.address) >= self.spec.condition_dropout
-        return cond.kept(keep)

@@ -40,7 +40,7 @@ from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
 from morphogen.nn.activation import Activation
 from morphogen.nn.build import Backbone, backbone, centered
-from morphogen.nn.conditioner import Conditioner
+from morphogen.nn.conditioner import Conditioner, partly_hidden
 from morphogen.nn.conv import ConvDecoder, ConvEncoder
 from morphogen.nn.flow_prior import FlowPrior
 from morphogen.nn.mlp import MLPDecoder, MLPEncoder
@@ -235,7 +235,8 @@ class VAE(Family):
 
     def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
         x, k = batch.x, self.spec.importance_samples
-        c, null = self._condition(self._dropped(batch, rng), len(batch))
+        cond = partly_hidden(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
+        c, null = self._condition(cond, len(batch))
         weight = self.spec.beta * elbo.kl_weight(at.fraction, self.spec.kl_warmup)
         eps = rng.normal("z", batch.address, (k, self.spec.latent_dim))
         if self._bound:
@@ -370,14 +371,6 @@ class VAE(Family):
         network = self.network("conditioner")
         null = network(None, 1).pooled if self.inference.pseudo is not None else None
         return network(cond, n).pooled, null
-
-    def _dropped(self, batch: Batch, rng: Rng) -> RawCondition | None:
-        """The batch's conditions, some of them forgotten, so that the null condition is learned."""
-        cond = batch.cond
-        if self.conditioner is None or cond is None or not self.spec.condition_dropout:
-            return cond
-        keep = rng.uniform("condition_dropout", batch.address) >= self.spec.condition_dropout
-        return cond.kept(keep)
 
 
 def _likelihood_for(data: DataSpec) -> str:

@@ -12,9 +12,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from morphogen.core.batch import Condition, RawCondition
+from morphogen.core.batch import Batch, Condition, RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
+from morphogen.core.rng import Rng
 
 
 class _RealField(nn.Module):
@@ -77,3 +78,10 @@ class Conditioner(nn.Module):
             return torch.zeros(shape, device=device), torch.zeros(shape, dtype=torch.bool, device=device)
         known = torch.ones_like(cond.attributes, dtype=torch.bool) if cond.present is None else cond.present
         return torch.nan_to_num(cond.attributes), known
+
+
+def partly_hidden(batch: Batch, rng: Rng, share: float) -> RawCondition | None:
+    """The batch's conditions, those of a random `share` of its records unknown, so that the null is learned too."""
+    if batch.cond is None or not share:
+        return batch.cond
+    return batch.cond.kept(rng.uniform("condition_dropout", batch.address) >= share)
