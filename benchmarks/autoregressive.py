@@ -19,14 +19,14 @@ from morphogen.report.progress import watch
 
 RUNS, RESULTS = Path("runs/autoregressive"), Path(__file__).parent / "results"
 
-RECIPE = {"steps": 20_000, "batch_size": 16, "compile": "off", "sheet_seconds": 600}
+RECIPE = {"steps": 10_000, "batch_size": 16, "compile": "off", "sheet_seconds": 600}
 ROWS: dict[str, dict[str, Any]] = {
     "mnist": {
-        "what": "8-bit MNIST, exact bits/dim; 40 minutes of one core",
+        "what": "8-bit MNIST, exact bits/dim; 25 minutes of one core",
         "data": "mnist",
     },
     "fashion": {
-        "what": "8-bit Fashion-MNIST, the same network; 40 minutes of one core",
+        "what": "8-bit Fashion-MNIST, the same network; 25 minutes of one core",
         "data": "fashion_mnist",
     },
 }

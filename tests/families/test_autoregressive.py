@@ -84,10 +84,10 @@ def test_conditionals_are_those_of_the_joint_distribution(data):
 
 def test_features_depend_on_all_earlier_pixels_and_on_no_other():
     with Rng(0).forked():
-        net = CausalNet((5, 6), 2, 16, 16, 3, stem=(1, 1)).double()
-        x = torch.randn(1, 5, 6, 2, dtype=torch.float64)
-    jacobian = torch.autograd.functional.jacobian(lambda v: net(v).flatten(1, 2).sum((0, 2)), x)
-    moved = jacobian.reshape(30, 30, 2).abs().amax(-1)  # (output pixel, input pixel)
+        net = CausalNet((5, 6), 2, 4, 16, 16, 3, stem=(1, 1), near=(1, 1)).double()
+        x = torch.randn(1, 5, 6, 6, dtype=torch.float64)
+    of = lambda v: net(v[..., :2], v[..., 2:]).flatten(1, 2).sum((0, 2))  # noqa: E731
+    moved = torch.autograd.functional.jacobian(of, x).reshape(30, 30, 6).abs().amax(-1)  # (output pixel, input pixel)
     assert (moved.triu() == 0).all()
     earlier = torch.ones(30, 30).tril(-1).bool()
     assert (moved[earlier] > 0).all()  # also what lies far to the right in the row above: no blind spot
@@ -126,6 +126,29 @@ def test_symbols_spell_every_value_once(levels):
     )
 
 
+@pytest.mark.parametrize("levels", [5, 37])
+def test_counts_are_those_of_the_pixels_before(levels):
+    symbols = Symbols(levels, 2)
+    with Rng(0).forked():
+        u = torch.randint(levels, (3, 2, 4, 2))
+    seen, s = symbols.seen(u), symbols.split(u)
+    flat = u.flatten(1, 2)
+    for i in range(8):
+        for channel in range(2):
+            before = flat[:, :i, channel]
+            for value in range(levels):
+                told = seen.flatten(1, 2)[:, i, channel, value]
+                assert torch.equal(told, (before == value).sum(1))
+    for k in range(len(symbols.sizes)):  # the symbols' counts: of the pixels that agree in the digits so far
+        counts = symbols.counts(seen, k, s).flatten(1, 2)
+        pixel = s.flatten(1, 2)
+        first = k - k % symbols.digits
+        for i in range(8):
+            agree = (pixel[:, :i, first:k] == pixel[:, i, None, first:k]).all(-1)
+            for digit in range(symbols.sizes[k]):
+                assert torch.equal(counts[:, i, digit], (agree & (pixel[:, :i, k] == digit)).sum(1))
+
+
 @pytest.mark.parametrize("data", TINY.values(), ids=TINY)
 @torch.no_grad()
 def test_sampling_frequencies_are_the_probabilities(data):
@@ -157,17 +180,18 @@ def test_the_walk_equals_the_whole_pass(conditional):
     slow = torch.zeros_like(fast)
     for i in range(rows):
         for j in range(columns):
-            h = pixels.net(pixels._centered(slow), c)[:, i, j]
-            slow[:, i, j] = pixels.symbols.join(pixels.head.sample(h.relu(), uniform[:, i, j]))
+            h = pixels.net(*pixels._read(slow), c)[:, i, j]
+            seen = pixels.symbols.seen(slow)[:, i, j]
+            slow[:, i, j] = pixels.symbols.join(pixels.head.sample(h.relu(), uniform[:, i, j], seen))
     assert torch.equal(fast, slow)
-    walk, x, c = pixels.net.walk(n, c), pixels._centered(fast), c
-    whole = pixels.net(x, c)
+    walk, (x, digits) = pixels.net.walk(n, c), pixels._read(fast)
+    whole = pixels.net(x, digits, c)
     h = next(walk)
     for place in range(rows * columns):
         i, j = divmod(place, columns)
         assert torch.allclose(h, whole[:, i, j], rtol=0, atol=1e-12)
         if place + 1 < rows * columns:
-            h = walk.send(x[:, i, j])
+            h = walk.send((x[:, i, j], digits[:, i, j]))
 
 
 def test_samples_do_not_depend_on_the_batch_size():

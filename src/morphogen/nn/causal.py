@@ -84,58 +84,67 @@ class CausalBlock(nn.Module):
 
 
 class CausalNet(nn.Module):
-    """Pictures (B, H, W, n_in) -> features (B, H, W, width), each a function of the pixels before its own, and of c.
+    """Pixels (B, H, W, C) and their digits (B, H, W, D) -> features (B, H, W, width), each a function of the pixels
+    before its own, and of c.
 
-    Two strict convolutions of the picture, one with the wide window `stem` and one over whole rows, to which what
-    is learned of each place is added; then `blocks` residual blocks with the window `reach`. Wide windows cost
-    little on a picture, which has few channels, and most of what a pixel depends on lies in them.
+    The pixels as numbers enter by two strict convolutions, one with the wide window `stem` and one over whole rows:
+    wide windows cost little there, and most of what a pixel depends on lies in them. The exact values enter as
+    indicators of their digits, in the window `near`. What is learned of each place is added; then follow `blocks`
+    residual blocks with the window `reach`.
     """
 
     def __init__(
         self,
         shape: tuple[int, int],
-        n_in: int,
+        channels: int,
+        digits: int,
         width: int,
         inner: int,
         blocks: int,
         *,
         stem: tuple[int, int] = (7, 7),
+        near: tuple[int, int] = (2, 2),
         reach: tuple[int, int] = (1, 1),
         cond: int = 0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.stem = CausalConv(n_in, width, *stem, strict=True)
-        self.row = CausalConv(n_in, width, 1, shape[1] - 1, strict=True)
+        self.stem = CausalConv(channels, width, *stem, strict=True)
+        self.row = CausalConv(channels, width, 1, shape[1] - 1, strict=True)
+        self.near = CausalConv(digits, width, *near, strict=True)
         self.place = nn.Parameter(0.02 * torch.randn(*shape, width))
         self.blocks = nn.ModuleList(
             CausalBlock(width, inner, *reach, cond=cond, dropout=dropout) for _ in range(blocks)
         )
 
-    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        h = self.stem(x) + self.row(x)
+    def forward(self, x: Tensor, digits: Tensor, c: Tensor | None = None) -> Tensor:
+        h = self.stem(x) + self.row(x) + self.near(digits)
         h = h + self.place.to(h.dtype)  # which keeps the residual stream in autocast's precision
         for block in self.blocks:
             h = block(h, c)
         return h
 
-    def walk(self, n: int, c: Tensor | None = None) -> Generator[Tensor, Tensor, None]:
-        """The features (n, width) of one pixel after the other; each is answered by that pixel, (n, n_in).
+    def walk(self, n: int, c: Tensor | None = None) -> Generator[Tensor, tuple[Tensor, Tensor], None]:
+        """The features (n, width) of one pixel after the other; each is answered by that pixel and its digits,
+        (n, C) and (n, D).
 
         For a network in evaluation mode. Equal to `forward` but for rounding.
         """
         rows, columns, _ = self.place.shape
         blocks: list[CausalBlock] = list(self.blocks)  # type: ignore[arg-type]
-        seen = [_Seen(conv, n, rows, columns) for conv in (self.stem, self.row, *(block.conv for block in blocks))]
+        stem, row, near, *inner = (
+            _Seen(conv, n, rows, columns) for conv in (self.stem, self.row, self.near, *(b.conv for b in blocks))
+        )
         for i in range(rows):
             for j in range(columns):
-                h = seen[0].convolved(i, j) + seen[1].convolved(i, j) + self.place[i, j]
-                for block, inner in zip(blocks, seen[2:], strict=True):
-                    inner.put(i, j, block.before(h, c))
-                    h = block.after(h, inner.convolved(i, j))
-                x = yield h
-                seen[0].put(i, j, x)
-                seen[1].put(i, j, x)
+                h = stem.convolved(i, j) + row.convolved(i, j) + near.convolved(i, j) + self.place[i, j]
+                for block, seen in zip(blocks, inner, strict=True):
+                    seen.put(i, j, block.before(h, c))
+                    h = block.after(h, seen.convolved(i, j))
+                x, digits = yield h
+                stem.put(i, j, x)
+                row.put(i, j, x)
+                near.put(i, j, digits)
 
 
 class _Seen:

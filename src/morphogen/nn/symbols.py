@@ -9,6 +9,15 @@ which takes 2 b outputs instead of K and excludes no distribution. Up to 32 valu
 pixel follow each other in the same way, P(red) P(green | red) P(blue | red, green), so that a pixel is one row of S
 symbols s_1 ... s_S, and its probability the product of their conditionals. Where K is no multiple of b, the digits
 that would make a value of K and more have probability 0.
+
+Pictures use some values again and again: scanned digits hold a palette of a few dozen grays, another one in each. A
+network that reads values as numbers cannot say "the value that was there before", so the head is told how often each
+value has been seen in the picture so far (a cache; Grave, Joulin and Usunier, 2017): with c_v the count of value v,
+
+    logit_v += g log(1 + c_v) + g' [c_v > 0],
+
+where g and g' are learned functions of the features. A first digit is given the counts of all its values together, a
+second one those of the values that begin with the first.
 """
 
 from __future__ import annotations
@@ -45,6 +54,34 @@ class Symbols:
         first, second = s.unflatten(-1, (self.channels, 2)).unbind(-1)
         return first * self.base + second
 
+    def one_hot(self, u: Tensor) -> Tensor:
+        """Values (..., C) to the indicators (..., sum(sizes)) of their digits, float32."""
+        parts = [F.one_hot(s, size) for s, size in zip(self.split(u).unbind(-1), self.sizes, strict=True)]
+        return torch.cat(parts, dim=-1).float()
+
+    def marked(self, u: Tensor) -> Tensor:
+        """Values (..., C) to the indicators (..., C, V) of each, int32; V = K, or the next multiple of the base."""
+        kinds = self.levels if self.digits == 1 else self.sizes[0] * self.base
+        return torch.zeros(*u.shape, kinds, dtype=torch.int32, device=u.device).scatter_(-1, u[..., None], 1)
+
+    def seen(self, u: Tensor) -> Tensor:
+        """How often each value is in a channel's pixels before each one: (B, H, W, C) -> (B, H, W, C, V), int32."""
+        marked = self.marked(u).flatten(1, 2)
+        return marked.cumsum(1, dtype=torch.int32).sub_(marked).unflatten(1, u.shape[1:3])
+
+    def counts(self, seen: Tensor, k: int, s: Tensor) -> Tensor:
+        """Of the counts `seen` (..., C, V) those of symbol k's values, (..., sizes[k]): its digit may be any.
+
+        `s` (..., S) are the symbols, of which those before k are read.
+        """
+        if self.digits == 1:
+            return seen[..., k, :]
+        pairs = seen[..., k // 2, :].unflatten(-1, (self.sizes[0], self.base))
+        if k % 2 == 0:
+            return pairs.sum(-1)
+        first = s[..., k - 1, None, None].expand(*s.shape[:-1], 1, self.base)
+        return pairs.gather(-2, first).squeeze(-2)
+
     def allowed(self) -> Tensor | None:
         """(sizes[0], base) bool: which second digits may follow a first; None where all may."""
         if self.digits == 1 or self.levels % self.base == 0:
@@ -53,9 +90,10 @@ class Symbols:
 
 
 class SymbolHead(nn.Module):
-    """Logits of symbol k = W_k act(A_k h + sum_{t < k} E_tk[s_t]), h (..., n_in) the features of the pixel.
+    """Logits of symbol k = W_k y + (gains_k y)' (log(1 + c), [c > 0]), y = act(A_k h + sum_{t < k} E_tk[s_t]).
 
-    `hidden` is the width of each symbol's own layer.
+    h (..., n_in) are the features of the pixel and c the counts of the symbol's values in the pixels before it;
+    `hidden` is the width of y.
     """
 
     forbidden: Tensor | None
@@ -70,37 +108,43 @@ class SymbolHead(nn.Module):
             nn.Embedding(size, (count - 1 - t) * hidden) for t, size in enumerate(symbols.sizes[:-1])
         )
         self.outputs = nn.ModuleList(nn.Linear(hidden, size) for size in symbols.sizes)
-        for output in self.outputs:  # training starts from equal probabilities
-            nn.init.zeros_(output.weight)  # type: ignore[arg-type]
+        self.gains = nn.ModuleList(nn.Linear(hidden, 2) for _ in symbols.sizes)
+        for layer in (*self.outputs, *self.gains):  # training starts from equal probabilities
+            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         allowed = symbols.allowed()
         forbidden = None if allowed is None else torch.zeros(allowed.shape).masked_fill(~allowed, -math.inf)
         self.register_buffer("forbidden", forbidden, persistent=False)
 
-    def forward(self, h: Tensor, s: Tensor) -> Tensor:
-        """log P(s_k | s_1 ... s_{k-1}, h) of each symbol: features (..., n_in), symbols (..., S) -> (..., S)."""
+    def forward(self, h: Tensor, s: Tensor, seen: Tensor) -> Tensor:
+        """log P(s_k | s_1 ... s_{k-1}, h, seen), (..., S): h (..., n_in), symbols (..., S), counts (..., C, V)."""
         a = list(self.enter(h).split(self.hidden, dim=-1))
         parts = []
         for k in range(len(a)):
-            log_p = torch.log_softmax(self._logits(a, k, s), dim=-1)
+            log_p = torch.log_softmax(self._logits(a, k, s, seen), dim=-1)
             parts.append(log_p.gather(-1, s[..., k : k + 1]))
             self._tell(a, k, s[..., k])
         return torch.cat(parts, dim=-1)
 
-    def sample(self, h: Tensor, uniform: Tensor) -> Tensor:
+    def sample(self, h: Tensor, uniform: Tensor, seen: Tensor) -> Tensor:
         """The symbols (n, S) that `uniform` (n, S) on (0, 1) maps to: the inverse of each cumulative distribution."""
         a = list(self.enter(h).split(self.hidden, dim=-1))
         s = torch.zeros(uniform.shape, dtype=torch.int64, device=h.device)
         for k in range(len(a)):
-            cumulative = torch.softmax(self._logits(a, k, s), dim=-1).cumsum(-1)
+            cumulative = torch.softmax(self._logits(a, k, s, seen), dim=-1).cumsum(-1)
             # Rounding may leave the sum below 1, and then a value that is forbidden must not be taken.
             cumulative = cumulative / cumulative[..., -1:]
             s[:, k] = (uniform[:, k : k + 1] > cumulative[..., :-1]).sum(-1)
             self._tell(a, k, s[:, k])
         return s
 
-    def _logits(self, a: list[Tensor], k: int, s: Tensor) -> Tensor:
-        logits = self.outputs[k](F.relu(a[k]))
+    def _logits(self, a: list[Tensor], k: int, s: Tensor, seen: Tensor) -> Tensor:
+        y = F.relu(a[k])
+        logits = self.outputs[k](y)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        often, ever = self.gains[k](y).to(logits.dtype).split(1, dim=-1)
+        counts = self.symbols.counts(seen, k, s).to(logits.dtype)
+        logits = logits + often * torch.log1p(counts) + ever * counts.clamp_max(1.0)
         second = self.symbols.digits == 2 and k % 2 == 1
         return logits + self.forbidden[s[..., k - 1]] if second and self.forbidden is not None else logits
 
