@@ -1,5 +1,7 @@
+import dataclasses
 import itertools
 import json
+import math
 
 import pytest
 import torch
@@ -259,6 +261,42 @@ def test_a_guard_that_looks_seldom_stops_at_the_same_move(tmp_path, monkeypatch)
     assert messages[0] == messages[1]
     assert f"step {when}, player 'discriminator': term 'real' is" in messages[0]
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+
+
+class Skipping(Autoencoder):
+    """Leaves out moves whose gradient is too large."""
+
+    limit = 1e6
+
+    def players(self):
+        return {"model": dataclasses.replace(super().players()["model"], skip=self.limit)}
+
+
+def test_a_player_that_skips_leaves_bad_moves_out_and_counts_them(tmp_path):
+    x = points()
+    x[17, 1] = float("nan")
+    stream = Points(x)
+    bad = [s for s in range(20) if 1017 in stream.batch(s).ids]
+    assert 0 < len(bad) < 20
+    _, events = train(tmp_path / "m", build(Skipping), stream, steps=20, log_every=20)
+    assert events[-1].metrics["skipped"] == pytest.approx(len(bad) / 20)
+    assert all(math.isfinite(v) for v in events[-1].terms.values())  # the bad moves' losses do not count
+
+    class Without(Points):  # the same batches, and hence the same noise, without the bad ones
+        def batch(self, step, rank=0, world=1):
+            return super().batch([s for s in range(20) if s not in bad][step])
+
+    plain, _ = train(tmp_path / "plain", build(), Without(x), steps=20 - len(bad), schedule="constant", warmup=0)
+    again, _ = train(tmp_path / "again", build(Skipping), stream, steps=20, schedule="constant", warmup=0)
+    for (name, p), q in zip(plain.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(p, q), name
+
+
+def test_a_player_that_skips_everything_has_failed(tmp_path):
+    family = build(Skipping)
+    family.limit = 1e-6
+    with pytest.raises(NonFiniteError, match="the last 50 moves were skipped"):
+        train(tmp_path / "m", family, steps=100)
 
 
 def test_health_is_logged_and_its_warnings_are_said_once(tmp_path):

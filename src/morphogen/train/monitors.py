@@ -17,6 +17,7 @@ from morphogen.train.distributed import World, full
 from morphogen.train.optim import Mover
 
 _EVERY = 32  # moves between two looks at an accelerator, which each wait for it
+_IN_A_ROW = 50  # moves skipped one after the other, after which training has failed
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Guard:
     On a CPU each move is looked at before it is made. On an accelerator that would wait for the
     device each time, so there a flag that stays on the device turns all moves off from the bad one
     on, and is read every 32 moves and before each checkpoint.
+
+    A player that may skip moves (`Player.skip`) is looked at each time, everywhere: what is not finite is then left
+    out instead, unless 50 moves in a row are.
     """
 
     def __init__(self, family: Family, world: World) -> None:
@@ -43,11 +47,26 @@ class Guard:
         self._bad = torch.zeros((), device=world.device)
         self._recent: deque[_Move] = deque(maxlen=_EVERY)
         self._moves = 0
+        self._skipped: dict[str, int] = {}  # moves of each player in a row
 
-    def before(self, step: int, mover: Mover, value: Tensor, batches: Sequence[Batch], moves: Sequence[Step]) -> None:
-        """Look at a move that is about to be made. Raises `NonFiniteError`."""
+    def before(
+        self, step: int, mover: Mover, loss: Tensor, norm: Tensor, batches: Sequence[Batch], moves: Sequence[Step]
+    ) -> bool:
+        """Look at a move that is about to be made: False to skip it. Raises `NonFiniteError`."""
+        value = loss + norm
+        if mover.skip is not None:
+            # By the norm alone, which all processes share, so that they decide alike; a bad loss makes it bad too.
+            kept = norm.item() <= mover.skip
+            self._skipped[moves[0].player] = 0 if kept else self._skipped.get(moves[0].player, 0) + 1
+            if self._skipped[moves[0].player] < _IN_A_ROW:
+                return kept
+            raise NonFiniteError(
+                f"step {step}, player {moves[0].player!r}: the last {_IN_A_ROW} moves were skipped, as the norms of"
+                f" their gradients were above {mover.skip:g} or not finite (the last one: {norm.item():g}). The weights were"
+                " not moved. Try a smaller learning rate, precision=fp32, or a larger skip."
+            )
         if self.at_once and math.isfinite(value.item()):
-            return
+            return True
         parts = [
             (batch.ids, {name: term.detach() for name, term in move.terms.items()})
             for batch, move in zip(batches, moves, strict=True)
@@ -62,6 +81,7 @@ class Guard:
         self._moves += 1
         if self._moves % _EVERY == 0:
             self.look()
+        return True
 
     def look(self) -> None:
         """Wait for the device. Raises `NonFiniteError` if a move was turned off since the last look."""

@@ -33,7 +33,7 @@ class Mover:
     """One player's optimizer, clipping and average."""
 
     def __init__(self, player: Player, clip: float | None) -> None:
-        self.lr, self.clip, self.moves = player.lr, clip, 0
+        self.lr, self.clip, self.skip, self.moves = player.lr, clip, player.skip, 0
         self.parameters = list(player.parameters)
         for p in self.parameters:
             p.requires_grad_(True)

@@ -44,6 +44,7 @@ class Rounds:
 
     def of(self, at: Progress, precision: Precision, meters: Meters | None) -> Iterator[tuple[Mover, Tensor]]:
         """Yield each round's mover, its gradients in place, and their norm; it is to move before the next is asked for.
+        Moves that are skipped are not yielded.
 
         Losses and metrics are counted into `meters`. Raises `NonFiniteError`, and `UsageError` if
         the family breaks the contract.
@@ -65,10 +66,11 @@ class Rounds:
             mover.average_gradients(self._world)
             norm = mover.gradient_norm()
             loss = reduce(torch.add, (loss for _, loss in computed))
-            self._guard.before(at.step, mover, loss + norm, parts, moves)
+            kept = self._guard.before(at.step, mover, loss, norm, parts, moves)
             if meters is not None:
-                self._count(meters, mover, moves, norm)
-            yield mover, norm
+                self._count(meters, mover, moves, norm, kept)
+            if kept:
+                yield mover, norm
             for other in self._movers.values():
                 other.clear()
 
@@ -85,8 +87,12 @@ class Rounds:
         loss.backward(inputs=None if self._world.sharded else self._mover(move.player).parameters)
         return move, loss.detach()
 
-    def _count(self, meters: Meters, mover: Mover, moves: Sequence[Step], norm: Tensor) -> None:
+    def _count(self, meters: Meters, mover: Mover, moves: Sequence[Step], norm: Tensor, kept: bool) -> None:
         prefix = f"{moves[0].player}/" if len(self._movers) > 1 else ""
+        if mover.skip is not None:
+            meters.metrics.add(f"{prefix}skipped", torch.tensor(float(not kept), device=norm.device))
+        if not kept:
+            return
         for move in moves:
             for name, term in move.terms.items():
                 meters.terms.add(prefix + name, term.detach().float().mean())
