@@ -145,7 +145,38 @@ def test_impossible_samples_are_refused(model: Path, plain: Path) -> None:
         api.sample(model, 4, device="warp")
 
 
+def test_options_of_a_familys_own_sampling_pass_through(model: Path) -> None:
+    cold = api.sample(model, 8, temperature=0.0, label=1).x
+    assert np.allclose(cold, cold[:1], atol=1e-6), "at temperature 0 every latent is the prior's mean"
+    warm = [api.sample(model, 64, temperature=t, label=1).x.std(0).mean() for t in (0.3, 0.7, 1.0)]
+    assert warm[0] < warm[1] < warm[2]
+    assert np.array_equal(api.sample(model, 8, temperature=None).x, api.sample(model, 8).x)
+    with pytest.raises(UsageError, match=r"not sampled with 'stepper'; its options: temperature; families that have"):
+        api.sample(model, 8, stepper="euler")
+    with pytest.raises(UsageError, match="temperature is at least 0"):
+        api.sample(model, 8, temperature=-1.0)
+
+
 # --------------------------------------------------------------------- latents
+
+
+def test_levels_go_from_the_prior_to_the_reconstruction(model: Path, tmp_path: Path) -> None:
+    """With one group: without it all records of a class are alike, and with it they are the reconstructions."""
+    originals, rows = api.levels(model, "digits", 12)
+    assert np.array_equal(originals.x, api.reconstruct(model, "digits", 12)[0].x)
+    none, all_ = rows.x.reshape(2, 12, *originals.x.shape[1:])
+    labels = originals.labels
+    assert labels is not None
+    for k in set(labels.tolist()):
+        assert np.allclose(none[labels == k], none[labels == k][:1], atol=1e-6)
+    assert np.allclose(all_, api.reconstruct(model, "digits", 12)[1].x, atol=1e-6)
+    out = tmp_path / "ladder"
+    ladder = {"widths": (8, 8), "groups": (1, 2), "latent_channels": (1, 2), "lr": 5e-3}
+    list(api.train("hierarchical_vae", "digits:binary", out, options=ladder, recipe={**QUICK, "steps": 150}))
+    originals, rows = api.levels(out, "digits", 20)
+    error = np.square(rows.x.reshape(4, 20, 1, 8, 8) - originals.x).mean((1, 2, 3, 4))
+    assert error[3] < error[0], "all groups know more than none"
+    assert np.allclose(rows.x[60:], api.reconstruct(out, "digits", 20)[1].x, atol=1e-5)
 
 
 def test_reconstructions_stand_beside_their_originals(model: Path) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from morphogen.api import families as families
     from morphogen.api import inspect as inspect
     from morphogen.api import interpolate as interpolate
+    from morphogen.api import levels as levels
     from morphogen.api import load_data as load_data
     from morphogen.api import load_model as load_model
     from morphogen.api import manifold as manifold
@@ -52,6 +53,7 @@ _FUNCTIONS = (
     "families",
     "inspect",
     "interpolate",
+    "levels",
     "load_data",
     "load_model",
     "manifold",

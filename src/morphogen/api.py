@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, cast
 
@@ -133,10 +134,12 @@ def sample(
     exact: bool = False,
     batch_size: int | None = None,
     device: str = "cpu",
+    **how: Any,
 ) -> Pictures:
     """Draw `n` new records. Sample i depends on (seed, i, label) only.
 
     In another `batch_size` it agrees to within 1/255; with `exact` it is the same bit for bit whatever n is.
+    `how` are further options of the family's own `sample`, such as temperature; None leaves one as it is.
     """
     if n < 1:
         raise UsageError(f"cannot draw {n} samples: --n is at least 1.")
@@ -144,6 +147,7 @@ def sample(
         raise UsageError(f"cannot draw {batch_size} samples at a time: the batch size is at least 1.")
     family = load_model(model, device).family
     require(family, capabilities.Samples, "sample", registry.having(capabilities.Samples))
+    how = _drawn_how(family, how)
     row = _label(family.data, label, family)
     on = _device(family)
     rng = Rng(seed, on)
@@ -152,7 +156,7 @@ def sample(
     for start in range(0, n, size):
         count = size if exact else min(size, n - start)
         cond = None if row is None else RawCondition(label=torch.full((count,), row, device=on))
-        parts.append(cast(Any, family).sample(count, cond, rng.shifted(start)))
+        parts.append(cast(Any, family).sample(count, cond, rng.shifted(start), **how))
     labels = None if row is None else np.full(n, row)
     return Pictures(_stored(torch.cat(parts)[:n], family.data), family.data, labels=labels)
 
@@ -205,6 +209,29 @@ def encode(model: Path | str, data: str, *, split: str = "test", n: int | None =
     with torch.no_grad():
         z = cast(Any, family).encode(batch.x, batch.cond).mean.flatten(1)
     return _pictures(records, z.numpy())
+
+
+def levels(model: Path | str, data: str, n: int = 8, *, split: str = "test") -> tuple[Pictures, Pictures]:
+    """What each level of latents knows: records, and what the model makes of them from their first k groups.
+
+    For k = 0 .. K, row after row of `n`, the first k groups are at the means of their posteriors and the others at
+    those of their priors: x ((K + 1) * n, *shape). So the first row knows nothing of the records, and the last all.
+    """
+    family = artifact.load(model).family
+    require(family, capabilities.Latents, "show levels", registry.having(capabilities.Latents))
+    records = _records(data, family.data, split, n)
+    batch, ladder = records.batch(), cast(Any, family)
+    known: list[Tensor] = []
+    rows = []
+    with torch.no_grad():
+        for k in range(ladder.groups + 1):
+            z = list(known)
+            for j in range(k, ladder.groups):
+                z.append(ladder.prior(j, z, len(batch), batch.cond).mean)
+            rows.append(ladder.likelihood(z, batch.cond).mean)
+            if k < ladder.groups:
+                known.append(ladder.posterior(k, batch.x, known, batch.cond).mean)
+    return _pictures(records, records.stored.numpy()), _pictures(records, _stored(torch.cat(rows), family.data))
 
 
 def manifold(model: Path | str, n: int = 20) -> Pictures:
@@ -455,6 +482,29 @@ def _label(spec: DataSpec, label: str | int | None, family: Family) -> int | Non
     if str(label).isdecimal() and int(label) < len(spec.classes):
         return int(label)
     raise UsageError(unknown("class", str(label), spec.classes))
+
+
+def _drawn_how(family: Family, how: Mapping[str, Any]) -> dict[str, Any]:
+    """The given options of `sample`. Raises `UsageError` for one that this family's does not take."""
+    given = {name: value for name, value in how.items() if value is not None}
+    known = _options_of_sample(type(family))
+    for name in given:
+        if name not in known:
+            others = [f for f in registry.names() if name in _options_of_sample(registry.family(f))]
+            raise UsageError(
+                f"a {family.name!r} model is not sampled with {name!r}; its options: {', '.join(known) or 'none'};"
+                f" families that have {name!r}: {', '.join(others) or 'none'}."
+            )
+    if given.get("temperature", 1.0) < 0:
+        raise UsageError(f"a temperature is at least 0 (got {given['temperature']}).")
+    return given
+
+
+def _options_of_sample(family: type[Family]) -> list[str]:
+    """The keyword-only parameters of a family's `sample`."""
+    method = getattr(family, "sample", None)
+    parameters = [] if method is None else list(signature(method).parameters.values())
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
 
 
 def _grid_of_classes(spec: DataSpec, n: int) -> RawCondition | None:

@@ -156,6 +156,10 @@ class FakeApi(ModuleType):
         self._note("reconstruct", model, data, n)
         return digits(n, self.spec), digits(n, self.spec)
 
+    def levels(self, model: Path, data: str, n: int) -> tuple[Pictures, Pictures]:
+        self._note("levels", model, data, n)
+        return digits(n, self.spec), digits(4 * n, self.spec)
+
     def interpolate(self, model: Path, data: str, n: int, steps: int = 8) -> Pictures:
         self._note("interpolate", model, data, n, steps=steps)
         return digits(n * steps, self.spec)

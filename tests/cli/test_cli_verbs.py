@@ -105,6 +105,7 @@ def test_failed_work_is_status_1_and_debug_anywhere_shows_the_traceback(
         ["sample", "m", "--out", "{tmp}/a.png"],
         ["reconstruct", "m", "--data", "digits", "--out", "{tmp}/b.png"],
         ["interpolate", "m", "--data", "digits", "--out", "{tmp}/c.png"],
+        ["levels", "m", "--data", "digits", "--out", "{tmp}/d.png"],
         ["evaluate", "m", "--data", "digits"],
         ["evaluate", "m", "k", "--data", "digits", "--compare"],
         ["evaluate-samples", "pictures/", "--data", "digits"],
@@ -142,7 +143,7 @@ def test_families_lists_flags_types_defaults_and_meanings(api: FakeApi, capsys: 
 def test_a_sheet_holds_the_pictures_and_says_how_it_was_made(api: FakeApi, tmp_path: Path) -> None:
     path = tmp_path / "new" / "sheet.png"
     assert run(["sample", "m", "--n", "9", "--seed", "3", "--class", "4", "--exact", "--out", str(path)]) == 0
-    assert api.calls[-1] == ("sample", (Path("m"), 9, 3), {"label": "4", "exact": True})
+    assert api.calls[-1] == ("sample", (Path("m"), 9, 3), {"label": "4", "exact": True, "temperature": None})
     image = Image.open(path)
     drawn = api.sample(Path("m"), 9)
     assert image.tobytes() == sheet(to_bytes(drawn.x, drawn.spec)).tobytes()
@@ -181,6 +182,20 @@ def test_reconstructions_stand_below_their_originals(api: FakeApi, tmp_path: Pat
     assert (rows[0] == rows[1]).all(), "the stand-in reconstructs perfectly"
     assert (rows[2] == rows[3]).all()
     assert not (rows[0] == rows[2]).all()
+
+
+def test_levels_are_rows_below_the_originals(api: FakeApi, tmp_path: Path) -> None:
+    path = tmp_path / "l.png"
+    assert run(["levels", "m", "--data", "digits", "--n", "5", "--out", str(path)]) == 0
+    assert api.calls[-1] == ("levels", (Path("m"), "digits", 5), {})
+    image = np.asarray(Image.open(path))
+    pitch = 8 * 8 + 2
+    assert image.shape[0] == 5 * pitch + 2, "the originals, and four rows for three groups"
+    rows = [image[2 + r * pitch : 2 + r * pitch + 64, -5 * pitch :] for r in range(5)]
+    assert (rows[0] == rows[1]).all() and not (rows[1] == rows[2]).all()
+    assert run(["levels", "m", "--data", "digits", "--n", "5", "--out", str(tmp_path / "l.npz")]) == 0
+    with np.load(tmp_path / "l.npz") as arrays:
+        assert arrays["levels"].shape == (20, 1, 8, 8) and arrays["original"].shape == (5, 1, 8, 8)
 
 
 def test_interpolations_become_a_sheet_an_animation_or_arrays(api: FakeApi, tmp_path: Path) -> None:

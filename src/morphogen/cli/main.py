@@ -34,6 +34,7 @@ app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown
 app.command("sample")(pictures.sample)
 app.command("reconstruct")(pictures.reconstruct)
 app.command("interpolate")(pictures.interpolate)
+app.command("levels")(pictures.levels)
 app.command("manifold")(pictures.manifold)
 app.command("evaluate")(judge.evaluate)
 app.command("evaluate-samples")(judge.evaluate_samples)

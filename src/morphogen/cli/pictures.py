@@ -1,4 +1,4 @@
-"""Verbs that make pictures: sample, reconstruct, interpolate."""
+"""Verbs that make pictures: sample, reconstruct, interpolate, levels, manifold."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def sample(
     seed: Annotated[int, typer.Option("--seed", help="Sample i depends on the seed and i alone.")] = 0,
     label: Annotated[str | None, typer.Option("--class", metavar="K", help="A class, by name or number.")] = None,
     exact: Annotated[bool, typer.Option("--exact", help="The same bits whatever n is.")] = False,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", metavar="T", help="Below 1: less variety, cleaner; 1 as trained.")
+    ] = None,
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -30,8 +33,8 @@ def sample(
     from morphogen import api
 
     with busy("sampling"):
-        drawn = api.sample(model, n, seed, label=label, exact=exact)
-    recipe = {"model": str(model), "seed": seed, "class": label, "exact": exact}
+        drawn = api.sample(model, n, seed, label=label, exact=exact, temperature=temperature)
+    recipe = {"model": str(model), "seed": seed, "class": label, "exact": exact, "temperature": temperature}
     if target.format == ".npz":
         target.write(npz({"x": drawn.x, "label": drawn.labels, "seed": seed}))
     elif target.format == ".png":
@@ -90,6 +93,34 @@ def interpolate(
         else:
             target.write(png(sheet(x, columns=steps), {"model": str(model), "data": data, "steps": steps}))
     _done(target, len(grid.x) // steps, json)
+
+
+def levels(
+    model: Model,
+    data: Source,
+    out: Annotated[str, typer.Option("--out", metavar="FILE.png|FILE.npz", help="A sheet, or arrays.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="How many records.")] = 12,
+    json: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """What each level of latents knows: held-out records, and what a model makes of their first 0, 1, 2 ... groups."""
+    target = Output.parse(out, [".png", ".npz"], overwrite)
+    from morphogen import api
+    from morphogen.report.sheets import sheet
+
+    with busy("rebuilding"):
+        originals, rebuilt = api.levels(model, data, n)
+    if target.format == ".npz":
+        target.write(npz({"original": originals.x, "levels": rebuilt.x, "id": originals.ids}))
+    else:
+        import numpy as np
+
+        above, below = _bytes(originals), _bytes(rebuilt)
+        rows = len(below) // len(above)
+        labels = ["original", *(f"{k} group{'s' * (k != 1)}" for k in range(rows))]
+        picture = sheet(np.concatenate((above, below)), columns=len(above), row_labels=labels)
+        target.write(png(picture, {"model": str(model), "data": data}))
+    _done(target, len(originals.x), json)
 
 
 def manifold(

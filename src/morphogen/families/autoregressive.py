@@ -95,7 +95,7 @@ class Pixels(nn.Module):
         log_p = self.head(torch.relu(h), self.symbols.split(u), self.symbols.seen(u))  # (B, H, W, S)
         return log_p.unflatten(-1, (-1, self.symbols.digits)).sum(-1)
 
-    def sample(self, uniform: Tensor, c: Tensor | None = None) -> Tensor:
+    def sample(self, uniform: Tensor, c: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """The values (n, H, W, C) that `uniform` (n, H, W, S) on (0, 1) maps to."""
         n, rows, columns, _ = uniform.shape
         u = torch.empty(n, rows, columns, self.symbols.channels, dtype=torch.int64, device=uniform.device)
@@ -104,7 +104,7 @@ class Pixels(nn.Module):
         h = next(walk)
         for i in range(rows):
             for j in range(columns):
-                u[:, i, j] = self.symbols.join(self.head.sample(torch.relu(h), uniform[:, i, j], seen))
+                u[:, i, j] = self.symbols.join(self.head.sample(torch.relu(h), uniform[:, i, j], seen, temperature))
                 if (i, j) != (rows - 1, columns - 1):
                     seen += self.symbols.marked(u[:, i, j])
                     h = walk.send(self._read(u[:, i, j]))
@@ -169,12 +169,13 @@ class Autoregressive(Family):
     # ------------------------------------------------------------ capabilities
 
     @torch.no_grad()
-    def sample(self, n: int, cond: RawCondition | None, rng: Rng) -> Tensor:
+    def sample(self, n: int, cond: RawCondition | None, rng: Rng, *, temperature: float = 1.0) -> Tensor:
+        """`temperature` T makes each symbol's probabilities proportional to p^(1/T); at 0 it is the likeliest."""
         pixels, conditioner = copy.deepcopy((self.pixels, self.conditioner))
         c = None if conditioner is None else conditioner.double()(cond, n).pooled
         _, rows, columns = self.data.shape
         uniform = rng.uniform("pixels", n, (rows, columns, len(pixels.symbols.sizes)), torch.float64)
-        return self.data.encode(pixels.double().eval().sample(uniform, c).permute(0, 3, 1, 2))
+        return self.data.encode(pixels.double().eval().sample(uniform, c, temperature).permute(0, 3, 1, 2))
 
     @torch.no_grad()
     def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:

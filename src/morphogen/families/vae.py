@@ -290,8 +290,9 @@ class VAE(Family):
         return self.generation.distribution(z, c)
 
     @torch.no_grad()
-    def sample(self, n: int, cond: RawCondition | None, rng: Rng) -> Tensor:
-        eps = rng.normal("z", n, (self.spec.latent_dim,))
+    def sample(self, n: int, cond: RawCondition | None, rng: Rng, *, temperature: float = 1.0) -> Tensor:
+        """`temperature` scales the standard deviation of the normal that z is made from."""
+        eps = temperature * rng.normal("z", n, (self.spec.latent_dim,))
         p = self.decode(self._latents(eps, rng), cond)
         if self.spec.output == "mean" or (self.spec.output == "auto" and self.data.is_picture):
             x = p.mean

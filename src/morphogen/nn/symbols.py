@@ -110,8 +110,8 @@ class SymbolHead(nn.Module):
         self.outputs = nn.ModuleList(nn.Linear(hidden, size) for size in symbols.sizes)
         self.gains = nn.ModuleList(nn.Linear(hidden, 2) for _ in symbols.sizes)
         for layer in (*self.outputs, *self.gains):  # training starts from equal probabilities
-            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         allowed = symbols.allowed()
         forbidden = None if allowed is None else torch.zeros(allowed.shape).masked_fill(~allowed, -math.inf)
         self.register_buffer("forbidden", forbidden, persistent=False)
@@ -126,12 +126,16 @@ class SymbolHead(nn.Module):
             self._tell(a, k, s[..., k])
         return torch.cat(parts, dim=-1)
 
-    def sample(self, h: Tensor, uniform: Tensor, seen: Tensor) -> Tensor:
-        """The symbols (n, S) that `uniform` (n, S) on (0, 1) maps to: the inverse of each cumulative distribution."""
+    def sample(self, h: Tensor, uniform: Tensor, seen: Tensor, temperature: float = 1.0) -> Tensor:
+        """The symbols (n, S) that `uniform` (n, S) on (0, 1) maps to: the inverse of each cumulative distribution.
+
+        Logits are divided by `temperature`, or at 0 by almost nothing, which leaves the largest one only.
+        """
         a = list(self.enter(h).split(self.hidden, dim=-1))
         s = torch.zeros(uniform.shape, dtype=torch.int64, device=h.device)
         for k in range(len(a)):
-            cumulative = torch.softmax(self._logits(a, k, s, seen), dim=-1).cumsum(-1)
+            logits = self._logits(a, k, s, seen) / max(temperature, 1e-9)
+            cumulative = torch.softmax(logits, dim=-1).cumsum(-1)
             # Rounding may leave the sum below 1, and then a value that is forbidden must not be taken.
             cumulative = cumulative / cumulative[..., -1:]
             s[:, k] = (uniform[:, k : k + 1] > cumulative[..., :-1]).sum(-1)

@@ -1,0 +1,330 @@
+r"""The hierarchical variational autoencoder: groups of latents from coarse to fine, inferred in the order of drawing.
+
+With z = (z_1, ..., z_K) and both networks in one pass from the coarsest grid to the finest (`nn/top_down.py`),
+
+    log p(x) >= E_q[log p(x | z)] - sum_k E_q[KL(q(z_k | x, z_<k) || p(z_k | z_<k))],
+
+where each KL is between Gaussians and hence in closed form (Sonderby et al., 2016; Child, 2021). The aggregate of such
+conditionals is a prior of almost any shape, though each factor is normal: that is what one group of latents lacks.
+
+Each latent can also be written in units of its prior, u_k = (z_k - mean_p(z_<k)) / std_p(z_<k), for which p(u) is
+N(0, I): `encode` and `decode` work on u, all groups one after the other in a vector, so that moving on straight or
+great-circle paths stays where the prior has its mass. At temperature T a sample takes T eps for u.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from morphogen.core.batch import Batch, RawCondition
+from morphogen.core.capabilities import Encodes, Latents, Samples, Score, Scores
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.distributions import Distribution, Gaussian
+from morphogen.core.errors import SpecError
+from morphogen.core.family import Family, Health, Player, Progress, Step
+from morphogen.core.rng import Rng
+from morphogen.core.spec import Spec
+from morphogen.nn.activation import Activation
+from morphogen.nn.build import centered
+from morphogen.nn.conditioner import Conditioner, partly_hidden
+from morphogen.nn.top_down import BottomUp, TopDown
+from morphogen.theory import elbo
+from morphogen.theory.likelihoods import NAMES, fitting, likelihood, parameters
+
+AtLeastOne = Annotated[int, Field(ge=1)]
+AtLeastZero = Annotated[int, Field(ge=0)]
+DECODED_AT_ONCE = 256  # when scoring: enough to be fast, little enough to fit a cache
+USED = 0.01  # nats from which a group of latents says something
+
+
+class HierarchicalVAESpec(Spec):
+    """Options of the hierarchical variational autoencoder."""
+
+    widths: tuple[AtLeastOne, ...] = Field(
+        (32, 64, 64, 64), min_length=1, description="channels at 1/2, 1/4, ... resolution"
+    )
+    groups: tuple[AtLeastZero, ...] = Field((0, 3, 3, 3), description="groups of latents at each of these resolutions")
+    latent_channels: tuple[AtLeastOne, ...] = Field(
+        (1, 4, 8, 16), description="channels of a group of latents at each of these resolutions"
+    )
+    blocks: int = Field(2, ge=1, description="residual blocks of the encoder per resolution")
+    activation: Activation = Field("silu", description="activation of the hidden layers")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
+    likelihood: str = Field("auto", description=f"p(x | z): auto (a mixture for quantized data), {', '.join(NAMES)}")
+    mixtures: int = Field(10, ge=1, description="components of a mixture likelihood")
+    beta: float = Field(1.0, ge=0, description="weight of the rate")
+    free_bits: float = Field(0.0, ge=0, description="nats per group of latents that cost nothing")
+    kl_warmup: float = Field(0.1, ge=0, le=1, description="fraction of training over which beta rises from 0")
+    conditional: bool = Field(False, description="condition on the data's classes and attributes")
+    condition_dropout: float = Field(0.1, ge=0, le=1, description="share of records trained without their condition")
+    skip: float | None = Field(
+        10_000.0, gt=0, description="norm of the gradient from which an update is skipped; none makes NaN an error"
+    )
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
+    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> HierarchicalVAESpec:
+        n = len(self.widths)
+        if len(self.groups) != n or len(self.latent_channels) != n:
+            raise ValueError(
+                f"groups and latent_channels need a number for each of the {n} resolutions of widths (got"
+                f" {len(self.groups)} and {len(self.latent_channels)})"
+            )
+        if not sum(self.groups):
+            raise ValueError("at least one group of latents is needed")
+        return self
+
+
+class Bound(nn.Module):
+    """Both networks and the terms of the bound, one network so that it is wrapped as one."""
+
+    def __init__(self, bottom_up: BottomUp, top_down: TopDown, data: DataSpec, name: str, mixtures: int) -> None:
+        super().__init__()
+        self.bottom_up, self.top_down = bottom_up, top_down
+        self.data, self.name, self.mixtures = data, name, mixtures
+
+    def forward(self, x: Tensor, eps: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """log p(x | z) (B,) and the KL of each group (B, K), for x (B, C, H, W) and noise (B, D)."""
+        state, kl = self.top_down.start(len(x)), []
+        found = self.found(x, c)
+        for k, noise in enumerate(self.split(eps)):
+            group, state = self.top_down.group(k), self.top_down.enter(state, k, c)
+            p, more = group.prior(state)
+            q = group.posterior(state, found[k])
+            kl.append(q.kl(p))
+            state = group(state, more, q.rsample(noise), c)
+        return self.likelihood(state, c).log_prob(x), torch.stack(kl, dim=1)
+
+    def log_weights(self, x: Tensor, eps: Tensor, c: Tensor | None, draws: int) -> Tensor:
+        """log p(x, z) - log q(z | x) of `draws` draws a record: (B, C, H, W), (B draws, D) -> (B, draws)."""
+        many = lambda v: v.repeat_interleave(draws, dim=0)  # noqa: E731
+        found = [many(f) for f in self.found(x, c)]
+        x, c = many(x), None if c is None else many(c)
+        state, log_w = self.top_down.start(len(x)), torch.zeros((), device=x.device)
+        for k, noise in enumerate(self.split(eps)):
+            group, state = self.top_down.group(k), self.top_down.enter(state, k, c)
+            p, more = group.prior(state)
+            q = group.posterior(state, found[k])
+            z = q.rsample(noise)
+            log_w = log_w + p.log_prob(z) - q.log_prob(z)
+            state = group(state, more, z, c)
+        return (log_w + self.likelihood(state, c).log_prob(x)).unflatten(0, (-1, draws))
+
+    def found(self, x: Tensor, c: Tensor | None) -> list[Tensor]:
+        """What the bottom-up network finds for each group."""
+        x = centered(x, self.data).to(self.bottom_up.stem.weight.dtype)
+        stages = self.bottom_up(x, c)[::-1]
+        return [stages[s] for s in self.top_down.stage_of]
+
+    def split(self, v: Tensor) -> list[Tensor]:
+        """A vector (B, D) as the groups' grids."""
+        shapes = self.top_down.latents
+        return [
+            part.unflatten(1, shape)
+            for part, shape in zip(v.split([_size(s) for s in shapes], dim=1), shapes, strict=True)
+        ]
+
+    def likelihood(self, state: Tensor, c: Tensor | None) -> Distribution:
+        """p(x | z) from the state after the last group."""
+        return likelihood(self.name, self.top_down.picture(state, c), self.data, mixtures=self.mixtures)
+
+
+class HierarchicalVAE(Family):
+    """Hierarchical variational autoencoder; see the module's docstring for the mathematics."""
+
+    name = "hierarchical_vae"
+    summary = "variational autoencoder with groups of latents from coarse to fine"
+    Spec = HierarchicalVAESpec
+    capabilities = frozenset({Samples, Scores, Encodes, Latents})
+    spec: HierarchicalVAESpec
+
+    def __init__(self, spec: HierarchicalVAESpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
+        super().__init__(spec, data, parts)
+        if not data.is_picture:
+            raise SpecError(
+                f"the hierarchical VAE needs pictures (C, H, W), but {data.name!r} has {data.kind} records of shape"
+                f" {data.shape}; families for other data: vae."
+            )
+        which = spec.likelihood if spec.likelihood != "auto" else _likelihood_for(data)
+        p = parameters(which, data.levels, spec.mixtures)
+        example = likelihood(which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures)  # fits, or says why
+        self.measure = example.measure
+        self.conditioner = Conditioner(data, dim=64) if spec.conditional else None
+        cond = 64 if spec.conditional else 0
+        self.bound = Bound(
+            BottomUp(data.shape, spec.widths, blocks=spec.blocks, cond=cond, act=spec.activation, dropout=spec.dropout),
+            TopDown(
+                data.shape,
+                spec.widths,
+                spec.groups,
+                spec.latent_channels,
+                p,
+                cond=cond,
+                act=spec.activation,
+                dropout=spec.dropout,
+            ),
+            data,
+            which,
+            spec.mixtures,
+        )
+
+    @property
+    def groups(self) -> int:
+        """Number of latent groups."""
+        return len(self.bound.top_down.latents)
+
+    @property
+    def dimensions(self) -> int:
+        """D, the number of latents of a record."""
+        return sum(_size(shape) for shape in self.bound.top_down.latents)
+
+    # ---------------------------------------------------------------- training
+
+    def players(self) -> Mapping[str, Player]:
+        s = self.spec
+        mine = list(self.parameters())
+        return {"vae": Player(mine, lr=s.lr, ema=s.ema, weight_decay=s.weight_decay, skip=s.skip)}
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        networks: dict[str, nn.Module] = {"bound": self.bound}
+        if self.conditioner is not None:
+            networks["conditioner"] = self.conditioner
+        return networks
+
+    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+        cond = partly_hidden(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
+        eps = rng.normal("z", batch.address, (self.dimensions,))
+        log_p, kl = self.network("bound")(batch.x, eps, self._condition(cond, len(batch)))
+        rate = kl.sum(1)
+        paid = elbo.free_bits(kl, self.spec.free_bits) if self.spec.free_bits else rate
+        weight = self.spec.beta * elbo.kl_weight(at.fraction, self.spec.kl_warmup)
+        metrics = {
+            "elbo": (log_p - rate).mean().detach(),
+            "rate": rate.mean().detach(),
+            "kl_per_group": kl.mean(0).detach(),
+        }
+        yield Step("vae", {"distortion": -log_p, "rate": weight * paid}, metrics)
+
+    @torch.no_grad()
+    def health(self, batch: Batch, rng: Rng) -> Health:
+        """The KL of each group on held-out records, coarsest first, and how many groups say anything."""
+        log_p, kl = self._terms(batch.x, batch.cond, rng)
+        each = kl.mean(0)
+        used = int((each > USED).sum())
+        metrics: dict[str, float | list[float]] = {
+            "held_out_elbo": float((log_p - kl.sum(1)).mean()),
+            "kl_per_group": each.tolist(),
+            "groups_in_use": used,
+        }
+        warnings = []
+        if used <= self.groups // 4:
+            warnings.append(
+                f"posterior collapse: {used} of {self.groups} groups of latents carry information (KL"
+                f" {float(each.sum()):.2f} nats in all); set --free-bits 0.1, lengthen --kl-warmup, or take fewer"
+                " --groups"
+            )
+        return Health(metrics, warnings)
+
+    # ------------------------------------------------------------ capabilities
+
+    @torch.no_grad()
+    def sample(self, n: int, cond: RawCondition | None, rng: Rng, *, temperature: float = 1.0) -> Tensor:
+        """`temperature` scales the standard deviation of every prior; pictures are means of p(x | z)."""
+        u = temperature * rng.normal("z", n, (self.dimensions,))
+        x = self.decode(u, cond).mean.clamp(self.data.low, self.data.high)
+        return x.round().long() if self.data.kind == "discrete" else x
+
+    @torch.no_grad()
+    def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
+        """The ELBO (`samples` = 1, one draw of z) with the KL of each group, or log 1/K sum_k w_k, K = `samples`."""
+        if samples == 1:
+            log_p, kl = self._terms(x, cond, rng)
+            rates = {f"-kl_{k + 1}": -kl[:, k] for k in range(self.groups)}
+            return Score(log_p - kl.sum(1), "lower_bound", self.measure, {"log_likelihood": log_p, **rates})
+        c = self._condition(cond, len(x))
+        rows, at_once = [], max(1, DECODED_AT_ONCE // samples)
+        for i in range(0, len(x), at_once):
+            part = slice(i, i + at_once)
+            eps = rng.shifted(i).normal("score", len(x[part]), (samples, self.dimensions)).flatten(0, 1)
+            rows.append(self.bound.log_weights(x[part], eps, None if c is None else c[part], samples))
+        log_w = torch.cat(rows)
+        return Score(elbo.iwae_bound(log_w, 1), "importance", self.measure, log_weights=log_w)
+
+    def encode(self, x: Tensor, cond: RawCondition | None = None) -> Gaussian:
+        """q(u | x) with events (D,): each group as it is where those before it are at their means."""
+        c = self._condition(cond, len(x))
+        net = self.bound.top_down
+        state, means, log_vars = net.start(len(x)), [], []
+        for k, found in enumerate(self.bound.found(x, c)):
+            group, state = net.group(k), net.enter(state, k, c)
+            p, more = group.prior(state)
+            q = group.posterior(state, found)
+            means.append(((q.mean - p.mean) / p.stddev).flatten(1))
+            log_vars.append((q.log_var - p.log_var).flatten(1))
+            state = group(state, more, q.mean, c)
+        return Gaussian(torch.cat(means, dim=1), torch.cat(log_vars, dim=1))
+
+    def decode(self, z: Tensor, cond: RawCondition | None = None) -> Distribution:
+        """p(x | u) for u (B, D), the latents in units of their priors."""
+        c = self._condition(cond, len(z))
+        net, state = self.bound.top_down, self.bound.top_down.start(len(z))
+        for k, u in enumerate(self.bound.split(z)):
+            group, state = net.group(k), net.enter(state, k, c)
+            p, more = group.prior(state)
+            state = group(state, more, p.rsample(u), c)
+        return self.bound.likelihood(state, c)
+
+    def posterior(self, k: int, x: Tensor, z: list[Tensor], cond: RawCondition | None = None) -> Gaussian:
+        """q(z_k | x, z_<k), events (channels, h, w)."""
+        c = self._condition(cond, len(x))
+        return self.bound.top_down.group(k).posterior(self._state(k, z, len(x), c), self.bound.found(x, c)[k])
+
+    def prior(self, k: int, z: list[Tensor], n: int, cond: RawCondition | None = None) -> Gaussian:
+        """p(z_k | z_<k) for `n` records."""
+        return self.bound.top_down.group(k).prior(self._state(k, z, n, self._condition(cond, n)))[0]
+
+    def likelihood(self, z: list[Tensor], cond: RawCondition | None = None) -> Distribution:
+        """p(x | z), from all groups."""
+        c = self._condition(cond, len(z[0]))
+        return self.bound.likelihood(self._state(self.groups, z, len(z[0]), c), c)
+
+    # ----------------------------------------------------------------- private
+
+    def _terms(self, x: Tensor, cond: RawCondition | None, rng: Rng) -> tuple[Tensor, Tensor]:
+        """log p(x | z) (B,) and the KLs (B, K) for one draw of z."""
+        eps = rng.normal("score", len(x), (self.dimensions,))
+        c = self._condition(cond, len(x))
+        parts = [slice(i, i + DECODED_AT_ONCE) for i in range(0, len(x), DECODED_AT_ONCE)]
+        found = [self.bound(x[p], eps[p], None if c is None else c[p]) for p in parts]
+        return torch.cat([log_p for log_p, _ in found]), torch.cat([kl for _, kl in found])
+
+    def _state(self, k: int, z: list[Tensor], n: int, c: Tensor | None) -> Tensor:
+        """The state in front of group k, or after the last one, from the groups before."""
+        net = self.bound.top_down
+        state = net.start(n)
+        for j in range(k):
+            group, state = net.group(j), net.enter(state, j, c)
+            state = group(state, group.prior(state)[1], z[j], c)
+        return net.enter(state, k, c) if k < self.groups else state
+
+    def _condition(self, cond: RawCondition | None, n: int) -> Tensor | None:
+        """The pooled conditions (n, 64); None for an unconditional model."""
+        return None if self.conditioner is None else self.network("conditioner")(cond, n).pooled
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return shape[0] * shape[1] * shape[2]
+
+
+def _likelihood_for(data: DataSpec) -> str:
+    """The likelihood of "auto": the mixture for quantized data, else the first that fits."""
+    if data.kind == "continuous":
+        return "gaussian_learned" if data.levels is None else "discretized_logistic_mixture"
+    return fitting(data)[0]
