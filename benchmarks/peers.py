@@ -32,6 +32,7 @@ class Peer:
 PEERS = {
     "pythae": Peer(("pythae==0.1.2",), torch=True),
     "estimators": Peer(("torchmetrics==1.9.0", "prdc==0.2"), torch=True),
+    "codecs": Peer(("imagecodecs==2026.3.6", "numpy==2.4.1")),
     "keras": Peer(("keras==3.15.1", "tensorflow-cpu==2.21.0")),
 }
 

@@ -51,6 +51,8 @@ SHORT = (
 )
 LONG = (
     Benchmark("benchmarks.likelihood", "test likelihoods, every row", "hours", ("all",)),
+    Benchmark("benchmarks.deep", "deep VAEs, codes and exact likelihoods, every row", "hours", ("all",)),
+    Benchmark("benchmarks.deep", "how fast the hierarchical VAE samples", "a minute", ("sampling",)),
     Benchmark("benchmarks.steppers", "order of convergence of every stepper", "3 minutes"),
     Benchmark("benchmarks.estimators", "coverage of every interval, beside torchmetrics and prdc", "20 minutes"),
     Benchmark(

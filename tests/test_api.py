@@ -84,6 +84,17 @@ def test_a_start_of_another_shape_is_refused(model: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "m").exists()
 
 
+def test_a_family_that_only_encodes_shows_what_it_rebuilds(tmp_path: Path) -> None:
+    small = {"widths": (8,), "blocks": 1, "latent_channels": 2}
+    trained_ = {"recipe": {**QUICK, "steps": 2}, "options": small}
+    list(api.train("autoencoder", "digits", tmp_path / "m", **trained_))
+    assert list((tmp_path / "m" / "samples").glob("*.png"))
+    drawn = api.interpolate(tmp_path / "m", "digits", 2, steps=3)
+    assert drawn.x.shape == (6, 1, 8, 8)
+    with pytest.raises(UsageError, match="a manifold is drawn for 2 latents"):
+        api.manifold(tmp_path / "m")
+
+
 # -------------------------------------------------------------------- sampling
 
 

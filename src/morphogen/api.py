@@ -104,12 +104,20 @@ def train(
     sheets = Path(out) / "samples"
 
     def draw(trained: Family, step: int) -> None:
-        if capabilities.Samples not in trained.capabilities or not dataset.spec.is_picture:
+        if not dataset.spec.is_picture:
             return
-        n = 64
-        cond = _grid_of_classes(dataset.spec, n) if getattr(spec, "conditional", False) else None
-        cond = None if cond is None else cond.to(_device(trained))
-        x = cast(Any, trained).sample(n, cond, Rng(plan.seed, _device(trained)))
+        if capabilities.Samples in trained.capabilities:
+            n = 64
+            cond = _grid_of_classes(dataset.spec, n) if getattr(spec, "conditional", False) else None
+            cond = None if cond is None else cond.to(_device(trained))
+            x = cast(Any, trained).sample(n, cond, Rng(plan.seed, _device(trained)))
+        elif capabilities.Encodes in trained.capabilities:  # rows of held-out pictures, each above what is made of it
+            seen = validation[:32].to(_device(trained))
+            made = cast(Any, trained).decode(cast(Any, trained).encode(seen.x, seen.cond).mean, seen.cond).mean
+            rows = zip(seen.x.split(8), made.split(8), strict=True)
+            x = torch.cat([row.to(made.dtype) for pair in rows for row in pair])
+        else:
+            return
         sheets.mkdir(parents=True, exist_ok=True)
         sheet(to_bytes(_stored(x, dataset.spec), dataset.spec)).save(sheets / f"step-{step:07d}.png")
 
@@ -189,14 +197,15 @@ def interpolate(model: Path | str, data: str, n: int = 8, *, steps: int = 8, spl
     pairs = len(records) // 2
     batch = records.batch(slice(0, 2 * pairs))
     with torch.no_grad():
-        z = cast(Any, family).encode(batch.x, batch.cond).mean.flatten(1)
+        z = cast(Any, family).encode(batch.x, batch.cond).mean
+        shape, z = z.shape[1:], z.flatten(1)
         t = torch.linspace(0, 1, steps)
         walk = torch.stack([_slerp(z[:pairs], z[pairs:], float(ti)) for ti in t], dim=1).flatten(0, 1)
         cond = None
         if batch.cond is not None:
             nearer = torch.tensor([[i + pairs * (ti > 0.5) for ti in t] for i in range(pairs)]).flatten().long()
             cond = batch.cond[nearer]
-        x = cast(Any, family).decode(walk, cond).mean
+        x = cast(Any, family).decode(walk.unflatten(1, shape), cond).mean
     return Pictures(_stored(x, family.data), family.data, ids=batch.ids.numpy())
 
 
@@ -242,12 +251,14 @@ def manifold(model: Path | str, n: int = 20) -> Pictures:
     family = artifact.load(model).family
     require(family, capabilities.Encodes, "draw the manifold", registry.having(capabilities.Encodes))
     with torch.no_grad():
-        dim = cast(Any, family).encode(torch.zeros(1, *family.data.shape)).mean.flatten(1).shape[1]
-        if dim != 2:
-            raise UsageError(f"a manifold is drawn for 2 latents, this model has {dim}: train with --latent-dim 2.")
+        shape = cast(Any, family).encode(torch.zeros(1, *family.data.shape)).mean.shape[1:]
+        if shape.numel() != 2:
+            raise UsageError(
+                f"a manifold is drawn for 2 latents, this model has {shape.numel()}: train a VAE with --latent-dim 2."
+            )
         at = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n).float()
         z = torch.stack(torch.meshgrid(-at, at, indexing="ij"), dim=-1).flip(-1).reshape(-1, 2)
-        x = cast(Any, family).decode(z, None).mean
+        x = cast(Any, family).decode(z.unflatten(1, shape), None).mean
     return Pictures(_stored(x, family.data), family.data)
 
 

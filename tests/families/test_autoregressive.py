@@ -20,19 +20,23 @@ from morphogen.nn.symbols import Symbols
 LEARNS, CONDITIONS = "samples beat the best single Gaussian", "conditions are obeyed"
 GRAY = DataSpec(name="gray", shape=(1, 5, 6), kind="continuous", levels=256, classes=("a", "b"))
 RGB = DataSpec(name="rgb", shape=(3, 4, 3), kind="continuous", levels=100)
+SHADES = DataSpec(name="mixtures", shape=(3, 4, 3), kind="continuous", levels=100)
 SMALL = {"width": 8, "inner": 6, "blocks": 2, "hidden": 8, "stem": (2, 2)}
 TINY = {  # few enough pictures to name them all
     "three values": DataSpec(name="three", shape=(1, 2, 3), kind="discrete", levels=3),
     "binary": DataSpec(name="binary", shape=(1, 3, 3), kind="binary", levels=2),
     "two digits, some of them impossible": DataSpec(name="digits", shape=(1, 1, 2), kind="continuous", levels=37),
     "colors": DataSpec(name="colors", shape=(3, 1, 2), kind="continuous", levels=3),
+    "mixtures": DataSpec(name="mixtures", shape=(3, 1, 2), kind="continuous", levels=3),
 }
+MIXTURE = {"likelihood": "discretized_logistic_mixture", "mixtures": 3}
 
 
 def build(data=GRAY, **options):
     """A model whose every weight matters: those that start at zero are moved."""
+    options = {**SMALL, **(MIXTURE if data.name == "mixtures" else {}), **options}
     with Rng(0).forked():
-        model = Autoregressive(AutoregressiveSpec.parse({**SMALL, **options}), data)
+        model = Autoregressive(AutoregressiveSpec.parse(options), data)
         for p in model.parameters():
             p.data.add_(0.5 * torch.randn_like(p) / math.sqrt(p[0].numel()))
     return model.eval()
@@ -93,7 +97,7 @@ def test_features_depend_on_all_earlier_pixels_and_on_no_other():
     assert (moved[earlier] > 0).all()  # also what lies far to the right in the row above: no blind spot
 
 
-@pytest.mark.parametrize("data", [GRAY, RGB], ids=["gray", "rgb"])
+@pytest.mark.parametrize("data", [GRAY, RGB, SHADES], ids=["gray", "rgb", "mixtures"])
 @torch.no_grad()
 def test_conditionals_ignore_what_comes_later_bit_for_bit(data):
     """Element by element, so that green may look at red but not at blue."""
@@ -165,6 +169,16 @@ def test_sampling_frequencies_are_the_probabilities(data):
     statistic = ((observed - expected).square() / expected).sum()
     assert common.sum() > 10
     assert float(statistic) < chi2.isf(1e-6, len(expected) - 1)
+
+
+@torch.no_grad()
+def test_a_cold_mixture_draws_its_likeliest_component():
+    model = build(SHADES).double()
+    uniform = Rng(0).uniform("u", 6, (4, 3, 6), torch.float64)
+    cold = model.pixels.sample(uniform, temperature=0.0)
+    assert torch.equal(cold, cold[:1].expand_as(cold))
+    warm = model.pixels.sample(uniform)
+    assert not torch.equal(warm, warm[:1].expand_as(warm))
 
 
 @pytest.mark.parametrize("conditional", [False, True])
@@ -270,6 +284,7 @@ def test_training_reaches_the_entropy_of_a_source_with_a_long_memory():
         (RGB, {"conditional": True}, "neither"),
         (RGB, {"blokcs": 3}, "blocks"),
         (RGB, {"stem": (0, 0)}, "stem"),
+        (TINY["binary"], MIXTURE, "is for quantized data, but 'binary' is binary"),
     ],
 )
 def test_impossible_options_say_what_is_possible(data, options, message):

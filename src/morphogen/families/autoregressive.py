@@ -7,9 +7,10 @@ picture a sequence s_1 ... s_D of symbols, whose probability is by the chain rul
 
 A causal network (`nn/causal.py`) gives the features of each pixel from the pixels before it, and a small one for
 each symbol (`nn/symbols.py`) the softmax of that symbol from the features, the pixel's earlier symbols and the counts
-of the values that the picture has shown so far. Every factor sums to one over its symbol's values, so the product
-does over all pictures: the score is the log-probability itself, not a bound. Training minimizes its negative, all
-factors of a picture at once.
+of the values that the picture has shown so far. For photographs, whose values are quantities, each channel may take a
+mixture of discretized logistics instead (`nn/mixture_head.py`). Every factor sums to one over its values, so the
+product does over all pictures: the score is the log-probability itself, not a bound. Training minimizes its negative,
+all factors of a picture at once.
 
 Sampling draws the symbols in their order, each by the inverse of its cumulative distribution at a uniform number.
 It reads one pixel's share of the network at a time and works in float64: a symbol is a discontinuous function of
@@ -22,7 +23,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -37,7 +38,10 @@ from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
 from morphogen.nn.causal import CausalNet
 from morphogen.nn.conditioner import Conditioner, partly_hidden
+from morphogen.nn.mixture_head import MixtureHead
 from morphogen.nn.symbols import SymbolHead, Symbols
+from morphogen.theory.discretized import DiscretizedLogisticMixture
+from morphogen.theory.likelihoods import likelihood
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 WATCHED = 100  # records whose exact likelihood a health check computes
@@ -60,6 +64,11 @@ class AutoregressiveSpec(Spec):
         (2, 2), description="window of the first layer that sees the pixels' exact values"
     )
     hidden: int = Field(64, ge=1, description="width of the layer that predicts one symbol")
+    likelihood: Literal["categorical", "discretized_logistic_mixture"] = Field(
+        "categorical", description="P(value): a softmax of its digits, or for photographs a mixture"
+    )
+    mixtures: int = Field(5, ge=1, description="components of the mixture")
+    counts: bool = Field(True, description="categorical: tell it how often each value came before in the picture")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
     conditional: bool = Field(False, description="condition on the data's classes and attributes")
     condition_dropout: float = Field(0.1, ge=0, le=1, description="share of records trained without their condition")
@@ -71,10 +80,11 @@ class AutoregressiveSpec(Spec):
 class Pixels(nn.Module):
     """log P(x_i | x_1 ... x_{i-1}, c) of each element i: values (B, H, W, C) in 0 .. K-1 -> (B, H, W, C)."""
 
-    def __init__(self, spec: AutoregressiveSpec, levels: int, shape: tuple[int, int, int], cond: int) -> None:
+    def __init__(self, spec: AutoregressiveSpec, levels: int, data: DataSpec, cond: int) -> None:
         super().__init__()
-        channels, rows, columns = shape
-        self.levels, self.symbols = levels, Symbols(levels, channels)
+        channels, rows, columns = data.shape
+        self.spec, self.levels, self.symbols = spec, levels, Symbols(levels, channels)
+        self.channel = data.model_copy(update={"shape": (1,)})  # what one mixture is of
         self.net = CausalNet(
             (rows, columns),
             channels,
@@ -88,27 +98,62 @@ class Pixels(nn.Module):
             cond=cond,
             dropout=spec.dropout,
         )
-        self.head = SymbolHead(spec.width, self.symbols, spec.hidden)
+        self.head: SymbolHead | MixtureHead
+        if spec.likelihood != "categorical":
+            self.head = MixtureHead(spec.width, channels, spec.mixtures, spec.hidden)
+        else:
+            self.head = SymbolHead(spec.width, self.symbols, spec.hidden, counts=spec.counts)
+
+    @property
+    def uniforms(self) -> int:
+        """How many uniform numbers a pixel is drawn from."""
+        return len(self.symbols.sizes) if isinstance(self.head, SymbolHead) else 2 * self.symbols.channels
 
     def forward(self, u: Tensor, c: Tensor | None = None) -> Tensor:
-        h = self.net(*self._read(u), c)
-        log_p = self.head(torch.relu(h), self.symbols.split(u), self.symbols.seen(u))  # (B, H, W, S)
+        x, digits = self._read(u)
+        h = torch.relu(self.net(x, digits, c))
+        if isinstance(self.head, MixtureHead):
+            return self._mixture(self.head(h, x)).log_prob_elements(x[..., None]).squeeze(-1)
+        log_p = self.head(h, self.symbols.split(u), self._seen(u))  # (B, H, W, S)
         return log_p.unflatten(-1, (-1, self.symbols.digits)).sum(-1)
 
     def sample(self, uniform: Tensor, c: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-        """The values (n, H, W, C) that `uniform` (n, H, W, S) on (0, 1) maps to."""
+        """The values (n, H, W, C) that `uniform` (n, H, W, `uniforms`) on (0, 1) maps to."""
         n, rows, columns, _ = uniform.shape
-        u = torch.empty(n, rows, columns, self.symbols.channels, dtype=torch.int64, device=uniform.device)
-        seen = torch.zeros_like(self.symbols.marked(u[:, 0, 0].zero_()))
+        u = torch.zeros(n, rows, columns, self.symbols.channels, dtype=torch.int64, device=uniform.device)
+        seen = self._seen(u[:, :1, :1])  # nothing
+        seen = None if seen is None else seen[:, 0, 0]
         walk = self.net.walk(n, c)
         h = next(walk)
         for i in range(rows):
             for j in range(columns):
-                u[:, i, j] = self.symbols.join(self.head.sample(torch.relu(h), uniform[:, i, j], seen, temperature))
+                u[:, i, j] = self._draw(torch.relu(h), uniform[:, i, j], seen, temperature)
                 if (i, j) != (rows - 1, columns - 1):
-                    seen += self.symbols.marked(u[:, i, j])
+                    if seen is not None:
+                        seen += self.symbols.marked(u[:, i, j])
                     h = walk.send(self._read(u[:, i, j]))
         return u
+
+    def _draw(self, h: Tensor, uniform: Tensor, seen: Tensor | None, temperature: float) -> Tensor:
+        """One pixel (n, C) from its features (n, width)."""
+        if isinstance(self.head, SymbolHead):
+            return self.symbols.join(self.head.sample(h, uniform, seen, temperature))
+        cool = max(temperature, 1e-9)
+        x = h.new_zeros(len(h), self.symbols.channels)
+        for k in range(x.shape[1]):
+            p = self._mixture(self.head.channel(k, h, x))
+            p = DiscretizedLogisticMixture(p.logits / cool, p.location, p.log_scale + math.log(cool), self.levels)
+            x[:, k] = p.sample(uniform[:, 2 * k : 2 * k + 2, None]).squeeze(-1)
+        return ((x + 1.0) * (0.5 * (self.levels - 1))).round().long()
+
+    def _mixture(self, raw: Tensor) -> DiscretizedLogisticMixture:
+        """The distributions (*, 1) that raw parameters (*, 3 K) stand for."""
+        made = likelihood("discretized_logistic_mixture", raw[..., None], self.channel, mixtures=self.spec.mixtures)
+        assert isinstance(made, DiscretizedLogisticMixture)
+        return made
+
+    def _seen(self, u: Tensor) -> Tensor | None:
+        return self.symbols.seen(u) if self.spec.counts else None
 
     def _read(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Values (..., C) as numbers in [-1, 1], and as indicators of their digits (..., D)."""
@@ -135,9 +180,13 @@ class Autoregressive(Family):
                 f" has {data.kind} records of shape {data.shape}"
                 f"{'' if levels is None else f' with {levels} levels'}; families for other data: vae."
             )
+        if spec.likelihood != "categorical" and data.kind != "continuous":
+            raise SpecError(
+                f"the likelihood {spec.likelihood!r} is for quantized data, but {data.name!r} is {data.kind}; take"
+                " 'categorical'."
+            )
         self.conditioner = Conditioner(data, dim=64) if spec.conditional else None
-        channels, rows, columns = data.shape
-        self.pixels = Pixels(spec, levels, (channels, rows, columns), cond=64 if spec.conditional else 0)
+        self.pixels = Pixels(spec, levels, data, cond=64 if spec.conditional else 0)
 
     # ---------------------------------------------------------------- training
 
@@ -174,7 +223,7 @@ class Autoregressive(Family):
         pixels, conditioner = copy.deepcopy((self.pixels, self.conditioner))
         c = None if conditioner is None else conditioner.double()(cond, n).pooled
         _, rows, columns = self.data.shape
-        uniform = rng.uniform("pixels", n, (rows, columns, len(pixels.symbols.sizes)), torch.float64)
+        uniform = rng.uniform("pixels", n, (rows, columns, pixels.uniforms), torch.float64)
         return self.data.encode(pixels.double().eval().sample(uniform, c, temperature).permute(0, 3, 1, 2))
 
     @torch.no_grad()

@@ -34,7 +34,7 @@ from morphogen.nn.build import centered
 from morphogen.nn.conditioner import Conditioner, partly_hidden
 from morphogen.nn.top_down import BottomUp, TopDown
 from morphogen.theory import elbo
-from morphogen.theory.likelihoods import NAMES, fitting, likelihood, parameters
+from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 AtLeastZero = Annotated[int, Field(ge=0)]
@@ -324,7 +324,6 @@ def _size(shape: tuple[int, ...]) -> int:
 
 
 def _likelihood_for(data: DataSpec) -> str:
-    """The likelihood of "auto": the mixture for quantized data, else the first that fits."""
-    if data.kind == "continuous":
-        return "gaussian_learned" if data.levels is None else "discretized_logistic_mixture"
-    return fitting(data)[0]
+    """The likelihood of "auto": the mixture for quantized data."""
+    found = automatic(data)
+    return "discretized_logistic_mixture" if found == "discretized_logistic" else found

@@ -45,7 +45,7 @@ from morphogen.nn.conv import ConvDecoder, ConvEncoder
 from morphogen.nn.flow_prior import FlowPrior
 from morphogen.nn.mlp import MLPDecoder, MLPEncoder
 from morphogen.theory import elbo
-from morphogen.theory.likelihoods import NAMES, fitting, likelihood, parameters
+from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
 
 DECODED_AT_ONCE = {"mlp": 2048, "conv": 256}  # when scoring: enough to be fast, little enough to fit a cache
 
@@ -188,7 +188,7 @@ class VAE(Family):
 
     def __init__(self, spec: VAESpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
-        which = spec.likelihood if spec.likelihood != "auto" else _likelihood_for(data)
+        which = spec.likelihood if spec.likelihood != "auto" else automatic(data)
         p = parameters(which, data.levels, spec.mixtures)
         example = likelihood(which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures)  # fits, or says why
         self.measure = example.measure
@@ -372,8 +372,3 @@ class VAE(Family):
         network = self.network("conditioner")
         null = network(None, 1).pooled if self.inference.pseudo is not None else None
         return network(cond, n).pooled, null
-
-
-def _likelihood_for(data: DataSpec) -> str:
-    """The likelihood of "auto": the first that fits, with a learned variance for real numbers."""
-    return "gaussian_learned" if data.kind == "continuous" and data.levels is None else fitting(data)[0]

@@ -92,13 +92,13 @@ class Symbols:
 class SymbolHead(nn.Module):
     """Logits of symbol k = W_k y + (gains_k y)' (log(1 + c), [c > 0]), y = act(A_k h + sum_{t < k} E_tk[s_t]).
 
-    h (..., n_in) are the features of the pixel and c the counts of the symbol's values in the pixels before it;
-    `hidden` is the width of y.
+    h (..., n_in) are the features of the pixel and c the counts of the symbol's values in the pixels before it, which
+    a head without `counts` does not look at; `hidden` is the width of y.
     """
 
     forbidden: Tensor | None
 
-    def __init__(self, n_in: int, symbols: Symbols, hidden: int) -> None:
+    def __init__(self, n_in: int, symbols: Symbols, hidden: int, *, counts: bool = True) -> None:
         super().__init__()
         self.symbols, self.hidden = symbols, hidden
         count = len(symbols.sizes)
@@ -108,7 +108,7 @@ class SymbolHead(nn.Module):
             nn.Embedding(size, (count - 1 - t) * hidden) for t, size in enumerate(symbols.sizes[:-1])
         )
         self.outputs = nn.ModuleList(nn.Linear(hidden, size) for size in symbols.sizes)
-        self.gains = nn.ModuleList(nn.Linear(hidden, 2) for _ in symbols.sizes)
+        self.gains = nn.ModuleList(nn.Linear(hidden, 2) for _ in symbols.sizes if counts)
         for layer in (*self.outputs, *self.gains):  # training starts from equal probabilities
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -116,7 +116,7 @@ class SymbolHead(nn.Module):
         forbidden = None if allowed is None else torch.zeros(allowed.shape).masked_fill(~allowed, -math.inf)
         self.register_buffer("forbidden", forbidden, persistent=False)
 
-    def forward(self, h: Tensor, s: Tensor, seen: Tensor) -> Tensor:
+    def forward(self, h: Tensor, s: Tensor, seen: Tensor | None) -> Tensor:
         """log P(s_k | s_1 ... s_{k-1}, h, seen), (..., S): h (..., n_in), symbols (..., S), counts (..., C, V)."""
         a = list(self.enter(h).split(self.hidden, dim=-1))
         parts = []
@@ -126,7 +126,7 @@ class SymbolHead(nn.Module):
             self._tell(a, k, s[..., k])
         return torch.cat(parts, dim=-1)
 
-    def sample(self, h: Tensor, uniform: Tensor, seen: Tensor, temperature: float = 1.0) -> Tensor:
+    def sample(self, h: Tensor, uniform: Tensor, seen: Tensor | None, temperature: float = 1.0) -> Tensor:
         """The symbols (n, S) that `uniform` (n, S) on (0, 1) maps to: the inverse of each cumulative distribution.
 
         Logits are divided by `temperature`, or at 0 by almost nothing, which leaves the largest one only.
@@ -142,13 +142,14 @@ class SymbolHead(nn.Module):
             self._tell(a, k, s[:, k])
         return s
 
-    def _logits(self, a: list[Tensor], k: int, s: Tensor, seen: Tensor) -> Tensor:
+    def _logits(self, a: list[Tensor], k: int, s: Tensor, seen: Tensor | None) -> Tensor:
         y = F.relu(a[k])
         logits = self.outputs[k](y)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        often, ever = self.gains[k](y).to(logits.dtype).split(1, dim=-1)
-        counts = self.symbols.counts(seen, k, s).to(logits.dtype)
-        logits = logits + often * torch.log1p(counts) + ever * counts.clamp_max(1.0)
+        if seen is not None:
+            often, ever = self.gains[k](y).to(logits.dtype).split(1, dim=-1)
+            counts = self.symbols.counts(seen, k, s).to(logits.dtype)
+            logits = logits + often * torch.log1p(counts) + ever * counts.clamp_max(1.0)
         second = self.symbols.digits == 2 and k % 2 == 1
         return logits + self.forbidden[s[..., k - 1]] if second and self.forbidden is not None else logits
 

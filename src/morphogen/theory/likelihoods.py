@@ -50,6 +50,7 @@ __all__ = [
     "DiscretizedGaussian",
     "DiscretizedLogistic",
     "DiscretizedLogisticMixture",
+    "automatic",
     "fitting",
     "likelihood",
     "parameters",
@@ -132,6 +133,11 @@ def fitting(data: DataSpec) -> tuple[str, ...]:
     """The names of the likelihoods that fit these data, in the order of `NAMES`."""
     kinds = {data.kind, "quantized"} if data.kind == "continuous" and data.levels is not None else {data.kind}
     return tuple(name for name, kind in _KINDS.items() if kind in kinds)
+
+
+def automatic(data: DataSpec) -> str:
+    """The likelihood to take where none is named: the first that fits, with a learned variance for real numbers."""
+    return "gaussian_learned" if data.kind == "continuous" and data.levels is None else fitting(data)[0]
 
 
 def parameters(name: str, levels: int | None = None, mixtures: int = 1) -> int:

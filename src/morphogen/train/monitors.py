@@ -62,8 +62,8 @@ class Guard:
                 return kept
             raise NonFiniteError(
                 f"step {step}, player {moves[0].player!r}: the last {_IN_A_ROW} moves were skipped, as the norms of"
-                f" their gradients were above {mover.skip:g} or not finite (the last one: {norm.item():g}). The weights were"
-                " not moved. Try a smaller learning rate, precision=fp32, or a larger skip."
+                f" their gradients were above {mover.skip:g} or not finite (the last one: {norm.item():g}). The weights"
+                " were not moved. Try a smaller learning rate, precision=fp32, or a larger skip."
             )
         if self.at_once and math.isfinite(value.item()):
             return True

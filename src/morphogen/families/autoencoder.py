@@ -1,0 +1,315 @@
+r"""The KL-regularized autoencoder: the first stage of latent diffusion (Rombach et al., 2022).
+
+A picture (C, H, W) is described by a grid of latents (Z, H/f, W/f) with f^2 C / Z times fewer elements, from which it
+is rebuilt almost exactly; a generative model of the latents is then much cheaper than one of pixels. Training
+minimizes
+
+    -log p(x | z) + beta KL(q(z | x) || N(0, I)),   z ~ q(z | x),
+
+a VAE's loss with a small beta: just enough for latents that are smooth and of about unit scale. Both terms are in
+nats, and -ELBO is their sum at beta = 1, so the score bounds log p(x) from below whatever beta was trained with.
+
+p(x | z) has one scale for all pixels, which is learned (Rybkin, Daniilidis and Levine, "Simple and effective VAE
+training with calibrated decoders", 2021). It balances the two terms by itself, as its optimum is the typical error.
+8-bit pictures take a discretized logistic: a true mass, whose tails punish large errors like an absolute error, which
+blurs less than a squared one. A scale for each pixel would let the network call edges uncertain instead of drawing
+them.
+
+Two options for sharper pictures:
+
+- `multi_scale` adds the absolute error of pictures that are averaged over 2 x 2, 4 x 4, ... pixels, in units of that
+  scale: a cheap stand-in for a perceptual loss.
+- `adversarial` adds a patch discriminator as a second player, with the hinge loss (nn/patch_discriminator.py,
+  theory/adversarial.py), from a fraction of training on. Its gradient is scaled to that share of the
+  reconstruction's, both measured at the decoder's last layer (Esser et al., 2021).
+
+Latent diffusion wants latents of mean 0 and standard deviation 1. Both are measured for each channel while training
+goes on (nn/running_moments.py) and stored with the weights; `normalized` and `restored` apply them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from morphogen.core.batch import Batch, RawCondition
+from morphogen.core.capabilities import Encodes, Score, Scores
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.distributions import Distribution, Gaussian, standard_normal
+from morphogen.core.errors import SpecError
+from morphogen.core.family import Family, Health, Player, Progress, Step
+from morphogen.core.rng import Rng
+from morphogen.core.spec import Spec
+from morphogen.nn.build import centered
+from morphogen.nn.patch_discriminator import PatchDiscriminator
+from morphogen.nn.running_moments import RunningMoments, over_processes
+from morphogen.nn.spatial import PictureLayer, SpatialDecoder, SpatialEncoder, grid
+from morphogen.theory import elbo
+from morphogen.theory.adversarial import HINGE, balance
+from morphogen.theory.discretized import DiscretizedGaussian, DiscretizedLogistic
+from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
+
+MEASURED = 2000  # records that the latent scale is measured over: few enough to forget weights that have moved on
+WATCHED = 256  # records that a health check looks at
+DECODED_AT_ONCE = 128  # when scoring: enough to be fast, little enough for memory
+SCALE_GAIN = 10.0  # Adam moves every parameter by lr a step, but the scale has a long way to go
+WON = 0.95  # share of patches, real and rebuilt, at which the discriminator is beyond doubt
+
+
+class AutoencoderSpec(Spec):
+    """Options of the autoencoder."""
+
+    widths: tuple[int, ...] = Field(
+        (64, 128), min_length=1, description="channels at 1/2, 1/4, ... resolution: the latents' is the last"
+    )
+    blocks: int = Field(2, ge=0, description="residual blocks per resolution")
+    latent_channels: int = Field(4, ge=1, description="channels Z of the grid of latents")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
+    likelihood: str = Field("auto", description=f"p(x | z): auto (one that fits the data), {', '.join(NAMES)}")
+    mixtures: int = Field(5, ge=1, description="components of a mixture likelihood")
+    variance: float = Field(0.01, gt=0, description="variance of the likelihood 'gaussian', for x in [-1, 1]")
+    beta: float = Field(0.1, ge=0, description="weight of the KL")
+    multi_scale: float = Field(0.0, ge=0, description="weight of the error at 1/2, 1/4, ... resolution")
+    adversarial: float = Field(
+        0.0, ge=0, description="the discriminator's gradient as a share of the reconstruction's; 0: no discriminator"
+    )
+    adversarial_from: float = Field(0.3, ge=0, lt=1, description="fraction of training after which it begins")
+    discriminator_widths: tuple[int, ...] = Field(
+        (64, 128), min_length=1, description="channels of the discriminator at 1/2, 1/4, ... resolution"
+    )
+    discriminator_lr: float = Field(2e-4, gt=0, description="peak learning rate of the discriminator")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
+    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
+
+
+class Inference(nn.Module):
+    """q(z | x): (B, *shape) -> mean and log-variance (B, Z, h, w)."""
+
+    def __init__(self, encoder: nn.Module, data: DataSpec) -> None:
+        super().__init__()
+        self.encoder, self.data = encoder, data
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.encoder(centered(x, self.data))
+        mean, log_var = h.to(torch.promote_types(h.dtype, torch.float32)).chunk(2, dim=1)
+        return mean, log_var.clamp(-14.0, 6.0)  # sigma in [1e-3, 20]: keeps exp finite in any precision
+
+
+class Autoencoder(Family):
+    """KL-regularized autoencoder; see the module's docstring for the mathematics."""
+
+    name = "autoencoder"
+    summary = "KL-regularized autoencoder: a grid of latents, for latent diffusion"
+    Spec = AutoencoderSpec
+    capabilities = frozenset({Encodes, Scores})
+    presets = {"sharp": {"adversarial": 0.5}}
+    spec: AutoencoderSpec
+
+    def __init__(self, spec: AutoencoderSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
+        super().__init__(spec, data, parts)
+        if len(data.shape) != 3 or data.kind not in ("binary", "continuous", "discrete"):
+            raise SpecError(
+                f"the autoencoder family needs pictures (C, H, W), but {data.name!r} has {data.kind} records of shape"
+                f" {data.shape}; families for other data: vae."
+            )
+        self.which = spec.likelihood if spec.likelihood != "auto" else automatic(data)
+        count = parameters(self.which, data.levels, spec.mixtures)
+        # Of location and scale, the network gives the location alone.
+        self.scale = nn.Parameter(torch.zeros(())) if count == 2 else None
+        each = 1 if self.scale is not None else count
+        channels = data.shape[0]
+        self.latent_shape = (spec.latent_channels, *grid(data.shape, len(spec.widths)))
+        encoder = SpatialEncoder(
+            channels, spec.widths, 2 * spec.latent_channels, blocks=spec.blocks, dropout=spec.dropout
+        )
+        self.inference = Inference(encoder, data)
+        self.decoder = SpatialDecoder(spec.latent_channels, spec.widths, blocks=spec.blocks, dropout=spec.dropout)
+        # In no network, as the adversarial weight needs gradients of this layer's alone (see `_adversarial`).
+        self.last = PictureLayer(spec.widths[0], data.shape, each)
+        self.discriminator = PatchDiscriminator(channels, spec.discriminator_widths) if spec.adversarial else None
+        self.moments = RunningMoments(spec.latent_channels, MEASURED)
+        self.measure = self._likelihood(torch.zeros(1, each, *data.shape)).measure  # fits, or says why
+
+    # ---------------------------------------------------------------- training
+
+    def players(self) -> Mapping[str, Player]:
+        s = self.spec
+        judging = [] if self.discriminator is None else list(self.discriminator.parameters())
+        rest = [p for p in self.parameters() if not any(p is q for q in judging)]
+        players = {"autoencoder": Player(rest, lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
+        if judging:
+            players["discriminator"] = Player(judging, lr=s.discriminator_lr, betas=(0.5, 0.9))
+        return players
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        networks: dict[str, nn.Module] = {"inference": self.inference, "decoder": self.decoder}
+        if self.discriminator is not None:
+            networks["discriminator"] = self.discriminator
+        return networks
+
+    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+        q = Gaussian(*self.network("inference")(batch.x))
+        z = q.rsample(rng.normal("z", batch.address, self.latent_shape))
+        if self.training:
+            self.moments.update(z)
+        raw = self.last(self.network("decoder")(z))
+        p, rate = self._likelihood(raw), q.kl(self._prior(z))
+        distortion, made = -p.log_prob(batch.x), self._picture(p)
+        terms = {"distortion": distortion, "rate": self.spec.beta * rate}
+        real = centered(batch.x, self.data)
+        if self.spec.multi_scale:
+            error = multi_scale_error(made, real, len(self.spec.widths)) / _scale(p).detach()
+            terms["multi_scale"] = self.spec.multi_scale * error
+        metrics = {"elbo": (-distortion - rate).mean().detach(), "rate": rate.mean().detach()}
+        playing = self.discriminator is not None and at.fraction >= self.spec.adversarial_from
+        if playing:
+            error = distortion + terms.get("multi_scale", 0.0)
+            terms["adversarial"], metrics["adversarial_weight"] = self._adversarial(error.mean(), raw)
+        yield Step("autoencoder", terms, metrics)
+        if playing:
+            judge = self.network("discriminator")
+            on_real, on_made = judge(real), judge(made.detach())
+            losses = {"real": HINGE.real(on_real).mean((1, 2)), "rebuilt": HINGE.fake(on_made).mean((1, 2))}
+            yield Step("discriminator", losses, {"margin": (on_real.mean() - on_made.mean()).detach()})
+
+    @torch.no_grad()
+    def health(self, batch: Batch, rng: Rng) -> Health:
+        """Held-out PSNR and rate, the share of latents in use, Var_x E[z | x] > 0.01, and who wins the game."""
+        part = batch[:WATCHED]
+        q = self.encode(part.x)
+        rate = float(q.kl(self._prior(q.mean)).mean())
+        real, made = centered(part.x, self.data), self._picture(self.decode(q.mean))
+        active = float((q.mean.var(0) > 0.01).double().mean())
+        metrics: dict[str, float | list[float]] = {
+            "held_out_psnr": float(psnr(made, real).mean()),
+            "held_out_rate": rate,
+            "held_out_elbo": float(self.score(part.x, None, rng).value.mean()),
+            "active_latents": active,
+            "latent_stddev": self.moments.stddev.tolist(),
+        }
+        warnings = []
+        if active <= 0.1:
+            warnings.append(
+                f"posterior collapse: {active:.0%} of the latents carry information (KL {rate:.2f} nats a record);"
+                f" lower --beta ({self.spec.beta:g})"
+            )
+        if self.discriminator is not None:
+            sure = [float((v > 1).double().mean()) for v in (self.discriminator(real), -self.discriminator(made))]
+            metrics["beyond_doubt"] = sure
+            if min(sure) > WON:
+                warnings.append(
+                    f"the discriminator has won: it tells {min(sure):.0%} of the patches beyond doubt, and what it says"
+                    " no longer helps; lower --discriminator-lr, or --adversarial, or begin later with"
+                    " --adversarial-from"
+                )
+        return Health(metrics, warnings)
+
+    # ------------------------------------------------------------ capabilities
+
+    def encode(self, x: Tensor, cond: RawCondition | None = None) -> Gaussian:
+        """q(z | x), events of `latent_shape`; there are no conditions."""
+        return Gaussian(*self.inference(x))
+
+    def decode(self, z: Tensor, cond: RawCondition | None = None) -> Distribution:
+        """p(x | z) with the batch shape of z (*batch, *latent_shape)."""
+        batch = z.shape[:-3]
+        return self._likelihood(self.last(self.decoder(z.reshape(-1, *self.latent_shape))).unflatten(0, batch))
+
+    @torch.no_grad()
+    def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
+        """The ELBO (`samples` = 1, one draw of z), or log 1/K sum_k w_k with K = `samples` weights."""
+        q = self.encode(x)
+        if samples == 1:
+            z = q.rsample(rng.normal("score", len(x), self.latent_shape))
+            log_p = torch.cat([self.decode(a).log_prob(b) for a, b in _together(z, x, DECODED_AT_ONCE)])
+            rate = q.kl(self._prior(z))
+            return Score(log_p - rate, "lower_bound", self.measure, {"log_likelihood": log_p, "-rate": -rate})
+        rows, at_once = [], max(1, DECODED_AT_ONCE // samples)
+        for i in range(0, len(x), at_once):
+            part = slice(i, i + at_once)
+            here = Gaussian(q.mean[part], q.log_var[part])
+            eps = rng.shifted(i).normal("score", len(x[part]), (samples, *self.latent_shape))
+            z = here.rsample(eps.transpose(0, 1))  # (K, b, *latent_shape)
+            log_p = torch.cat([self.decode(some).log_prob(x[part]) for some in z.split(DECODED_AT_ONCE)])
+            rows.append((log_p + self._prior(z).log_prob(z) - here.log_prob(z)).T)
+        log_w = torch.cat(rows)
+        return Score(elbo.iwae_bound(log_w.T), "importance", self.measure, log_weights=log_w)
+
+    # ------------------------------------------------- for models of the latents
+
+    def normalized(self, z: Tensor) -> Tensor:
+        """(z - mean) / stddev of each channel, as measured in training: (*batch, *latent_shape) of about unit scale."""
+        return (z - self.moments.mean[:, None, None]) / self.moments.stddev[:, None, None]
+
+    def restored(self, u: Tensor) -> Tensor:
+        """The inverse of `normalized`: what `decode` takes."""
+        return u * self.moments.stddev[:, None, None] + self.moments.mean[:, None, None]
+
+    # ----------------------------------------------------------------- private
+
+    def _prior(self, like: Tensor) -> Gaussian:
+        return standard_normal(self.latent_shape, like)
+
+    def _likelihood(self, raw: Tensor) -> Distribution:
+        """p(x | z) from the last layer's output (*batch, P, *shape)."""
+        if self.scale is not None:
+            raw = torch.cat((raw, (SCALE_GAIN * self.scale).expand_as(raw).to(raw.dtype)), dim=-4)
+        log_var = float(torch.tensor(self.spec.variance).log())
+        return likelihood(self.which, raw, self.data, mixtures=self.spec.mixtures, log_var=log_var)
+
+    def _picture(self, p: Distribution) -> Tensor:
+        """What p(x | z) rebuilds, on [-1, 1]: its location where it has one, as E[x] of a mass sums over levels."""
+        if isinstance(p, DiscretizedLogistic | DiscretizedGaussian | Gaussian):
+            location = p.mean if isinstance(p, Gaussian) else p.location
+            return location.clamp(-1.0, 1.0)
+        return centered(p.mean, self.data)
+
+    def _adversarial(self, error: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """The generator's hinge loss (B,), weighted, and the weight.
+
+        The gradient of the discriminator's judgement is taken once, as far as the last layer's output `raw`; from there
+        it goes on through a linear term of the same gradient. So backward passes each network once, as a compiled one
+        demands, and the two norms need the gradients of the last layer alone.
+        """
+        leaf = raw.detach().requires_grad_()
+        loss = HINGE.generator(self.network("discriminator")(self._picture(self._likelihood(leaf)))).mean((1, 2))
+        (judged,) = torch.autograd.grad(loss.mean(), leaf)
+        (erred,) = torch.autograd.grad(error, raw, retain_graph=True)
+        of_last = [torch.autograd.grad(raw, self.last.conv.weight, g, retain_graph=True)[0] for g in (erred, judged)]
+        weight = self.spec.adversarial * balance(*over_processes(torch.stack(of_last)))
+        linear = len(raw) * (judged * raw).flatten(1).sum(1)
+        return weight * (linear + (loss - linear).detach()), weight
+
+
+def multi_scale_error(a: Tensor, b: Tensor, scales: int) -> Tensor:
+    """sum_{s=1}^{scales} D / D_s sum |mean of a - b over 2^s x 2^s pixels|, (B,) for pictures (B, C, H, W).
+
+    D of D_s elements remain at scale s, so that a constant difference c gives scales * D * |c|. Sizes are rounded up.
+    """
+    d, total = a - b, torch.zeros(len(a), device=a.device)
+    elements = d[0].numel()
+    for _ in range(scales):
+        d = F.avg_pool2d(d, 2, ceil_mode=True, count_include_pad=False)
+        total = total + d.abs().flatten(1).mean(1) * elements
+    return total
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio 10 log10(2^2 / mean squared error) in dB, (B,), of pictures in [-1, 1]; up to 100."""
+    return 10.0 * torch.log10(4.0 / (a - b).square().flatten(1).mean(1).clamp_min(4e-10))
+
+
+def _together(z: Tensor, x: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(z.split(size), x.split(size), strict=True)
+
+
+def _scale(p: Distribution) -> Tensor:
+    """The scale of p(x | z) where it has one for all pixels, else 1."""
+    if isinstance(p, Gaussian):
+        return p.stddev.mean()
+    return p.log_scale.exp().mean() if isinstance(p, DiscretizedLogistic | DiscretizedGaussian) else torch.ones(())
