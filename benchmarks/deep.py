@@ -81,7 +81,7 @@ ROWS |= {
         "family": "vq_vae",
         "data": "mnist",
         "options": {},
-        "recipe": {"steps": 4_000, "batch_size": 64, "seed": seed},
+        "recipe": {"steps": 3_000, "batch_size": 32, "seed": seed},
         "evaluate": {"metrics": ["elbo", "bits_per_dim"]},
         "codes": True,
     }

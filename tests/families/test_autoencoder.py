@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from morphogen import artifact, check_family
-from morphogen.core import registry
 from morphogen.core.batch import Batch
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
@@ -37,8 +36,6 @@ KINDS = {
 }
 SMALL = {"widths": (8, 16), "blocks": 1, "latent_channels": 2, "discriminator_widths": (8, 8)}
 FAST = {"widths": (32,), "blocks": 1, "discriminator_widths": (16, 16)}
-
-registry.register("autoencoder", "morphogen.families.autoencoder:Autoencoder")
 
 
 def build(data=RGB, **options):

@@ -62,6 +62,13 @@ def test_the_learning_rate_rises_linearly_and_falls_as_the_schedule_says():
         assert values.min() > 0  # no step is wasted
 
 
+def test_a_player_may_be_done_before_the_end():
+    recipe = Recipe(steps=1000, warmup=20)
+    for step in (0, 5, 300, 599):
+        assert factor(recipe, step, 1000, 0.6) == pytest.approx(factor(recipe, step, 600), rel=1e-12)
+    assert factor(recipe, 600, 1000, 0.6) == factor(recipe, 900, 1000, 0.6) == 0.0
+
+
 def test_warm_up_takes_at_most_a_tenth_and_nothing_falls_before_the_length_is_known():
     assert factor(Recipe(steps=50, warmup=100, schedule="constant"), 5, 50) == 1.0
     recipe = Recipe(budget=60, warmup=10)

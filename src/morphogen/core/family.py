@@ -35,6 +35,8 @@ class Player:
     """Parameters that move together by one AdamW optimizer.
 
     `ema` is the decay of an exponential moving average that then serves as the model, or None.
+    `until` is the fraction of training at which its learning rate has fallen to the end of its schedule, where it
+    stays, for players that others follow.
     `skip` is a norm of the gradient above which, and where it is not finite, the move is left out, for models whose
     loss has rare spikes (Child, 2021); None makes a gradient that is not finite an error.
     """
@@ -45,6 +47,7 @@ class Player:
     ema: float | None = None
     weight_decay: float = 0.0
     eps: float = 1e-8
+    until: float = 1.0
     skip: float | None = None
 
 

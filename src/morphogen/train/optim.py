@@ -17,15 +17,15 @@ from morphogen.train.ema import Ema
 from morphogen.train.recipe import Recipe
 
 
-def factor(recipe: Recipe, step: int, total: int | None) -> float:
+def factor(recipe: Recipe, step: int, total: int | None, until: float = 1.0) -> float:
     """What the learning rate is multiplied by at `step` (from 0); no decay while `total` is unknown.
 
-    With f = step / total: cosine (1 + cos pi f) / 2, linear 1 - f, constant 1; times a linear rise
+    With f = step / (until * total), at most 1: cosine (1 + cos pi f) / 2, linear 1 - f, constant 1; times a linear rise
     over the first `warmup` steps, or the first tenth of a short run.
     """
     warmup = recipe.warmup if total is None else min(recipe.warmup, total // 10)
     rise = min(1.0, (step + 1) / (warmup + 1))
-    f = 0.0 if total is None else min(1.0, step / total)
+    f = 0.0 if total is None else min(1.0, step / (until * total))
     return rise * {"cosine": 0.5 * (1.0 + math.cos(math.pi * f)), "linear": 1.0 - f, "constant": 1.0}[recipe.schedule]
 
 
@@ -33,7 +33,7 @@ class Mover:
     """One player's optimizer, clipping and average."""
 
     def __init__(self, player: Player, clip: float | None) -> None:
-        self.lr, self.clip, self.skip, self.moves = player.lr, clip, player.skip, 0
+        self.lr, self.clip, self.skip, self.until, self.moves = player.lr, clip, player.skip, player.until, 0
         self.parameters = list(player.parameters)
         for p in self.parameters:
             p.requires_grad_(True)

@@ -102,7 +102,7 @@ class Trainer:
                 self._seed_globals()
                 at = Progress(self.step, self.budget.fraction(self.step))
                 for mover, norm in self._rounds.of(at, self.precision, self.meters):
-                    mover.move(norm, factor(self.recipe, self.step, self.budget.total))
+                    mover.move(norm, factor(self.recipe, self.step, self.budget.total, mover.until))
                 self.step += 1
                 late = time.perf_counter() - self._last_event > min(EVENT_S, 0.02 * (self.recipe.budget or 60.0))
                 if self.step % self.recipe.log_every == 0 or (self.world.size == 1 and (late or self.stop.requested)):
