@@ -266,7 +266,7 @@ def test_a_guard_that_looks_seldom_stops_at_the_same_move(tmp_path, monkeypatch)
 class Skipping(Autoencoder):
     """Leaves out moves whose gradient is too large."""
 
-    limit = 1e6
+    limit = 1e6  # times the usual norm
 
     def players(self):
         return {"model": dataclasses.replace(super().players()["model"], skip=self.limit)}
@@ -290,6 +290,27 @@ def test_a_player_that_skips_leaves_bad_moves_out_and_counts_them(tmp_path):
     again, _ = train(tmp_path / "again", build(Skipping), stream, steps=20, schedule="constant", warmup=0)
     for (name, p), q in zip(plain.named_parameters(), again.parameters(), strict=True):
         assert torch.equal(p, q), name
+
+
+def test_what_is_usual_is_remembered(tmp_path):
+    """A spike is skipped wherever the run was interrupted before it."""
+    x = points()
+    x[17] *= 1e4
+    spikes = [s for s in range(60) if 1017 in Points(x).batch(s).ids and s >= 20]
+    assert spikes
+    for name, stops in {"whole": [60], "parts": [25, 60]}.items():
+        for steps in stops:
+            family = build(Skipping)
+            family.limit = 10.0
+            stream = Points(x)
+            options = recipe(steps=60, log_every=60, checkpoint_seconds=1e-6)
+            run = fit(family, stream, options, tmp_path / name, resume=(tmp_path / name).exists())
+            for event in run:
+                if event.step >= steps:
+                    break
+            run.close()
+    found = [weights(tmp_path / name) for name in ("whole", "parts")]
+    assert all(torch.equal(v, found[1][name]) for name, v in found[0].items())
 
 
 def test_a_player_that_skips_everything_has_failed(tmp_path):

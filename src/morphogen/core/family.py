@@ -37,8 +37,8 @@ class Player:
     `ema` is the decay of an exponential moving average that then serves as the model, or None.
     `until` is the fraction of training at which its learning rate has fallen to the end of its schedule, where it
     stays, for players that others follow.
-    `skip` is a norm of the gradient above which, and where it is not finite, the move is left out, for models whose
-    loss has rare spikes (Child, 2021); None makes a gradient that is not finite an error.
+    `skip` leaves a move out where its gradient is not finite, or its norm more than that many times the usual one, for
+    models whose loss has rare spikes (Child, 2021); None makes a gradient that is not finite an error.
     """
 
     parameters: Sequence[nn.Parameter]

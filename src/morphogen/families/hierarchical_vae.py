@@ -52,20 +52,22 @@ class HierarchicalVAESpec(Spec):
     latent_channels: tuple[AtLeastOne, ...] = Field(
         (1, 4, 8, 16), description="channels of a group of latents at each of these resolutions"
     )
-    blocks: int = Field(2, ge=1, description="residual blocks of the encoder per resolution")
+    blocks: int = Field(1, ge=1, description="residual blocks of the encoder per resolution")
     activation: Activation = Field("silu", description="activation of the hidden layers")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
     likelihood: str = Field("auto", description=f"p(x | z): auto (a mixture for quantized data), {', '.join(NAMES)}")
     mixtures: int = Field(10, ge=1, description="components of a mixture likelihood")
     beta: float = Field(1.0, ge=0, description="weight of the rate")
     free_bits: float = Field(0.0, ge=0, description="nats per group of latents that cost nothing")
-    kl_warmup: float = Field(0.1, ge=0, le=1, description="fraction of training over which beta rises from 0")
+    kl_warmup: float = Field(0.02, ge=0, le=1, description="fraction of training over which beta rises from 0")
     conditional: bool = Field(False, description="condition on the data's classes and attributes")
     condition_dropout: float = Field(0.1, ge=0, le=1, description="share of records trained without their condition")
     skip: float | None = Field(
-        10_000.0, gt=0, description="norm of the gradient from which an update is skipped; none makes NaN an error"
+        30.0,
+        gt=1,
+        description="updates whose gradient is that many times the usual one are skipped; none: NaN is an error",
     )
-    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
     ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
 

@@ -56,14 +56,15 @@ class Guard:
         value = loss + norm
         if mover.skip is not None:
             # By the norm alone, which all processes share, so that they decide alike; a bad loss makes it bad too.
-            kept = norm.item() <= mover.skip
-            self._skipped[moves[0].player] = 0 if kept else self._skipped.get(moves[0].player, 0) + 1
-            if self._skipped[moves[0].player] < _IN_A_ROW:
+            kept, player = mover.keeps(norm), moves[0].player
+            self._skipped[player] = 0 if kept else self._skipped.get(player, 0) + 1
+            if self._skipped[player] < _IN_A_ROW:
                 return kept
             raise NonFiniteError(
-                f"step {step}, player {moves[0].player!r}: the last {_IN_A_ROW} moves were skipped, as the norms of"
-                f" their gradients were above {mover.skip:g} or not finite (the last one: {norm.item():g}). The weights"
-                " were not moved. Try a smaller learning rate, precision=fp32, or a larger skip."
+                f"step {step}, player {player!r}: the last {_IN_A_ROW} moves were skipped, as the norms of their"
+                f" gradients were not finite or above {mover.skip:g} times the usual {mover.usual or 0.0:.3g} (the last one:"
+                f" {norm.item():.3g}). The weights were not moved. Try a smaller learning rate, precision=fp32, or a"
+                " larger skip."
             )
         if self.at_once and math.isfinite(value.item()):
             return True

@@ -16,6 +16,9 @@ from morphogen.train.distributed import World, fill, full, is_sharded
 from morphogen.train.ema import Ema
 from morphogen.train.recipe import Recipe
 
+_KNOWN_AFTER = 20  # moves after which the usual norm of a gradient is known
+_USUAL_DECAY = 0.98  # of its moving mean, which so remembers about 50 moves
+
 
 def factor(recipe: Recipe, step: int, total: int | None, until: float = 1.0) -> float:
     """What the learning rate is multiplied by at `step` (from 0); no decay while `total` is unknown.
@@ -34,6 +37,9 @@ class Mover:
 
     def __init__(self, player: Player, clip: float | None) -> None:
         self.lr, self.clip, self.skip, self.until, self.moves = player.lr, clip, player.skip, player.until, 0
+        self.usual: float | None = (
+            None  # a moving geometric mean of the gradient's norm, kept where moves may be skipped
+        )
         self.parameters = list(player.parameters)
         for p in self.parameters:
             p.requires_grad_(True)
@@ -71,6 +77,17 @@ class Mover:
         ]
         return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
 
+    def keeps(self, norm: Tensor) -> bool:
+        """Whether a move with this norm is made: finite, and at most `skip` times the usual one, once that is known."""
+        if self.skip is None:
+            return True
+        value = max(norm.item(), 1e-30)
+        known = self.usual is not None and self.moves >= _KNOWN_AFTER
+        if not math.isfinite(value) or (known and value > self.skip * self.usual):  # type: ignore[operator]
+            return False
+        self.usual = value if self.usual is None else self.usual**_USUAL_DECAY * value ** (1.0 - _USUAL_DECAY)
+        return True
+
     @torch.no_grad()
     def move(self, norm: Tensor, lr_factor: float) -> None:
         """Clip, update the weights, and let the average follow."""
@@ -88,6 +105,8 @@ class Mover:
     def state(self) -> dict[str, Tensor]:
         """All that the next move depends on, besides the weights; whole tensors."""
         tensors = {"moves": torch.tensor(self.moves)}
+        if self.usual is not None:
+            tensors["usual"] = torch.tensor(self.usual, dtype=torch.float64)
         for i, p in enumerate(self.parameters):
             for name, value in self.optimizer.state.get(p, {}).items():
                 tensors[f"adamw/{i}/{name}"] = full(value)
@@ -99,6 +118,7 @@ class Mover:
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """The inverse of `state`."""
         self.moves = int(tensors["moves"])
+        self.usual = tensors["usual"].item() if "usual" in tensors else None
         for i, p in enumerate(self.parameters):
             prefix = f"adamw/{i}/"
             for name in [n for n in tensors if n.startswith(prefix)]:

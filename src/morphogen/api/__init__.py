@@ -1,0 +1,34 @@
+"""The functions that a user calls; every face (Python, command line, studio) calls these and nothing below.
+
+A model is the path of its artifact. Data are a source string (`morphogen data inspect` explains them), which is
+always prepared as the model's own `DataSpec` says, so that nothing has to be repeated.
+"""
+
+from morphogen.api.drawing import sample
+from morphogen.api.judging import compare, evaluate, evaluate_samples
+from morphogen.api.latents import encode, interpolate, levels, manifold, reconstruct
+from morphogen.api.models import check_family, families, show, verify
+from morphogen.api.records import Pictures, inspect, load_data, load_model
+from morphogen.api.training import quickstart, train
+
+__all__ = [
+    "Pictures",
+    "check_family",
+    "compare",
+    "encode",
+    "evaluate",
+    "evaluate_samples",
+    "families",
+    "inspect",
+    "interpolate",
+    "levels",
+    "load_data",
+    "load_model",
+    "manifold",
+    "quickstart",
+    "reconstruct",
+    "sample",
+    "show",
+    "train",
+    "verify",
+]

@@ -1,0 +1,154 @@
+"""Measuring models, and pictures that anything made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from morphogen import artifact
+from morphogen.api.records import load_data, load_like, load_model
+from morphogen.core import capabilities
+from morphogen.core.errors import MorphogenError, UsageError
+from morphogen.evaluate import Evaluation, Reference, differences, fidelity, judge_records
+from morphogen.evaluate import evaluate as measure
+from morphogen.nn.frozen import NAMES, frozen
+
+
+def evaluate(
+    model: Path | str,
+    data: str,
+    metrics: Sequence[str] | None = None,
+    *,
+    split: str = "test",
+    n: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    network: str | None = None,
+    device: str = "cpu",
+    save: bool = True,
+) -> dict[str, Any]:
+    """Measure a model: its likelihood of held-out records, and the records that it makes.
+
+    Each number stands with its interval, n, seed and baselines. `metrics` are names in `evaluate.METRICS` (default: all
+    that the model is capable of and the data allow); `n` is how many records, `samples` how many importance samples;
+    `network` is a shipped feature network or a file of one's own. The results are kept in the artifact unless `save`
+    is false.
+    """
+    how: dict[str, Any] = {"split": split, "n": n, "samples": samples, "seed": seed}
+    found = compare([model], data, metrics, network=network, device=device, save=save, **how)
+    return found["models"][0]
+
+
+def compare(
+    models: Sequence[Path | str],
+    data: str,
+    metrics: Sequence[str] | None = None,
+    *,
+    split: str = "test",
+    n: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    network: str | None = None,
+    device: str = "cpu",
+    save: bool = True,
+) -> dict[str, Any]:
+    """Measure several models on the same records with the same noise, and each pair's differences with intervals.
+
+    Every model is judged in the units of the first one's data. The rest is as in `evaluate`.
+    """
+    if len({str(m) for m in models}) < len(models):
+        raise UsageError("a model is given twice: name each once.")
+    loaded = {str(model): load_model(model, device) for model in models}
+    first, *others = (one.family.data for one in loaded.values())
+    for name, other in zip(list(loaded)[1:], others, strict=True):
+        if (other.shape, other.kind, other.levels) != (first.shape, first.kind, first.levels):
+            raise UsageError(
+                f"{name} models {other.kind} records of shape {other.shape}, {models[0]} {first.kind} ones of shape"
+                f" {first.shape}: only models of the same kind of records can be compared."
+            )
+    dataset = load_like(data, first)
+    given = _network(network)
+    drawn = not metrics or set(metrics) & set(fidelity.METRICS)
+    draws = any(capabilities.Samples in one.family.capabilities for one in loaded.values())
+    reference = None
+    if drawn and draws:
+        try:
+            reference = Reference(dataset, split=split, n=n, seed=seed, network=given)
+        except MorphogenError:  # said for each model, among what is left out
+            if metrics:
+                raise
+    how: dict[str, Any] = {"split": split, "n": n, "samples": samples, "seed": seed}
+    measured = {
+        name: measure(one.family, dataset, metrics, network=given, reference=reference, **how)
+        for name, one in loaded.items()
+    }
+    described = [_described(measured[name], data, model=name, family=one.family.name) for name, one in loaded.items()]
+    if save:
+        for name, evaluation in measured.items():
+            for result in evaluation.results:
+                artifact.write_evaluation(name, result.name, result.to_dict())
+    return {"models": described, "differences": [d.to_dict() for d in differences(measured, reference)]}
+
+
+def evaluate_samples(
+    pictures: str,
+    data: str,
+    metrics: Sequence[str] | None = None,
+    *,
+    split: str = "test",
+    n: int | None = None,
+    seed: int = 0,
+    network: str | None = None,
+) -> dict[str, Any]:
+    """Judge records that any other program made, a folder of pictures or an .npz file, beside the records of `data`.
+
+    They are prepared as `data` are (size, channels); bytes no larger than the data's largest level are levels. `n`
+    takes the first of them only. Raises as `evaluate` does.
+    """
+    dataset = load_data(data)
+    as_drawn = dataset.spec
+    if as_drawn.is_picture:  # bytes, whatever levels the data have: metrics compare bytes
+        plain = {k: v for k, v in as_drawn.preprocessing.items() if k != "binary"}
+        as_drawn = as_drawn.model_copy(update={"kind": "continuous", "levels": 256, "preprocessing": plain})
+    made = load_like(pictures, as_drawn)
+    stored = torch.cat([records.stored for records in made.splits.values()])
+    levels = dataset.spec.levels or 2
+    # Arrays such as `sample --out FILE.npz` writes hold the data's own levels, picture files 0 .. 255.
+    spec = dataset.spec if as_drawn.is_picture and int(stored.max()) < levels else made.spec
+    order = torch.cat([records.ids for records in made.splits.values()]).argsort()[:n]
+    labels = [records.labels for records in made.splits.values()]
+    asked = None if any(given is None for given in labels) else torch.cat(cast(list[Tensor], labels))[order]
+    found = judge_records(
+        stored[order], spec, dataset, metrics, split=split, seed=seed, network=_network(network), labels=asked
+    )
+    return _described(found, data, samples=pictures)
+
+
+def _network(name: str | None) -> Any:
+    """A shipped feature network by name, or one's own by its path; None for the one that suits the data."""
+    if name is None:
+        return None
+    from morphogen.nn.pretrained import pretrained
+
+    return frozen(name) if name in NAMES or not Path(name).exists() else pretrained(name)
+
+
+def _described(found: Evaluation, data: str, **of: str) -> dict[str, Any]:
+    return {
+        **of,
+        "data": data,
+        "results": [r.to_dict() for r in found.results],
+        "left_out": found.left_out,
+        "ladders": {
+            name: {
+                "n": ladder.n,
+                "better": ladder.better,
+                "tracks": {d: [(r.short, r.value) for r in track] for d, track in ladder.tracks().items()},
+            }
+            for name, ladder in found.ladders.items()
+        },
+    }

@@ -1,0 +1,76 @@
+"""What there is to train, and what a trained model is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from morphogen import artifact
+from morphogen.check_family import check_family as checks
+from morphogen.core import registry
+from morphogen.core.errors import MorphogenError
+from morphogen.core.family import Family
+from morphogen.core.spec import Spec
+from morphogen.train import Recipe
+
+
+def families(name: str | None = None) -> Any:
+    """All families as a list of descriptions, or one with its presets and options."""
+    if name is None:
+        return [_describe(registry.family(n)) for n in registry.names()]
+    found = registry.family(name)
+    return {**_describe(found), "options": _fields(found.Spec), "recipe": _fields(Recipe)}
+
+
+def show(model: Path | str) -> dict[str, Any]:
+    """What a model is, what it was trained on and how, and its evaluations."""
+    loaded = artifact.load(model)
+    family = loaded.family
+    return {
+        "model": str(model),
+        "family": family.name,
+        "capabilities": sorted(c.__name__ for c in family.capabilities),
+        "parameters": sum(p.numel() for p in family.parameters()),
+        "options": family.spec.to_dict(),
+        "data": family.data.to_dict(),
+        "recipe": loaded.spec["recipe"],
+        "provenance": dict(loaded.provenance),
+        "evaluations": artifact.read_evaluations(model),
+    }
+
+
+def verify(model: Path | str) -> dict[str, Any]:
+    """Check every file of a model against its manifest. Raises `ArtifactError` naming what is wrong."""
+    loaded = artifact.load(model)
+    return {"model": str(model), "family": loaded.family.name, "whole and unaltered": True}
+
+
+def check_family(name: str) -> dict[str, Any]:
+    """Put a family to the tests that all families must pass; raises `MorphogenError` with those that failed."""
+    found = checks(name)
+    if found.failures:
+        raise MorphogenError(str(found))
+    return found.to_dict()
+
+
+def _describe(family: type[Family]) -> dict[str, Any]:
+    return {
+        "name": family.name,
+        "summary": family.summary,
+        "capabilities": sorted(c.__name__ for c in family.capabilities),
+        "presets": {name: dict(options) for name, options in family.presets.items()},
+    }
+
+
+def _fields(spec: type[Spec]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "type": str(getattr(field.annotation, "__name__", field.annotation))
+            if isinstance(field.annotation, type)
+            else str(field.annotation).replace("typing.", ""),
+            "default": field.default,
+            "description": field.description,
+        }
+        for name, field in spec.model_fields.items()
+    ]

@@ -1,0 +1,67 @@
+"""Records as a user sees them, and the data and models that they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morphogen import artifact, data
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import UsageError
+from morphogen.core.family import Family
+from morphogen.train.distributed import resolve_device
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Records that a model made or saw: `x` (n, *shape) in stored units (0 .. 255 for 8-bit pictures),
+    as means where a model gives means; what they are; their record ids and labels where they have any."""
+
+    x: np.ndarray
+    spec: DataSpec
+    ids: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+
+def load_data(source: str) -> data.Dataset:
+    """The records of a source, in memory. Raises `DataError` that names what cannot be read."""
+    return data.load(source)
+
+
+def load_model(model: Path | str, device: str = "cpu") -> artifact.Artifact:
+    """A model as a module (`.family`, in evaluation mode) with what is known about it. Raises `ArtifactError`."""
+    return artifact.load(model, resolve_device(device))
+
+
+def inspect(source: str) -> data.Inspection:
+    """What is in a source: its DataSpec, class balance, exact duplicates, unusable records."""
+    return data.inspect(source)
+
+
+def load_like(source: str, spec: DataSpec) -> data.Dataset:
+    return data.load(source, like=spec)
+
+
+def records_of(source: str, spec: DataSpec, split: str, n: int | None) -> data.Records:
+    """The first `n` records of a split (all for None), prepared as the model's data were."""
+    if n is not None and n < 1:
+        raise UsageError(f"cannot take {n} records: --n is at least 1.")
+    return load_like(source, spec).split(split).select(slice(0, n))
+
+
+def pictures_of(records: data.Records, x: np.ndarray) -> Pictures:
+    return Pictures(x, records.spec, records.ids.numpy(), None if records.labels is None else records.labels.numpy())
+
+
+def as_stored(x: Tensor, spec: DataSpec) -> np.ndarray:
+    """Model values in stored units; means of binary pictures stay between 0 and 1."""
+    x = x.detach().cpu()
+    return (x.float().clamp(0, 1) if spec.kind == "binary" else spec.decode(x)).numpy()
+
+
+def device_of(family: Family) -> torch.device:
+    return next(family.parameters()).device

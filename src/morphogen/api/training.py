@@ -1,0 +1,108 @@
+"""Training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from morphogen import artifact, data
+from morphogen.api.drawing import grid_of_classes
+from morphogen.api.records import as_stored, device_of, load_data
+from morphogen.core import capabilities, registry
+from morphogen.core.errors import SpecError
+from morphogen.core.family import Family, resolve_preset
+from morphogen.core.rng import Rng
+from morphogen.quickstart import quickstart as first_steps
+from morphogen.report.sheets import sheet, to_bytes
+from morphogen.train import Event, Recipe, fit
+from morphogen.train.distributed import resolve_device
+
+LENGTHS = {"steps", "epochs", "budget"}  # of training; ten minutes where none is given
+WATCHED = 1000  # validation records that a family's health is judged on
+
+
+def train(
+    family: str,
+    data: str,
+    out: Path | str,
+    *,
+    preset: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    start: Path | str | None = None,
+) -> Iterator[Event]:
+    """Train a model; iterate over the events, and `out` holds its artifact.
+
+    `start` is a trained model whose weights to begin with, for fine-tuning; its networks must be the same.
+
+    `options` are fields of the family's Spec, on top of the preset's; `recipe` are fields of `train.Recipe`.
+    Raises `UsageError` or `DataError` before any work is done where the call or the data are wrong.
+    """
+    found = registry.family(family)
+    spec = found.Spec.parse({**resolve_preset(found, preset), **(options or {})})
+    plan = Recipe.parse({**({} if LENGTHS & set(recipe or {}) else {"budget": "10min"}), **(recipe or {})})
+    dataset = load_data(data)
+    with Rng(plan.seed).forked():
+        model = found(spec, dataset.spec)
+    if start is not None:
+        _begin_with(model, start)
+    stream = _stream(dataset, plan)
+    watched = dataset.validation or dataset.train
+    validation = watched.batch(slice(0, WATCHED))
+    sheets = Path(out) / "samples"
+
+    def draw(trained: Family, step: int) -> None:
+        if not dataset.spec.is_picture:
+            return
+        if capabilities.Samples in trained.capabilities:
+            n = 64
+            cond = grid_of_classes(dataset.spec, n) if getattr(spec, "conditional", False) else None
+            cond = None if cond is None else cond.to(device_of(trained))
+            x = cast(Any, trained).sample(n, cond, Rng(plan.seed, device_of(trained)))
+        elif capabilities.Encodes in trained.capabilities:  # rows of held-out pictures, each above what is made of it
+            seen = validation[:32].to(device_of(trained))
+            made = cast(Any, trained).decode(cast(Any, trained).encode(seen.x, seen.cond).mean, seen.cond).mean
+            rows = zip(seen.x.split(8), made.split(8), strict=True)
+            x = torch.cat([row.to(made.dtype) for pair in rows for row in pair])
+        else:
+            return
+        sheets.mkdir(parents=True, exist_ok=True)
+        sheet(to_bytes(as_stored(x, dataset.spec), dataset.spec)).save(sheets / f"step-{step:07d}.png")
+
+    provenance: dict[str, Any] = {"source": data, "preset": preset}
+    if start is not None:
+        provenance["started_from"] = {
+            "model": str(start),
+            "sha256": artifact.files.sha256(Path(start) / artifact.MANIFEST),
+        }
+    provenance["problems"] = [str(p) for p in dataset.problems]
+    return fit(
+        model, stream, plan, Path(out), resume=resume, validation=validation, provenance=provenance, on_sheet=draw
+    )
+
+
+def quickstart(out: Path | str, budget: str = "4min") -> Iterator[Event]:
+    """Train on real digits, judge, and write `out`/report.html; iterate over the training's events."""
+    return first_steps(Path(out), budget)
+
+
+def _begin_with(model: Family, start: Path | str) -> None:
+    """Copy the weights of a trained model. Raises `SpecError` where the networks differ."""
+    weights = artifact.load(start).family.state_dict()
+    shapes = {name: tuple(value.shape) for name, value in weights.items()}
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    different = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
+    if different:
+        raise SpecError(
+            f"cannot start from {start}: {len(different)} weights differ in name or shape, such as {different[0]!r};"
+            " give the same network options that it was trained with."
+        )
+    model.load_state_dict(weights)
+
+
+def _stream(dataset: data.Dataset, plan: Recipe) -> data.Stream:
+    return data.Stream(dataset.train, plan.batch_size, plan.seed, plan.flips, resolve_device(plan.device))
