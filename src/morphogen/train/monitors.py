@@ -62,9 +62,9 @@ class Guard:
                 return kept
             raise NonFiniteError(
                 f"step {step}, player {player!r}: the last {_IN_A_ROW} moves were skipped, as the norms of their"
-                f" gradients were not finite or above {mover.skip:g} times the usual {mover.usual or 0.0:.3g} (the last one:"
-                f" {norm.item():.3g}). The weights were not moved. Try a smaller learning rate, precision=fp32, or a"
-                " larger skip."
+                f" gradients were not finite or above {mover.skip:g} times the usual {mover.usual or 0.0:.3g} (the last"
+                f" one: {norm.item():.3g}). The weights were not moved. Try a smaller learning rate, precision=fp32, or"
+                " a larger skip."
             )
         if self.at_once and math.isfinite(value.item()):
             return True
