@@ -32,6 +32,7 @@ from morphogen.report.progress import watch
 RUNS, RESULTS = Path("runs/deep"), Path(__file__).parent / "results"
 
 LADDER = {"widths": (32, 64, 64, 64), "groups": (0, 3, 3, 3), "latent_channels": (1, 4, 8, 16), "blocks": 1, "lr": 2e-3}
+MIXTURE = "discretized_logistic_mixture"
 PIXELS = {"width": 96, "inner": 32, "blocks": 6}
 ROWS: dict[str, dict[str, Any]] = {
     "ladder-binary": {
@@ -70,8 +71,8 @@ ROWS: dict[str, dict[str, Any]] = {
         "what": "aerial pictures reduced twofold to 128 x 128 RGB, autoregressive with mixtures, exact",
         "family": "autoregressive",
         "data": "ucmerced:size=128",
-        "options": {**PIXELS, "likelihood": "discretized_logistic_mixture", "counts": False},
-        "recipe": {"steps": 2_500, "batch_size": 2, "flips": True},
+        "options": {"width": 64, "inner": 32, "blocks": 5, "stem": (4, 4), "likelihood": MIXTURE, "counts": False},
+        "recipe": {"steps": 2_000, "batch_size": 2, "flips": True},
         "evaluate": {"metrics": ["bits_per_dim"]},
     },
 }

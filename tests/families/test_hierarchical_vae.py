@@ -46,10 +46,11 @@ def drawn(model, x, cond, rng):
     return z, p, q
 
 
+@pytest.mark.parametrize("conditional", [False, True])
 @torch.no_grad()
-def test_the_whole_pass_is_the_product_of_the_groups():
+def test_the_whole_pass_is_the_product_of_the_groups(conditional):
     """One pass and one group at a time give the same log p(x, z) - log q(z | x), KL, and picture."""
-    model, b = build().double(), batch()
+    model, b = build(conditional=conditional).double(), batch()
     x = b.x.double()
     eps = Rng(1).normal("z", len(x), (model.dimensions,), torch.float64)
     c = model._condition(b.cond, len(x))
@@ -124,6 +125,15 @@ def test_the_prior_of_a_group_depends_on_those_before_and_not_on_those_after():
             assert changed == (j < k)
 
 
+def test_condition_changes_and_null_does_not():
+    model, b = build(conditional=True), batch()
+    null = RawCondition(label=torch.full((6,), -1))
+    of = lambda cond: model.score(b.x, cond, Rng(0)).value  # noqa: E731
+    assert torch.equal(of(None), of(null))
+    assert ((of(b.cond) - of(None)).abs() > 1e-3).all()
+    assert torch.equal(model.sample(6, None, Rng(0)), model.sample(6, null, Rng(0)))
+
+
 def test_free_bits_cost_nothing_below_and_the_kl_above():
     model, b = build(), batch()
     step = next(model.steps(b, Rng(0), Progress(0, 1.0)))
@@ -131,10 +141,8 @@ def test_free_bits_cost_nothing_below_and_the_kl_above():
     floor = float(kl.median())
     freed = build(free_bits=floor)
     eps = Rng(0).normal("z", b.address, (model.dimensions,))
-    c = freed._condition(b.cond, len(b))  # no condition is dropped below
-    freed.spec = freed.spec.model_copy(update={"condition_dropout": 0.0})
     paid = next(freed.steps(b, Rng(0), Progress(0, 1.0))).terms["rate"]
-    each = freed.bound(b.x, eps, c)[1]
+    each = freed.bound(b.x, eps, None)[1]
     assert torch.allclose(paid, elbo.free_bits(each, floor), atol=1e-4)
     assert torch.allclose(paid, each.clamp_min(floor).sum(1), atol=1e-4)
 
