@@ -72,7 +72,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "family": "autoregressive",
         "data": "ucmerced:size=128",
         "options": {"width": 64, "inner": 32, "blocks": 5, "stem": (4, 4), "likelihood": MIXTURE, "counts": False},
-        "recipe": {"steps": 2_000, "batch_size": 2, "flips": True},
+        "recipe": {"steps": 1_300, "batch_size": 2, "flips": True},
         "evaluate": {"metrics": ["bits_per_dim"]},
     },
 }
@@ -82,7 +82,7 @@ ROWS |= {
         "family": "vq_vae",
         "data": "mnist",
         "options": {},
-        "recipe": {"steps": 3_000, "batch_size": 32, "seed": seed},
+        "recipe": {"steps": 2_000, "batch_size": 32, "seed": seed},
         "evaluate": {"metrics": ["elbo", "bits_per_dim"]},
         "codes": True,
     }

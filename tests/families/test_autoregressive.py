@@ -172,6 +172,17 @@ def test_sampling_frequencies_are_the_probabilities(data):
 
 
 @torch.no_grad()
+def test_an_untrained_mixture_continues_a_plane():
+    """Where values rise evenly across and down, the prediction of each inner pixel is that pixel."""
+    with Rng(0).forked():
+        pixels = Autoregressive(AutoregressiveSpec.parse({**SMALL, **MIXTURE}), SHADES).pixels
+    rows, columns = torch.meshgrid(torch.arange(4.0), torch.arange(5.0), indexing="ij")
+    x = torch.stack((0.1 * rows - 0.2 * columns, 0.3 * columns, 0.5 + 0.0 * rows), dim=-1)[None]
+    steps = x[:, 1:, 1:] - pixels.predict(x)[:, 1:, 1:]
+    assert torch.allclose(steps, torch.tensor([0.25 * 0.1 - 0.25 * 0.2, 0.25 * 0.3, 0.0]).expand_as(steps), atol=1e-6)
+
+
+@torch.no_grad()
 def test_a_cold_mixture_draws_its_likeliest_component():
     model = build(SHADES).double()
     uniform = Rng(0).uniform("u", 6, (4, 3, 6), torch.float64)

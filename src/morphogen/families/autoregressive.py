@@ -36,7 +36,7 @@ from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
-from morphogen.nn.causal import CausalNet
+from morphogen.nn.causal import CausalConv, CausalNet, Seen
 from morphogen.nn.conditioner import Conditioner, partly_hidden
 from morphogen.nn.mixture_head import MixtureHead
 from morphogen.nn.symbols import SymbolHead, Symbols
@@ -101,6 +101,7 @@ class Pixels(nn.Module):
         self.head: SymbolHead | MixtureHead
         if spec.likelihood != "categorical":
             self.head = MixtureHead(spec.width, channels, spec.mixtures, spec.hidden)
+            self.predict = _plane(channels)
         else:
             self.head = SymbolHead(spec.width, self.symbols, spec.hidden, counts=spec.counts)
 
@@ -113,7 +114,9 @@ class Pixels(nn.Module):
         x, digits = self._read(u)
         h = torch.relu(self.net(x, digits, c))
         if isinstance(self.head, MixtureHead):
-            return self._mixture(self.head(h, x)).log_prob_elements(x[..., None]).squeeze(-1)
+            with torch.autocast(x.device.type, enabled=False):  # bf16 rounds to half a level of 8-bit pictures
+                predicted = self.predict(x)
+            return self._mixture(self.head(h, x, predicted)).log_prob_elements(x[..., None]).squeeze(-1)
         log_p = self.head(h, self.symbols.split(u), self._seen(u))  # (B, H, W, S)
         return log_p.unflatten(-1, (-1, self.symbols.digits)).sum(-1)
 
@@ -123,25 +126,31 @@ class Pixels(nn.Module):
         u = torch.zeros(n, rows, columns, self.symbols.channels, dtype=torch.int64, device=uniform.device)
         seen = self._seen(u[:, :1, :1])  # nothing
         seen = None if seen is None else seen[:, 0, 0]
+        near = Seen(self.predict, n, rows, columns) if isinstance(self.head, MixtureHead) else None
         walk = self.net.walk(n, c)
         h = next(walk)
         for i in range(rows):
             for j in range(columns):
-                u[:, i, j] = self._draw(torch.relu(h), uniform[:, i, j], seen, temperature)
+                if isinstance(self.head, SymbolHead):
+                    u[:, i, j] = self.symbols.join(self.head.sample(h.relu(), uniform[:, i, j], seen, temperature))
+                else:
+                    predicted = near.convolved(i, j)  # type: ignore[union-attr]
+                    u[:, i, j] = self._draw(self.head, h.relu(), predicted, uniform[:, i, j], temperature)
                 if (i, j) != (rows - 1, columns - 1):
+                    x, digits = self._read(u[:, i, j])
                     if seen is not None:
                         seen += self.symbols.marked(u[:, i, j])
-                    h = walk.send(self._read(u[:, i, j]))
+                    if near is not None:
+                        near.put(i, j, x)
+                    h = walk.send((x, digits))
         return u
 
-    def _draw(self, h: Tensor, uniform: Tensor, seen: Tensor | None, temperature: float) -> Tensor:
-        """One pixel (n, C) from its features (n, width)."""
-        if isinstance(self.head, SymbolHead):
-            return self.symbols.join(self.head.sample(h, uniform, seen, temperature))
+    def _draw(self, head: MixtureHead, h: Tensor, predicted: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+        """One pixel (n, C) of mixtures, from its features (n, width)."""
         cool = max(temperature, 1e-9)
         x = h.new_zeros(len(h), self.symbols.channels)
         for k in range(x.shape[1]):
-            p = self._mixture(self.head.channel(k, h, x))
+            p = self._mixture(head.channel(k, h, x, predicted))
             p = DiscretizedLogisticMixture(p.logits / cool, p.location, p.log_scale + math.log(cool), self.levels)
             x[:, k] = p.sample(uniform[:, 2 * k : 2 * k + 2, None]).squeeze(-1)
         return ((x + 1.0) * (0.5 * (self.levels - 1))).round().long()
@@ -159,6 +168,14 @@ class Pixels(nn.Module):
         """Values (..., C) as numbers in [-1, 1], and as indicators of their digits (..., D)."""
         dtype = self.net.place.dtype
         return u.to(dtype) * (2.0 / (self.levels - 1)) - 1.0, self.symbols.one_hot(u).to(dtype)
+
+
+def _plane(channels: int) -> CausalConv:
+    """A prediction from the four nearest pixels: at first (3 left + 3 above - 2 above left) / 4 of the same channel."""
+    predict = CausalConv(channels, channels, 1, 1, strict=True)
+    window = torch.tensor([[-0.5, 0.75, 0.0], [0.75, 0.0, 0.0]])
+    predict.weight.data = torch.eye(channels)[:, :, None, None] * window
+    return predict
 
 
 class Autoregressive(Family):

@@ -133,7 +133,7 @@ class CausalNet(nn.Module):
         rows, columns, _ = self.place.shape
         blocks: list[CausalBlock] = list(self.blocks)  # type: ignore[arg-type]
         stem, row, near, *inner = (
-            _Seen(conv, n, rows, columns) for conv in (self.stem, self.row, self.near, *(b.conv for b in blocks))
+            Seen(conv, n, rows, columns) for conv in (self.stem, self.row, self.near, *(b.conv for b in blocks))
         )
         for i in range(rows):
             for j in range(columns):
@@ -147,8 +147,8 @@ class CausalNet(nn.Module):
                 near.put(i, j, digits)
 
 
-class _Seen:
-    """The input of one convolution as far as it is known, and its output at one pixel."""
+class Seen:
+    """The input of one causal convolution as far as it is known, and its output at one pixel."""
 
     def __init__(self, conv: CausalConv, n: int, rows: int, columns: int) -> None:
         self.up, self.side, self.bias = conv.up, conv.side, conv.bias
@@ -156,8 +156,10 @@ class _Seen:
         self.x = conv.padded(self.matrix.new_zeros(n, rows, columns, conv.n_in))
 
     def put(self, i: int, j: int, x: Tensor) -> None:
+        """The input (n, n_in) of pixel (i, j) is known."""
         self.x[:, i + self.up, j + self.side] = x
 
     def convolved(self, i: int, j: int) -> Tensor:
+        """The output (n, n_out) at pixel (i, j)."""
         window = self.x[:, i : i + self.up + 1, j : j + 2 * self.side + 1]
         return F.linear(window.flatten(1), self.matrix, self.bias)
