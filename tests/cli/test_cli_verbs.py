@@ -31,8 +31,11 @@ def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[
             "recipe": {"flips": True, "steps": 3, "seed": 7},
             "resume": False,
             "start": None,
+            "parts": {},
         },
     )
+    assert run([*TRAIN, "--part", "autoencoder=runs/first", "--part", "guide=runs/weak"]) == 0
+    assert api.calls[-1][2]["parts"] == {"autoencoder": "runs/first", "guide": "runs/weak"}
     out, err = capsys.readouterr()
     assert "trained vae for 3 steps: runs/x" in out
     assert "warning: the posterior collapses" in err
@@ -59,6 +62,8 @@ def test_ctrl_c_says_how_to_go_on(api: FakeApi, capsys: pytest.CaptureFixture[st
         (["families", "vea"], "did you mean 'vae'"),
         (["smaple"], "smaple"),
         (["sample", "m", "--out", "x.jpg"], "known are FILE.png, FILE.npz, DIR/"),
+        ([*TRAIN, "--part", "runs/first"], "--part takes NAME=MODEL"),
+        ([*TRAIN, "--part", "a=b", "--part", "a=c"], "each name once"),
         (["evaluate", "m", "--data", "digits", "--out", "x.csv"], "known are FILE.json, FILE.html"),
     ],
 )
@@ -143,7 +148,8 @@ def test_families_lists_flags_types_defaults_and_meanings(api: FakeApi, capsys: 
 def test_a_sheet_holds_the_pictures_and_says_how_it_was_made(api: FakeApi, tmp_path: Path) -> None:
     path = tmp_path / "new" / "sheet.png"
     assert run(["sample", "m", "--n", "9", "--seed", "3", "--class", "4", "--exact", "--out", str(path)]) == 0
-    assert api.calls[-1] == ("sample", (Path("m"), 9, 3), {"label": "4", "exact": True, "temperature": None})
+    unsaid = dict.fromkeys(("temperature", "stepper", "steps", "grid", "guidance"))
+    assert api.calls[-1] == ("sample", (Path("m"), 9, 3), {"label": "4", "exact": True, **unsaid})
     image = Image.open(path)
     drawn = api.sample(Path("m"), 9)
     assert image.tobytes() == sheet(to_bytes(drawn.x, drawn.spec)).tobytes()

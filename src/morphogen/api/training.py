@@ -11,6 +11,7 @@ import torch
 from morphogen import artifact, data
 from morphogen.api.drawing import grid_of_classes
 from morphogen.api.records import as_stored, device_of, load_data
+from morphogen.artifact.store import own_state
 from morphogen.core import capabilities, registry
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, resolve_preset
@@ -34,10 +35,13 @@ def train(
     recipe: Mapping[str, Any] | None = None,
     resume: bool = False,
     start: Path | str | None = None,
+    parts: Mapping[str, Path | str] | None = None,
 ) -> Iterator[Event]:
     """Train a model; iterate over the events, and `out` holds its artifact.
 
     `start` is a trained model whose weights to begin with, for fine-tuning; its networks must be the same.
+    `parts` are trained models that this one stands on, by name, such as the "autoencoder" of latent diffusion: they
+    stay as they are and are stored in its artifact. To resume, give the same.
 
     `options` are fields of the family's Spec, on top of the preset's; `recipe` are fields of `train.Recipe`.
     Raises `UsageError` or `DataError` before any work is done where the call or the data are wrong.
@@ -45,9 +49,10 @@ def train(
     found = registry.family(family)
     spec = found.Spec.parse({**resolve_preset(found, preset), **(options or {})})
     plan = Recipe.parse({**({} if LENGTHS & set(recipe or {}) else {"budget": "10min"}), **(recipe or {})})
+    stages = {name: artifact.load(path).family for name, path in (parts or {}).items()}
     dataset = load_data(data)
     with Rng(plan.seed).forked():
-        model = found(spec, dataset.spec)
+        model = found(spec, dataset.spec, stages)
     if start is not None:
         _begin_with(model, start)
     stream = _stream(dataset, plan)
@@ -75,10 +80,9 @@ def train(
 
     provenance: dict[str, Any] = {"source": data, "preset": preset}
     if start is not None:
-        provenance["started_from"] = {
-            "model": str(start),
-            "sha256": artifact.files.sha256(Path(start) / artifact.MANIFEST),
-        }
+        provenance["started_from"] = _named(start)
+    if parts:
+        provenance["parts"] = {name: _named(path) for name, path in parts.items()}
     provenance["problems"] = [str(p) for p in dataset.problems]
     return fit(
         model, stream, plan, Path(out), resume=resume, validation=validation, provenance=provenance, on_sheet=draw
@@ -90,18 +94,23 @@ def quickstart(out: Path | str, budget: str = "4min") -> Iterator[Event]:
     return first_steps(Path(out), budget)
 
 
+def _named(model: Path | str) -> dict[str, str]:
+    """Where a model came from, and which one it was."""
+    return {"model": str(model), "sha256": artifact.files.sha256(Path(model) / artifact.MANIFEST)}
+
+
 def _begin_with(model: Family, start: Path | str) -> None:
     """Copy the weights of a trained model. Raises `SpecError` where the networks differ."""
-    weights = artifact.load(start).family.state_dict()
+    weights = own_state(artifact.load(start).family)
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
-    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    wanted = {name: tuple(value.shape) for name, value in own_state(model).items()}
     different = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
     if different:
         raise SpecError(
             f"cannot start from {start}: {len(different)} weights differ in name or shape, such as {different[0]!r};"
             " give the same network options that it was trained with."
         )
-    model.load_state_dict(weights)
+    model.load_state_dict(weights, strict=False)  # its parts stay
 
 
 def _stream(dataset: data.Dataset, plan: Recipe) -> data.Stream:

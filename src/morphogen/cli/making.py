@@ -24,6 +24,7 @@ OWN_FLAGS = (
     "--resume",
     "--preset",
     "--start",
+    "--part",
     "--json",
 )
 
@@ -40,6 +41,9 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     preset: Annotated[str | None, typer.Option("--preset", metavar="P", help="A named set of options.")] = None,
     start: Annotated[Path | None, typer.Option("--start", metavar="MODEL", help="Begin with its weights.")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option("--part", metavar="NAME=MODEL", help="A trained model that it stands on.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train a model. Any option of the family or of the training is a flag too.
@@ -60,7 +64,8 @@ def train(
     own = [field for field in known["recipe"] if f"--{field['name']}" not in OWN_FLAGS]
     options, recipe = parse_fields(context.args, [known["options"], own], OWN_FLAGS)
     recipe |= given if seed is None else {**given, "seed": seed}
-    events = api.train(family, data, out, preset=preset, options=options, recipe=recipe, resume=resume, start=start)
+    how: dict[str, Any] = {"preset": preset, "resume": resume, "start": start, "parts": _parts(part or [])}
+    events = api.train(family, data, out, options=options, recipe=recipe, **how)
     try:
         last = _watch(events, family)
     except KeyboardInterrupt:
@@ -90,6 +95,16 @@ def quickstart(
         print_json({"report": str(report), "elapsed_s": last.elapsed_s})
     else:
         print_text(f"the report is at {report}")
+
+
+def _parts(given: list[str]) -> dict[str, str]:
+    """NAME=MODEL, each name once."""
+    pairs = [text.partition("=") for text in given]
+    parts = {name: model for name, _, model in pairs}
+    if len(parts) < len(pairs) or not all(name and equals and model for name, equals, model in pairs):
+        came = " and ".join(given)
+        raise UsageError(f"--part takes NAME=MODEL, each name once, such as autoencoder=runs/first (got {came}).")
+    return parts
 
 
 def _leads() -> bool:

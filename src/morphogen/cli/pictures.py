@@ -25,6 +25,16 @@ def sample(
     temperature: Annotated[
         float | None, typer.Option("--temperature", metavar="T", help="Below 1: less variety, cleaner; 1 as trained.")
     ] = None,
+    stepper: Annotated[
+        str | None, typer.Option("--stepper", metavar="NAME", help="ddpm, ddim, euler, heun, dpm++2m, unipc, ...")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="From noise to record.")] = None,
+    grid: Annotated[
+        str | None, typer.Option("--grid", metavar="NAME", help="Times of the steps: uniform, karras, angle, ...")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option("--guidance", metavar="W", help="Towards the class; 1 is none.")
+    ] = None,
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -32,9 +42,11 @@ def sample(
     target = Output.parse(out, [".png", ".npz", FOLDER], overwrite)
     from morphogen import api
 
+    how: dict[str, Any] = {"temperature": temperature, "stepper": stepper, "steps": steps}
+    how |= {"grid": grid, "guidance": guidance}
     with busy("sampling"):
-        drawn = api.sample(model, n, seed, label=label, exact=exact, temperature=temperature)
-    recipe = {"model": str(model), "seed": seed, "class": label, "exact": exact, "temperature": temperature}
+        drawn = api.sample(model, n, seed, label=label, exact=exact, **how)
+    recipe = {"model": str(model), "seed": seed, "class": label, "exact": exact, **how}
     if target.format == ".npz":
         target.write(npz({"x": drawn.x, "label": drawn.labels, "seed": seed}))
     elif target.format == ".png":

@@ -45,7 +45,7 @@ from morphogen.theory.likelihoods import likelihood
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 WATCHED = 100  # records whose exact likelihood a health check computes
-AT_ONCE = 50  # records scored together: the counts of the values take 4 K C bytes a pixel
+AT_ONCE = 40_000  # pixels scored together: the counts of the values take 4 K C bytes each
 
 
 class AutoregressiveSpec(Spec):
@@ -247,7 +247,8 @@ class Autoregressive(Family):
     def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
         """log P(x), exact: there is nothing to sample, and `samples` changes nothing."""
         u, c = self._values(x), self._condition(cond, len(x))
-        rows = [slice(i, i + AT_ONCE) for i in range(0, len(x), AT_ONCE)]
+        size = max(1, AT_ONCE // (x.shape[-2] * x.shape[-1]))
+        rows = [slice(i, i + size) for i in range(0, len(x), size)]
         log_p = torch.cat([self.pixels(u[r], None if c is None else c[r]).flatten(1).sum(1) for r in rows])
         return Score(log_p, "exact", "mass", {"log_likelihood": log_p})
 

@@ -1,0 +1,137 @@
+r"""Diffusion models (Sohl-Dickstein et al., 2015; Ho et al., 2020; Song et al., 2021), in discrete or continuous time.
+
+The forward process of a schedule turns records into noise, x_t = alpha_t x_0 + sigma_t eps (`theory/schedules.py`). A
+network that sees x_t and t learns the posterior mean of x_0, by the squared error of its output
+(`sampling/readout.py`), weighted over t as the options say (`theory/weightings.py`). With it, the chain runs in reverse
+by any stepper and over any grid of times (`sampling/`).
+
+`chain` = N trains at the times k / N alone, as Ho et al. (2020) did with N = 1000, and weightings that belong to a
+stride take 1 / N; without it time is continuous.
+
+The learned variance is a second output, an estimate of Var(x_0 | x_t) and hence of the reverse variance at *any*
+stride, trained by the hybrid objective of Nichol and Dhariwal ("Improved denoising diffusion probabilistic models",
+2021),
+
+    L_simple + lambda L_vlb,   L_vlb = N E_t KL(q(x_s | x_t, x_0) || p(x_s | x_t)),
+
+where the gradient of L_vlb reaches the variance alone: the mean in it is a constant. Every stride has its optimum at
+Var = E[(x_0 - mean)^2 | x_t]; strides differ in how much noise they weigh that with. With a chain they are its own, but
+for the last, whose end at t = 0 is replaced by t / 2 so that the KL stays finite; in continuous time they halve the
+time, ten strides from 1 to 0.001, each of which removes so much noise that the variance matters.
+
+What the chain runs along, and what there is besides training, is in `families/denoising.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, final
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from morphogen.core.batch import Batch
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.distributions import Gaussian
+from morphogen.core.errors import SpecError
+from morphogen.core.family import Progress, Step
+from morphogen.core.rng import Index, Rng
+from morphogen.families.denoising import EARLIEST, DenoisingFamily, DenoisingSpec
+from morphogen.theory.diffusion import Variance, diffusion_term
+from morphogen.theory.schedules import schedule
+from morphogen.theory.weightings import Weighting, times, uniforms
+
+HALVINGS = 10  # strides of a chain that halves the time from 1 to 0.001
+
+
+class DiffusionSpec(DenoisingSpec):
+    """Options of the diffusion model."""
+
+    schedule: Literal["linear-beta", "cosine", "edm", "ve", "rectified-flow"] = Field(
+        "cosine", description="how noise grows with time"
+    )
+    zero_terminal_snr: bool = Field(False, description="stretch the schedule until t = 1 is noise alone")
+    parametrization: Literal["x0", "eps", "v"] = Field(
+        "v", description="what the network puts out: the record, the noise, or the velocity between them"
+    )
+    weighting: Weighting | Literal["auto"] = Field(
+        "auto", description="of the loss over time; auto is the plain error of the network's output"
+    )
+    times: Literal["uniform", "log-normal"] = Field("uniform", description="law of the training times")
+    time_mean: float = Field(-1.2, description="log-normal: mean of log(sigma / alpha)")
+    time_std: float = Field(1.2, gt=0, description="log-normal: deviation of log(sigma / alpha)")
+    chain: int | None = Field(
+        None, ge=2, description="train at the times of a chain of so many steps (1000 in DDPM); none: at all times"
+    )
+    variance: Variance = Field("learned", description="of the reverse process: learned, or one of its bounds")
+    bound_weight: float = Field(0.001, gt=0, description="learned variance: weight of the variational bound")
+
+    @model_validator(mode="after")
+    def _a_stride_where_it_is_needed(self) -> DiffusionSpec:
+        if self.weighting in ("posterior-mean", "bound") and self.chain is None:
+            raise ValueError(f"the weighting {self.weighting} belongs to a chain: give chain, such as 1000")
+        return self
+
+
+@final
+class Diffusion(DenoisingFamily):
+    """Diffusion model; see the module's docstring for the mathematics."""
+
+    name = "diffusion"
+    summary = "diffusion model: any schedule and stepper, with a learned variance"
+    Spec = DiffusionSpec
+    presets = {
+        "ddpm": {  # Ho et al. (2020)
+            "schedule": "linear-beta",
+            "parametrization": "eps",
+            "chain": 1000,
+            "variance": "beta",
+            "stepper": "ddpm",
+            "steps": 1000,
+            "grid": "uniform",
+        },
+        "edm": {"schedule": "edm", "times": "log-normal", "stepper": "heun", "steps": 18},  # Karras et al. (2022)
+    }
+    spec: DiffusionSpec
+
+    def __init__(self, spec: DiffusionSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
+        process = schedule(spec.schedule, spec.zero_terminal_snr, spec.shift)
+        if spec.parametrization == "eps" and not process(torch.ones((), dtype=torch.float64))[0] > 0.0:
+            raise SpecError(
+                "parametrization 'eps' says nothing of the record at t = 1, where this schedule has noise alone: take"
+                " 'v' or 'x0', or the schedule linear-beta."
+            )
+        super().__init__(spec, data, parts, process, spec.parametrization, spec.variance)
+
+    def told(self, t: Tensor) -> Tensor:
+        return self.schedule.log_snr(t).clamp(-20.0, 20.0)
+
+    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+        t = self.times(rng, batch.address)
+        x_0 = self.encoded(batch.x, rng, batch.address)
+        eps = rng.normal("eps", batch.address, self.shape, x_0.dtype)
+        x_t = self.readout.noised(x_0, eps, t)
+        output = self.output(x_t, t, self.training_condition(batch, rng))
+        error, s = self.readout.error(output, x_0, eps, t), self._stride_end(t)
+        weighting = self.spec.weighting
+        terms = {"error": error if weighting == "auto" else self.readout.weight(weighting, t, s).to(error) * error}
+        if self.readout.variance == "learned":
+            posterior = self.readout.posterior(output, x_t, t)
+            posterior = Gaussian(posterior.mean.detach(), posterior.log_var)
+            kl = diffusion_term(x_0, x_t, t, s, posterior, self.schedule) / x_0[0].numel()
+            terms["bound"] = self.spec.bound_weight * (self.spec.chain or HALVINGS) * kl
+        yield Step("denoiser", terms)
+
+    def times(self, rng: Rng, index: Index) -> Tensor:
+        """The training times (B,) of records at these addresses."""
+        s = self.spec
+        t = times(s.times, uniforms(rng, index), self.schedule, s.time_mean, s.time_std).clamp_min(EARLIEST)
+        return t if s.chain is None else (t * s.chain).ceil() / s.chain
+
+    def _stride_end(self, t: Tensor) -> Tensor:
+        """Where the stride from t leads: 0 < s < t."""
+        if self.spec.chain is None:
+            return 0.5 * t
+        step = (t * self.spec.chain).round()
+        return torch.where(step > 1.0, step - 1.0, 0.5) / self.spec.chain

@@ -1,0 +1,119 @@
+r"""Flow matching along straight lines (Lipman et al., 2023; Liu et al., "Flow straight and fast", 2023).
+
+Noise and record are joined by a line, x_t = (1 - t) x_0 + t eps, and the network learns its direction: the minimizer of
+
+    E |F(x_t, t) - (eps - x_0)|^2
+
+is the velocity u(x_t, t) = E[eps - x_0 | x_t] of a flow that carries N(0, I) at t = 1 into the data at t = 0. That is a
+diffusion model with the rectified-flow schedule, so it denoises, is sampled and scored like one
+(`families/denoising.py`). With a `shift` f the line is run through at another pace, x_t = (1 - t') x_0 + t' eps with
+t' = f t / (1 + (f - 1) t): more noise at each t in training and sampling, as larger pictures need (Esser et al., 2024).
+
+Times are uniform, or log(t / (1 - t)) is normal, which trains most where the direction is hardest to tell.
+
+`coupling` says which noise meets which record of a batch (`theory/coupling.py`):
+
+    independent           the noise at the record's own address
+    optimal               that of an optimal transport, within each group of records of equal condition if the data
+                          have conditions and the model takes them: noise then stays normal given the condition
+    optimal-across        that of an optimal transport across conditions too: straighter, and biased if conditional
+
+A coupling depends on the batch. Under data parallelism, and with accumulation, each process and part couples its own
+share: as correct, and with the marginals that it should have, but the coupling is that of smaller batches, so that the
+result differs from a single process's by more than rounding. The independent one is the same however a batch is split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, final
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from morphogen.core.batch import Batch, RawCondition
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.family import Progress, Step
+from morphogen.core.rng import Index, Rng
+from morphogen.families.denoising import EARLIEST, DenoisingFamily, DenoisingSpec
+from morphogen.theory.coupling import optimal_coupling
+from morphogen.theory.schedules import schedule
+from morphogen.theory.weightings import uniforms
+
+
+class FlowMatchingSpec(DenoisingSpec):
+    """Options of flow matching."""
+
+    times: Literal["uniform", "logit-normal"] = Field("logit-normal", description="law of the training times")
+    time_mean: float = Field(0.0, description="logit-normal: mean of log(t / (1 - t)), before the shift")
+    time_std: float = Field(1.0, gt=0, description="logit-normal: its deviation")
+    coupling: Literal["independent", "optimal", "optimal-across"] = Field(
+        "independent",
+        description="noise of a record: its own, that of an optimal transport within conditions, or across them",
+    )
+    stepper: str = Field("heun", description=DenoisingSpec.model_fields["stepper"].description)
+    steps: int = Field(25, ge=1, description=DenoisingSpec.model_fields["steps"].description)
+    grid: str = Field("uniform", description=DenoisingSpec.model_fields["grid"].description)
+
+
+@final
+class FlowMatching(DenoisingFamily):
+    """Flow matching; see the module's docstring for the mathematics."""
+
+    name = "flow_matching"
+    summary = "straight paths from noise to data, with optimal-transport coupling"
+    Spec = FlowMatchingSpec
+    spec: FlowMatchingSpec
+
+    def __init__(self, spec: FlowMatchingSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
+        super().__init__(spec, data, parts, schedule("rectified-flow", shift=spec.shift), "flow", "beta")
+
+    def told(self, t: Tensor) -> Tensor:
+        """40 t, of which derivatives stay mild at both ends."""
+        return 40.0 * t
+
+    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+        t = self.times(rng, batch.address)
+        x_0 = self.encoded(batch.x, rng, batch.address)
+        eps = rng.normal("eps", batch.address, self.shape, x_0.dtype)
+        eps = eps[self.coupled(x_0, eps, batch.cond)]
+        x_t = self.readout.noised(x_0, eps, t)
+        output = self.output(x_t, t, self.training_condition(batch, rng))
+        error = 2.0 * self.readout.error(output, x_0, eps, t)  # |F - (eps - x_0)|^2 of an output F / sqrt 2
+        yield Step("denoiser", {"error": error}, {"transport": (x_0 - eps).square().mean()})
+
+    def times(self, rng: Rng, index: Index) -> Tensor:
+        """The training times (B,) of records at these addresses."""
+        s, u = self.spec, uniforms(rng, index)
+        t = u if s.times == "uniform" else torch.sigmoid(s.time_mean + s.time_std * torch.special.ndtri(u))
+        return t.clamp(EARLIEST, 1.0)
+
+    def coupled(self, x_0: Tensor, eps: Tensor, cond: RawCondition | None) -> Tensor:
+        """The noise of each record, as a permutation (B,)."""
+        if self.spec.coupling == "independent":
+            return torch.arange(len(x_0), device=x_0.device)
+        read = self.conditioner is not None or self.data.context_shape is not None
+        within = equal(cond) if read and self.spec.coupling == "optimal" else None
+        return optimal_coupling(x_0, eps, within)
+
+
+def equal(cond: RawCondition | None) -> Tensor | None:
+    """(B,) int64, the same for records of which the same is known: label, attributes, words, picture."""
+    if cond is None:
+        return None
+    fields: list[Tensor] = []
+    for value, known in (
+        (cond.label, None),
+        (cond.attributes, cond.present),
+        (cond.text, cond.text_mask),
+        (cond.context, None),
+    ):
+        if value is None:
+            continue
+        value = value.flatten(1).double() if value.ndim > 1 else value[:, None].double()
+        if known is not None:
+            fields.append(known.double())
+            value = torch.where(known, value, 0.0)  # what is not known is the same, whatever stands there
+        fields.append(value)
+    return torch.cat(fields, 1).unique(dim=0, return_inverse=True)[1] if fields else None
