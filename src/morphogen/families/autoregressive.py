@@ -185,7 +185,16 @@ class Autoregressive(Family):
     summary = "exact likelihoods: each pixel given those before it"
     Spec = AutoregressiveSpec
     capabilities = frozenset({Samples, Scores})
-    presets = {"large": {"width": 96, "blocks": 6}}  # the best likelihood for 25 minutes of one core, see benchmarks
+    presets = {  # see benchmarks/deep.py
+        "large": {"width": 96, "blocks": 6},
+        "photo": {
+            "width": 64,
+            "blocks": 5,
+            "stem": (4, 4),
+            "likelihood": "discretized_logistic_mixture",
+            "counts": False,
+        },
+    }
     spec: AutoregressiveSpec
 
     def __init__(self, spec: AutoregressiveSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
