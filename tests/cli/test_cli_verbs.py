@@ -148,7 +148,7 @@ def test_families_lists_flags_types_defaults_and_meanings(api: FakeApi, capsys: 
 def test_a_sheet_holds_the_pictures_and_says_how_it_was_made(api: FakeApi, tmp_path: Path) -> None:
     path = tmp_path / "new" / "sheet.png"
     assert run(["sample", "m", "--n", "9", "--seed", "3", "--class", "4", "--exact", "--out", str(path)]) == 0
-    unsaid = dict.fromkeys(("temperature", "stepper", "steps", "grid", "guidance"))
+    unsaid = dict.fromkeys(("temperature", "stepper", "steps", "grid", "guidance", "truncation"))
     assert api.calls[-1] == ("sample", (Path("m"), 9, 3), {"label": "4", "exact": True, **unsaid})
     image = Image.open(path)
     drawn = api.sample(Path("m"), 9)

@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from morphogen.train import fit
 from morphogen.train.ema import Ema
 from morphogen.train.monitors import Guard
 from morphogen.train.optim import factor
+from morphogen.train.trainer import Trainer
 
 
 def train(out, family=None, stream=None, **options):
@@ -261,6 +263,14 @@ def test_a_guard_that_looks_seldom_stops_at_the_same_move(tmp_path, monkeypatch)
     assert messages[0] == messages[1]
     assert f"step {when}, player 'discriminator': term 'real' is" in messages[0]
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+
+
+def test_sharding_is_refused_where_a_loss_differentiates_a_gradient():
+    family = build()
+    family.shardable = False
+    world = SimpleNamespace(sharded=True)
+    with pytest.raises(SpecError, match="cannot be sharded: use distributed=ddp"):
+        Trainer(family, Points(points()), recipe(steps=1), world, None, None)
 
 
 class Skipping(Autoencoder):

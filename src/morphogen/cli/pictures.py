@@ -35,6 +35,9 @@ def sample(
     guidance: Annotated[
         float | None, typer.Option("--guidance", metavar="W", help="Towards the class; 1 is none.")
     ] = None,
+    truncation: Annotated[
+        float | None, typer.Option("--truncation", metavar="T", help="Below 1: latents nearer to their mean.")
+    ] = None,
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -43,7 +46,7 @@ def sample(
     from morphogen import api
 
     how: dict[str, Any] = {"temperature": temperature, "stepper": stepper, "steps": steps}
-    how |= {"grid": grid, "guidance": guidance}
+    how |= {"grid": grid, "guidance": guidance, "truncation": truncation}
     with busy("sampling"):
         drawn = api.sample(model, n, seed, label=label, exact=exact, **how)
     recipe = {"model": str(model), "seed": seed, "class": label, "exact": exact, **how}

@@ -118,6 +118,30 @@ class Gaussian(Distribution):
         return Gaussian(self._mean.detach(), self.log_var.detach(), self.event_dims)
 
 
+class Point(Distribution):
+    """All mass at one point, with events of all dimensions but the first."""
+
+    measure = "mass"
+
+    def __init__(self, at: Tensor) -> None:
+        self._at, self.event_dims = at, at.ndim - 1
+
+    @property
+    def mean(self) -> Tensor:
+        return self._at
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return tuple(self._at.shape)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """The point, whatever the noise."""
+        return self._at.expand(noise.shape)
+
+    def log_prob_elements(self, x: Tensor) -> Tensor:
+        return torch.where(x == self._at, 0.0, -math.inf)
+
+
 class GaussianMixture:
     """sum_m w_m N(x; mean_m, diag(exp(log_var_m))) over vectors.
 

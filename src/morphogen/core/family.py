@@ -85,6 +85,7 @@ class Family(nn.Module, ABC):
     Spec: ClassVar[type[BaseSpec]]
     capabilities: frozenset[type]  # of the class; an instance may narrow it, when its options take one away
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    shardable: bool = True  # False, also of an instance, where a loss differentiates a gradient: sharding cannot
 
     def __init__(self, spec: BaseSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__()

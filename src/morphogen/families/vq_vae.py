@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.capabilities import Encodes, Samples, Score, Scores
 from morphogen.core.data_spec import DataSpec
-from morphogen.core.distributions import Distribution
+from morphogen.core.distributions import Distribution, Point
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
@@ -97,30 +97,6 @@ class VQVAESpec(Spec):
     lr: float = Field(1e-3, gt=0, description="peak learning rate of the autoencoder")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
-
-
-class Point(Distribution):
-    """All mass at one point, with events of all dimensions but the first."""
-
-    measure = "mass"
-
-    def __init__(self, at: Tensor) -> None:
-        self._at, self.event_dims = at, at.ndim - 1
-
-    @property
-    def mean(self) -> Tensor:
-        return self._at
-
-    @property
-    def noise_shape(self) -> tuple[int, ...]:
-        return tuple(self._at.shape)
-
-    def sample(self, noise: Tensor) -> Tensor:
-        """The point, whatever the noise."""
-        return self._at.expand(noise.shape)
-
-    def log_prob_elements(self, x: Tensor) -> Tensor:
-        return torch.where(x == self._at, 0.0, -math.inf)
 
 
 class GridEncoder(nn.Module):

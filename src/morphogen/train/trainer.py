@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from morphogen.core.batch import BatchSource
+from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Progress
 from morphogen.core.rng import Rng
 from morphogen.train import compile as compilation
@@ -32,6 +33,10 @@ class Trainer:
     def __init__(self, family: Family, stream: BatchSource, recipe: Recipe, world: World, log: Log, stop: Stop) -> None:
         self.family, self.stream, self.recipe = family, stream, recipe
         self.world, self.log, self.stop = world, log, stop
+        if world.sharded and not family.shardable:
+            raise SpecError(
+                f"a {family.name!r} model whose loss has a penalty on gradients cannot be sharded: use distributed=ddp."
+            )
         family.to(world.device).train()
         family.parts.eval()
         world.share_weights(family)

@@ -1,0 +1,447 @@
+r"""Generative adversarial networks (Goodfellow et al., 2014): a generator against a discriminator.
+
+The generator G takes z ~ N(0, I) to a record; the discriminator D gives a record a logit l, larger for what looks
+real. Each training step is a move of D and then a move of G, which D's new logits judge. The games that they can play
+are in theory/adversarial.py, the networks in nn/adversarial_nets.py. The default is the modern baseline, R3GAN
+(Huang et al., "The GAN is dead; long live the GAN!", 2024): record i and sample i are compared,
+
+    L_D = softplus(l(y_i) - l(x_i)) + gamma/2 |grad l(x_i)|^2 + gamma/2 |grad l(y_i)|^2,
+    L_G = softplus(l(x_i) - l(y_i)),   y_i = G(z_i),
+
+on residual networks without any normalization. Pairing leaves no local optimum in which modes are missing, and the
+two penalties, R1 and R2, make the game converge. Distances between records of D elements grow as sqrt(D), and slopes
+for the same change of l shrink as they do, so that gamma is taken in proportion to D unless it is given.
+
+A record's penalty is a function of that record alone, so all terms are per record, and a step is the same however the
+batch is cut or spread. Gradients of gradients are taken within the discriminator's call (nn/adversarial_nets.py,
+`Sloped`), which can therefore be compiled. Sharding cannot follow there.
+
+There is no posterior. `encode` finds a latent by descent on
+
+    1/2 |z|^2 + |G(z) - x|^2 / (2 s^2),
+
+the most probable z if x is G(z) plus noise of standard deviation s; `decode` gives that N(G(z), s^2 I).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from morphogen.core.batch import Batch, RawCondition
+from morphogen.core.capabilities import Discriminates, Encodes, Samples
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.distributions import Gaussian, Point
+from morphogen.core.errors import SpecError, UsageError
+from morphogen.core.family import Family, Health, Player, Progress, Step
+from morphogen.core.rng import Rng
+from morphogen.core.spec import Spec
+from morphogen.nn.adversarial_nets import (
+    MLPDiscriminator,
+    MLPGenerator,
+    PictureDiscriminator,
+    PictureGenerator,
+    Sloped,
+)
+from morphogen.nn.augmentation import DRAWS, AdaptiveStrength, augmented
+from morphogen.nn.build import Backbone, backbone, centered
+from morphogen.nn.conditioner import Conditioner, partly_hidden
+from morphogen.nn.inversion import inverted
+from morphogen.theory.adversarial import GAMES, one_centered, zero_centered
+
+AtLeastOne = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+COND = 64  # width of a condition's vector
+PER_ELEMENT, AT_LEAST = 1e-3, 0.02  # weight of the zero-centered penalties for each element of a record, and in all
+ONE_CENTERED = 10.0  # weight of the one-centered penalty (Gulrajani et al., 2017)
+NOISE = 0.05  # s, the standard deviation of records around G(z)
+INVERTED_AT_ONCE = 512  # latents
+WATCHED = 1000  # records that a health check looks at
+NEIGHBORS = 5  # of a record, that say how far away a sample may be to count as one like it
+
+
+class GANSpec(Spec):
+    """Options of the generative adversarial network."""
+
+    game: Literal["relativistic", "non_saturating", "hinge", "least_squares", "wasserstein", "minimax"] = Field(
+        "relativistic", description="losses of the two players: see theory/adversarial.py"
+    )
+    penalty: Literal["auto", "none", "r1", "r1_r2", "gradient"] = Field(
+        "auto",
+        description="of the discriminator's slope: r1 (at records), r1_r2 (at samples, too), gradient (distance from 1"
+        " in between), none; auto is gradient for wasserstein, else r1_r2",
+    )
+    penalty_weight: float | None = Field(
+        None,
+        gt=0,
+        description="weight of the penalty; none: 0.001 for each element of a record and at least 0.02, or 10 for"
+        " gradient",
+    )
+    penalty_every: int = Field(1, ge=1, description="penalize every so many steps, with a weight as many times larger")
+    reconstruction: float = Field(
+        0.0, ge=0, description="weight of the mean absolute error, for data with a picture as condition"
+    )
+    backbone: Backbone = Field("auto", description="networks: mlp, conv, or auto (conv for pictures of 12 px and more)")
+    latent_dim: int | None = Field(
+        None, ge=1, description="dimensions of z; none: 4 for each element of a record, at most 64"
+    )
+    hidden: tuple[AtLeastOne, ...] = Field((256, 256, 256), min_length=1, description="mlp: the generator's layers")
+    discriminator_hidden: tuple[AtLeastOne, ...] = Field(
+        (256, 256, 256), min_length=1, description="mlp: the discriminator's layers"
+    )
+    widths: tuple[AtLeastOne, ...] = Field(
+        (32, 64, 128), min_length=1, description="conv: channels at 1/2, 1/4, ... resolution, of both"
+    )
+    blocks: int = Field(1, ge=1, description="conv: residual blocks per resolution, of both")
+    tanh: bool = Field(
+        False, description="bound what the generator makes by tanh; otherwise, samples are cut off at the data's range"
+    )
+    spectral: bool = Field(False, description="spectral normalization of the discriminator")
+    augment: Literal["none", "fixed", "adaptive"] = Field(
+        "none", description="random transforms of the pictures that the discriminator sees, for small data"
+    )
+    augment_strength: float = Field(0.5, ge=0, le=1, description="fixed: probability of each transform")
+    augment_target: float = Field(
+        0.6, gt=0, lt=1, description="adaptive: mean sign of the verdicts on records that the strength is to keep"
+    )
+    augment_records: int = Field(
+        100_000, ge=1, description="adaptive: records over which the strength can rise from 0 to 1"
+    )
+    conditional: bool = Field(False, description="condition on the data's classes and attributes")
+    condition_dropout: float = Field(0.1, ge=0, le=1, description="share of records trained without their condition")
+    generator_lr: float = Field(1e-3, gt=0, description="peak learning rate of the generator")
+    discriminator_lr: float = Field(1e-3, gt=0, description="peak learning rate of the discriminator")
+    betas: tuple[Probability, Probability] = Field(
+        (0.0, 0.99), description="decays of Adam's averages of the gradient and of its square, of both"
+    )
+    ema: float | None = Field(
+        0.999, gt=0, lt=1, description="decay of the generator's averaged weights; none turns it off"
+    )
+    inversion_steps: int = Field(200, ge=1, description="steps of the descent that encodes a record")
+    inversion_starts: int = Field(4, ge=1, description="latents that it starts from; a quarter of the steps rules out")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> GANSpec:
+        if self.game == "wasserstein" and self.penalty == "none" and not self.spectral:
+            raise ValueError("game=wasserstein needs a bound on the slope: penalty=gradient, or spectral")
+        return self
+
+
+class GAN(Family):
+    """Generative adversarial network; see the module's docstring for the mathematics."""
+
+    name = "gan"
+    summary = "generative adversarial network: one-step samples, six games"
+    Spec = GANSpec
+    capabilities = frozenset({Samples, Discriminates, Encodes})
+    presets = {
+        "classic": {
+            "game": "non_saturating",
+            "penalty": "none",
+            "backbone": "mlp",
+            "latent_dim": 100,
+            "hidden": (256, 512, 1024),
+            "discriminator_hidden": (512, 256),
+            "tanh": True,
+            "generator_lr": 2e-4,
+            "discriminator_lr": 2e-4,
+            "betas": (0.5, 0.999),
+            "ema": None,
+        },
+    }
+    spec: GANSpec
+
+    def __init__(self, spec: GANSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
+        super().__init__(spec, data, parts)
+        _check(spec, data)
+        context = 0 if data.context_shape is None else data.context_shape[0]
+        cond = COND if spec.conditional else 0
+        roles = ("discriminator", "generator") if spec.conditional else ()
+        # Each player has its own, as each parameter belongs to one player.
+        self.conditioners = nn.ModuleDict({role: Conditioner(data, COND) for role in roles})
+        self.latent_dim = spec.latent_dim or min(64, 4 * data.dimensions)
+        n_in, self.game = self.latent_dim + cond, GAMES[spec.game]
+        judging: dict[str, Any] = {"cond": cond, "level": self.game.absolute, "spectral": spec.spectral}
+        network: nn.Module
+        self.generator: PictureGenerator | MLPGenerator
+        if backbone(spec.backbone, data) == "conv":
+            self.generator = PictureGenerator(
+                n_in, data.shape, spec.widths, blocks=spec.blocks, context=context, bounded=spec.tanh
+            )
+            network = PictureDiscriminator(data.shape, spec.widths, blocks=spec.blocks, context=context, **judging)
+        else:
+            self.generator = MLPGenerator(n_in, data.shape, spec.hidden, bounded=spec.tanh)
+            network = MLPDiscriminator(data.shape, spec.discriminator_hidden, **judging)
+        self.discriminator = Sloped(network)
+        adaptive = spec.augment == "adaptive"
+        self.strength = AdaptiveStrength(spec.augment_target, spec.augment_records) if adaptive else None
+        self.penalty = spec.penalty
+        if spec.penalty == "auto":
+            self.penalty = "gradient" if spec.game == "wasserstein" else "r1_r2"
+        weight = ONE_CENTERED if self.penalty == "gradient" else max(AT_LEAST, PER_ELEMENT * data.dimensions)
+        self.penalty_weight = weight if spec.penalty_weight is None else spec.penalty_weight
+        self.shardable = self.penalty == "none"
+
+    # ---------------------------------------------------------------- training
+
+    def players(self) -> Mapping[str, Player]:
+        s = self.spec
+        return {
+            "discriminator": Player(self._owned("discriminator"), lr=s.discriminator_lr, betas=s.betas),
+            "generator": Player(self._owned("generator"), lr=s.generator_lr, betas=s.betas, ema=s.ema),
+        }
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        conditioners = {f"{role}_conditioner": module for role, module in self.conditioners.items()}
+        return {"discriminator": self.discriminator, "generator": self.generator, **conditioners}
+
+    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+        n, game = len(batch), self.game
+        cond = partly_hidden(batch, rng, self.spec.condition_dropout) if self.spec.conditional else batch.cond
+        context = self._context(cond)
+        record = centered(batch.x, self.data)
+        made = self._made(rng.normal("z", batch.address, (self.latent_dim,)), cond)
+        real, fake = self._shown(record, rng, batch, "record"), self._shown(made, rng, batch, "sample")
+
+        on_real, on_fake, penalties = self._judged(real, fake.detach(), cond, context, rng, batch, at)
+        terms = {**game.discriminator_terms(on_real, on_fake), **penalties}
+        margin = (on_real - on_fake).detach()
+        metrics = {"margin": margin.mean(), "told_apart": (margin > 0).float().mean()}
+        if self.strength is not None:
+            metrics["augmented"] = self.strength.strength.clone()
+            self.strength.observe(game.verdict(on_real, on_fake).detach())
+        yield Step("discriminator", terms, metrics)
+
+        # All parts of the batch have been judged by now, in all processes; the first part to come here moves it.
+        if self.strength is not None:
+            self.strength.commit()
+        judge = self.network("discriminator")
+        with torch.no_grad():
+            c = self._condition("discriminator", cond, n)
+            anew = judge(real, c, context)[0] if game.paired else None
+        terms = {"adversarial": game.generator_term(anew, judge(fake, c, context)[0])}
+        if self.spec.reconstruction:
+            terms["reconstruction"] = self.spec.reconstruction * (made - record).abs().flatten(1).mean(1)
+        yield Step("generator", terms)
+
+    @torch.no_grad()
+    def health(self, batch: Batch, rng: Rng) -> Health:
+        """Who wins, what the generator still learns from, and how varied samples are, beside held-out records.
+
+        told_apart      share of pairs of a held-out record and a sample in which the record has the larger logit
+        generator_pull  mean |d loss / d logit| of the generator at its samples
+        diversity       mean distance of two samples over that of two records
+        coverage        share of records that have a sample as near as their fifth neighbor, over the same for records
+        """
+        part = batch[:WATCHED]
+        x = centered(part.x, self.data)
+        made = self._made(rng.normal("z", len(x), (self.latent_dim,)), part.cond)
+        on_real, on_fake = (self._logits(v, part.cond) for v in (x, made))
+        told_apart = float((on_real[:, None] > on_fake).double().mean())
+        pull = self._pull(on_real, on_fake)
+        metrics: dict[str, float | list[float]] = {"told_apart": told_apart, "generator_pull": pull}
+        # No measurements in the warnings: one that lasts is given once.
+        warnings = []
+        if told_apart > 0.99:
+            more = (
+                f"raise --penalty-weight ({self.penalty_weight:g})" if self.penalty != "none" else "set --penalty r1_r2"
+            )
+            warnings.append(
+                "the discriminator is saturated: it tells nearly all samples from held-out records. That is usual"
+                f" early in training; if it lasts, {more} or lower --discriminator-lr"
+                f" ({self.spec.discriminator_lr:g})"
+            )
+        if told_apart > 0.9 and pull < 0.05:
+            warnings.append(
+                f"the generator stands still: where the discriminator is sure, the game {self.spec.game!r} has no"
+                " gradient for it; set --game relativistic, or non_saturating"
+            )
+        if len(x) > 4 * NEIGHBORS:
+            diversity = float(torch.pdist(made.flatten(1)).mean() / torch.pdist(x.flatten(1)).mean().clamp_min(1e-12))
+            covered = _coverage(x.flatten(1), made.flatten(1))
+            metrics |= {"diversity": diversity, "coverage": covered}
+            if diversity < 0.5:
+                warnings.append(
+                    "mode collapse: samples are less than half as far from each other as held-out records. That is"
+                    " usual at the very start; if it lasts, use --game relativistic with --penalty r1_r2, lower the"
+                    " learning rates, or take larger batches"
+                )
+            elif covered < 2 / 3 and told_apart < 0.9:  # before that, no sample is good enough to be like any record
+                warnings.append(
+                    "modes are missing: samples are varied, but more than a third of the held-out records have none"
+                    " like them; take larger batches, larger networks, or --game relativistic"
+                )
+        return Health(metrics, warnings)
+
+    # ------------------------------------------------------------ capabilities
+
+    @torch.no_grad()
+    def sample(self, n: int, cond: RawCondition | None, rng: Rng, *, truncation: float = 1.0) -> Tensor:
+        """G(truncation z): below 1, samples are more typical and less varied; at 0 all are that of the mean latent."""
+        if truncation < 0:
+            raise UsageError(f"a truncation is at least 0 (got {truncation}).")
+        z = truncation * rng.normal("z", n, (self.latent_dim,))
+        return self._records(self._made(z, cond))
+
+    def realness(self, x: Tensor, cond: RawCondition | None = None) -> Tensor:
+        """(B,) logits; 0 is undecided, except in the games that only compare (relativistic, wasserstein)."""
+        return self._logits(centered(x, self.data), cond)
+
+    def encode(self, x: Tensor, cond: RawCondition | None = None) -> Point:
+        """All mass on the most probable latent (B, D) that descent finds; see the module's docstring.
+
+        Each record takes `inversion_steps` (1 + (`inversion_starts` - 1) / 4) passes of the generator, and back.
+        """
+        # The same starts for every record, so that its latent depends on nothing but itself.
+        starts = Rng(0, x.device).normal("inversion", self.spec.inversion_starts, (self.latent_dim,)).to(x.dtype)
+        size, parts = max(1, INVERTED_AT_ONCE // len(starts)), []
+        for i in range(0, len(x), size):
+            some, given = centered(x[i : i + size], self.data), None if cond is None else cond[i : i + size]
+
+            def energy(z: Tensor, rows: Tensor, x: Tensor = some, cond: RawCondition | None = given) -> Tensor:
+                error = self._made(z, None if cond is None else cond[rows]) - x[rows]
+                return 0.5 * z.square().sum(1) + error.flatten(1).square().sum(1) / (2.0 * NOISE**2)
+
+            parts.append(inverted(energy, len(some), starts, self.spec.inversion_steps))
+        return Point(torch.cat(parts))
+
+    def decode(self, z: Tensor, cond: RawCondition | None = None) -> Gaussian:
+        """N(G(z), s^2 I) for z (B, D), events of the data's shape."""
+        x = self._records(self._made(z, cond))
+        return Gaussian(x, torch.full_like(x, 2.0 * math.log(NOISE)))
+
+    # ----------------------------------------------------------------- latents
+
+    @torch.no_grad()
+    def directions(self, k: int) -> Tensor:
+        """The `k` directions (k, D) in which a unit step of z changes the generator's first features most.
+
+        They are orthonormal eigenvectors of A^T A for the first affine map A of z, by falling eigenvalue (Shen and
+        Zhou, "Closed-form factorization of latent semantics in GANs", 2021); the largest component is positive.
+        Raises `UsageError` if there are not as many.
+        """
+        dim = self.latent_dim
+        if not 1 <= k <= dim:
+            raise UsageError(f"a model of {dim} latents has 1 to {dim} directions (got {k}).")
+        a = self.generator.first_map()[:, :dim].double()
+        found = torch.linalg.eigh(a.T @ a).eigenvectors.flip(1).T[:k]
+        largest = found.gather(1, found.abs().argmax(1, keepdim=True))
+        return (found * largest.sign()).to(self.generator.first_map().dtype)
+
+    # ----------------------------------------------------------------- private
+
+    def _owned(self, role: Literal["discriminator", "generator"]) -> list[nn.Parameter]:
+        mine: list[nn.Module] = [self.discriminator if role == "discriminator" else self.generator]
+        if self.spec.conditional:
+            mine.append(self.conditioners[role])
+        return [p for module in mine for p in module.parameters()]
+
+    def _condition(self, role: str, cond: RawCondition | None, n: int) -> Tensor | None:
+        """The pooled conditions (n, COND) as a player reads them; None for an unconditional model."""
+        return self.network(f"{role}_conditioner")(cond, n).pooled if self.spec.conditional else None
+
+    def _context(self, cond: RawCondition | None) -> Tensor | None:
+        """The pictures to start from; None where the data have none."""
+        return None if cond is None or self.data.context_shape is None else cond.context
+
+    def _made(self, z: Tensor, cond: RawCondition | None) -> Tensor:
+        """G(z) (B, *shape), on about [-1, 1]."""
+        c = self._condition("generator", cond, len(z))
+        if c is not None:
+            z = torch.cat((z, c.to(z.dtype)), dim=1)
+        return self.network("generator")(z, self._context(cond))
+
+    def _logits(self, x: Tensor, cond: RawCondition | None) -> Tensor:
+        """l(x) (B,) of centered records."""
+        c = self._condition("discriminator", cond, len(x))
+        return self.network("discriminator")(x, c, self._context(cond))[0]
+
+    def _records(self, made: Tensor) -> Tensor:
+        """What is made as records, within the data's range; for binary data, probabilities."""
+        x = made if self.data.kind == "continuous" else 0.5 * (made + 1.0)
+        return x.clamp(self.data.low, self.data.high)
+
+    def _shown(self, x: Tensor, rng: Rng, batch: Batch, which: str) -> Tensor:
+        """x as the discriminator is to see it in training."""
+        if self.spec.augment == "none":
+            return x
+        strength = x.new_tensor(self.spec.augment_strength) if self.strength is None else self.strength.strength
+        return augmented(x, strength, rng.uniform(f"augment_{which}", batch.address, (DRAWS,)))
+
+    def _judged(
+        self,
+        real: Tensor,
+        fake: Tensor,
+        cond: RawCondition | None,
+        context: Tensor | None,
+        rng: Rng,
+        batch: Batch,
+        at: Progress,
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Logits of records and of samples, and the penalties that are due, each (B,)."""
+        judge, n = self.network("discriminator"), len(real)
+        c = self._condition("discriminator", cond, n)
+        due = self.penalty if at.step % self.spec.penalty_every == 0 else "none"
+        weight = self.penalty_weight * self.spec.penalty_every
+        if due == "r1":
+            on_real, slope = judge(real, c, context, True)
+            return on_real, judge(fake, c, context)[0], {"r1": weight * zero_centered(slope)}
+        twice = [None if v is None else torch.cat((v, v)) for v in (c, context)]
+        logits, slope = judge(torch.cat((real, fake)), *twice, due == "r1_r2")
+        on_real, on_fake = logits.split(n)
+        if due == "r1_r2":
+            r1, r2 = (weight * zero_centered(slope)).split(n)
+            return on_real, on_fake, {"r1": r1, "r2": r2}
+        if due == "gradient":
+            u = rng.uniform("between", batch.address, (1,) * (real.ndim - 1)).to(real.dtype)
+            _, slope = judge(u * real + (1.0 - u) * fake, c, context, True)
+            return on_real, on_fake, {"gradient_penalty": weight * one_centered(slope)}
+        return on_real, on_fake, {}
+
+    def _pull(self, on_real: Tensor, on_fake: Tensor) -> float:
+        """Mean |d loss / d logit| of the generator at its samples."""
+        with torch.enable_grad():
+            logit = on_fake.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.game.generator_term(on_real, logit).sum(), logit)
+        return float(gradient.abs().mean())
+
+
+def _coverage(records: Tensor, samples: Tensor) -> float:
+    """How many records have a sample near, over how many have another record so near; both (N, D).
+
+    Near is within the distance of their fifth neighbor (Naeem et al., "Reliable fidelity and diversity metrics", 2020),
+    among the first half of the records; the second half and as many samples are held against it.
+    """
+    half = len(records) // 2
+    known = records[:half]
+    radius = torch.cdist(known, known).kthvalue(NEIGHBORS + 1, dim=1).values  # the nearest is itself
+    shares = [
+        (torch.cdist(known, other[half : 2 * half]).amin(1) <= radius).double().mean() for other in (samples, records)
+    ]
+    return float(shares[0] / shares[1].clamp_min(1e-12))
+
+
+def _check(spec: GANSpec, data: DataSpec) -> None:
+    """Raise `SpecError` for data or options that cannot be."""
+    if data.kind not in ("continuous", "binary"):
+        raise SpecError(
+            f"a GAN needs continuous or binary records, through which gradients pass to its generator, but"
+            f" {data.name!r} has {data.kind} ones; families for other data: autoregressive, vae."
+        )
+    if data.context_shape is not None and backbone(spec.backbone, data) == "mlp":
+        raise SpecError("backbone 'mlp' takes no picture as a condition: use backbone 'conv'.")
+    if data.context_shape is None and spec.reconstruction:
+        raise SpecError(
+            f"reconstruction compares a sample with the record that its picture was made from, but {data.name!r} has"
+            " no pictures as conditions: set reconstruction=0."
+        )
+    if spec.augment != "none" and (not data.is_picture or data.context_shape is not None):
+        raise SpecError(
+            f"augment transforms whole pictures (C, H, W) that stand for themselves; records of {data.name!r} have"
+            f" shape {data.shape}{' and a picture each as condition' if data.context_shape else ''}: set augment=none."
+        )

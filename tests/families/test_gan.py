@@ -1,0 +1,435 @@
+"""Generative adversarial networks: whose move is what, losses that are per record, latents, monitors, the contract.
+
+Run as a script by torchrun, it trains the tiny model into the folder in its first argument.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from morphogen import artifact, check_family
+from morphogen.core.batch import Batch, RawCondition
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import SpecError, UsageError
+from morphogen.core.family import Progress
+from morphogen.core.rng import Rng
+from morphogen.data import Stream, load
+from morphogen.families.gan import GAN, GANSpec, _coverage
+from morphogen.theory.adversarial import GAMES, RELATIVISTIC
+from morphogen.train import Recipe, fit
+from morphogen.train import compile as compilation
+
+LEARNS, CONDITIONS = "samples beat the best single Gaussian", "conditions are obeyed"
+PICTURES = DataSpec(name="pictures", shape=(3, 13, 12), kind="continuous", levels=256, classes=("a", "b", "c"))
+POINTS = DataSpec(name="points", shape=(2,), kind="continuous")
+BINARY = DataSpec(name="binary", shape=(1, 6, 6), kind="binary", levels=2)
+ENHANCED = PICTURES.replace(name="enhanced", context_shape=(3, 7, 6))
+SMALL = {"widths": (6, 8), "hidden": (16,), "discriminator_hidden": (16,), "latent_dim": 5, "inversion_steps": 8}
+CONDITIONAL = {"conditional": True, "condition_dropout": 0.3}
+
+
+def build(data=PICTURES, moved=0.1, **options):
+    """A model in training, whose blocks are not the identity that they begin as."""
+    with Rng(0).forked():
+        model = GAN(GANSpec.parse({**SMALL, **options}), data)
+        for p in model.parameters():
+            p.data.add_(moved * torch.randn_like(p))
+    return model
+
+
+def batch(data=PICTURES, n=6):
+    u = Rng(5).uniform("x", n, data.shape)
+    x = (u > 0.5).float() if data.kind == "binary" else 2 * u - 1
+    label = torch.arange(n) % 3 if data.classes else None
+    context = Rng(6).uniform("context", n, data.context_shape) * 2 - 1 if data.context_shape else None
+    return Batch(x, torch.arange(n), RawCondition(label=label, context=context), torch.arange(n))
+
+
+def moves(model, b, step=0):
+    return list(model.steps(b, Rng(0), Progress(step, 0.5)))
+
+
+# -------------------------------------------------------------------------------- the game
+
+
+def test_the_discriminator_moves_first_and_each_player_by_itself():
+    model, b = build(**CONDITIONAL), batch()
+    first, second = moves(model, b)
+    assert (first.player, second.player) == ("discriminator", "generator") == tuple(model.players())
+    owned = {name: list(player.parameters) for name, player in model.players().items()}
+    for move, other in ((first, "generator"), (second, "discriminator")):
+        mine = torch.autograd.grad(sum(move.terms.values()).mean(), owned[move.player], retain_graph=True)
+        assert all(torch.isfinite(g).all() and g.any() for g in mine)
+        if move is first:
+            theirs = torch.autograd.grad(sum(move.terms.values()).mean(), owned[other], allow_unused=True)
+            assert all(g is None for g in theirs)
+    assert model.players()["generator"].ema and model.players()["discriminator"].ema is None
+
+
+def test_the_generator_is_judged_after_the_discriminator_has_moved():
+    model, b = build(), batch()
+    game = model.steps(b, Rng(0), Progress(0, 0.5))
+    next(game)
+    with torch.no_grad():
+        for p in model.discriminator.parameters():
+            p.add_(0.05)
+    late = next(game).terms["adversarial"]
+    made = model._made(Rng(0).normal("z", b.address, (5,)), None)
+    expected = RELATIVISTIC.generator_term(model._logits(b.x, None), model._logits(made, None))
+    assert torch.allclose(late, expected, atol=1e-6)
+    assert not torch.allclose(late, moves(build(), b)[1].terms["adversarial"], atol=1e-4)
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_terms_are_the_game_and_its_penalties(game):
+    model, b = build(game=game, penalty_weight=0.7), batch()
+    first, second = moves(model, b)
+    z = Rng(0).normal("z", b.address, (5,))
+    made = model._made(z, None).detach()
+    real, fake = model._logits(b.x, None), model._logits(made, None)
+    expected = GAMES[game].discriminator_terms(real, fake)
+    assert set(first.terms) - set(expected) == ({"gradient_penalty"} if game == "wasserstein" else {"r1", "r2"})
+    for name, value in expected.items():
+        assert torch.allclose(first.terms[name], value, atol=1e-6)
+    assert torch.allclose(second.terms["adversarial"], GAMES[game].generator_term(real, fake), atol=1e-6)
+
+    def slope(x):
+        x = x.clone().requires_grad_()
+        return torch.autograd.grad(model._logits(x, None).sum(), x)[0].flatten(1).norm(dim=1)
+
+    if game == "wasserstein":
+        u = Rng(0).uniform("between", b.address, (1, 1, 1))
+        between = 0.7 * (slope(u * b.x + (1 - u) * made) - 1) ** 2
+        assert torch.allclose(first.terms["gradient_penalty"], between, rtol=1e-4)
+    else:
+        for name, x in (("r1", b.x), ("r2", made)):
+            assert torch.allclose(first.terms[name], 0.7 * 0.5 * slope(x) ** 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("data", [PICTURES, ENHANCED], ids=["pictures", "enhanced"])
+@pytest.mark.parametrize("options", [{}, {"game": "wasserstein"}, {"game": "hinge", "penalty": "r1"}])
+def test_terms_are_per_record_and_parts_of_a_batch_are_the_batch(options, data):
+    augment = {"augment": "fixed", "augment_strength": 0.6} if data is PICTURES else {"reconstruction": 2.0}
+    model, b = build(data, **CONDITIONAL, **options, **augment), batch(data)
+    whole, parts = moves(model, b), [moves(model, b[i : i + 2]) for i in (0, 2, 4)]
+    for k, move in enumerate(whole):
+        for name, term in move.terms.items():
+            assert term.shape == (6,)
+            assert torch.allclose(term, torch.cat([part[k].terms[name] for part in parts]), atol=1e-5), name
+
+
+def test_lazy_penalties_are_as_many_times_larger():
+    model, b = build(penalty_every=4), batch()
+    due, not_due = moves(model, b, step=8)[0].terms, moves(model, b, step=9)[0].terms
+    assert set(due) - set(not_due) == {"r1", "r2"}
+    assert torch.allclose(due["r1"], 4 * moves(build(), b)[0].terms["r1"])
+    assert torch.allclose(due["pairs"], not_due["pairs"])
+
+
+def test_the_weight_of_the_penalty_grows_with_the_elements():
+    weights = [build(data).penalty_weight for data in (POINTS, BINARY, PICTURES)]
+    assert weights == pytest.approx([0.02, 0.036, 1e-3 * 468])
+    assert build(game="wasserstein").penalty_weight == 10 and build(penalty_weight=3.0).penalty_weight == 3
+
+
+def test_penalties_hold_in_bf16():
+    """The records and their gradients stay in float32: within 5 % of what float32 gives, in total."""
+    model, b = build(), batch()
+    exact = moves(model, b)[0].terms
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        near = moves(model, b)[0].terms
+    for name, value in exact.items():
+        assert near[name].dtype == torch.float32
+        assert float(near[name].detach().sum()) == pytest.approx(float(value.detach().sum()), rel=0.05)
+
+
+def test_the_reconstruction_is_the_mean_absolute_error():
+    model, b = build(ENHANCED, reconstruction=3.0), batch(ENHANCED)
+    made = model._made(Rng(0).normal("z", b.address, (5,)), b.cond)
+    term = moves(model, b)[1].terms["reconstruction"]
+    assert torch.allclose(term, 3 * (made - b.x).abs().mean((1, 2, 3)))
+
+
+def test_the_strength_of_augmentation_moves_between_the_players():
+    model, b = build(augment="adaptive", augment_records=60), batch()
+
+    class Sure(nn.Module):
+        def forward(self, x, c=None, context=None, slope=False):
+            logits = x.sum((1, 2, 3)) * 0 + torch.cat((torch.ones(6), -torch.ones(6)))[: len(x)]
+            return logits, logits * 0 if slope else None
+
+    model.wrap("discriminator", Sure())
+    moves(model, b)
+    assert float(model.strength.strength) == pytest.approx(0.1)
+    model.wrap("discriminator", None)
+    saved = build(augment="adaptive", augment_records=60)
+    saved.load_state_dict(model.state_dict())
+    assert torch.equal(saved.strength.strength, model.strength.strength)
+
+
+# ------------------------------------------------------------------------------ conditions
+
+
+@torch.no_grad()
+def test_conditions_matter_to_both_and_nothing_known_is_null():
+    model, b = build(**CONDITIONAL).eval(), batch()
+    other = RawCondition(label=(b.cond.label + 1) % 3)
+    null = RawCondition(label=torch.full((6,), -1))
+    for call in (lambda c: model.sample(6, c, Rng(1)), lambda c: model.realness(b.x, c)):
+        assert not torch.allclose(call(b.cond), call(other), atol=1e-4)
+        assert torch.equal(call(None), call(null))
+
+
+@torch.no_grad()
+def test_the_picture_to_start_from_matters_to_both():
+    model, b = build(ENHANCED).eval(), batch(ENHANCED)
+    other = RawCondition(context=b.cond.context.flip(0))
+    blank = RawCondition(context=torch.zeros_like(b.cond.context))
+    for call in (lambda c: model.sample(6, c, Rng(1)), lambda c: model.realness(b.x, c)):
+        assert not torch.allclose(call(b.cond), call(other), atol=1e-4)
+        assert torch.allclose(call(None), call(blank), atol=1e-6)
+
+
+# --------------------------------------------------------------------------------- latents
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("data", [PICTURES, POINTS, BINARY], ids=lambda d: d.name)
+def test_truncation_draws_samples_to_that_of_the_mean_latent(data):
+    model = build(data).eval()
+    mean = model.decode(torch.zeros(1, 5)).mean
+    assert torch.allclose(model.sample(4, None, Rng(0), truncation=0.0), mean.expand(4, *data.shape), atol=1e-6)
+    assert torch.equal(model.sample(4, None, Rng(0), truncation=1.0), model.sample(4, None, Rng(0)))
+    far = [float((model.sample(64, None, Rng(0), truncation=t) - mean).square().mean()) for t in (0.1, 0.3, 1.0)]
+    assert far[0] < far[1] < far[2]
+    x = model.sample(64, None, Rng(0), truncation=5.0)
+    assert data.low <= float(x.min()) and float(x.max()) <= data.high
+    with pytest.raises(UsageError, match="at least 0"):
+        model.sample(1, None, Rng(0), truncation=-1.0)
+
+
+@pytest.mark.parametrize("data", [PICTURES, POINTS], ids=lambda d: d.name)
+def test_inversion_recovers_what_was_made(data):
+    """The picture, and for pictures, whose elements are many more than the latents, the latent itself.
+
+    The prior pulls z towards 0, by about s^2 for each element of the data that it moves by one.
+    """
+    model = build(data, latent_dim=3 if data is PICTURES else 2, inversion_steps=200, moved=0.05, tanh=True).eval()
+    z = Rng(8).normal("z", 4, (model.latent_dim,))
+    with torch.no_grad():
+        x = model.decode(z).mean
+        q = model.encode(x)
+        rebuilt = model.decode(q.mean).mean
+    assert not q.mean.requires_grad
+    spread = (x - x.mean(0)).square().mean()
+    assert float((rebuilt - x).square().mean()) < 0.01 * float(spread)
+    if data is PICTURES:
+        assert torch.allclose(q.mean, z, atol=0.15)
+    with torch.no_grad():  # one record by itself, to what arithmetic in another batch size leaves
+        assert torch.allclose(model.encode(x[1:2]).mean, q.mean[1:2], atol=1e-2)
+
+
+def test_inversion_keeps_to_the_condition():
+    model, b = build(**CONDITIONAL).eval(), batch()
+    q = model.encode(b.x, b.cond)
+    assert q.mean.shape == (6, 5)
+    assert model.decode(q.mean, b.cond).noise_shape == b.x.shape
+    assert not torch.allclose(q.mean, model.encode(b.x, RawCondition(label=b.cond.label.flip(0))).mean, atol=1e-4)
+
+
+@pytest.mark.parametrize("data", [PICTURES, POINTS], ids=lambda d: d.name)
+def test_directions_are_those_of_the_first_map_in_order_of_their_effect(data):
+    model = build(data, conditional=data is PICTURES)
+    found = model.directions(5)
+    assert torch.allclose(found @ found.T, torch.eye(5), atol=1e-5)
+    effect = (model.generator.first_map()[:, :5].detach() @ found.T).norm(dim=0)
+    assert (effect.diff() <= 1e-6).all()
+    singular = torch.linalg.svdvals(model.generator.first_map()[:, :5].detach())
+    assert torch.allclose(effect, singular, atol=1e-5)
+    assert torch.equal(model.directions(2), found[:2])
+    with pytest.raises(UsageError, match="1 to 5 directions"):
+        model.directions(6)
+
+
+# -------------------------------------------------------------------------------- monitors
+
+
+class Fixed(nn.Module):
+    """A discriminator that knows the records and gives them, and nothing else, a positive logit."""
+
+    def __init__(self, real, logit):
+        super().__init__()
+        self.real, self.logit = real, logit
+
+    def forward(self, x, c=None, context=None, slope=False):
+        known = torch.tensor([any(torch.equal(v, r) for r in self.real) for v in x])
+        return torch.where(known, self.logit, -self.logit) + 1e-3 * torch.linspace(-1, 1, len(x)), None
+
+
+def test_health_names_a_saturated_discriminator_and_a_generator_that_stands_still():
+    b = batch(POINTS, 60)
+    for game, words in (("minimax", ["saturated", "stands still"]), ("relativistic", ["saturated"])):
+        model = build(POINTS, game=game, moved=0.5).eval()
+        model.discriminator = Fixed(b.x, 12.0)
+        found = model.health(b, Rng(0))
+        assert found.metrics["told_apart"] == 1.0
+        said = [w for w in found.warnings if "saturated" in w or "stands still" in w]
+        assert len(said) == len(words) and all(word in text for word, text in zip(words, said, strict=True))
+        assert "--penalty-weight (0.02)" in said[0]
+    assert "--penalty r1_r2" in healthy_without_penalty(b)
+
+
+def healthy_without_penalty(b):
+    model = build(POINTS, penalty="none").eval()
+    model.discriminator = Fixed(b.x, 12.0)
+    return model.health(b, Rng(0)).warnings[0]
+
+
+def test_health_names_a_collapse_and_missing_modes_and_nothing_for_copies_of_the_distribution():
+    eight = (
+        Rng(0).normal("x", 400, (2,)) * 0.02
+        + torch.tensor([[0.6, 0.6], [-0.6, 0.6], [0.6, -0.6], [-0.6, -0.6]])[torch.arange(400) % 4]
+    )
+    b = Batch(eight[:200], torch.arange(200))
+    even = eight[200:]
+    model = build(POINTS).eval()
+    model.discriminator = Fixed([], 0.0)
+    cases = {
+        "mode collapse": even[:1].expand(200, 2) + 0.01 * Rng(1).normal("noise", 200, (2,)),
+        "modes are missing": even[even[:, 0] * even[:, 1] > 0].repeat(2, 1),
+        "": even,
+    }
+    for words, samples in cases.items():
+        model._made = lambda z, cond, samples=samples: samples
+        found = model.health(b, Rng(0))
+        assert len(found.warnings) == bool(words) and all(words in w for w in found.warnings), (words, found)
+    assert found.metrics["diversity"] == pytest.approx(1.0, abs=0.1)
+    assert found.metrics["coverage"] == pytest.approx(1.0, abs=0.15)
+
+
+def test_coverage_counts_the_records_that_have_samples_near():
+    x = Rng(0).normal("x", 200, (3,))
+    assert _coverage(x, x) == 1.0
+    assert _coverage(x, x + 100) == 0.0
+
+
+# -------------------------------------------------------------------------------- contract
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        (DataSpec(name="words", shape=(9,), kind="sequence", levels=50), {}, "families for other data: autoregressive"),
+        (DataSpec(name="bytes", shape=(1, 8, 8), kind="discrete", levels=5), {}, "through which gradients pass"),
+        (ENHANCED, {"backbone": "mlp"}, "use backbone 'conv'"),
+        (PICTURES, {"reconstruction": 1.0}, "set reconstruction=0"),
+        (POINTS, {"augment": "fixed"}, "set augment=none"),
+        (ENHANCED, {"augment": "adaptive"}, "a picture each as condition"),
+        (POINTS, {"conditional": True}, "drop --conditional"),
+        (POINTS, {"game": "wasserstein", "penalty": "none"}, "a bound on the slope"),
+        (POINTS, {"game": "non-saturating"}, "non_saturating"),
+        (POINTS, {"penalty_wieght": 1}, "penalty_weight"),
+    ],
+)
+def test_impossible_options_say_what_is_possible(data, options, message):
+    with pytest.raises(SpecError, match=message):
+        build(data, **options)
+
+
+def test_the_classic_pair_is_the_textbook_s():
+    data = DataSpec(name="digits", shape=(1, 28, 28), kind="continuous", levels=256)
+    with Rng(0).forked():
+        model = GAN(GANSpec.parse(GAN.presets["classic"]), data)
+    layers = lambda m: [tuple(v.weight.shape[::-1]) for v in m.modules() if isinstance(v, nn.Linear)]  # noqa: E731
+    assert layers(model.generator) == [(100, 256), (256, 512), (512, 1024), (1024, 784)]
+    assert layers(model.discriminator) == [(784, 512), (512, 256), (256, 1)]
+    first, second = moves(model, batch(data, 4))
+    assert set(first.terms) == {"real", "fake"} and set(second.terms) == {"adversarial"}
+    z = 100 * Rng(0).normal("z", 9, (100,))
+    assert torch.equal(model._made(z, None), model.generator(z)) and float(model.generator(z).detach().abs().max()) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not compilation._compiler(torch.device("cpu")), reason="needs a C++ compiler")
+def test_compiled_networks_give_the_same_gradients():
+    """The discriminator is differentiated twice, and the generator resamples: both have gone wrong in a compiler."""
+    model, b = build(**CONDITIONAL), batch()
+
+    def gradients():
+        return [
+            torch.autograd.grad(sum(m.terms.values()).mean(), list(model.players()[m.player].parameters))
+            for m in moves(model, b)
+        ]
+
+    eager = gradients()
+    compilation.wrap(model)
+    compiled = gradients()
+    compilation.unwrap(model)
+    for one, other in zip(eager, compiled, strict=True):
+        for g, h in zip(one, other, strict=True):
+            assert float((g - h).norm()) <= 1e-4 * float(g.norm()) + 1e-7
+
+
+@pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_it_passes_check_family(monkeypatch, thorough):
+    options = {"hidden": (128, 128, 128), "discriminator_hidden": (128, 128, 128)}
+    if not thorough:
+        options = {"hidden": (32,), "discriminator_hidden": (32,), "inversion_steps": 60}
+        rest = {name: check for name, check in check_family.CHECKS.items() if name not in (LEARNS, CONDITIONS)}
+        assert len(rest) == len(check_family.CHECKS) - 2
+        monkeypatch.setattr(check_family, "CHECKS", rest)
+        monkeypatch.setattr(check_family, "STEPS", 20)
+    checked = check_family.check_family("gan", options)
+    assert not checked.failures, str(checked)
+    skipped = {c.name for c in checked.checks if c.passed is None}
+    assert skipped == {"scores are per record and tell data from noise"}
+
+
+TINY = {"hidden": (32,), "discriminator_hidden": (32,), "augment": "adaptive", "augment_records": 1000}
+TINY |= {"augment_target": 0.2, "discriminator_lr": 1e-2}
+
+
+def _tiny_run(out, **recipe):
+    digits = load("digits")
+    with Rng(0).forked():
+        model = GAN(GANSpec.parse({**TINY, **CONDITIONAL}), digits.spec)
+    options = {"steps": 10, "batch_size": 32, "precision": "fp32", "compile": "off", "device": "cpu", "log_every": 1}
+    list(fit(model, Stream(digits.train, 32, seed=0), Recipe.parse({**options, **recipe}), Path(out)))
+    log = [line for line in map(json.loads, (Path(out) / "log.jsonl").open()) if "terms" in line]
+    return log, artifact.load(out).family
+
+
+def _agree(one, other):
+    assert len(one[0]) == len(other[0]) == 10
+    for a, b in zip(one[0], other[0], strict=True):
+        assert b["terms"] == pytest.approx(a["terms"], rel=1e-3, abs=1e-5)
+        assert b["metrics"]["discriminator/augmented"] == pytest.approx(
+            a["metrics"]["discriminator/augmented"], abs=1e-5
+        )
+    assert float(one[1].strength.strength) == pytest.approx(float(other[1].strength.strength)) != 0.0
+
+
+def test_parts_of_a_batch_train_as_one(tmp_path):
+    _agree(_tiny_run(tmp_path / "whole"), _tiny_run(tmp_path / "parts", accumulate=4))
+
+
+def test_two_processes_train_as_one(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(tmp_path / "2")], env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    log = [line for line in map(json.loads, (tmp_path / "2" / "log.jsonl").open()) if "terms" in line]
+    _agree(_tiny_run(tmp_path / "1"), (log, artifact.load(tmp_path / "2").family))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    _tiny_run(sys.argv[1])
