@@ -311,6 +311,7 @@ def test_it_passes_check_family(monkeypatch, thorough):
         assert len(rest) == len(check_family.CHECKS) - 2
         monkeypatch.setattr(check_family, "CHECKS", rest)
         monkeypatch.setattr(check_family, "STEPS", 20)
-    options = {"width": 32, "inner": 32, "blocks": 2, "hidden": 32, "lr": 1e-2, "stem": (3, 3), "reach": (1, 1)}
+    options = {"width": 48, "inner": 32, "blocks": 2, "hidden": 48, "lr": 6e-3, "stem": (3, 3), "reach": (1, 1)}
+    options["near"] = (1, 1)
     checked = check_family.check_family("autoregressive", options)
     assert not checked.failures, str(checked)
