@@ -78,7 +78,10 @@ def train(
         print_json({"out": str(out), "step": last.step, "elapsed_s": last.elapsed_s, "terms": last.terms})
         return
     print_text(f"trained {family} for {last.step:,} steps: {out}")
-    print_text(f"next: morphogen sample {out} --n 64 --out samples.png")
+    if "Samples" in known["capabilities"]:
+        print_text(f"next: morphogen sample {out} --n 64 --out samples.png")
+    else:
+        print_text(f"next: morphogen reconstruct {out} --data {data} --out reconstructions.png")
 
 
 def quickstart(

@@ -237,7 +237,7 @@ class Autoregressive(Family):
     def health(self, batch: Batch, rng: Rng) -> Health:
         """Held-out bits per element, of the whole and of each row: where in a picture the information lies."""
         part = batch[:WATCHED]
-        log_p = self.pixels(self._values(part.x), self._condition(part.cond, len(part)))
+        log_p = self._log_p(part.x, part.cond)
         bits = -log_p.mean(dim=(0, 2, 3)) / math.log(2.0)
         return Health({"held_out_bits_per_dim": float(bits.mean()), "bits_per_row": bits.tolist()})
 
@@ -255,13 +255,17 @@ class Autoregressive(Family):
     @torch.no_grad()
     def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
         """log P(x), exact: there is nothing to sample, and `samples` changes nothing."""
-        u, c = self._values(x), self._condition(cond, len(x))
-        size = max(1, AT_ONCE // (x.shape[-2] * x.shape[-1]))
-        rows = [slice(i, i + size) for i in range(0, len(x), size)]
-        log_p = torch.cat([self.pixels(u[r], None if c is None else c[r]).flatten(1).sum(1) for r in rows])
+        log_p = self._log_p(x, cond).flatten(1).sum(1)
         return Score(log_p, "exact", "mass", {"log_likelihood": log_p})
 
     # ----------------------------------------------------------------- private
+
+    def _log_p(self, x: Tensor, cond: RawCondition | None) -> Tensor:
+        """log P of each element, (B, H, W, C), as many records at once as fit."""
+        u, c = self._values(x), self._condition(cond, len(x))
+        size = max(1, AT_ONCE // (x.shape[-2] * x.shape[-1]))
+        rows = [slice(i, i + size) for i in range(0, len(x), size)]
+        return torch.cat([self.pixels(u[r], None if c is None else c[r]) for r in rows])
 
     def _values(self, x: Tensor) -> Tensor:
         """x (B, C, H, W) as the counts 0 .. K-1 it stands for, (B, H, W, C)."""
