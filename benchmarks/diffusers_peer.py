@@ -2,6 +2,7 @@
 
     python -m benchmarks.diffusers_peer train IN.npy OUT --minutes 75   # uint8 pictures (N, C, H, W)
     python -m benchmarks.diffusers_peer sample OUT FILE.npz --n 2000 --scheduler unipc --steps 20
+    python -m benchmarks.diffusers_peer sample-ours MODEL FILE.npz --steps 20   # our network; needs src/ on the path
     python -m benchmarks.diffusers_peer speed IN.npy --precision bf16 --seconds 20 --compile
 
 The loop is that of `examples/unconditional_image_generation/train_unconditional.py` (diffusers 0.42): accelerate, a
@@ -156,6 +157,42 @@ def sample(model_dir: Path, n: int, name: str, steps: int, batch: int = 100) -> 
     return np.concatenate(made)
 
 
+@torch.no_grad()
+def sample_ours(model_dir: Path, n: int, name: str, steps: int, batch: int = 250) -> np.ndarray:
+    """uint8 pictures (n, C, H, W) of a diffusion model of ours, by a scheduler of theirs, from our noise.
+
+    The scheduler is told that the network predicts x_0, and the network is asked at the scheduler's own noise levels,
+    not at the timesteps that it rounds them to.
+    """
+    import diffusers
+    from safetensors.torch import load_file
+
+    from morphogen.core.data_spec import DataSpec
+    from morphogen.core.rng import Rng
+    from morphogen.families.diffusion import Diffusion
+
+    said = json.loads((model_dir / "spec.json").read_text())
+    family = Diffusion(Diffusion.Spec.parse(said["spec"]), DataSpec.parse(said["data"])).eval()
+    family.load_state_dict(load_file(model_dir / "weights.safetensors"))
+    kind, options = SCHEDULERS[name]
+    base = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "prediction_type": "sample"}
+    scheduler = getattr(diffusers, kind)(**base, **options)
+    made = []
+    for start in range(0, n, batch):
+        x = Rng(0).shifted(start).normal("x_T", min(batch, n - start), family.shape)
+        scheduler.set_timesteps(steps)
+        for i, timestep in enumerate(scheduler.timesteps):
+            level = scheduler.sigmas[i].double()  # sigma / alpha; theirs is variance preserving, x_hat of ours
+            t = family.schedule.time(-2.0 * level.log()).expand(len(x))
+            alpha, sigma = family.schedule(t[0])
+            with torch.autocast("cpu", torch.bfloat16):
+                mean = family.posterior((x * torch.hypot(alpha, sigma)).float(), t).mean
+            x = scheduler.step(mean.float(), timestep, x).prev_sample
+        made.append(((x.clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8).numpy())
+        print(f"{start + len(x)} of {n}", flush=True)
+    return np.concatenate(made)
+
+
 def speed(pictures: np.ndarray, precision: str, seconds: float, compiled: bool) -> dict[str, float]:
     """Pictures a second of the whole loop, and the FLOPs of a picture's step."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -177,7 +214,7 @@ def speed(pictures: np.ndarray, precision: str, seconds: float, compiled: bool) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verb", choices=["train", "sample", "speed"])
+    parser.add_argument("verb", choices=["train", "sample", "sample-ours", "speed"])
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("--minutes", type=float, default=60.0)
@@ -190,8 +227,9 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.verb == "train":
         print(json.dumps(train(np.load(asked.source), asked.out, asked.minutes, asked.precision)))
-    elif asked.verb == "sample":
-        made = sample(asked.source, asked.n, asked.scheduler, asked.steps)
+    elif asked.verb.startswith("sample"):
+        draw = sample if asked.verb == "sample" else sample_ours
+        made = draw(asked.source, asked.n, asked.scheduler, asked.steps)
         np.savez(asked.out, x=made)
     else:
         print(json.dumps(speed(np.load(asked.source), asked.precision, asked.seconds, asked.compile)))

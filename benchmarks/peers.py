@@ -33,7 +33,8 @@ PEERS = {
     "pythae": Peer(("pythae==0.1.2",), torch=True),
     "estimators": Peer(("torchmetrics==1.9.0", "prdc==0.2"), torch=True),
     "codecs": Peer(("imagecodecs==2026.3.6", "numpy==2.4.1")),
-    "diffusers": Peer(("diffusers==0.42.1", "accelerate==1.15.0", "datasets==5.2.0"), torch=True),
+    # pydantic is all that our theory and steppers need besides: benchmarks/steppers_peer.py runs them beside theirs.
+    "diffusers": Peer(("diffusers==0.42.1", "accelerate==1.15.0", "datasets==5.2.0", "pydantic==2.14.3"), torch=True),
     "keras": Peer(("keras==3.15.1", "tensorflow-cpu==2.21.0")),
 }
 

@@ -1,7 +1,8 @@
-"""The measured order of convergence of every stepper, beside the declared one.
+"""The measured order of convergence of every stepper, beside the declared one, and beside diffusers' samplers.
 
     python -m benchmarks.steppers
     python -m benchmarks.steppers --only unipc --out runs/steppers.json
+    python -m benchmarks.steppers --only diffusers
 
 The data are two dependent Gaussian elements, and a mixture of two modes on the line; their denoisers are exact, so the
 error in mean and covariance is the integration's alone, and it is computed without sampling noise
@@ -9,18 +10,21 @@ error in mean and covariance is the integration's alone, and it is computed with
 everywhere: sigma / alpha falls like (1 - i / steps)^2 or faster. Takes a few minutes and no data.
 
 Another library's deterministic sampler is measured by the same functions: anything that maps (x_1, steps, noise) to
-x_0 is a `Run`.
+x_0 is a `Run`. `benchmarks/steppers_peer.py` does that for diffusers, over its own noise levels.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -121,10 +125,29 @@ def measure(row: Row, name: str) -> list[dict[str, object]]:
     return found
 
 
+def beside_diffusers() -> dict[str, Any]:
+    """Rows of `benchmarks/steppers_peer.py`, printed; ours on the same times in each."""
+    from benchmarks import peers  # which our own rows do without
+
+    python = peers.ensure("diffusers")
+    environment = {**os.environ, "PYTHONPATH": f"{peers.ROOT / 'src'}{os.pathsep}{peers.ROOT}"}
+    command = [str(python), "-m", "benchmarks.steppers_peer"]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    print(f"\n{'diffusers, and ours on the same times':50}{'measured':>9}   error at {', '.join(map(str, FEW))}")
+    for row in rows:
+        for who in (who for who in row if who.startswith(("theirs", "ours"))):
+            of = f"{row['stepper']}, {row['grid']} grid, {row['data']}" if who == "theirs" else f"    {who}"
+            few = "  ".join(f"{v:.1e}" for v in row[who]["few"].values())
+            late = "" if row["ends_at_zero"] or who != "theirs" else "  does not end at t = 0"
+            print(f"{of:50}{row[who]['measured']:9.2f}   {few}{late}")
+    return {"versions": peers.versions(python, "diffusers", "torch"), "rows": rows}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="rows whose name contains this")
-    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--out", type=Path, help=f"where to write; {RESULT.name} among the results unless --only")
     chosen = parser.parse_args()
     began, rows = time.perf_counter(), []
     print(
@@ -153,9 +176,14 @@ def main() -> None:
         "duration_s": round(time.perf_counter() - began, 1),
         "rows": rows,
     }
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(f"{sum(bool(r['within']) for r in rows)} of {len(rows)} within {TOLERANCE}; written to {chosen.out}")
+    print(f"{sum(bool(r['within']) for r in rows)} of {len(rows)} within {TOLERANCE}")
+    if not chosen.only or chosen.only in "diffusers":
+        report["diffusers"] = beside_diffusers()
+    out = chosen.out or (None if chosen.only else RESULT)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        print(f"written to {out}")
 
 
 if __name__ == "__main__":

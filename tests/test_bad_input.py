@@ -24,7 +24,7 @@ from safetensors import safe_open
 
 from morphogen.cli.main import run
 
-SMALL = ["--latent-dim", "2", "--hidden", "16", "--batch-size", "64", "--schedule", "constant", "--compile", "off"]
+SMALL = ["--latent-dim", "2", "--hidden", "16", "--batch-size", "64", "--lr-schedule", "constant", "--compile", "off"]
 Fails = Callable[..., str]
 
 

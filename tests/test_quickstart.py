@@ -5,22 +5,51 @@ import re
 import pytest
 
 import morphogen as mg
+from morphogen.quickstart import CHAPTERS
+from morphogen.quickstart.chapter import Training
+
+STEPS = 150  # of each model, about what a budget of 20 seconds has time for
 
 
-def test_quickstart_writes_a_self_contained_report(tmp_path):
+@pytest.fixture
+def as_fast_as_any(monkeypatch):
+    """Steps in place of seconds, so that the result does not depend on how busy the machine is."""
+    recipe = Training.recipe
+
+    def counted(self, allowed):
+        return {name: value for name, value in recipe(self, allowed).items() if name != "budget"} | {"steps": STEPS}
+
+    monkeypatch.setattr(Training, "recipe", counted)
+
+
+def test_quickstart_writes_a_self_contained_report(tmp_path, as_fast_as_any):
     out = tmp_path / "first"
     events = list(mg.quickstart(out, "20s"))
-    assert events[-1].step > 0
+    assert events[-1].step == STEPS
     page = (out / "report.html").read_text(encoding="utf-8")
     assert not re.findall(r'(?:src|href)="(?!data:)', page), "the page refers to something outside of it"
-    assert page.count("data:image/png") >= 8
-    for said in ("nll", "bits_per_dim", "pixel marginals", "95% interval", "morphogen sample"):
+    assert page.count("data:image/png") >= 14 and page.count("data:image/gif") == 1
+    for said in ("nll", "bits_per_dim", "pixel marginals", "95% interval", "log-SNR", "The differences", "FD-"):
         assert said in page
-    nll = next(e["result"] for e in mg.show(out / "digits")["evaluations"] if e["name"] == "nll")
-    assert nll["value"] < min(nll["baselines"].values()), "a few seconds are enough to beat independent pixels"
+    for chapter in CHAPTERS:
+        assert f"bits per pixel, {chapter.title}" in page and f"FD, {chapter.title}" in page
+        kept = {e["name"].split("-")[0] for e in mg.show(out / chapter.judged)["evaluations"]}
+        assert {"bits_per_dim", "FD", "coverage", "copied", *chapter.measures} <= kept
+    nll = next(e["result"] for e in mg.show(out / "vae")["evaluations"] if e["name"] == "nll")
+    assert nll["value"] < min(nll["baselines"].values()), "few steps are enough to beat independent pixels"
     assert nll["n"] == 299
     with pytest.raises(mg.UsageError, match="not empty"):
         list(mg.quickstart(out, "20s"))
+
+
+def test_training_has_all_its_steps_where_there_is_time_for_them_and_fits_where_there_is_not():
+    trainings = [one for chapter in CHAPTERS for one in chapter.trainings]
+    assert len({one.name for one in trainings}) == len(trainings)
+    assert sum(one.share for one in trainings) <= 0.8, "the rest judges and draws"
+    for one in trainings:
+        assert one.recipe(240.0)["steps"] == one.steps, "the default is enough"
+        short = one.recipe(20.0)
+        assert "steps" not in short and short["budget"] == pytest.approx(20.0 * one.share)
 
 
 @pytest.mark.parametrize("budget", ["5s", "0", "soon"])

@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from morphogen.api import check_family as check_family
     from morphogen.api import compare as compare
+    from morphogen.api import edit as edit
     from morphogen.api import encode as encode
     from morphogen.api import evaluate as evaluate
     from morphogen.api import evaluate_samples as evaluate_samples
     from morphogen.api import families as families
+    from morphogen.api import forward_chain as forward_chain
     from morphogen.api import inspect as inspect
     from morphogen.api import interpolate as interpolate
     from morphogen.api import levels as levels
@@ -32,9 +34,13 @@ if TYPE_CHECKING:
     from morphogen.api import manifold as manifold
     from morphogen.api import quickstart as quickstart
     from morphogen.api import reconstruct as reconstruct
+    from morphogen.api import restore as restore
+    from morphogen.api import reverse_chain as reverse_chain
     from morphogen.api import sample as sample
     from morphogen.api import show as show
     from morphogen.api import train as train
+    from morphogen.api import upscale as upscale
+    from morphogen.api import variances as variances
     from morphogen.api import verify as verify
     from morphogen.core.errors import ArtifactError as ArtifactError
     from morphogen.core.errors import CapabilityError as CapabilityError
@@ -47,10 +53,12 @@ if TYPE_CHECKING:
 _FUNCTIONS = (
     "check_family",
     "compare",
+    "edit",
     "encode",
     "evaluate",
     "evaluate_samples",
     "families",
+    "forward_chain",
     "inspect",
     "interpolate",
     "levels",
@@ -59,9 +67,13 @@ _FUNCTIONS = (
     "manifold",
     "quickstart",
     "reconstruct",
+    "restore",
+    "reverse_chain",
     "sample",
     "show",
     "train",
+    "upscale",
+    "variances",
     "verify",
 )
 _ERRORS = (

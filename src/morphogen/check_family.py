@@ -7,7 +7,8 @@ Each check runs only where the family declares the capability it needs. A model 
 for some seconds (of 8 x 8 digits for families that need pictures), then looked at from all sides. Compilation is
 off and the precision is float32, so that "bit for bit" means it.
 
-A Spec with a boolean field `conditional` is checked conditionally, too.
+A Spec with a boolean field `conditional` is checked conditionally, too, and one with a field `text_encoder` also with
+words: then each record comes with the name of its class as a caption.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,16 +29,18 @@ from torch import Tensor
 from morphogen import artifact
 from morphogen.core import capabilities, registry
 from morphogen.core.batch import Batch, RawCondition
-from morphogen.core.data_spec import DataSpec
+from morphogen.core.data_spec import PAD, DataSpec, TextSchema
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Progress
 from morphogen.core.rng import Rng
-from morphogen.data import Records, Stream, load
+from morphogen.data import Records, Stream, load, tokenizer
+from morphogen.data.tokenizer import Tokenizer
 from morphogen.theory.divergences import closer_test
 from morphogen.train import Recipe, fit
 
 STEPS, BATCH = 1500, 256
 ALPHA = 0.001  # false-alarm rate of the two-sample test
+_NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 @dataclass(frozen=True)
@@ -75,16 +78,21 @@ class _NotApplicable(Exception):
     """The family does not declare what a check needs."""
 
 
-def check_family(family: str | type[Family], options: Mapping[str, Any] | None = None) -> Checked:
+def check_family(
+    family: str | type[Family],
+    options: Mapping[str, Any] | None = None,
+    parts: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
+) -> Checked:
     """Run all checks on a family, by name or by class, with `options` of its Spec. About 25 seconds.
 
+    `parts` are the models that it stands on, by name: a family and its options each, trained first, on the same data.
     Never raises for a family that fails: look at `failures`.
     """
     if not isinstance(family, str):
         registry.register(family.name, f"{family.__module__}:{family.__qualname__}")
     found = registry.family(family) if isinstance(family, str) else family
     with tempfile.TemporaryDirectory() as folder:
-        subject = _Subject(found, dict(options or {}), Path(folder))
+        subject = _Subject(found, dict(options or {}), Path(folder), parts or {})
         return Checked(found.name, tuple(_run(name, check, subject) for name, check in CHECKS.items()))
 
 
@@ -105,10 +113,20 @@ def _run(name: str, check: Callable[[_Subject], str | None], subject: _Subject) 
 class _Subject:
     """The family under test, its data, and a model that is trained once, when first needed."""
 
-    def __init__(self, family: type[Family], options: dict[str, Any], folder: Path) -> None:
+    def __init__(
+        self,
+        family: type[Family],
+        options: dict[str, Any],
+        folder: Path,
+        parts: Mapping[str, tuple[str, Mapping[str, Any]]],
+    ) -> None:
         self.family, self.folder = family, folder
+        self.stages = {name: (registry.family(of), chosen) for name, (of, chosen) in parts.items()}
+        self.parts: dict[str, Any] = {}
         if "conditional" in family.Spec.model_fields:
             options = {"conditional": True, **options}
+        if "text_encoder" in family.Spec.model_fields:
+            options = {"text_encoder": "recurrent", **options}  # three times as fast
         self.spec = family.Spec.parse(options)
         self.train, self.test = _ring(4096, 0), _ring(1000, 1)
         try:
@@ -116,6 +134,13 @@ class _Subject:
         except SpecError:  # this family needs pictures
             digits = load("digits")
             self.train, self.test = digits.train, digits.split("test")
+        if "text_encoder" in family.Spec.model_fields:
+            schema = tokenizer.describe([_caption(label) for label in range(10)] * 2, vocabulary=256, longest=16)
+            self.train, self.test = _captioned(self.train, schema), _captioned(self.test, schema)
+        self.parts = {
+            name: artifact.load(self.fit(f"part-{name}", STEPS, model=stage)).family
+            for name, stage in self._untrained(seed=0).items()
+        }
         self.raw: Any = None  # what was trained, as it is in memory: no average, never saved
         self._trained: Any = None
 
@@ -124,8 +149,13 @@ class _Subject:
         return self.train.spec
 
     def build(self, seed: int = 0) -> Any:
+        parts = self.parts or self._untrained(seed)
         with Rng(seed).forked():
-            return self.family(self.spec, self.data)
+            return self.family(self.spec, self.data, parts)
+
+    def _untrained(self, seed: int) -> dict[str, Any]:
+        with Rng(seed).forked():
+            return {name: of(of.Spec.parse(dict(chosen)), self.data) for name, (of, chosen) in self.stages.items()}
 
     def fit(self, out: str, steps: int, stop_at: int | None = None, resume: bool = False, model: Any = None) -> Path:
         """Train in `out`, perhaps only to the first event at or after step `stop_at`."""
@@ -166,6 +196,16 @@ def _ring(n: int, seed: int) -> Records:
     spec = DataSpec(name="ring", shape=(2,), kind="continuous", classes=("0", "1", "2", "3"))
     ids = torch.arange(n) + seed * 1_000_000
     return Records(spec, points.clamp(-1, 1), ids, labels=which // 2)
+
+
+def _caption(label: int) -> str:
+    return f"class {_NUMERALS[label]}"
+
+
+def _captioned(records: Records, schema: TextSchema) -> Records:
+    captions = [_caption(label) for label in cast(Tensor, records.labels).tolist()]
+    text = Tokenizer.of(schema).ids(captions, schema.longest)[:, None]
+    return replace(records, spec=records.spec.replace(text=schema), captions=captions, text=text)
 
 
 def _spec_round_trips(s: _Subject) -> None:
@@ -267,23 +307,34 @@ def _samples_are_in_range(s: _Subject) -> None:
 
 
 def _conditions_are_obeyed(s: _Subject) -> str:
-    """Samples drawn for a class lie nearest to the records of that class."""
+    """Samples drawn for a class, by its number or in words, lie nearest to the records of that class."""
     model = s.needs(capabilities.Samples)
-    if not getattr(s.spec, "conditional", False) or not s.data.classes:
+    if not model.conditional or not s.data.classes:
         raise _NotApplicable("is not conditional")
     k, n = len(s.data.classes), 400
     label = torch.arange(n) % k
-    x = _float(model.sample(n, RawCondition(label=label), Rng(1))).flatten(1)
+    asked = {"a class": RawCondition(label=label)}
+    if s.data.text is not None:
+        text = Tokenizer.of(s.data.text).ids([_caption(i) for i in label.tolist()], s.data.text.longest)
+        asked["words"] = RawCondition(text=text, text_mask=text != PAD)
     train = s.data.encode(s.train.stored).flatten(1)
-    nearest = torch.cdist(x, train).argmin(1)
-    share = float((cast(Tensor, s.train.labels)[nearest] == label).double().mean())
-    assert share >= 0.9, f"only {share:.0%} of the samples drawn for a class look like it"
-    return f"{share:.0%} of samples lie nearest to a record of their class"
+    said = []
+    for what, cond in asked.items():
+        x = _float(model.sample(n, cond, Rng(1))).flatten(1)
+        nearest = torch.cdist(x, train).argmin(1)
+        share = float((cast(Tensor, s.train.labels)[nearest] == label).double().mean())
+        assert share >= 0.9, f"only {share:.0%} of the samples drawn for {what} look like it"
+        said.append(f"for {what} {share:.0%}")
+    return f"{', '.join(said)} of samples lie nearest to a record of their class"
 
 
 def _no_condition_is_all_null(s: _Subject) -> None:
+    """Neither a class nor words, whatever stands where they are hidden."""
     model = s.needs(capabilities.Samples)
     null = RawCondition(label=torch.full((8,), -1))
+    if s.data.text is not None:
+        hidden = torch.ones(8, s.data.text.longest, dtype=torch.int64)
+        null = replace(null, text=hidden, text_mask=torch.zeros_like(hidden, dtype=torch.bool))
     assert torch.equal(model.sample(8, None, Rng(2)), model.sample(8, null, Rng(2))), "None and an all-null differ"
 
 

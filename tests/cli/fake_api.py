@@ -87,6 +87,34 @@ class Pictures:
     spec: DataSpec
     ids: np.ndarray | None = None
     labels: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chain:
+    x: np.ndarray
+    t: np.ndarray
+    spec: DataSpec
+    estimates: np.ndarray | None = None
+    ids: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+    @property
+    def log_snr(self) -> np.ndarray:
+        return 1.0 - 2.0 * self.t
+
+
+@dataclass(frozen=True)
+class Variances:
+    n: int
+    t: np.ndarray = field(default_factory=lambda: np.array([1.0, 0.5]))
+    s: np.ndarray = field(default_factory=lambda: np.array([0.5, 0.2]))
+    log_snr: np.ndarray = field(default_factory=lambda: np.array([-np.inf, 1.0]))
+    beta: np.ndarray = field(default_factory=lambda: np.array([0.9, 0.8]))
+    beta_tilde: np.ndarray = field(default_factory=lambda: np.array([0.5, 0.4]))
+    learned: np.ndarray = field(default_factory=lambda: np.array([0.7, 0.6]))
+    measured: np.ndarray = field(default_factory=lambda: np.array([0.7, 0.6]))
+    interval: np.ndarray = field(default_factory=lambda: np.array([[0.6, 0.8], [0.5, 0.7]]))
 
 
 class Inspection:
@@ -163,6 +191,21 @@ class FakeApi(ModuleType):
     def interpolate(self, model: Path, data: str, n: int, steps: int = 8) -> Pictures:
         self._note("interpolate", model, data, n, steps=steps)
         return digits(n * steps, self.spec)
+
+    def forward_chain(self, model: Path, data: str, n: int, times: int, seed: int) -> Chain:
+        self._note("forward_chain", model, data, n, times=times, seed=seed)
+        x = digits(n * times, self.spec).x.reshape(n, times, *self.spec.shape)
+        return Chain(x, np.linspace(0, 1, times), self.spec, ids=np.arange(n))
+
+    def reverse_chain(self, model: Path, n: int, seed: int, times: int | None, **kwargs: Any) -> Chain:
+        self._note("reverse_chain", model, n, seed, times=times, **kwargs)
+        m = times or 6
+        x = digits(n * m, self.spec).x.reshape(n, m, *self.spec.shape)
+        return Chain(x, np.linspace(1, 0, m), self.spec, estimates=x)
+
+    def variances(self, model: Path, data: str, n: int, **kwargs: Any) -> Variances:
+        self._note("variances", model, data, n, **kwargs)
+        return Variances(n)
 
     def compare(self, models: list[Path], data: str, metrics: list[str] | None, **kwargs: Any) -> dict[str, Any]:
         self._note("compare", models, data, metrics, **kwargs)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from fake_api import VAE
 
-from morphogen import UsageError
-from morphogen.cli.flags import parse_fields
+from morphogen import UsageError, api
+from morphogen.cli.flags import flag, parse_fields
+from morphogen.cli.making import OWN_FLAGS
 
 GROUPS = [VAE["options"], VAE["recipe"]]
 
@@ -56,3 +57,18 @@ def test_a_mapping_is_json() -> None:
     assert parse_fields(["--extra", '{"a": 1}'], [fields]) == [{"extra": {"a": 1}}]
     with pytest.raises(UsageError, match="JSON object"):
         parse_fields(["--extra", "a=1"], [fields])
+
+
+def test_a_flag_that_would_mean_two_options_is_refused() -> None:
+    field = {"name": "flips", "type": "bool", "default": False, "description": ""}
+    with pytest.raises(UsageError, match="--flips would mean two options"):
+        parse_fields([], [[field], VAE["recipe"]])
+
+
+@pytest.mark.parametrize("name", [each["name"] for each in api.families()])
+def test_every_option_of_a_family_has_a_flag_of_its_own(name: str) -> None:
+    """But for one: `train --steps` is how long to train, and the steps of sampling are said to `sample --steps`."""
+    known = api.families(name)
+    recipe = [each for each in known["recipe"] if flag(each["name"]) not in OWN_FLAGS]
+    assert parse_fields([], [known["options"], recipe]) == [{}, {}]
+    assert {flag(each["name"]) for each in known["options"]} & set(OWN_FLAGS) <= {"--steps"}

@@ -62,6 +62,7 @@ def test_ctrl_c_says_how_to_go_on(api: FakeApi, capsys: pytest.CaptureFixture[st
         (["families", "vea"], "did you mean 'vae'"),
         (["smaple"], "smaple"),
         (["sample", "m", "--out", "x.jpg"], "known are FILE.png, FILE.npz, DIR/"),
+        (["sample", "m", "--out", "x.png", "--guidance-interval", "0.2"], "two times, such as 0.2,0.8 (got '0.2')"),
         ([*TRAIN, "--part", "runs/first"], "--part takes NAME=MODEL"),
         ([*TRAIN, "--part", "a=b", "--part", "a=c"], "each name once"),
         (["evaluate", "m", "--data", "digits", "--out", "x.csv"], "known are FILE.json, FILE.html"),
@@ -148,13 +149,22 @@ def test_families_lists_flags_types_defaults_and_meanings(api: FakeApi, capsys: 
 def test_a_sheet_holds_the_pictures_and_says_how_it_was_made(api: FakeApi, tmp_path: Path) -> None:
     path = tmp_path / "new" / "sheet.png"
     assert run(["sample", "m", "--n", "9", "--seed", "3", "--class", "4", "--exact", "--out", str(path)]) == 0
-    unsaid = dict.fromkeys(("temperature", "stepper", "steps", "grid", "guidance", "truncation"))
-    assert api.calls[-1] == ("sample", (Path("m"), 9, 3), {"label": "4", "exact": True, **unsaid})
+    guided = ("guidance", "avoid", "guidance_interval", "autoguidance")
+    unsaid = dict.fromkeys(("text", "temperature", "stepper", "steps", "grid", "truncation", *guided))
+    said = {"label": "4", "exact": True, "precision": "fp32"}
+    assert api.calls[-1] == ("sample", (Path("m"), 9, 3), {**said, **unsaid})
     image = Image.open(path)
     drawn = api.sample(Path("m"), 9)
     assert image.tobytes() == sheet(to_bytes(drawn.x, drawn.spec)).tobytes()
     recipe = json.loads(image.text["morphogen"])
     assert recipe["model"] == "m" and recipe["seed"] == 3 and recipe["class"] == "4" and recipe["version"]
+
+
+def test_guidance_is_passed_on(api: FakeApi, tmp_path: Path) -> None:
+    line = ["sample", "m", "--n", "1", "--out", str(tmp_path / "a.png"), "--guidance", "2", "--avoid", "4"]
+    assert run([*line, "--autoguidance", "1.5", "--guidance-interval", "0.2,0.8"]) == 0
+    wanted = {"guidance": 2.0, "avoid": "4", "autoguidance": 1.5, "guidance_interval": (0.2, 0.8)}
+    assert wanted.items() <= api.calls[-1][2].items()
 
 
 def test_a_folder_holds_one_picture_each(api: FakeApi, tmp_path: Path) -> None:

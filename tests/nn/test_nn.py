@@ -142,7 +142,7 @@ def test_partly_hidden_conditions_are_hidden_whole():
 
 
 def test_conditioner_needs_something_to_condition_on():
-    with pytest.raises(SpecError, match="neither"):
+    with pytest.raises(SpecError, match="has none"):
         Conditioner(DataSpec(name="d", shape=(2,), kind="continuous"), 8)
 
 

@@ -38,7 +38,7 @@ def test_the_karras_grid_is_the_published_one() -> None:
     """sigma_i = (80^(1/7) + i / (n - 1) (0.002^(1/7) - 80^(1/7)))^7 for i < n, then 0."""
     i = torch.arange(18).double()
     published = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
-    torch.testing.assert_close(EDM()(karras(EDM(), 18))[1][:-1], published, rtol=1e-9, atol=0)
+    torch.testing.assert_close(EDM()(karras(EDM(), 18, smallest=0.002))[1][:-1], published, rtol=1e-9, atol=0)
 
 
 def test_errors_name_what_is_wrong() -> None:
@@ -49,4 +49,14 @@ def test_errors_name_what_is_wrong() -> None:
     with pytest.raises(UsageError, match=r"start in \(0, 1\]"):
         grid("uniform", EDM(), 10, 1.2)
     with pytest.raises(UsageError, match="start later"):
-        grid("karras", EDM(), 10, 1e-6)
+        karras(EDM(), 10, 1e-6, smallest=0.002)
+
+
+@pytest.mark.parametrize("made", [karras, log_snr])
+def test_few_steps_end_with_more_noise_and_many_with_the_least(made) -> None:
+    def last(steps: int, start: float = 1.0) -> float:
+        return float(torch.exp(-0.5 * EDM().log_snr(made(EDM(), steps, start)[-2])))
+
+    for steps, expected in ((4, 0.125), (10, 0.02), (20, 0.005), (50, 0.002), (200, 0.002)):
+        assert last(steps) == pytest.approx(expected, rel=1e-6)
+    assert last(2, start=0.1 / 80.0) == pytest.approx(0.05, rel=1e-6)  # an edit from little noise

@@ -17,7 +17,7 @@ from morphogen.sampling.denoiser import Denoiser
 from morphogen.sampling.editing import noised
 from morphogen.sampling.grids import angle
 from morphogen.sampling.guidance import classifier_free
-from morphogen.sampling.inverse import Measured, Replaced, conjugate_gradients, inpainting
+from morphogen.sampling.inverse import Measured, Replaced, inpainting, least_residual
 from morphogen.sampling.loop import sample
 from morphogen.sampling.operators import Blurring, Downsampling, LinearOperator, Masking
 from morphogen.sampling.steppers import Multistep, Stepper, stepper
@@ -99,12 +99,24 @@ def test_operators_do_what_they_say() -> None:
         Blurring(torch.ones(2, 2))
 
 
-def test_conjugate_gradients_solve_each_record_and_stop_at_the_solution() -> None:
+def test_the_least_residual_solves_each_record_and_stops_at_the_solution() -> None:
     root, right = random(3, 6, 6, seed=6), random(3, 6, seed=7)
-    full = root @ root.mT + 0.1 * torch.eye(6).double()
     right[1] = 0.0
-    found = conjugate_gradients(lambda v: torch.einsum("bij,bj->bi", full, v), right, 12)
-    torch.testing.assert_close(found, torch.linalg.solve(full, right), rtol=1e-7, atol=1e-9)
+    for full in (root @ root.mT + 0.1 * torch.eye(6).double(), root):  # positive, and of no kind
+        found = least_residual(lambda v, m=full: torch.einsum("bij,bj->bi", m, v), right, 12)
+        torch.testing.assert_close(found, torch.linalg.solve(full, right), rtol=1e-6, atol=1e-8)
+
+
+def test_the_least_residual_never_grows() -> None:
+    """Not even for a singular matrix that is neither symmetric nor positive, where conjugate gradients diverge."""
+    matrix, right = random(50, 6, 6, seed=8), random(50, 6, seed=9)
+    matrix[:, :2] = 0.0
+    before = right.norm(dim=1)
+    for iterations in range(1, 9):
+        found = least_residual(lambda v: torch.einsum("bij,bj->bi", matrix, v), right, iterations)
+        now = (right - torch.einsum("bij,bj->bi", matrix, found)).norm(dim=1)
+        assert (now <= before * (1.0 + 1e-6)).all() and found.isfinite().all()
+        before = now
 
 
 @pytest.mark.parametrize("name", OPERATORS)

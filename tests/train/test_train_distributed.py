@@ -19,7 +19,7 @@ RUNS = {
     "replicated": {"family": "autoencoder", "recipe": {"steps": 25, "log_every": 1}},
     "game": {"family": "game", "recipe": {"steps": 25, "log_every": 1, "accumulate": 2, "clip": 0.1}},
     "sharded": {"family": "autoencoder", "recipe": {"steps": 25, "log_every": 1, "distributed": "fsdp"}},
-    "parts": {"family": "autoencoder", "recipe": {"steps": 12, "log_every": 1, "schedule": "constant", "warmup": 0}},
+    "parts": {"family": "autoencoder", "recipe": {"steps": 12, "log_every": 1, "lr_schedule": "constant", "warmup": 0}},
     "uneven": {"family": "autoencoder", "recipe": {"steps": 5, "batch_size": 33}},
 }
 

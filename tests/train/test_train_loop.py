@@ -32,7 +32,7 @@ def weights(out):
 
 def test_it_does_what_the_formulas_say(tmp_path):
     """The trainer against a loop written by hand: AdamW with a schedule, clipping, the average."""
-    options = {"steps": 30, "clip": 3.0, "warmup": 3, "schedule": "linear", "seed": 4}
+    options = {"steps": 30, "clip": 3.0, "warmup": 3, "lr_schedule": "linear", "seed": 4}
     train(tmp_path / "m", **options)
 
     family, stream, rng = build(), Points(points()), Rng(4).child("train")
@@ -108,7 +108,7 @@ def test_the_first_player_has_moved_when_the_second_computes_its_loss(tmp_path):
     for accumulate in (1, 2):
         family = build(Game)
         before = family.discriminator[2].bias.item()
-        _, events = train(tmp_path / str(accumulate), family, steps=1, schedule="constant", accumulate=accumulate)
+        _, events = train(tmp_path / str(accumulate), family, steps=1, lr_schedule="constant", accumulate=accumulate)
         seen = events[-1].metrics
         assert seen["discriminator/bias"] == pytest.approx(before, abs=1e-7)
         assert abs(seen["generator/bias"] - before) == pytest.approx(0.01, rel=1e-3)
@@ -223,12 +223,12 @@ def test_a_bad_record_is_named_and_moves_nothing(tmp_path):
     when = next(s for s in range(100) if 1017 in stream.batch(s).ids)
     family = build()
     with pytest.raises(NonFiniteError) as caught:
-        train(tmp_path / "m", family, stream, steps=when + 10, schedule="constant", warmup=0)
+        train(tmp_path / "m", family, stream, steps=when + 10, lr_schedule="constant", warmup=0)
     message = str(caught.value)
     assert f"step {when}, player 'model'" in message
     assert "'reconstruction' is nan for the records with id 1017" in message
     assert "'kl' is nan" in message
-    plain, _ = train(tmp_path / "until", build(), stream, steps=when, schedule="constant", warmup=0)
+    plain, _ = train(tmp_path / "until", build(), stream, steps=when, lr_schedule="constant", warmup=0)
     assert all(torch.equal(p, q) for p, q in zip(family.parameters(), plain.parameters(), strict=True))
     assert not (tmp_path / "m" / "manifest.json").exists()
 
@@ -257,7 +257,7 @@ def test_a_guard_that_looks_seldom_stops_at_the_same_move(tmp_path, monkeypatch)
             patch.setattr(Guard, "at_once", property(lambda self, v=at_once: v, lambda self, v: None), raising=False)
             family = build(Game)
             with pytest.raises(NonFiniteError) as caught:
-                train(tmp_path / str(at_once), family, stream, steps=100, schedule="constant", warmup=0)
+                train(tmp_path / str(at_once), family, stream, steps=100, lr_schedule="constant", warmup=0)
         messages.append(str(caught.value))
         found.append(family.state_dict())
     assert messages[0] == messages[1]
@@ -296,8 +296,8 @@ def test_a_player_that_skips_leaves_bad_moves_out_and_counts_them(tmp_path):
         def batch(self, step, rank=0, world=1):
             return super().batch([s for s in range(20) if s not in bad][step])
 
-    plain, _ = train(tmp_path / "plain", build(), Without(x), steps=20 - len(bad), schedule="constant", warmup=0)
-    again, _ = train(tmp_path / "again", build(Skipping), stream, steps=20, schedule="constant", warmup=0)
+    plain, _ = train(tmp_path / "plain", build(), Without(x), steps=20 - len(bad), lr_schedule="constant", warmup=0)
+    again, _ = train(tmp_path / "again", build(Skipping), stream, steps=20, lr_schedule="constant", warmup=0)
     for (name, p), q in zip(plain.named_parameters(), again.parameters(), strict=True):
         assert torch.equal(p, q), name
 

@@ -38,7 +38,7 @@ def test_exactly_one_length():
         ({"steps": 0}, "steps"),
         ({"epochs": -1}, "epochs"),
         ({"clip": 0}, "clip"),
-        ({"shedule": "linear"}, "did you mean 'schedule'"),
+        ({"lr_shedule": "linear"}, "did you mean 'lr_schedule'"),
         ({"precision": "fp16"}, "precision"),
     ],
 )
@@ -55,7 +55,7 @@ def test_the_learning_rate_rises_linearly_and_falls_as_the_schedule_says():
         "cosine": (1 + torch.cos(math.pi * steps / 1000)) / 2,
     }
     for name, shape in shapes.items():
-        recipe = Recipe(steps=1000, schedule=name, warmup=20)
+        recipe = Recipe(steps=1000, lr_schedule=name, warmup=20)
         values = torch.tensor([factor(recipe, int(s), 1000) for s in steps], dtype=torch.float64)
         expected = shape * ((steps + 1) / 21).clamp(max=1)
         assert torch.allclose(values, expected, rtol=1e-12, atol=0)
@@ -70,6 +70,6 @@ def test_a_player_may_be_done_before_the_end():
 
 
 def test_warm_up_takes_at_most_a_tenth_and_nothing_falls_before_the_length_is_known():
-    assert factor(Recipe(steps=50, warmup=100, schedule="constant"), 5, 50) == 1.0
+    assert factor(Recipe(steps=50, warmup=100, lr_schedule="constant"), 5, 50) == 1.0
     recipe = Recipe(budget=60, warmup=10)
     assert [factor(recipe, step, None) for step in (9, 10, 500)] == [10 / 11, 1.0, 1.0]

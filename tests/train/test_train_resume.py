@@ -46,7 +46,7 @@ def same(a, b):
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("kind", [Autoencoder, Game])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, kind, accumulate, schedule):
-    more = {"steps": 47, "log_every": 10, "accumulate": accumulate, "schedule": schedule, "clip": 3.0}
+    more = {"steps": 47, "log_every": 10, "accumulate": accumulate, "lr_schedule": schedule, "clip": 3.0}
     options = {"dropout": 0.3} if kind is Autoencoder else {}
     list(run(tmp_path / "whole", kind, options=options, **more))
     for stop_after in (1, 3):  # twice, so that a resumed run is interrupted too
@@ -253,14 +253,40 @@ def test_other_data_cannot_take_the_place_of_a_run_s_but_may_have_moved(tmp_path
     assert again(source="/elsewhere")[-1].step == 30
 
 
+def test_other_parts_cannot_take_the_place_of_a_run_s(tmp_path):
+    """What counts is what is in them: their weights and options, not which object or file they come from."""
+
+    def begun(part, out="m", resume=True):
+        with Rng(11).forked():
+            family = Autoencoder(Autoencoder.Spec(), DATA, {} if part is None else {"teacher": part})
+        return fit(family, Points(points()), recipe(steps=30, log_every=5), tmp_path / out, resume=resume)
+
+    for out, part in (("m", build()), ("alone", None)):
+        next(events := begun(part, out, resume=False))
+        events.close()
+    moved = build()
+    moved.shift.data[1] += 1e-6
+    another = "another model .* than it was"
+    for out, part, said in (
+        ("m", moved, another),
+        ("m", build(complaint="another option"), another),
+        ("m", build(Game), another),
+        ("m", None, "missing"),
+        ("alone", build(), "new"),
+    ):
+        with pytest.raises(UsageError, match=f"the part 'teacher' is {said}.*Resume with the old ones"):
+            list(begun(part, out))
+    assert list(begun(build()))[-1].step == 30
+
+
 def test_a_constant_schedule_can_be_prolonged(tmp_path):
     """The steps before are those of the longer run then, but for a family that looks at `fraction`."""
-    list(run(tmp_path / "whole", steps=40, schedule="constant", warmup=0, log_every=10))
-    list(run(tmp_path / "parts", steps=20, schedule="constant", warmup=0, log_every=10))
-    list(run(tmp_path / "parts", steps=40, schedule="constant", warmup=0, log_every=10, resume=True))
+    list(run(tmp_path / "whole", steps=40, lr_schedule="constant", warmup=0, log_every=10))
+    list(run(tmp_path / "parts", steps=20, lr_schedule="constant", warmup=0, log_every=10))
+    list(run(tmp_path / "parts", steps=40, lr_schedule="constant", warmup=0, log_every=10, resume=True))
     same(tmp_path / "whole", tmp_path / "parts")
     with pytest.raises(UsageError, match="at step 40, past the 30 asked for"):
-        list(run(tmp_path / "parts", steps=30, schedule="constant", warmup=0, log_every=10, resume=True))
+        list(run(tmp_path / "parts", steps=30, lr_schedule="constant", warmup=0, log_every=10, resume=True))
 
 
 def test_checkpoints_come_when_they_are_due(tmp_path):

@@ -4,21 +4,28 @@ A model is the path of its artifact. Data are a source string (`morphogen data i
 always prepared as the model's own `DataSpec` says, so that nothing has to be repeated.
 """
 
+from morphogen.api.denoising import Chain, Variances, forward_chain, reverse_chain, variances
 from morphogen.api.drawing import sample
 from morphogen.api.judging import compare, evaluate, evaluate_samples
 from morphogen.api.latents import encode, interpolate, levels, manifold, reconstruct
 from morphogen.api.models import check_family, families, show, verify
 from morphogen.api.records import Pictures, inspect, load_data, load_model
+from morphogen.api.restoring import Restored, edit, restore, upscale
 from morphogen.api.training import quickstart, train
 
 __all__ = [
+    "Chain",
     "Pictures",
+    "Restored",
+    "Variances",
     "check_family",
     "compare",
+    "edit",
     "encode",
     "evaluate",
     "evaluate_samples",
     "families",
+    "forward_chain",
     "inspect",
     "interpolate",
     "levels",
@@ -27,8 +34,12 @@ __all__ = [
     "manifold",
     "quickstart",
     "reconstruct",
+    "restore",
+    "reverse_chain",
     "sample",
     "show",
     "train",
+    "upscale",
+    "variances",
     "verify",
 ]

@@ -19,12 +19,14 @@ from morphogen.train.distributed import resolve_device
 @dataclass(frozen=True)
 class Pictures:
     """Records that a model made or saw: `x` (n, *shape) in stored units (0 .. 255 for 8-bit pictures),
-    as means where a model gives means; what they are; their record ids and labels where they have any."""
+    as means where a model gives means; what they are; their record ids and labels where they have any; and what is to
+    be said about how they were asked for."""
 
     x: np.ndarray
     spec: DataSpec
     ids: np.ndarray | None = None
     labels: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def load_data(source: str) -> data.Dataset:

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from morphogen import artifact, data
 from morphogen.api.drawing import grid_of_classes
 from morphogen.api.records import as_stored, device_of, load_data
 from morphogen.artifact.store import own_state
 from morphogen.core import capabilities, registry
+from morphogen.core.batch import RawCondition
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, resolve_preset
 from morphogen.core.rng import Rng
@@ -63,19 +66,26 @@ def train(
     def draw(trained: Family, step: int) -> None:
         if not dataset.spec.is_picture:
             return
-        if capabilities.Samples in trained.capabilities:
+        on, cond = device_of(trained), None
+        seen = validation[:32].to(on)
+        if capabilities.Samples in trained.capabilities and seen.cond is not None and seen.cond.context is not None:
+            # rows of pictures to start from, each above what is made of it
+            made = cast(Any, trained).sample(len(seen), seen.cond, Rng(plan.seed, on))
+            given = F.interpolate(seen.cond.context, size=made.shape[2:], mode="nearest").expand_as(made)
+            x = _above(given, made)
+        elif capabilities.Samples in trained.capabilities:
             n = 64
-            cond = grid_of_classes(dataset.spec, n) if getattr(spec, "conditional", False) else None
-            cond = None if cond is None else cond.to(device_of(trained))
-            x = cast(Any, trained).sample(n, cond, Rng(plan.seed, device_of(trained)))
+            cond = _shown(watched, n) if trained.conditional else None
+            cond = None if cond is None else cond.to(on)
+            x = cast(Any, trained).sample(n, cond, Rng(plan.seed, on))
         elif capabilities.Encodes in trained.capabilities:  # rows of held-out pictures, each above what is made of it
-            seen = validation[:32].to(device_of(trained))
             made = cast(Any, trained).decode(cast(Any, trained).encode(seen.x, seen.cond).mean, seen.cond).mean
-            rows = zip(seen.x.split(8), made.split(8), strict=True)
-            x = torch.cat([row.to(made.dtype) for pair in rows for row in pair])
+            x = _above(seen.x, made)
         else:
             return
         sheets.mkdir(parents=True, exist_ok=True)
+        if cond is not None and cond.text is not None:
+            (sheets / "captions.txt").write_text("\n".join(_captions(watched, len(x))) + "\n", encoding="utf-8")
         sheet(to_bytes(as_stored(x, dataset.spec), dataset.spec)).save(sheets / f"step-{step:07d}.png")
 
     provenance: dict[str, Any] = {"source": data, "preset": preset}
@@ -94,14 +104,37 @@ def quickstart(out: Path | str, budget: str = "4min") -> Iterator[Event]:
     return first_steps(Path(out), budget)
 
 
+def _shown(held_out: data.Records, n: int) -> RawCondition | None:
+    """What a sheet of `n` samples is asked for: held-out records where there are captions, else classes in turn."""
+    if held_out.text is None:
+        return grid_of_classes(held_out.spec, n)
+    return held_out.batch(torch.arange(n) % len(held_out)).cond
+
+
+def _captions(held_out: data.Records, n: int) -> list[str]:
+    """Those of `_shown`."""
+    captions = held_out.captions or []
+    return [captions[i % len(captions)] for i in range(n)]
+
+
+def _above(first: Tensor, second: Tensor) -> Tensor:
+    """Rows of eight pictures of `first`, each above its row of `second` (B, C, H, W)."""
+    rows = zip(first.to(second.dtype).split(8), second.split(8), strict=True)
+    return torch.cat([row for pair in rows for row in pair])
+
+
 def _named(model: Path | str) -> dict[str, str]:
     """Where a model came from, and which one it was."""
     return {"model": str(model), "sha256": artifact.files.sha256(Path(model) / artifact.MANIFEST)}
 
 
 def _begin_with(model: Family, start: Path | str) -> None:
-    """Copy the weights of a trained model. Raises `SpecError` where the networks differ."""
-    weights = own_state(artifact.load(start).family)
+    """Copy the weights of a trained model. Raises `SpecError` where the networks differ, or the words they read."""
+    begun = artifact.load(start).family
+    read = [family.data.text.fingerprint for family in (begun, model) if family.conditional and family.data.text]
+    if len(set(read)) > 1:
+        raise SpecError(f"cannot start from {start}: it has learned other words than these captions have.")
+    weights = own_state(begun)
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     wanted = {name: tuple(value.shape) for name, value in own_state(model).items()}
     different = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))

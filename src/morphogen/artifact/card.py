@@ -29,6 +29,8 @@ def card(spec: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> s
 
 
 def _data(data: Mapping[str, Any]) -> dict[str, Any]:
+    text = data.get("text") or {}
+    read = text.get("vocabulary", 0)
     return {
         "name": data["name"],
         "source": data["source"] or "not stated",
@@ -37,6 +39,7 @@ def _data(data: Mapping[str, Any]) -> dict[str, Any]:
         "shape": " x ".join(str(n) for n in data["shape"]),
         "kind": data["kind"] + (f", {data['levels']} levels" if data["levels"] else ""),
         "classes": len(data["classes"]) or "none",
+        "captions": f"{read} different tokens, at most {text['longest']} a text" if read else "none",
         "fingerprint": data["fingerprint"] or "not stated",
     }
 

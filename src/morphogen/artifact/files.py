@@ -24,7 +24,17 @@ from morphogen.core.errors import ArtifactError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-OWNED = ("spec.json", "weights.safetensors", "parts", "log.jsonl", "card.md", "evaluation", "audit", MANIFEST)
+OWNED = (
+    "spec.json",
+    "weights.safetensors",
+    "tokenizer.json",
+    "parts",
+    "log.jsonl",
+    "card.md",
+    "evaluation",
+    "audit",
+    MANIFEST,
+)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from morphogen.core.family import Family
 from morphogen.core.rng import Rng
 
 WEIGHTS = "weights.safetensors"
+TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,8 @@ def _write(
         "parts": parts,
     }
     files.write_json(root / "spec.json", spec)
+    if family.data.text is not None and family.data.text.tokenizer:
+        (root / TOKENIZER).write_bytes(family.data.text.tokenizer.encode())  # the very bytes of the fingerprint
     save_file(distinct(own_state(family) if state is None else state), root / WEIGHTS)
     if log is not None:
         shutil.copyfile(log, root / "log.jsonl")
@@ -184,7 +187,7 @@ def distinct(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _build(root: Path, spec: Mapping[str, Any], parts: Mapping[str, Family]) -> Family:
     try:
         kind = registry.family(spec["family"])
-        options, data = kind.Spec.parse(spec["spec"]), DataSpec.parse(spec["data"])
+        options, data = kind.Spec.parse(spec["spec"]), DataSpec.parse(_with_tokenizer(root, spec["data"]))
     except KeyError as error:
         raise ArtifactError(f"{root / 'spec.json'}: {error} is missing.") from None
     except UsageError as error:
@@ -192,6 +195,18 @@ def _build(root: Path, spec: Mapping[str, Any], parts: Mapping[str, Family]) -> 
         raise ArtifactError(f"{root / 'spec.json'} (written by morphogen {written}): {error}") from None
     with Rng(0).forked():
         return kind(options, data, parts)
+
+
+def _with_tokenizer(root: Path, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The description of the data, whose captions get their tokenizer back. Raises `ArtifactError` if it is missing."""
+    text = data.get("text")
+    if not text or not text.get("fingerprint"):
+        return data
+    try:
+        tokenizer = (root / TOKENIZER).read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{root / TOKENIZER}: expected a tokenizer, got something unreadable ({error}).") from None
+    return {**data, "text": {**text, "tokenizer": tokenizer}}
 
 
 def _load_weights(file: Path, family: Family) -> None:

@@ -27,13 +27,16 @@ def parse_fields(
 ) -> list[dict[str, Any]]:
     """The values that `arguments` give to the fields of each group, in the groups' order.
 
-    A name that two groups share belongs to the first. `others` are flags that exist beside them, only
-    to be suggested. Raises `UsageError` for a flag that is unknown, repeated or lacks its value.
+    `others` are flags that exist beside them, only to be suggested. Raises `UsageError` for a flag that is unknown,
+    repeated or lacks its value, and for one that would mean a field of two groups.
     """
     fields: dict[str, tuple[int, Field]] = {}
     for i, group in enumerate(groups):
         for field in group:
-            fields.setdefault(flag(field["name"]), (i, field))
+            name = flag(field["name"])
+            if name in fields:
+                raise UsageError(f"{name} would mean two options of this name: the family has to rename its own.")
+            fields[name] = i, field
     switches = {"--no-" + name[2:]: name for name, (_, field) in fields.items() if _is_switch(field)}
     values: list[dict[str, Any]] = [{} for _ in groups]
     rest = list(arguments)

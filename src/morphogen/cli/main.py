@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from morphogen import MorphogenError, UsageError, __version__
-from morphogen.cli import browse, judge, making, pictures
+from morphogen.cli import browse, chains, judge, making, pictures, restoring
 
 app = typer.Typer(
     name="morphogen",
@@ -36,6 +36,11 @@ app.command("reconstruct")(pictures.reconstruct)
 app.command("interpolate")(pictures.interpolate)
 app.command("levels")(pictures.levels)
 app.command("manifold")(pictures.manifold)
+app.command("chain")(chains.chain)
+app.command("variances")(chains.variances)
+app.command("edit")(restoring.edit)
+app.command("upscale")(restoring.upscale)
+app.command("restore")(restoring.restore)
 app.command("evaluate")(judge.evaluate)
 app.command("evaluate-samples")(judge.evaluate_samples)
 app.command("show")(browse.show)

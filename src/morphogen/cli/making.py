@@ -89,7 +89,7 @@ def quickstart(
     budget: Annotated[str, typer.Option("--budget", metavar="T", help="How long to take.")] = "4min",
     json: Json = False,
 ) -> None:
-    """Train a model of handwritten digits, judge it, and write a report to look at."""
+    """Train models of handwritten digits, judge it, and write a report to look at."""
     from morphogen import api
 
     last = _watch(api.quickstart(out, budget), "quickstart")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ def sample(
     n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 64,
     seed: Annotated[int, typer.Option("--seed", help="Sample i depends on the seed and i alone.")] = 0,
     label: Annotated[str | None, typer.Option("--class", metavar="K", help="A class, by name or number.")] = None,
+    text: Annotated[str | None, typer.Option("--text", metavar="PROMPT", help="In words, what to draw.")] = None,
     exact: Annotated[bool, typer.Option("--exact", help="The same bits whatever n is.")] = False,
     temperature: Annotated[
         float | None, typer.Option("--temperature", metavar="T", help="Below 1: less variety, cleaner; 1 as trained.")
@@ -35,9 +37,22 @@ def sample(
     guidance: Annotated[
         float | None, typer.Option("--guidance", metavar="W", help="Towards the class; 1 is none.")
     ] = None,
+    avoid: Annotated[
+        str | None, typer.Option("--avoid", metavar="K", help="A class that guidance leads away from.")
+    ] = None,
+    guidance_interval: Annotated[
+        str | None,
+        typer.Option("--guidance-interval", metavar="A,B", help="Guide from t = A to B alone: 0 record, 1 noise."),
+    ] = None,
+    autoguidance: Annotated[
+        float | None, typer.Option("--autoguidance", metavar="W", help="Away from the weaker part guide; 1 is none.")
+    ] = None,
     truncation: Annotated[
         float | None, typer.Option("--truncation", metavar="T", help="Below 1: latents nearer to their mean.")
     ] = None,
+    precision: Annotated[
+        str, typer.Option("--precision", metavar="P", help="fp32, bf16 (faster), or auto: bf16 where hardware has it.")
+    ] = "fp32",
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -46,17 +61,19 @@ def sample(
     from morphogen import api
 
     how: dict[str, Any] = {"temperature": temperature, "stepper": stepper, "steps": steps}
-    how |= {"grid": grid, "guidance": guidance, "truncation": truncation}
+    how |= {"grid": grid, "guidance": guidance, "avoid": avoid, "guidance_interval": _interval(guidance_interval)}
+    how |= {"autoguidance": autoguidance, "truncation": truncation}
     with busy("sampling"):
-        drawn = api.sample(model, n, seed, label=label, exact=exact, **how)
-    recipe = {"model": str(model), "seed": seed, "class": label, "exact": exact, **how}
+        drawn = api.sample(model, n, seed, label=label, text=text, exact=exact, precision=precision, **how)
+    recipe = {"model": str(model), "seed": seed, "class": label, "text": text, "exact": exact, "precision": precision}
+    recipe |= how
     if target.format == ".npz":
-        target.write(npz({"x": drawn.x, "label": drawn.labels, "seed": seed}))
+        target.write(npz({"x": drawn.x, "label": drawn.labels, "text": text, "seed": seed}))
     elif target.format == ".png":
         target.write(png(_picture(drawn), {**recipe, "index": f"0-{n - 1}"}))
     else:
         target.write_folder(_files(drawn, recipe))
-    _done(target, n, json)
+    _done(target, n, json, drawn.warnings)
 
 
 def reconstruct(
@@ -159,11 +176,24 @@ def manifold(
     _done(target, n * n, json)
 
 
-def _done(target: Output, n: int, json: bool) -> None:
+def _interval(text: str | None) -> tuple[float, float] | None:
+    """A,B as two numbers."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--guidance-interval takes two times, such as 0.2,0.8 (got {text!r}).") from None
+    return low, high
+
+
+def _done(target: Output, n: int, json: bool, warnings: Sequence[str] = ()) -> None:
     if json:
-        print_json({"out": str(target.path), "n": n})
-    else:
-        print_text(f"wrote {target.path}")
+        print_json({"out": str(target.path), "n": n} | ({"warnings": list(warnings)} if warnings else {}))
+        return
+    for warning in warnings:
+        print_text(f"warning: {warning}")
+    print_text(f"wrote {target.path}")
 
 
 def _bytes(pictures: Any) -> Any:

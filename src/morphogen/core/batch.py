@@ -52,17 +52,23 @@ class RawCondition(_Tensors):
         """Each row `k` times in a row."""
         return self._map(lambda v: v.repeat_interleave(k, dim=0))
 
-    def kept(self, keep: Tensor) -> RawCondition:
-        """Known only where `keep` (B,) bool is true: other rows have no label, attributes or words. Context stays."""
+    def kept(self, keep: Tensor, words: Tensor | None = None) -> RawCondition:
+        """Known only where `keep` (B,) bool is true: other rows have no label, attributes or words. Context stays.
+
+        `words` (B,) says so for the words alone, and `keep` then for the label and the attributes alone.
+        """
         present, mask = self.present, self.text_mask
         if self.attributes is not None:
             known = torch.ones_like(self.attributes, dtype=torch.bool) if present is None else present
             present = known & keep[:, None]
+        if self.text is not None:
+            known = torch.ones_like(self.text, dtype=torch.bool) if mask is None else mask
+            mask = known & (keep if words is None else words)[:, None]
         return dataclasses.replace(
             self,
             label=None if self.label is None else torch.where(keep, self.label, -1),
             present=present,
-            text_mask=None if mask is None else mask & keep[:, None],
+            text_mask=mask,
         )
 
 

@@ -8,6 +8,7 @@ compare across families.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from morphogen.core.spec import Spec
 
 Kind = Literal["continuous", "binary", "discrete", "sequence", "columns"]
 Measure = Literal["mass", "density"]
+PAD = 0  # the token id of padding
 
 
 class Attribute(Spec):
@@ -30,10 +32,41 @@ class Attribute(Spec):
 
 
 class TextSchema(Spec):
-    """Captions: how many there are and how long the longest is, in words."""
+    """Captions as numbers.
+
+    longest      the most tokens that a text has, those of its begin and end included; the rest of it is cut off
+    cut          how many of the training captions lost their end to that
+    vocabulary   number of different tokens; 0: the captions have no tokenizer, so no model reads them
+    fingerprint  sha256 of the tokenizer
+    tokenizer    the tokenizer itself, as the text of its JSON file. `to_dict` leaves it out, since an artifact keeps it
+                 in a file of its own, and the fingerprint stands for it.
+    """
 
     longest: int
     examples: tuple[str, ...] = ()
+    cut: int = 0
+    vocabulary: int = 0
+    fingerprint: str = ""
+    tokenizer: str = pydantic.Field("", repr=False)
+
+    @pydantic.model_validator(mode="after")
+    def _one_tokenizer(self) -> TextSchema:
+        if self.tokenizer and hashlib.sha256(self.tokenizer.encode()).hexdigest() != self.fingerprint:
+            raise ValueError("the tokenizer is not the one that the fingerprint was taken of")
+        return self
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_the_tokenizer(self, plain: Any, info: pydantic.SerializationInfo) -> dict[str, Any]:
+        values: dict[str, Any] = plain(self)
+        if info.mode == "json":
+            del values["tokenizer"]
+        return values
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TextSchema) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.fingerprint, self.longest, self.examples))
 
 
 class DataSpec(Spec):

@@ -85,10 +85,16 @@ class Family(nn.Module, ABC):
     Spec: ClassVar[type[BaseSpec]]
     capabilities: frozenset[type]  # of the class; an instance may narrow it, when its options take one away
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    takes_context: bool = False  # whether it can start from the pictures that data with a context come with
     shardable: bool = True  # False, also of an instance, where a loss differentiates a gradient: sharding cannot
 
     def __init__(self, spec: BaseSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__()
+        if data.context_shape is not None and not self.takes_context:
+            raise SpecError(
+                f"a {self.name!r} model does not start from pictures, and {data.name!r} comes with some: leave out"
+                " context=, or take diffusion, flow_matching or gan."
+            )
         self.spec, self.data = spec, data
         self.parts = nn.ModuleDict(dict(parts or {}))
         self.parts.requires_grad_(False)
@@ -109,6 +115,11 @@ class Family(nn.Module, ABC):
     def health(self, batch: Batch, rng: Rng) -> Health:
         """Diagnose on held-out records, without gradients. The default has nothing to say."""
         return Health()
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it reads classes, attributes and words; by default what its Spec says."""
+        return bool(getattr(self.spec, "conditional", False))
 
     def network(self, name: str) -> Any:
         """The network, or what the trainer has wrapped it in."""

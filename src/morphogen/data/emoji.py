@@ -10,7 +10,7 @@ import torch
 from morphogen.core.data_spec import Attribute
 from morphogen.data.archives import table
 from morphogen.data.arrays import pictures_from, read_arrays
-from morphogen.data.options import Carved
+from morphogen.data.options import Captioned, Carved
 from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw
 
@@ -26,14 +26,17 @@ _SCHEMA = (
 _IDS_PER_VENDOR = 100_000  # so that a record has one id, whichever vendors are loaded
 
 
-class EmojiOptions(Carved):
+class EmojiOptions(Captioned, Carved):
     """`vendor`: who drew them."""
 
+    captions: Literal["all", "first", "none"] = "first"
     vendor: Literal["noto", "openmoji", "both"] = "noto"
 
 
 def read(folder: Path, options: EmojiOptions) -> Raw:
     """The pictures of a vendor or both; a caption is the CLDR short name, a class its group.
+
+    Paraphrases, which captions=all adds, say less than the name or say it otherwise: see `_paraphrases`.
 
     The tones of two people are no single tone: that attribute counts as not known.
     """
@@ -60,6 +63,7 @@ def read(folder: Path, options: EmojiOptions) -> Raw:
         labels=torch.tensor([classes.index(row["group"]) for row in found]),
         classes=tuple(classes),
         captions=[row["label"] for row in found],
+        paraphrases=[_paraphrases(row["label"], row["tags"].split(";")) for row in found],
         names=names,
         attributes=torch.tensor(values, dtype=torch.float32),
         present=torch.tensor(known),
@@ -67,3 +71,9 @@ def read(folder: Path, options: EmojiOptions) -> Raw:
         groups=[row["concept"] for row in found],
         license="; ".join([*licenses, _NAMES]),
     )
+
+
+def _paraphrases(name: str, keywords: list[str]) -> tuple[str, ...]:
+    """The name in a sentence; with half of its keywords; and the other half alone, without tone and often gender."""
+    some, others = ", ".join(keywords[1::2]), ", ".join(keywords[::2])
+    return (f"a picture of {name}", f"{name}, {some}" if some else name, others or name)

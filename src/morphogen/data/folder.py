@@ -1,5 +1,6 @@
 """A folder of pictures: flat, one subfolder a class, or the Hugging Face image-folder convention
-(`metadata.csv` or `metadata.jsonl` with the columns file_name and text). Subfolders named train,
+(`metadata.csv` or `metadata.jsonl` with the columns file_name and text, a list of texts in the latter for several
+captions of one picture). Subfolders named train,
 validation and test are splits, each of which may be any of these."""
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class _File:
     path: Path
     split: str | None = None
     label: str | None = None
-    caption: str | None = None
+    texts: tuple[str, ...] = ()
 
 
 def read(root: Path, options: OwnSplits) -> Raw:
@@ -54,7 +55,8 @@ def read(root: Path, options: OwnSplits) -> Raw:
         ids=torch.tensor(kept, dtype=torch.int64),  # a bad file keeps its place, so mending it moves no id
         labels=torch.tensor([classes.index(f.label) if f.label else -1 for f in files]) if classes else None,
         classes=tuple(classes),
-        captions=[f.caption or "" for f in files] if any(f.caption for f in files) else None,
+        captions=["".join(f.texts[:1]) for f in files] if any(any(f.texts) for f in files) else None,
+        paraphrases=[f.texts[1:] for f in files] if any(f.texts[1:] for f in files) else None,
         names=[names[i] for i in kept],
         problems=problems + unreadable,
     )
@@ -86,15 +88,15 @@ def _captioned(folder: Path, metadata: Path, split: str | None, root: Path, prob
     shown = folder.relative_to(root)
     problems += [Problem((shown / name).as_posix(), bad[name]) for name in sorted(bad)]
     files = []
-    for name, text in sorted(lines):
+    for name, texts in sorted(lines):
         if name not in bad:
             first = name.partition("/")[0].lower()
-            files.append(_File(there[name], split or SPLIT_NAMES.get(first), caption=text))
+            files.append(_File(there[name], split or SPLIT_NAMES.get(first), texts=texts))
     return files
 
 
-def _lines(metadata: Path) -> list[tuple[str, str]]:
-    """(file name, text) of each line. Raises `DataError` for a file that is not of this form."""
+def _lines(metadata: Path) -> list[tuple[str, tuple[str, ...]]]:
+    """(file name, texts) of each line. Raises `DataError` for a file that is not of this form."""
     try:
         with open(metadata, encoding="utf-8-sig", newline="") as file:
             if metadata.suffix == ".csv":
@@ -106,10 +108,11 @@ def _lines(metadata: Path) -> list[tuple[str, str]]:
     pairs = []
     for number, row in enumerate(rows, start=1):
         name, text = row.get("file_name"), row.get("text")
-        if not isinstance(name, str) or not isinstance(text, str):
+        texts = [t for t in (text if isinstance(text, list) else [text]) if isinstance(t, str)]
+        if not isinstance(name, str) or len(texts) < (len(text) if isinstance(text, list) else 1):
             columns = ", ".join(str(c) for c in row)
             raise DataError(f"{metadata}: record {number} needs file_name and text; its columns are {columns}.")
-        pairs.append((Path(name.replace("\\", "/")).as_posix(), text))
+        pairs.append((Path(name.replace("\\", "/")).as_posix(), tuple(texts)))
     return pairs
 
 

@@ -13,12 +13,13 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.spec import Spec
+from morphogen.data.context import Degradation
 
 Resize = Literal["error", "stretch", "crop", "pad", "rotate"]
 Channels = Literal["auto", "gray", "rgb", "rgba"]
 
 # What a record looks like; the rest says which records there are.
-PREPARATION = ("size", "resize", "channels", "background", "binary")
+PREPARATION = ("size", "resize", "channels", "background", "binary", "context")
 
 
 def _size(value: Any) -> Any:
@@ -57,9 +58,19 @@ def _binary(value: Any) -> str | float | None:
     return threshold
 
 
+def _context(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        return str(Degradation.parse("" if value is True else str(value)))
+    except SpecError as error:
+        raise ValueError(str(error)) from None
+
+
 Size = Annotated[str, BeforeValidator(_size), AfterValidator(_checked_size)]
 Color = Annotated[str, AfterValidator(_color)]
 Binary = Annotated[str | float | None, BeforeValidator(_binary)]
+Context = Annotated[str | None, BeforeValidator(_context)]
 # Below 1 a share of the records, from 1 on a number of them.
 Amount = Annotated[float, Field(ge=0.0)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -75,6 +86,8 @@ class Options(Spec):
     channels    "auto" is gray if all pictures are gray, RGB otherwise
     background  the color that transparent pictures are laid on, and that padding has
     binary      "stochastic" draws each pixel once, as 1 with probability u / max; a number is a threshold
+    context     pictures come with a degraded copy of themselves as their condition, to learn to restore them:
+                "down4", "blur1.5", "noise0.2" or "gray" (`data/context.py`)
     """
 
     size: Size | None = None
@@ -82,6 +95,7 @@ class Options(Spec):
     channels: Channels = "auto"
     background: Color = "#ffffff"
     binary: Binary = None
+    context: Context = None
 
     @property
     def target(self) -> tuple[int, int] | None:
@@ -134,13 +148,27 @@ class Options(Spec):
         return cls.parse(values)
 
 
+class Captioned(Options):
+    """Records that may come with captions.
+
+    captions    "all": where a record has several, each time it is trained with draws one of them; "first": it has one;
+                "none": it has none, and models are conditioned on classes and attributes alone
+    vocabulary  the most different tokens of the tokenizer that is trained on the captions
+    longest     the most tokens of a caption that are read, begin and end included
+    """
+
+    captions: Literal["all", "first", "none"] = "all"
+    vocabulary: Annotated[int, Field(ge=16, le=65536)] = 4096
+    longest: Annotated[int, Field(ge=3, le=1024)] = 64
+
+
 class Carved(Options):
     """A set without a validation split: a part of its training records is set aside."""
 
     validation: Amount = 0.02
 
 
-class OwnSplits(Options):
+class OwnSplits(Captioned):
     """A user's data: split by content unless they come with splits."""
 
     validation: Share = 0.05

@@ -13,10 +13,13 @@ from torch import Tensor
 from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import DataError, unknown
 from morphogen.core.rng import Rng
-from morphogen.data.options import Options
+from morphogen.data import tokenizer
+from morphogen.data.context import Degradation
+from morphogen.data.options import Captioned, Options
 from morphogen.data.raw import Raw
 from morphogen.data.records import Dataset, Records
 from morphogen.data.split import ORDER, keys, set_aside, validation_count
+from morphogen.data.tokenizer import Tokenizer
 
 _CHUNK = 512
 
@@ -44,6 +47,7 @@ def prepare(raw: Raw, name: str, source: str, options: Options, like: DataSpec |
         labels, classes = _like_classes(raw, like, source), like.classes
         if raw.schema != like.attributes:
             raw = dataclasses.replace(raw, attributes=None, present=None, schema=())
+    raw = _captioned(raw, options)
     spec = DataSpec(
         name=name,
         source=source,
@@ -55,13 +59,25 @@ def prepare(raw: Raw, name: str, source: str, options: Options, like: DataSpec |
         preprocessing=_resolved(options, stored),
         classes=classes,
         attributes=raw.schema,
-        text=None if raw.captions is None else _text(raw.captions),
+        text=_text(raw, next(iter(members.values())), options, like),
+        context_shape=_context_shape(options, tuple(stored.shape[1:]), levels, source),
         splits={s: len(rows) for s, rows in members.items()},
         license=raw.license,
     )
     if like is not None:
         _require_alike(spec, like)
-    whole = Records(spec, stored, raw.all_ids, labels, raw.captions, raw.names, raw.attributes, raw.present)
+    whole = Records(
+        spec=spec,
+        stored=stored,
+        ids=raw.all_ids,
+        labels=labels,
+        captions=raw.captions,
+        paraphrases=raw.paraphrases,
+        text=_token_ids(raw, spec.text),
+        names=raw.names,
+        attributes=raw.attributes,
+        present=raw.present,
+    )
     splits = {s: whole.select(rows) for s, rows in members.items()}
     spec = spec.replace(fingerprint=fingerprint(splits))
     return Dataset(spec, {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()}, raw.problems)
@@ -98,6 +114,8 @@ def fingerprint(splits: Mapping[str, Records]) -> str:
                 digest.update(np.ascontiguousarray(values.numpy()).data)
         for caption in records.captions or ():
             digest.update(caption.encode() + b"\n")
+        for others in records.paraphrases or ():
+            digest.update("\n".join(others).encode() + b"\n\n")
     return digest.hexdigest()
 
 
@@ -144,8 +162,42 @@ def _resolved(options: Options, stored: Tensor) -> dict[str, object]:
     return options.model_dump(mode="json")
 
 
-def _text(captions: list[str]) -> TextSchema:
-    return TextSchema(longest=max(len(c.split()) for c in captions), examples=tuple(captions[:3]))
+def _context_shape(options: Options, shape: tuple[int, ...], levels: int | None, source: str) -> tuple[int, ...] | None:
+    """The shape of the degraded copies that the records come with, if they are to."""
+    if options.context is None:
+        return None
+    try:
+        return Degradation.parse(options.context).shape(shape, levels)
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+
+
+def _captioned(raw: Raw, options: Options) -> Raw:
+    """With as many captions as the options ask for."""
+    wanted = options.captions if isinstance(options, Captioned) else "all"
+    if wanted == "none":
+        return dataclasses.replace(raw, captions=None, paraphrases=None)
+    return dataclasses.replace(raw, paraphrases=None) if wanted == "first" else raw
+
+
+def _text(raw: Raw, train: Tensor, options: Options, like: DataSpec | None) -> TextSchema | None:
+    """How captions are read: as those of `like` are, or as those of the records `train` teach."""
+    if raw.captions is None or like is not None:
+        return None if like is None else like.text
+    texts = [raw.captions[i] for i in train.tolist()]
+    texts += [text for i in train.tolist() for text in (raw.paraphrases[i] if raw.paraphrases else ())]
+    read = options if isinstance(options, Captioned) else Captioned()
+    return tokenizer.describe(texts, read.vocabulary, read.longest)
+
+
+def _token_ids(raw: Raw, schema: TextSchema | None) -> Tensor | None:
+    """(N, V, L): V the largest number of texts of a record; others repeat theirs."""
+    if raw.captions is None or schema is None or not schema.vocabulary:
+        return None
+    forms = [(c, *(raw.paraphrases[i] if raw.paraphrases else ())) for i, c in enumerate(raw.captions)]
+    most = max(len(texts) for texts in forms)
+    flat = [texts[j % len(texts)] for texts in forms for j in range(most)]
+    return Tokenizer.of(schema).ids(flat, schema.longest).unflatten(0, (len(forms), most))
 
 
 def _like_classes(raw: Raw, like: DataSpec, source: str) -> Tensor | None:

@@ -14,7 +14,18 @@ from morphogen.core.data_spec import Attribute
 from morphogen.data.options import Options
 from morphogen.data.records import Problem, picked
 
-_PER_RECORD = ("stored", "split", "ids", "labels", "captions", "names", "attributes", "present", "groups")
+_PER_RECORD = (
+    "stored",
+    "split",
+    "ids",
+    "labels",
+    "captions",
+    "paraphrases",
+    "names",
+    "attributes",
+    "present",
+    "groups",
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,7 @@ class Raw:
     stored   (N, *shape) uint8 with `levels` values, or float32 with levels None
     split    the split that each record comes with, or None where there is no such thing
     ids      (N,) int64, or None for 0 .. N-1
+    captions     a text each, "" for none; paraphrases: further ones of each record, as many as there are
     groups   records of one group stay together when some are set aside; None: those of equal content do
     """
 
@@ -34,6 +46,7 @@ class Raw:
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     captions: list[str] | None = None
+    paraphrases: list[tuple[str, ...]] | None = None
     names: list[str] | None = None
     attributes: Tensor | None = None
     present: Tensor | None = None

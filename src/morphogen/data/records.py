@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from morphogen.core.batch import Batch, RawCondition
-from morphogen.core.data_spec import DataSpec
+from morphogen.core.data_spec import PAD, DataSpec
 from morphogen.core.errors import DataError, nearest
+from morphogen.core.rng import Rng
+from morphogen.data.context import Degradation
 
-_PER_RECORD = ("stored", "ids", "labels", "captions", "names", "attributes", "present")
+_PER_RECORD = ("stored", "ids", "labels", "captions", "paraphrases", "text", "names", "attributes", "present")
 
 
 def picked(values: Any, rows: Tensor | slice) -> Any:
@@ -45,6 +47,8 @@ class Records:
     stored      (N, *shape) uint8, or float32 for real numbers; `spec.encode` makes it x
     ids         (N,) int64, unique in the whole data set and stable from load to load; on the CPU
     labels      (N,) int64, or None; -1 where the class is not known
+    captions    a text each, "" where there is none; paraphrases: further ones of each record
+    text        (N, V, L) int64, all of them as token ids, the caption first, each as often as any other to within one
     attributes  (N, A) float32, the value or the position in `Attribute.values`; present (N, A) bool
     """
 
@@ -53,6 +57,8 @@ class Records:
     ids: Tensor
     labels: Tensor | None = None
     captions: list[str] | None = None
+    paraphrases: list[tuple[str, ...]] | None = None
+    text: Tensor | None = None
     names: list[str] | None = None
     attributes: Tensor | None = None
     present: Tensor | None = None
@@ -61,12 +67,20 @@ class Records:
         return self.stored.shape[0]
 
     def batch(
-        self, rows: Tensor | slice | None = None, index: Tensor | None = None, flip: Tensor | None = None
+        self,
+        rows: Tensor | slice | None = None,
+        index: Tensor | None = None,
+        flip: Tensor | None = None,
+        form: Tensor | None = None,
     ) -> Batch:
         """Some rows (all for None) as a `Batch` of x (B, *shape) on the device of `stored`.
 
+        Where the source says so, each picture's condition holds its degraded copy, made anew: its noise belongs to the
+        place in the stream, so that it is another one every time, or else to the record.
+
         index  (B,) each row's place in the stream of training samples
         flip   (B,) bool: mirror these pictures left to right
+        form   (B,) int64 below V: which of its texts each record comes with; None: the caption
         """
         rows = slice(None) if rows is None else rows
         ids = picked(self.ids, rows)
@@ -79,7 +93,23 @@ class Records:
         cond = None
         if self.labels is not None or self.attributes is not None:
             cond = RawCondition(picked(self.labels, rows), picked(self.attributes, rows), picked(self.present, rows))
-        return Batch(self.spec.encode(stored), ids, cond, index)
+        if self.text is not None:
+            text = picked(self.text, rows)
+            text = text[:, 0] if form is None else text[torch.arange(len(text)), form.to(text.device)]
+            cond = dataclasses.replace(cond or RawCondition(), text=text, text_mask=text != PAD)
+        x = self.spec.encode(stored)
+        if self.spec.context_shape is not None:
+            cond = dataclasses.replace(cond or RawCondition(), context=self._degraded(x, ids, index))
+        return Batch(x, ids, cond, index)
+
+    def _degraded(self, x: Tensor, ids: Tensor, index: Tensor | None) -> Tensor:
+        """The pictures (B, *context_shape) to start from."""
+        degradation, rng = Degradation.of(self.spec), Rng(0, x.device)
+        if degradation is None or self.spec.levels is None:
+            raise DataError(f"{self.spec.name} is to have pictures to start from, but its preprocessing has none.")
+        if index is None:
+            return degradation.apply(x, self.spec.levels, rng, ids)
+        return degradation.apply(x, self.spec.levels, rng.child("training"), index)
 
     def select(self, rows: Tensor | slice) -> Records:
         """Some rows as records of their own."""
@@ -87,7 +117,7 @@ class Records:
 
     def to(self, device: torch.device | str) -> Records:
         """The same records with their values on `device`; ids stay on the CPU, where they are read."""
-        on_device = ("stored", "labels", "attributes", "present")
+        on_device = ("stored", "labels", "text", "attributes", "present")
         moved: dict[str, Any] = {f: v.to(device) for f in on_device if (v := getattr(self, f)) is not None}
         return dataclasses.replace(self, **moved)
 

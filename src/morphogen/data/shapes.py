@@ -22,7 +22,7 @@ from torch import Tensor
 
 from morphogen.core.errors import DataError
 from morphogen.core.rng import Rng
-from morphogen.data.options import Options, Size
+from morphogen.data.options import Captioned, Size
 from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw, Reader
 
@@ -47,7 +47,7 @@ WITHHELD = frozenset((SIZES[k % 2], _NAMES[k], SHAPES[k % 4]) for k in range(len
 _CHUNK = 512
 
 
-class ShapesOptions(Options):
+class ShapesOptions(Captioned):
     """`n` pictures in all splits together; picture i is the same whatever n is."""
 
     size: Size | None = "32x32"

@@ -19,6 +19,8 @@ from morphogen.data.records import Records
 class Stream:
     """Batches of `batch_size` records over all processes, drawn without replacement within an epoch.
 
+    Where records have several captions, the sample's index decides which of them it comes with.
+
     flips   mirror each picture left to right with probability 1/2, decided by the sample's index
     device  where the records are kept and the batches are made
     """
@@ -57,7 +59,9 @@ class Stream:
         if len(rows) < share:  # at most one epoch ends here, since a batch is no larger than an epoch
             rows = torch.cat((rows, self._order(epoch + 1)[: share - len(rows)]))
         flip = self._rng.uniform("flip", index) < 0.5 if self.flips else None
-        return self._source.batch(rows, index, flip)
+        forms = 1 if self._source.text is None else self._source.text.shape[1]
+        form = self._rng.integers("caption", index, forms) if forms > 1 else None
+        return self._source.batch(rows, index, flip, form)
 
     def _order(self, epoch: int) -> Tensor:
         if epoch not in self._orders:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from morphogen.core.batch import RawCondition
 from morphogen.core.capabilities import Samples, Scores
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, DataError, MorphogenError, UsageError, unknown
@@ -137,11 +138,14 @@ def _judged(made: Made, reference: Reference, metrics: Sequence[str] | None, mad
 
 @torch.no_grad()
 def draw(family: Family, reference: Reference) -> Made:
-    """As many records as the reference has; a conditional model is asked for the conditions of the reference's."""
+    """As many records as the reference has, under the conditions of its records, so far as the model reads them."""
     parameter = next(family.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     rng = Rng(reference.seed, device)
-    cond = reference.condition() if getattr(family.spec, "conditional", False) else None
+    known = reference.condition()
+    cond = known if family.conditional else None
+    if cond is None and known is not None and known.context is not None:
+        cond = RawCondition(context=known.context)
     parts = []
     for start in range(0, reference.n, DRAWN_AT_ONCE):
         count = min(DRAWN_AT_ONCE, reference.n - start)

@@ -136,7 +136,7 @@ def _bits_per_dim(family: Family, dataset: Dataset, records: Records, seed: int,
 
 def _given(family: Family) -> str:
     """What the likelihood of a conditional model is given."""
-    return " given the record's condition" if getattr(family.spec, "conditional", False) else ""
+    return " given the record's condition" if family.conditional else ""
 
 
 def _trivial(dataset: Dataset, records: Records, measure: Measure) -> dict[str, float]:

@@ -35,9 +35,8 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
-from morphogen.core.spec import Spec
 from morphogen.nn.causal import CausalConv, CausalNet, Seen
-from morphogen.nn.conditioner import Conditioner, partly_hidden
+from morphogen.nn.conditioner import Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.mixture_head import MixtureHead
 from morphogen.nn.symbols import SymbolHead, Symbols
 from morphogen.theory.discretized import DiscretizedLogisticMixture
@@ -48,7 +47,7 @@ WATCHED = 100  # records whose exact likelihood a health check computes
 AT_ONCE = 40_000  # pixels scored together: the counts of the values take 4 K C bytes each
 
 
-class AutoregressiveSpec(Spec):
+class AutoregressiveSpec(ConditionSpec):
     """Options of the autoregressive model."""
 
     width: int = Field(64, ge=1, description="channels of the features of a pixel")
@@ -70,8 +69,6 @@ class AutoregressiveSpec(Spec):
     mixtures: int = Field(5, ge=1, description="components of the mixture")
     counts: bool = Field(True, description="categorical: tell it how often each value came before in the picture")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
-    conditional: bool = Field(False, description="condition on the data's classes and attributes")
-    condition_dropout: float = Field(0.1, ge=0, le=1, description="share of records trained without their condition")
     lr: float = Field(4e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
@@ -211,7 +208,7 @@ class Autoregressive(Family):
                 f"the likelihood {spec.likelihood!r} is for quantized data, but {data.name!r} is {data.kind}; take"
                 " 'categorical'."
             )
-        self.conditioner = Conditioner(data, dim=64) if spec.conditional else None
+        self.conditioner = Conditioner(data, 64, spec.text_encoder) if spec.conditional else None
         self.pixels = Pixels(spec, levels, data, cond=64 if spec.conditional else 0)
 
     # ---------------------------------------------------------------- training

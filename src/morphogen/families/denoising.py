@@ -5,12 +5,16 @@ health checks ask for nothing else.
 
 What runs along the chain is the record itself, scaled to [-1, 1], or, with a trained autoencoder as the part
 "autoencoder", its latent of mean 0 and deviation 1 (Rombach et al., 2022). Then there is no likelihood of x to score.
+
+A weaker model of the same data and schedule as the part "guide", smaller or less trained, is what `autoguidance` leads
+away from (`sampling/guidance.py`).
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -25,18 +29,21 @@ from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import CapabilityError, SpecError, UsageError, unknown
 from morphogen.core.family import Family, Health, Player
 from morphogen.core.rng import Index, Rng
+from morphogen.families.guide import check_guide
 from morphogen.nn.build import centered
-from morphogen.nn.conditioner import Conditioner, partly_hidden
+from morphogen.nn.conditioner import Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.denoiser import DenoiserSpec, denoiser
 from morphogen.sampling import grids, loop, steppers
 from morphogen.sampling.denoiser import Denoiser
-from morphogen.sampling.guidance import classifier_free
+from morphogen.sampling.guidance import autoguidance, classifier_free
 from morphogen.sampling.likelihood import flow_log_likelihood, variational_bound
 from morphogen.sampling.readout import Readout
+from morphogen.sampling.steppers import State
 from morphogen.theory.diffusion import Variance
 from morphogen.theory.schedules import Schedule, broadcast
 
 FIRST_STAGE = "autoencoder"  # the part that makes latents
+GUIDE = "guide"  # the part that autoguidance leads away from
 COND = 64  # width of a condition's tokens and of its pooled vector
 EARLIEST = 1e-5  # of training times: below, x_t differs from x_0 by rounding
 BANDS = (-10.0, -6.0, -2.0, 2.0, 6.0, 10.0)  # log-SNRs between which a health check looks
@@ -46,18 +53,26 @@ EXACT_TRACE = 8  # dimensions up to which the trace of the probability flow is e
 FINEST = 0.1  # sigma / alpha at the end of the bound of records with few values
 
 
-class DenoisingSpec(DenoiserSpec):
+class DenoisingSpec(DenoiserSpec, ConditionSpec):
     """Options that diffusion and flow matching share."""
 
     shift: float = Field(
         1.0, gt=0, description="factor of the noise-to-signal ratio at every t: about side / 64 for large pictures"
     )
-    conditional: bool = Field(False, description="condition on the data's classes and attributes")
-    condition_dropout: float = Field(0.1, ge=0, le=1, description="share of records trained without their condition")
+    fourier: tuple[int, ...] = Field(
+        (), description="also show the network sin and cos of 2^k pi x_t for these k: 2,4,6,8 helps likelihoods"
+    )
+    context_dropout: float = Field(
+        0.0, ge=0, le=1, description="share of records trained without their picture, so that it also draws without one"
+    )
     stepper: str = Field("dpm++2m", description=f"sampling: {', '.join(steppers.STEPPERS)}")
     steps: int = Field(50, ge=1, description="sampling: steps from noise to record")
     grid: str = Field("karras", description=f"sampling: the times of the steps, {', '.join(grids.GRIDS)}")
     guidance: float = Field(1.0, ge=0, description="sampling: scale of classifier-free guidance; 1 is none")
+    autoguidance: float = Field(1.0, ge=0, description="sampling: scale of the way from the part guide; 1 is none")
+    guidance_interval: tuple[float, float] = Field(
+        (0.0, 1.0), description="sampling: the times t, from 0 for records to 1 for noise, between which guidance acts"
+    )
     score_evaluations: int = Field(100, ge=5, description="scoring: evaluations of the network")
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
@@ -67,6 +82,9 @@ class DenoisingSpec(DenoiserSpec):
     def _guided_by_something(self) -> DenoisingSpec:
         if self.guidance != 1.0 and not self.conditional:
             raise ValueError("guidance leads towards a condition: it needs conditional, or stays 1")
+        low, high = self.guidance_interval
+        if not 0.0 <= low <= high <= 1.0:
+            raise ValueError(f"guidance_interval must lie in [0, 1] and be in order (got {low:g}, {high:g})")
         return self
 
 
@@ -77,6 +95,7 @@ class DenoisingFamily(Family):
     """
 
     capabilities = frozenset({Samples, Scores, Denoises})
+    takes_context = True
     spec: DenoisingSpec
     schedule: Schedule
 
@@ -92,18 +111,27 @@ class DenoisingFamily(Family):
         super().__init__(spec, data, parts)
         if data.kind not in ("continuous", "binary", "discrete"):
             raise SpecError(f"a {self.name!r} model needs records of numbers, but {data.name!r} has a {data.kind}.")
-        for part in set(self.parts) - {FIRST_STAGE}:
-            raise SpecError(unknown(f"part of a {self.name!r} model", part, [FIRST_STAGE]))
+        for part in set(self.parts) - {FIRST_STAGE, GUIDE}:
+            raise SpecError(unknown(f"part of a {self.name!r} model", part, [FIRST_STAGE, GUIDE]))
+        if spec.context_dropout and data.context_shape is None:
+            raise SpecError(
+                f"context_dropout hides the pictures to start from, and {data.name!r} has none: give a source with"
+                " context=, such as context=down4, or leave it out."
+            )
         self.schedule = schedule
         self.shape = data.shape if self._first_stage is None else self._latent_shape()
         bounded = self._first_stage is None and self._levels is not None
         self.readout = Readout(schedule, parametrization, variance, (-1.0, 1.0) if bounded else None)
         steppers.stepper(spec.stepper)
         grids.grid(spec.grid, schedule, spec.steps)  # both raise for an unknown name
-        self.conditioner = Conditioner(data, COND) if spec.conditional else None
-        inside = data.replace(shape=self.shape)
+        self.conditioner = Conditioner(data, COND, spec.text_encoder) if spec.conditional else None
+        inside = data.replace(shape=((1 + 2 * len(spec.fourier)) * self.shape[0], *self.shape[1:]))
         channels = self.readout.outputs * self.shape[0]
         self.denoiser = denoiser(spec, inside, channels, COND if spec.conditional else 0)
+        if self._guide is not None:
+            check_guide(self._guide, self)
+        elif spec.autoguidance != 1.0:
+            raise SpecError("autoguidance leads away from a weaker model: give --part guide=MODEL, or leave it 1.")
         if self._first_stage is not None or variance == "beta_tilde":  # whose last step has no density
             self.capabilities = self.capabilities - {Scores}
 
@@ -126,12 +154,19 @@ class DenoisingFamily(Family):
 
     def output(self, x_t: Tensor, t: Tensor, cond: RawCondition | None) -> Tensor:
         """The network's output (B, C, ...), which `readout` reads, for x_t (B, *shape) and t (B,)."""
-        given = self._condition(cond, len(x_t))
-        return self.network("denoiser")(self.readout.seen(x_t, t), self.told(t), given)
+        conditioner = None if self.conditioner is None else self.network("conditioner")
+        return self.asked(self.network("denoiser"), conditioner, x_t, t, cond)
+
+    def asked(self, denoiser: Any, conditioner: Any, x_t: Tensor, t: Tensor, cond: RawCondition | None) -> Tensor:
+        """`output`, of these networks, which are built like this model's; `conditioner` is None where it has none."""
+        given = self._condition(conditioner, cond, len(x_t))
+        seen = magnified(self.readout.seen(x_t, t), self.spec.fourier, self._levels)
+        return denoiser(seen, self.told(t), given)
 
     def training_condition(self, batch: Batch, rng: Rng) -> RawCondition | None:
-        """The conditions of a batch, those of a share of the records hidden."""
-        return batch.cond if self.conditioner is None else partly_hidden(batch, rng, self.spec.condition_dropout)
+        """The conditions of a batch, those of a share of the records hidden, and the pictures of another."""
+        s = self.spec
+        return partly_hidden(batch, rng, 0.0 if self.conditioner is None else s.condition_dropout, s.context_dropout)
 
     @torch.no_grad()
     def health(self, batch: Batch, rng: Rng) -> Health:
@@ -187,26 +222,79 @@ class DenoisingFamily(Family):
         steps: int | None = None,
         guidance: float | None = None,
         grid: str | None = None,
+        guidance_interval: tuple[float, float] | None = None,
+        avoid: int | None = None,
+        autoguidance: float | None = None,
     ) -> Tensor:
-        """By `stepper` in `steps` steps over the times of `grid`; `guidance` 1 is none. None takes the Spec's."""
+        """Where `trajectory` leads, with its options."""
+        how: dict[str, Any] = {"stepper": stepper, "steps": steps, "guidance": guidance, "grid": grid}
+        how |= {"guidance_interval": guidance_interval, "avoid": avoid, "autoguidance": autoguidance}
+        for state in self.trajectory(n, cond, rng, **how):
+            x_0 = state.x
+        return self.decoded(x_0)
+
+    def trajectory(
+        self,
+        n: int,
+        cond: RawCondition | None,
+        rng: Rng,
+        *,
+        stepper: str | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        grid: str | None = None,
+        guidance_interval: tuple[float, float] | None = None,
+        avoid: int | None = None,
+        autoguidance: float | None = None,
+    ) -> Iterator[State]:
+        """The states from noise to x_0, by `stepper` in `steps` steps over the times of `grid`; None takes the Spec's.
+
+        `guidance` leads away from the model without the condition, or from the class `avoid`; `autoguidance` then
+        leads away from the part "guide". Both act at times t in `guidance_interval`, and 1 is none.
+        """
         s = self.spec
+        if avoid is not None and guidance is None and s.guidance == 1.0:
+            raise UsageError("a class is avoided by guidance, and its scale is 1, which is none: give it, such as 2.")
         times = grids.grid(s.grid if grid is None else grid, self.schedule, s.steps if steps is None else steps)
         method = steppers.stepper(s.stepper if stepper is None else stepper)
         x = loop.starting_noise(self.schedule, rng, n, self.shape, self._dtype)
-        asked = self.guided(s.guidance if guidance is None else guidance, cond)
-        return self.decoded(loop.sample(asked, method, x, times, loop.addressed(rng, n, x), cond))
+        asked = self.guided(
+            s.guidance if guidance is None else guidance,
+            cond,
+            avoided=None if avoid is None else self._of_class(avoid, cond, n),
+            interval=s.guidance_interval if guidance_interval is None else guidance_interval,
+            away_from_guide=s.autoguidance if autoguidance is None else autoguidance,
+        )
+        return loop.integrate(asked, method, x, times, loop.addressed(rng, n, x), cond)
 
-    def guided(self, scale: float, cond: RawCondition | None) -> Denoiser:
-        """This denoiser, led away from what it would say without the labels of `cond`, whose context stays.
+    def guided(
+        self,
+        scale: float,
+        cond: RawCondition | None,
+        *,
+        avoided: RawCondition | None = None,
+        interval: tuple[float, float] = (0.0, 1.0),
+        away_from_guide: float = 1.0,
+    ) -> Denoiser:
+        """This denoiser, led away from what it would say of `avoided`, by default without the labels of `cond`, whose
+        context stays; and then away from the part "guide". With both scales 1 it is this denoiser itself.
 
-        Raises `UsageError` where a model without conditions is to be guided.
+        Raises `UsageError` where a model without conditions is to be guided by one, or without a guide by that.
         """
-        if scale == 1.0:
-            return self
-        if self.conditioner is None:
-            raise UsageError("guidance leads towards a condition, and this model has none: train with --conditional.")
-        context = None if cond is None else cond.context
-        return classifier_free(self, scale, negative=None if context is None else RawCondition(context=context))
+        asked: Denoiser = self
+        if scale != 1.0:
+            if self.conditioner is None:
+                raise UsageError(
+                    "guidance leads towards a condition, and this model has none: train with --conditional."
+                )
+            if avoided is None and cond is not None and cond.context is not None:
+                avoided = RawCondition(context=cond.context)
+            asked = classifier_free(asked, scale, interval, avoided)
+        if away_from_guide != 1.0:
+            if self._guide is None:
+                raise UsageError("autoguidance leads away from a weaker model: train with --part guide=MODEL.")
+            asked = autoguidance(asked, self._guide, away_from_guide, interval)
+        return asked
 
     @torch.no_grad()
     def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
@@ -267,6 +355,11 @@ class DenoisingFamily(Family):
         """The part "autoencoder", or None."""
         return dict(self.parts).get(FIRST_STAGE)
 
+    @property
+    def _guide(self) -> Any:
+        """The part "guide", or None."""
+        return dict(self.parts).get(GUIDE)
+
     def _latent_shape(self) -> tuple[int, ...]:
         """That of the first stage. Raises `SpecError` where it is no autoencoder of these records."""
         stage = self._first_stage
@@ -283,6 +376,16 @@ class DenoisingFamily(Family):
             )
         return tuple(stage.latent_shape)
 
+    def _of_class(self, label: int, cond: RawCondition | None, n: int) -> RawCondition:
+        """The condition to be of the class `label`, and to start from the pictures that `cond` has, for `n` records."""
+        classes = len(self.data.classes)
+        if self.conditioner is None or not classes:
+            raise UsageError("this model knows no classes to avoid: train one on labelled data with --conditional.")
+        if not (isinstance(label, int) and 0 <= label < classes):
+            raise UsageError(f"the class to avoid is a number from 0 to {classes - 1} (got {label!r}).")
+        at = self.conditioner.pool.weight.device
+        return RawCondition(torch.full((n,), label, device=at), context=None if cond is None else cond.context)
+
     @property
     def _levels(self) -> int | None:
         """How many values an element takes, or None for real numbers."""
@@ -292,11 +395,24 @@ class DenoisingFamily(Family):
     def _dtype(self) -> torch.dtype:
         return next(self.denoiser.parameters()).dtype
 
-    def _condition(self, cond: RawCondition | None, n: int) -> Condition | None:
+    def _condition(self, conditioner: Any, cond: RawCondition | None, n: int) -> Condition | None:
         """What the network reads; None where there is nothing to read."""
-        if self.conditioner is not None:
-            return self.network("conditioner")(cond, n)
+        if conditioner is not None:
+            read: Condition = conditioner(cond, n)
+            return read
         if cond is None or cond.context is None or self.data.context_shape is None:
             return None
         nothing = cond.context.new_zeros(n, 0)
         return Condition(nothing[..., None], nothing.bool(), nothing, cond.context)
+
+
+def magnified(x: Tensor, powers: Sequence[int], levels: int | None = None) -> Tensor:
+    """x (B, C, ...) and after it sin and cos of 2^k pi x for k in `powers`, (B, (1 + 2 len(powers)) C, ...).
+
+    Differences far smaller than a network tells apart, in bf16 least of all, decide how likely exact values are
+    (Kingma et al., "Variational diffusion models", 2021). Of x with K `levels` the angles are (K - 1) / K times that,
+    so that 2^k = K is one turn from each value to the next: sin then tells how far from a value x is.
+    """
+    turn = math.pi * (1.0 if levels is None else (levels - 1) / levels)
+    angles = [x * (turn * 2.0**k) for k in powers]
+    return torch.cat((x, *(part for angle in angles for part in (angle.sin(), angle.cos()))), dim=1)

@@ -40,7 +40,6 @@ from morphogen.core.distributions import Gaussian, Point
 from morphogen.core.errors import SpecError, UsageError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
-from morphogen.core.spec import Spec
 from morphogen.nn.adversarial_nets import (
     MLPDiscriminator,
     MLPGenerator,
@@ -50,7 +49,7 @@ from morphogen.nn.adversarial_nets import (
 )
 from morphogen.nn.augmentation import DRAWS, AdaptiveStrength, augmented
 from morphogen.nn.build import Backbone, backbone, centered
-from morphogen.nn.conditioner import Conditioner, partly_hidden
+from morphogen.nn.conditioner import Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.inversion import inverted
 from morphogen.theory.adversarial import GAMES, one_centered, zero_centered
 
@@ -65,7 +64,7 @@ WATCHED = 1000  # records that a health check looks at
 NEIGHBORS = 5  # of a record, that say how far away a sample may be to count as one like it
 
 
-class GANSpec(Spec):
+class GANSpec(ConditionSpec):
     """Options of the generative adversarial network."""
 
     game: Literal["relativistic", "non_saturating", "hinge", "least_squares", "wasserstein", "minimax"] = Field(
@@ -112,8 +111,6 @@ class GANSpec(Spec):
     augment_records: int = Field(
         100_000, ge=1, description="adaptive: records over which the strength can rise from 0 to 1"
     )
-    conditional: bool = Field(False, description="condition on the data's classes and attributes")
-    condition_dropout: float = Field(0.1, ge=0, le=1, description="share of records trained without their condition")
     generator_lr: float = Field(1e-3, gt=0, description="peak learning rate of the generator")
     discriminator_lr: float = Field(1e-3, gt=0, description="peak learning rate of the discriminator")
     betas: tuple[Probability, Probability] = Field(
@@ -139,6 +136,7 @@ class GAN(Family):
     summary = "generative adversarial network: one-step samples, six games"
     Spec = GANSpec
     capabilities = frozenset({Samples, Discriminates, Encodes})
+    takes_context = True
     presets = {
         "classic": {
             "game": "non_saturating",
@@ -163,7 +161,7 @@ class GAN(Family):
         cond = COND if spec.conditional else 0
         roles = ("discriminator", "generator") if spec.conditional else ()
         # Each player has its own, as each parameter belongs to one player.
-        self.conditioners = nn.ModuleDict({role: Conditioner(data, COND) for role in roles})
+        self.conditioners = nn.ModuleDict({role: Conditioner(data, COND, spec.text_encoder) for role in roles})
         self.latent_dim = spec.latent_dim or min(64, 4 * data.dimensions)
         n_in, self.game = self.latent_dim + cond, GAMES[spec.game]
         judging: dict[str, Any] = {"cond": cond, "level": self.game.absolute, "spectral": spec.spectral}

@@ -28,10 +28,9 @@ from morphogen.core.distributions import Distribution, Gaussian
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
-from morphogen.core.spec import Spec
 from morphogen.nn.activation import Activation
 from morphogen.nn.build import centered
-from morphogen.nn.conditioner import Conditioner, partly_hidden
+from morphogen.nn.conditioner import Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.top_down import BottomUp, TopDown
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
@@ -42,7 +41,7 @@ DECODED_AT_ONCE = 256  # when scoring: enough to be fast, little enough to fit a
 USED = 0.01  # nats from which a group of latents says something
 
 
-class HierarchicalVAESpec(Spec):
+class HierarchicalVAESpec(ConditionSpec):
     """Options of the hierarchical variational autoencoder."""
 
     widths: tuple[AtLeastOne, ...] = Field(
@@ -60,8 +59,6 @@ class HierarchicalVAESpec(Spec):
     beta: float = Field(1.0, ge=0, description="weight of the rate")
     free_bits: float = Field(0.0, ge=0, description="nats per group of latents that cost nothing")
     kl_warmup: float = Field(0.02, ge=0, le=1, description="fraction of training over which beta rises from 0")
-    conditional: bool = Field(False, description="condition on the data's classes and attributes")
-    condition_dropout: float = Field(0.1, ge=0, le=1, description="share of records trained without their condition")
     skip: float | None = Field(
         30.0,
         gt=1,
@@ -158,7 +155,7 @@ class HierarchicalVAE(Family):
         p = parameters(which, data.levels, spec.mixtures)
         example = likelihood(which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures)  # fits, or says why
         self.measure = example.measure
-        self.conditioner = Conditioner(data, dim=64) if spec.conditional else None
+        self.conditioner = Conditioner(data, 64, spec.text_encoder) if spec.conditional else None
         cond = 64 if spec.conditional else 0
         self.bound = Bound(
             BottomUp(data.shape, spec.widths, blocks=spec.blocks, cond=cond, act=spec.activation, dropout=spec.dropout),

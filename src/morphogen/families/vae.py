@@ -37,10 +37,9 @@ from morphogen.core.distributions import Distribution, Gaussian, GaussianMixture
 from morphogen.core.errors import CapabilityError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
-from morphogen.core.spec import Spec
 from morphogen.nn.activation import Activation
 from morphogen.nn.build import Backbone, backbone, centered
-from morphogen.nn.conditioner import Conditioner, partly_hidden
+from morphogen.nn.conditioner import Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.conv import ConvDecoder, ConvEncoder
 from morphogen.nn.flow_prior import FlowPrior
 from morphogen.nn.mlp import MLPDecoder, MLPEncoder
@@ -50,7 +49,7 @@ from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameter
 DECODED_AT_ONCE = {"mlp": 2048, "conv": 256}  # when scoring: enough to be fast, little enough to fit a cache
 
 
-class VAESpec(Spec):
+class VAESpec(ConditionSpec):
     """Options of the variational autoencoder."""
 
     backbone: Backbone = Field("auto", description="network: mlp, conv, or auto (conv for pictures of 12 px and more)")
@@ -73,8 +72,6 @@ class VAESpec(Spec):
     free_bits: float = Field(0.0, ge=0, description="nats per latent dimension that cost nothing")
     kl_warmup: float = Field(0.0, ge=0, le=1, description="fraction of training over which beta rises from 0")
     importance_samples: int = Field(1, ge=1, description="K of the training bound; 1 is the ELBO")
-    conditional: bool = Field(False, description="condition on the data's classes and attributes")
-    condition_dropout: float = Field(0.1, ge=0, le=1, description="share of records trained without their condition")
     output: Literal["auto", "mean", "sample"] = Field(
         "auto", description="what sampling returns: E[x | z] (auto for pictures) or a draw of p(x | z)"
     )
@@ -194,7 +191,7 @@ class VAE(Family):
         self.measure = example.measure
         kind = backbone(spec.backbone, data)
         self.decoded_at_once = DECODED_AT_ONCE[kind]
-        self.conditioner = Conditioner(data, dim=64) if spec.conditional else None
+        self.conditioner = Conditioner(data, 64, spec.text_encoder) if spec.conditional else None
         cond = 64 if spec.conditional else 0
         encoder: nn.Module
         decoder: nn.Module

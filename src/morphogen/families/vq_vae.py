@@ -41,11 +41,10 @@ from morphogen.core.distributions import Distribution, Point
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
-from morphogen.core.spec import Spec
 from morphogen.nn.activation import Activation, activation
 from morphogen.nn.build import centered
 from morphogen.nn.causal_transformer import CausalTransformer
-from morphogen.nn.conditioner import Conditioner, partly_hidden
+from morphogen.nn.conditioner import Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.conv import ResidualBlock, pyramid
 from morphogen.nn.norm import GroupNorm
 from morphogen.nn.quantizer import FSQ, Codebook, usage
@@ -56,7 +55,7 @@ AtLeastTwo = Annotated[int, Field(ge=2)]
 WATCHED = 500  # records that a health check encodes
 
 
-class VQVAESpec(Spec):
+class VQVAESpec(ConditionSpec):
     """Options of the vector-quantized VAE."""
 
     widths: tuple[AtLeastOne, ...] = Field(
@@ -89,8 +88,6 @@ class VQVAESpec(Spec):
     )
     prior_start: float = Field(0.1, ge=0, lt=1, description="prior: fraction of training at which it starts to learn")
     prior_lr: float = Field(3e-3, gt=0, description="prior: peak learning rate")
-    conditional: bool = Field(False, description="condition the prior on the data's classes and attributes")
-    condition_dropout: float = Field(0.1, ge=0, le=1, description="share of records trained without their condition")
     output: Literal["auto", "mean", "sample"] = Field(
         "auto", description="what sampling returns: E[x | codes] (auto, mean) or a draw of p(x | codes)"
     )
@@ -175,7 +172,7 @@ class VQVAE(Family):
             self.quantizer = Codebook(spec.codes, spec.code_dim, spec.residual, decay=decay, dead_below=dead_below)
         self.encoder = GridEncoder(data.shape, self.quantizer.dim, spec)
         self.decoder = GridDecoder(self.quantizer.dim, data, spec, which)
-        self.conditioner = Conditioner(data, dim=64) if spec.conditional else None
+        self.conditioner = Conditioner(data, 64, spec.text_encoder) if spec.conditional else None
         self.prior = CausalTransformer(
             math.prod(self.grid),
             spec.residual,

@@ -15,7 +15,11 @@ def padded(x: Tensor, multiple: int) -> Tensor:
 
 
 def resized(x: Tensor, size: Sequence[int]) -> Tensor:
-    """(B, C, h, w) -> (B, C, *size), bilinear; itself if it has that size."""
+    """(B, C, h, w) -> (B, C, *size), bilinear; itself if it has that size.
+
+    Antialiased also where it enlarges and that changes nothing: compilers leave this kernel as it is, while torch 2.13
+    compiles the plain one to wrong gradients on a CPU.
+    """
     if tuple(x.shape[-2:]) == tuple(size):
         return x
     return F.interpolate(x, size=tuple(size), mode="bilinear", antialias=True)

@@ -6,7 +6,9 @@
     karras     (sigma / alpha)^(1 / rho) uniform down to `smallest`, then 0; rho = 7           (Karras et al., 2022)
     angle      arctan(sigma / alpha) proportional to (1 - i / steps)^2
 
-The log-snr and karras grids are cut off at sigma / alpha = `largest` where a schedule ends with more noise; the first
+`smallest` is 2 / steps^2 unless it is given, but at least 0.002 and at most half of where the grid starts: what noise
+is left, the last step takes away at once, and few steps are better spent where there is more of it. The log-snr and
+karras grids are cut off at sigma / alpha = `largest` where a schedule ends with more noise; the first
 time is `start` all the same. The angle is bounded and needs no cut: the same noise levels for every schedule, and
 a grid that becomes fine everywhere as steps grow.
 """
@@ -33,7 +35,7 @@ def power(schedule: Schedule, steps: int, start: float = 1.0, exponent: float = 
 
 
 def log_snr(
-    schedule: Schedule, steps: int, start: float = 1.0, smallest: float = SMALLEST, largest: float = LARGEST
+    schedule: Schedule, steps: int, start: float = 1.0, smallest: float | None = None, largest: float = LARGEST
 ) -> Tensor:
     """Uniform in log-SNR, then 0."""
     return _warped(schedule, steps, start, smallest, largest, torch.log, torch.exp)
@@ -44,7 +46,7 @@ def karras(
     steps: int,
     start: float = 1.0,
     rho: float = 7.0,
-    smallest: float = SMALLEST,
+    smallest: float | None = None,
     largest: float = LARGEST,
 ) -> Tensor:
     """(sigma / alpha)^(1 / rho) uniform, then 0."""
@@ -79,7 +81,7 @@ def _warped(
     schedule: Schedule,
     steps: int,
     start: float,
-    smallest: float,
+    smallest: float | None,
     largest: float,
     warp: Callable[[Tensor], Tensor],
     unwarp: Callable[[Tensor], Tensor],
@@ -87,6 +89,8 @@ def _warped(
     _check(steps, start)
     first = torch.tensor(start, dtype=torch.float64)
     noisiest = min(float(torch.exp(-0.5 * schedule.log_snr(first))), largest)
+    if smallest is None:
+        smallest = min(max(SMALLEST, 2.0 / steps**2), 0.5 * noisiest)
     if not 0.0 < smallest < noisiest:
         raise UsageError(
             f"the grid starts at sigma / alpha = {noisiest:.3g}, which must exceed {smallest}: start later."

@@ -12,8 +12,10 @@ and a stepper that follows this mean draws from p(x_0 | y). It is exact for Gaus
     diagonal   C = Var(x_0 | x_t) of the network: no gradients, exact for independent elements (after Song et al.,
                "Pseudoinverse-guided diffusion models for inverse problems", 2023, who set it to a constant).
 
-The system is solved by conjugate gradients, each iteration a product with C. As alpha tends to 0 the Jacobian vanishes
-and its errors grow, so noisier x_t are read as if sigma / alpha were 100, where next to nothing of the data is left.
+The system is solved to the least residual that a few products with C allow. A network's Jacobian is neither quite
+symmetric nor positive, and on such a system conjugate gradients diverge; the least residual cannot grow. As alpha tends
+to 0 the Jacobian vanishes and its errors grow, so noisier x_t are read as if sigma / alpha were 100, where next to
+nothing of the data is left.
 
 The variance stays that of x_0 | x_t, an upper bound of what it is given y too. So sample with methods that use the mean
 alone: all but the ancestral one with variance "learned".
@@ -89,7 +91,7 @@ class Measured:
             return self.operator.forward(spread(self.operator.adjoint(v))) + self.noise_std**2 * v
 
         residual = self.measurement.to(mean) - self.operator.forward(mean)
-        solution = conjugate_gradients(measured, residual, self.iterations)
+        solution = least_residual(measured, residual, self.iterations)
         return Gaussian(mean + spread(self.operator.adjoint(solution)), var.log(), found.event_dims)
 
 
@@ -132,24 +134,28 @@ def inpainting(
     return Replaced(measured, record, known)
 
 
-def conjugate_gradients(product: Callable[[Tensor], Tensor], right: Tensor, iterations: int) -> Tensor:
-    """v with M v = right (B, *shape), for each record apart, M symmetric and positive semidefinite.
+def least_residual(product: Callable[[Tensor], Tensor], right: Tensor, iterations: int) -> Tensor:
+    """v with the least |right - M v| in the span of right, M right, .. M^(iterations - 1) right, each record apart.
 
-    Exact after as many iterations as M has different eigenvalues; records that are solved stay as they are.
+    right (B, *shape); M of any kind, given by its `product`. Exact after as many iterations as a diagonalizable M has
+    different eigenvalues (Saad and Schultz, "GMRES", 1986). Records that are solved stay as they are.
     """
+    one = (-1, *(1,) * (right.ndim - 1))
 
-    def dot(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).flatten(1).sum(1).reshape(-1, *(1,) * (a.ndim - 1))
+    def unit(v: Tensor, least: Tensor | float) -> Tensor:
+        size = v.flatten(1).norm(dim=1)
+        return torch.where((size > least).reshape(one), v / size.clamp_min(1e-30).reshape(one), 0.0)
 
-    def ratio(a: Tensor, b: Tensor) -> Tensor:
-        return torch.where(b > 0.0, a / torch.where(b > 0.0, b, 1.0), 0.0)
-
-    solution, residual, direction = torch.zeros_like(right), right, right
-    size = dot(residual, residual)
+    basis, images = [unit(right, 0.0)], []
     for _ in range(iterations):
-        moved = product(direction)
-        step = ratio(size, dot(direction, moved))
-        solution, residual = solution + step * direction, residual - step * moved
-        before, size = size, dot(residual, residual)
-        direction = residual + ratio(size, before) * direction
-    return solution
+        images.append(product(basis[-1]))
+        new = images[-1]
+        for _ in range(2):  # once leaves them orthogonal to within rounding of the largest part taken away
+            for v in basis:
+                new = new - (new * v).flatten(1).sum(1).reshape(one) * v
+        basis.append(unit(new, 1e-5 * images[-1].flatten(1).norm(dim=1)))
+    spanned, reached = (torch.stack([v.flatten(1) for v in part], 2).double() for part in (basis[:-1], images))
+    # Normal equations square the condition, which double precision leaves room for.
+    wanted = reached.mT @ right.flatten(1).double()[..., None]
+    weights = torch.linalg.pinv(reached.mT @ reached, rtol=1e-12, hermitian=True) @ wanted
+    return (spanned @ weights)[..., 0].to(right).reshape(right.shape)

@@ -56,7 +56,8 @@ class World:
         means = (flat[len(parameters) :] / self.size).split([p.numel() for p in parameters])
         anywhere = flat[: len(parameters)].tolist() if any(p.grad is None for p in parameters) else [1.0] * len(parts)
         for p, mean, count in zip(parameters, means, anywhere, strict=True):
-            p.grad = mean.view_as(p) if count else None
+            # in the layout of p, channels-last or not: a fused optimizer takes it for granted
+            p.grad = torch.empty_like(p).copy_(mean.view_as(p)) if count else None
 
     def mean(self, values: Sequence[Tensor]) -> list[Tensor]:
         """Each tensor's mean over the processes."""
@@ -90,6 +91,7 @@ class World:
             # A group of its own: shards keep theirs alive past `_leave`, and gloo's threads must have ended by then.
             mesh = DeviceMesh.from_group(dist.new_group(), self.device.type)
             for network in family.networks().values():
+                network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # FSDP2 needs it
                 fully_shard(network, mesh=mesh)
 
 

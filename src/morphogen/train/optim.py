@@ -29,7 +29,8 @@ def factor(recipe: Recipe, step: int, total: int | None, until: float = 1.0) -> 
     warmup = recipe.warmup if total is None else min(recipe.warmup, total // 10)
     rise = min(1.0, (step + 1) / (warmup + 1))
     f = 0.0 if total is None else min(1.0, step / (until * total))
-    return rise * {"cosine": 0.5 * (1.0 + math.cos(math.pi * f)), "linear": 1.0 - f, "constant": 1.0}[recipe.schedule]
+    falls = {"cosine": 0.5 * (1.0 + math.cos(math.pi * f)), "linear": 1.0 - f, "constant": 1.0}
+    return rise * falls[recipe.lr_schedule]
 
 
 class Mover:

@@ -40,7 +40,7 @@ class Recipe(Spec):
     )
     batch_size: int = Field(default=128, ge=1, description="records a step, over all processes and accumulated parts")
     accumulate: int = Field(default=1, ge=1, description="parts that the batch is cut into, in turn, to save memory")
-    schedule: Literal["cosine", "linear", "constant"] = Field(
+    lr_schedule: Literal["cosine", "linear", "constant"] = Field(
         default="cosine", description="of the learning rate, after the warm-up"
     )
     warmup: int = Field(

@@ -1,18 +1,22 @@
 """The state of a trainer: everything that its next step depends on, to a checkpoint and back.
 
-A run goes on only as the run that it was: with the same family, spec, data and recipe.
+A run goes on only as the run that it was: with the same family, spec, data, parts and recipe.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from morphogen.artifact.store import own_state
 from morphogen.core.errors import UsageError
+from morphogen.core.family import Family
 from morphogen.train import checkpoint
 from morphogen.train.checkpoint import prefixed, under
 from morphogen.train.distributed import fill, full
@@ -56,26 +60,46 @@ def restore(trainer: Trainer, folder: Path) -> None:
 
 
 def _run(trainer: Trainer) -> dict[str, Any]:
-    """What makes a run this run; where the data lie does not matter, their fingerprint does."""
+    """What makes a run this run; where data and parts lie does not matter, what is in them does."""
     family = trainer.family
     data = {name: value for name, value in family.data.to_dict().items() if name not in ("source", "license")}
-    recipe = trainer.recipe.to_dict()
-    return {"family": {"name": family.name}, "spec": family.spec.to_dict(), "data": data, "recipe": recipe}
+    about = {"family": {"name": family.name}, "spec": family.spec.to_dict(), "data": data}
+    parts = {name: digest(part) for name, part in family.parts.items()}
+    return {**about, "parts": parts, "recipe": trainer.recipe.to_dict()}
+
+
+def digest(part: nn.Module) -> str:
+    """The beginning of the sha256 of what a part computes with: its family's name and spec, and its weights by name."""
+    about = [part.name, part.spec.to_dict()] if isinstance(part, Family) else [type(part).__name__]
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, value in sorted(part.state_dict().items()):
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()[:16]
 
 
 def _length_changed(trainer: Trainer, before: Mapping[str, Any], folder: Path) -> bool:
     """True if only the length differs, which a constant schedule allows. Raises `UsageError` for anything else."""
     now, then = dict(_flat(_run(trainer))), dict(_flat(before))
     changed = [name for name in {**then, **now} if now.get(name) != then.get(name) and name not in _FREE]
-    constant = trainer.recipe.schedule == "constant"
+    constant = trainer.recipe.lr_schedule == "constant"
     wrong = [name for name in changed if name not in _LENGTH or not constant]
     if wrong:
-        said = "; ".join(f"{name} is {now.get(name)!r} and was {then.get(name)!r}" for name in sorted(wrong))
+        said = "; ".join(_difference(name, now.get(name), then.get(name)) for name in sorted(wrong))
         raise UsageError(
             f"the run in {folder.parent} cannot go on with other settings: {said}."
             " Resume with the old ones, or train into another folder."
         )
     return bool(changed)
+
+
+def _difference(name: str, now: Any, then: Any) -> str:
+    section, _, field = name.partition(".")
+    if section != "parts":
+        return f"{name} is {now!r} and was {then!r}"
+    if now is None or then is None:
+        return f"the part {field!r} is {'missing' if now is None else 'new'}"
+    return f"the part {field!r} is another model ({now}) than it was ({then})"
 
 
 def _flat(run: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:

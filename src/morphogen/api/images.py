@@ -1,0 +1,80 @@
+"""Pictures of a user's own, as a model takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import DataError, UsageError
+from morphogen.data.arrays import pictures_from
+from morphogen.data.options import PREPARATION, Options
+from morphogen.data.pictures import decode, with_channels, with_size
+
+Image = Path | str | np.ndarray  # a picture file, or bytes (H, W) or (H, W, channels)
+
+
+def read(image: Image) -> Tensor:
+    """(1, C, H, W) uint8. Raises `DataError` that says why not."""
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim not in (2, 3):
+            raise DataError(f"a picture is bytes (H, W) or (H, W, channels), not {image.dtype} of shape {image.shape}.")
+        return pictures_from(image[None])
+    try:
+        with Path(image).open("rb") as file:
+            return decode(file)[None]
+    except OSError as error:
+        raise DataError(f"{image}: {error.strerror or error}.") from None
+    except DataError as error:
+        raise DataError(f"{image} {error}.") from None
+
+
+def options_of(data: DataSpec) -> Options:
+    """How pictures like the model's are prepared. Raises `UsageError` where its records are none."""
+    if not data.is_picture:
+        raise UsageError(f"this takes a model of pictures; this one's records have shape {data.shape}.")
+    known = {key: value for key, value in data.preprocessing.items() if key in PREPARATION}
+    channels = {1: "gray", 3: "rgb", 4: "rgba"}[data.shape[0]]
+    return Options.parse({**known, "size": by(data.shape[1:]), "channels": channels})
+
+
+def fitted(stored: Tensor, data: DataSpec, image: Image, tiles: bool, shades: bool = False) -> Tensor:
+    """With the model's channels (one gray one for `shades`) and size, or any larger size for `tiles`."""
+    options = options_of(data)
+    if shades:
+        options = options.replace(channels="gray", background="#000000")
+    x = with_channels(stored, options.channels, options.background_rgb)
+    if not tiles:
+        try:
+            return with_size(x, options)
+        except DataError:
+            raise DataError(
+                f"{name_of(image)} is {by(x.shape[2:])} and this model's pictures are {by(data.shape[1:])} (height x"
+                " width): cut it to the same proportions, or edit it at its own size with --tiles."
+            ) from None
+    if any(side < least for side, least in zip(x.shape[2:], data.shape[1:], strict=True)):
+        raise DataError(
+            f"{name_of(image)} is {by(x.shape[2:])}, smaller than the model's {by(data.shape[1:])} (height x width):"
+            " leave --tiles out, and it is enlarged."
+        )
+    return x
+
+
+def values(stored: Tensor, data: DataSpec) -> Tensor:
+    """Bytes as the model's x, rounded to its levels."""
+    if data.kind == "continuous" and data.levels is None:
+        return stored.float() * (2.0 / 255.0) - 1.0
+    return data.encode((stored.float() * ((data.levels or 2) - 1) / 255.0).round())
+
+
+def name_of(image: Image) -> str:
+    """What to call a picture in a message."""
+    return "the picture" if isinstance(image, np.ndarray) else str(image)
+
+
+def by(size: Any) -> str:
+    """A size in words: height x width."""
+    return f"{size[0]}x{size[1]}"

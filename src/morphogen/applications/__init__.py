@@ -1,0 +1,1 @@
+"""What models are used for: restoring pictures and editing them."""

@@ -1,0 +1,153 @@
+"""Captions to token ids and back: byte-pair encoding (Sennrich et al., 2016), trained on the training captions.
+
+A text is normalized (compatibility forms of Unicode, lower case) and cut into words; hyphens and apostrophes are parts
+of words, punctuation marks are words of their own. A word starts as a mark of its beginning and its characters, and the
+commonest pairs of neighbors are joined, one after the other, until the vocabulary is full. So where captions have few
+different words, each that occurs twice is one token, and any other word is read in pieces. The result depends on how
+often each word occurs, not on the order of the captions.
+
+    [begin] a small red circle [end] [pad] [pad]
+
+A caption without any word is all padding: it says nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import final
+
+import tokenizers
+import torch
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor
+
+from morphogen.core.data_spec import PAD, TextSchema
+from morphogen.core.errors import DataError
+
+UNKNOWN, BEGIN, END = 1, 2, 3  # and PAD is 0
+_SPECIAL = ("[pad]", "[unknown]", "[begin]", "[end]")
+_WORD = r"[\w'-]+|[^\w\s'-]"
+_SEEN = 2  # times that a pair of pieces must occur to be joined: what occurs once cannot be learned
+
+
+@dataclass(frozen=True)
+class Read:
+    """Texts as a model reads them: `ids` (n, longest) int64, padded with `PAD`, and what is lost of them in words."""
+
+    ids: Tensor
+    warnings: tuple[str, ...]
+
+
+@final
+class Tokenizer:
+    """Made by `Tokenizer.trained`, or from the JSON that an artifact holds as tokenizer.json."""
+
+    def __init__(self, json: str) -> None:
+        """Raises `DataError` where `json` is no tokenizer."""
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(json)
+        except Exception as error:  # the library raises nothing more specific
+            raise DataError(f"expected the JSON of a tokenizer, got something unreadable ({error}).") from None
+        self._tokenizer.encode_special_tokens = True  # who writes "[end]" means a bracket, a word and a bracket
+        self.json = json
+
+    @classmethod
+    def trained(cls, captions: Iterable[str], vocabulary: int) -> Tokenizer:
+        """Of at most `vocabulary` tokens, or as many as the captions have characters."""
+        model = tokenizers.Tokenizer(models.BPE(unk_token=_SPECIAL[UNKNOWN], fuse_unk=True))
+        model.normalizer = normalizers.Sequence(
+            [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace("’", "'")]
+        )
+        words = pre_tokenizers.Split(tokenizers.Regex(_WORD), behavior="removed", invert=True)
+        # The mark is a character of its own: the library's suffixes for ends of words make ids differ from run to run.
+        mark = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+        model.pre_tokenizer = pre_tokenizers.Sequence([words, mark])
+        model.decoder = decoders.Metaspace(prepend_scheme="always")
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary, min_frequency=_SEEN, special_tokens=list(_SPECIAL), show_progress=False
+        )
+        model.train_from_iterator(captions, trainer)
+        model.post_processor = processors.TemplateProcessing(
+            single=f"{_SPECIAL[BEGIN]} $A {_SPECIAL[END]}",
+            special_tokens=[(_SPECIAL[BEGIN], BEGIN), (_SPECIAL[END], END)],
+        )
+        return cls(model.to_str())
+
+    @classmethod
+    def of(cls, schema: TextSchema) -> Tokenizer:
+        """That of captions which a model has learned. Raises `DataError` if they have none."""
+        if not schema.tokenizer:
+            raise DataError("these captions have no tokenizer: the data were described by an older version.")
+        return cls(schema.tokenizer)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of different tokens; ids are 0 .. vocabulary - 1."""
+        return self._tokenizer.get_vocab_size()
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the JSON."""
+        return hashlib.sha256(self.json.encode()).hexdigest()
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, begin and end included."""
+        return [len(found.ids) for found in self._tokenizer.encode_batch(list(texts))]
+
+    def ids(self, texts: Sequence[str], longest: int) -> Tensor:
+        """(n, longest) int64, padded with `PAD`; of a longer text the end is cut off."""
+        return _padded([found.ids for found in self._tokenizer.encode_batch(list(texts))], longest)
+
+    def read(self, prompts: Sequence[str], longest: int) -> Read:
+        """`ids` of what a user writes, and warnings: of words that the captions hardly have, and of what is cut off."""
+        encoded = self._tokenizer.encode_batch(list(prompts))
+        strange: dict[str, None] = {}  # in their order, each once
+        lost = []
+        for prompt, found in zip(prompts, encoded, strict=True):
+            places = [i for i, word in enumerate(found.word_ids) if word is not None]
+            for _, group in groupby(places, key=lambda i: found.word_ids[i]):
+                word = list(group)
+                if len(word) > 1:  # an unknown character, too, comes after the mark of the beginning
+                    strange[prompt[found.offsets[word[0]][0] : found.offsets[word[-1]][1]]] = None
+            if len(found.ids) > longest:
+                lost.append(prompt[found.offsets[longest - 1][0] :])
+        warnings = []
+        if strange:
+            said = ", ".join(repr(word) for word in strange)
+            warnings.append(f"the training captions have these words seldom or never: {said}; their effect is chance.")
+        if lost:
+            said = ", ".join(repr(rest) for rest in lost)
+            warnings.append(f"the model reads at most {longest} tokens of a text, so it does not see {said}.")
+        return Read(_padded([found.ids for found in encoded], longest), tuple(warnings))
+
+    def text(self, ids: Tensor) -> str:
+        """The text of ids (L,), normalized, with single spaces between words and punctuation."""
+        return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=True)
+
+
+def describe(captions: Sequence[str], vocabulary: int, longest: int) -> TextSchema:
+    """Train a tokenizer of at most `vocabulary` tokens on training captions, and say how long they are.
+
+    `longest` is the most tokens to read of one; if all are shorter, the model needs to read no more than they have.
+    """
+    tokenizer = Tokenizer.trained(captions, vocabulary)
+    lengths = tokenizer.lengths(captions)
+    return TextSchema(
+        longest=min(longest, max(lengths, default=len((BEGIN, END)))),
+        examples=tuple(captions[:3]),
+        cut=sum(length > longest for length in lengths),
+        vocabulary=tokenizer.vocabulary,
+        fingerprint=tokenizer.fingerprint,
+        tokenizer=tokenizer.json,
+    )
+
+
+def _padded(rows: Sequence[Sequence[int]], longest: int) -> Tensor:
+    whole: list[list[int]] = []
+    for row in rows:
+        kept = [*row[: longest - 1], END] if len(row) > longest else list(row) if len(row) > len((BEGIN, END)) else []
+        whole.append(kept + [PAD] * (longest - len(kept)))
+    return torch.tensor(whole, dtype=torch.int64).reshape(len(rows), longest)

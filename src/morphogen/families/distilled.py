@@ -1,0 +1,229 @@
+r"""A diffusion or flow model distilled to a few steps (`theory/distillation.py`).
+
+    morphogen train distilled --part teacher=MODEL --data SOURCE --out DIR
+    morphogen sample DIR --steps 2 --out samples.png
+
+The student has the teacher's network and starts with its weights. It takes noise to a record at once; with more steps,
+the record is noised again, less and less, and redrawn:
+
+    y = f(x_1, 1);   x_t = alpha_t y + sigma_t eps,   y = f(x_t, t);   ...
+
+The times of the k - 1 later steps are quantiles of the law that the student was trained under, log(sigma / alpha) ~
+N(time_mean, time_std^2): the median for two steps. So one student serves any number of them.
+
+    distribution  a second network learns to denoise what the student makes, and the student moves to where the teacher
+                  and that network agree: its records then come from the teacher's distribution
+    consistency   what the student says of x_t and of a later point of the same path shall be the same
+
+The first makes sharper records and costs a second network in training. Alone it may forget kinds of records: from noise
+the student starts with the same blur for all, and what it then moves to first, it stays with. So it begins with
+consistency, for a fraction `warmup` of the training, in which every noise finds its own record. What each reaches is in
+docs/diffusion.md.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Literal, final
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from morphogen.core.batch import Batch, RawCondition
+from morphogen.core.capabilities import Samples
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import SpecError, UsageError, unknown
+from morphogen.core.family import Family, Player, Progress, Step
+from morphogen.core.rng import Rng
+from morphogen.core.spec import Spec
+from morphogen.families.denoising import EARLIEST, DenoisingFamily
+from morphogen.sampling import loop
+from morphogen.theory.distillation import along_the_flow, closer, direction
+from morphogen.theory.schedules import broadcast
+from morphogen.theory.weightings import times, uniforms
+
+TEACHER = "teacher"  # the part that is distilled
+FROM_NOISE = 0.5  # share of records from which the student starts at t = 1, as every draw does
+HUBER = 0.03  # root mean square difference below which the consistency loss is quadratic (Song and Dhariwal, 2024)
+LEAST_ANGLE = 0.02  # between t and r, by which that loss is divided
+
+
+class DistilledSpec(Spec):
+    """Options of the distilled model; its network is the teacher's."""
+
+    method: Literal["distribution", "consistency"] = Field(
+        "distribution", description="what the student learns: the teacher's distribution, or the ends of its paths"
+    )
+    warmup: float = Field(
+        0.4, ge=0, lt=1, description="distribution: fraction of the training in which it learns consistency first"
+    )
+    steps: int = Field(2, ge=1, description="sampling: evaluations of the network")
+    time_mean: float = Field(0.3, description="mean of log(sigma / alpha) of the times that the student learns")
+    time_std: float = Field(1.2, gt=0, description="its deviation")
+    judged_mean: float = Field(-0.3, description="distribution: mean of log(sigma / alpha) at which records are judged")
+    lr: float = Field(2e-4, gt=0, description="peak learning rate of the student")
+    judge_lr: float = Field(4e-4, gt=0, description="distribution: peak learning rate of the second network")
+    ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the student's averaged weights; none is off")
+
+
+@final
+class Distilled(Family):
+    """Distilled model; see the module's docstring for the mathematics."""
+
+    name = "distilled"
+    summary = "a diffusion or flow model distilled to one, two or four steps"
+    capabilities = frozenset({Samples})
+    takes_context = True
+    Spec = DistilledSpec
+    spec: DistilledSpec
+
+    def __init__(self, spec: DistilledSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
+        super().__init__(spec, data, parts)
+        teacher = dict(self.parts).get(TEACHER)
+        for part in set(self.parts) - {TEACHER}:
+            raise SpecError(unknown(f"part of a {self.name!r} model", part, [TEACHER]))
+        if not isinstance(teacher, DenoisingFamily):
+            came = "none" if teacher is None else f"a {getattr(teacher, 'name', type(teacher).__name__)!r} model"
+            raise SpecError(
+                "a distilled model needs a trained diffusion or flow_matching model: give --part teacher=MODEL"
+                f" (got {came})."
+            )
+        theirs = teacher.data
+        same = ("shape", "kind", "levels", "context_shape")
+        if any(getattr(theirs, name) != getattr(data, name) for name in same):
+            raise SpecError(
+                f"the part 'teacher' was trained on {theirs.kind} records of shape {theirs.shape}, but {data.name!r}"
+                f" has {data.kind} ones of shape {data.shape}: take one of the same data."
+            )
+        self.readout = replace(teacher.readout, bounds=None)  # which would stop gradients
+        self.student, self.reader = self._copied(teacher)
+        self.judge: nn.Module | None = None
+        self.judge_reader: nn.Module | None = None
+        if spec.method == "distribution":
+            self.judge, self.judge_reader = self._copied(teacher)
+
+    # ---------------------------------------------------------------- training
+
+    def players(self) -> Mapping[str, Player]:
+        s, betas = self.spec, (0.0, 0.99) if self.judge is not None else (0.9, 0.99)
+        networks = self.networks()
+
+        def owned(role: str) -> list[nn.Parameter]:
+            mine = (network for name, network in networks.items() if name.split("_")[0] == role)
+            return [p for network in mine for p in network.parameters()]
+
+        found = {"student": Player(owned("student"), lr=s.lr, betas=betas, ema=s.ema)}
+        if self.judge is not None:
+            found["judge"] = Player(owned("judge"), lr=s.judge_lr, betas=betas)
+        return found
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        candidates = {
+            "student": self.student,
+            "student_conditioner": self.reader,
+            "judge": self.judge,
+            "judge_conditioner": self.judge_reader,
+        }
+        return {name: network for name, network in candidates.items() if network is not None}
+
+    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+        teacher, s = self._teacher, self.spec
+        x_0 = teacher.encoded(batch.x, rng, batch.address)
+        cond = teacher.training_condition(batch, rng)
+        t = times("log-normal", uniforms(rng, batch.address), teacher.schedule, s.time_mean, s.time_std)
+        t = torch.where(rng.uniform("from noise", batch.address) < FROM_NOISE, 1.0, t)
+        x_t = self.readout.noised(x_0, rng.normal("eps", batch.address, teacher.shape, x_0.dtype), t)
+        y = self.made(x_t, t, cond)
+        if self.judge is None:
+            yield Step("student", {"consistency": self._inconsistency(y, x_t, t, cond, at.fraction)})
+            return
+        u = rng.uniform("judged", batch.address, (), torch.float64).clamp(1e-6, 1.0 - 1e-6)
+        r = times("log-normal", u, teacher.schedule, s.judged_mean, s.time_std)
+        noise = rng.normal("judged noise", batch.address, teacher.shape, x_0.dtype)
+        y_r = self.readout.noised(y.detach(), noise, r)
+        output = self._asked("judge", y_r, r, cond)
+        yield Step("judge", {"error": self.readout.error(output, y.detach(), noise, r)})
+        if at.fraction < s.warmup:
+            yield Step("student", {"consistency": self._inconsistency(y, x_t, t, cond, at.fraction / s.warmup)})
+            return
+        with torch.no_grad():
+            of_student = self.readout.posterior(self._asked("judge", y_r, r, cond), y_r, r).mean.clamp(*self._bounds)
+            of_teacher = teacher.posterior(y_r, r, cond).mean
+            away = direction(y, of_student, of_teacher)
+        # half the squared length of a move, whose gradient is the move itself
+        moved = 0.5 * (y - (y - away).detach()).square().flatten(1).mean(1)
+        yield Step("student", {"distribution": moved}, {"disagreement": (of_student - of_teacher).abs().mean()})
+
+    def _inconsistency(self, y: Tensor, x_t: Tensor, t: Tensor, cond: RawCondition | None, fraction: float) -> Tensor:
+        """How far y = f(x_t, t) is from f(x_r, r), (B,), over the angle from t to r."""
+        teacher = self._teacher
+        r = closer(t, fraction, teacher.schedule)
+        with torch.no_grad():
+            x_r = along_the_flow(x_t, teacher.posterior(x_t, t, cond).mean, t, r, teacher.schedule)
+            later = self.made(x_r, torch.where(r > 0.0, r, EARLIEST), cond).clamp(*self._bounds)
+            target = torch.where(broadcast(r > 0.0, x_r).bool(), later, x_r)
+        error = (y - target).square().flatten(1).mean(1)
+        angles = [torch.atan(torch.exp(-0.5 * teacher.schedule.log_snr(time))) for time in (t, r)]
+        return ((error + HUBER**2).sqrt() - HUBER) / (angles[0] - angles[1]).clamp_min(LEAST_ANGLE).to(error)
+
+    # ------------------------------------------------------------ capabilities
+
+    def made(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Tensor:
+        """f(x_t, t): what the student makes of x_t (B, *shape) at t (B,), not clamped to the data's range."""
+        return self.readout.posterior(self._asked("student", x_t, t, cond), x_t, t).mean
+
+    @torch.no_grad()
+    def sample(self, n: int, cond: RawCondition | None, rng: Rng, *, steps: int | None = None) -> Tensor:
+        """By so many evaluations of the network; None takes the Spec's."""
+        teacher = self._teacher
+        x_t = loop.starting_noise(teacher.schedule, rng, n, teacher.shape, next(self.student.parameters()).dtype)
+        noise = loop.addressed(rng, n, x_t)
+        y = x_t
+        for i, t in enumerate(self.times(self.spec.steps if steps is None else steps)):
+            if i:
+                x_t = self.readout.noised(y, noise(i), t)
+            y = self.made(x_t, t.expand(n).to(x_t.device), cond).clamp(*self._bounds)
+        return teacher.decoded(y)
+
+    def times(self, steps: int) -> Tensor:
+        """1 and the quantiles (steps - 1) / steps, ..., 1 / steps of the times that the student has learned."""
+        if steps < 1:
+            raise UsageError(f"a sample takes at least 1 step (got {steps}).")
+        u = torch.arange(steps - 1, 0, -1, dtype=torch.float64) / steps
+        later = times("log-normal", u, self._teacher.schedule, self.spec.time_mean, self.spec.time_std)
+        return torch.cat((torch.ones(1, dtype=torch.float64), later))
+
+    # ----------------------------------------------------------------- private
+
+    @property
+    def conditional(self) -> bool:
+        """As the teacher is."""
+        return bool(self._teacher.conditional)
+
+    @property
+    def _bounds(self) -> tuple[float, float]:
+        """The range of the records, or of all numbers."""
+        bounds: tuple[float, float] | None = self._teacher.readout.bounds
+        return bounds or (-math.inf, math.inf)
+
+    @property
+    def _teacher(self) -> Any:
+        return self.parts[TEACHER]
+
+    def _asked(self, role: str, x_t: Tensor, t: Tensor, cond: RawCondition | None) -> Tensor:
+        """The output of one of the networks, which `readout` reads."""
+        conditioner = self.network(f"{role}_conditioner") if self.reader is not None else None
+        return self._teacher.asked(self.network(role), conditioner, x_t, t, cond)
+
+    @staticmethod
+    def _copied(teacher: DenoisingFamily) -> tuple[nn.Module, nn.Module | None]:
+        """The teacher's network and conditioner, which may move."""
+        denoiser, conditioner = copy.deepcopy(teacher.denoiser), copy.deepcopy(teacher.conditioner)
+        for network in (denoiser, conditioner):
+            if network is not None:
+                network.requires_grad_(True)
+        return denoiser, conditioner

@@ -1,0 +1,55 @@
+"""What the part "guide" of a diffusion or flow model must be: a denoiser of the same records on the same process.
+
+Autoguidance (`sampling/guidance.py`) combines what two models say of x_0 at the same x_t and t. That means something
+only where both were trained on the same kind of records, where alpha_t and sigma_t agree, and where a latent is the
+same record to both.
+"""
+
+from __future__ import annotations
+
+from textwrap import shorten
+from typing import Any
+
+import torch
+from torch import nn
+
+from morphogen.core.capabilities import Denoises
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import SpecError
+from morphogen.core.family import Family
+
+
+def check_guide(guide: nn.Module, model: Any) -> None:
+    """Raise `SpecError` unless `guide` can guide `model`, a denoising family that is still being built."""
+    if not isinstance(guide, Family) or Denoises not in guide.capabilities or not hasattr(guide, "schedule"):
+        raise SpecError(f"the part 'guide' must be a diffusion or flow model, not a {type(guide).__name__}.")
+    theirs, ours = _records(guide.data), _records(model.data)
+    for what in ours:
+        if theirs[what] != ours[what]:
+            raise SpecError(
+                f"the part 'guide' was trained on records of {what} {shorten(str(theirs[what]), 80)}, but"
+                f" {model.data.name!r} has {shorten(str(ours[what]), 80)}: take one of the same data."
+            )
+    if guide.schedule != model.schedule:
+        raise SpecError(
+            f"the part 'guide' has the schedule {guide.schedule}, and this model {model.schedule}: a guide must know"
+            " the same noise at every t, so give both the same schedule and shift."
+        )
+    if not _same(*(dict(each.parts).get("autoencoder") for each in (guide, model))):
+        raise SpecError("the part 'guide' must run on the same latents: train both with the same --part autoencoder.")
+
+
+def _records(data: DataSpec) -> dict[str, Any]:
+    """What two models must agree on to be asked the same question."""
+    found = {
+        name: getattr(data, name) for name in ("shape", "kind", "levels", "classes", "attributes", "context_shape")
+    }
+    return {**found, "tokenizer": "" if data.text is None else data.text.fingerprint}
+
+
+def _same(a: nn.Module | None, b: nn.Module | None) -> bool:
+    """Whether two models hold the same weights, or there is neither."""
+    if a is None or b is None:
+        return a is b
+    first, second = a.state_dict(), b.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

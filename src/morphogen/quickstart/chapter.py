@@ -1,0 +1,66 @@
+"""What a family's part of the quickstart consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from morphogen.report.html import Report
+from morphogen.report.sheets import to_bytes
+
+DATA = "digits"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A model to train, in a folder called `name`.
+
+    steps  more overfits 1,400 pictures, or brings nothing
+    rate   steps a second that any machine makes
+    share  of the quickstart's time
+    look_every   seconds between looks at held-out records and samples
+    """
+
+    name: str
+    family: str
+    steps: int
+    rate: float
+    share: float
+    options: Mapping[str, Any] = field(default_factory=dict)
+    preset: str | None = None
+    batch_size: int = 128
+    look_every: float = 5.0
+
+    def recipe(self, allowed: float) -> dict[str, Any]:
+        """All steps where the `allowed` seconds of the quickstart have time for them; else a budget."""
+        own = self.share * allowed
+        length = {"steps": self.steps} if self.steps / self.rate <= own else {"budget": own}
+        often = {"log_every": 10, "sheet_seconds": self.look_every}
+        return {**length, **often, "batch_size": self.batch_size, "compile": "off"}
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One family: its models, of which the first is judged, and what the report shows of them.
+
+    title     what the models are, in a few words
+    tell      adds sections to the report, given the folder that the models are in
+    measures  of the judged model, besides those that all chapters have in common
+    """
+
+    title: str
+    trainings: tuple[Training, ...]
+    tell: Callable[[Report, Path], None]
+    measures: tuple[str, ...] = ()
+
+    @property
+    def judged(self) -> str:
+        """The folder of the model that is judged."""
+        return self.trainings[0].name
+
+
+def eight_bit(pictures: Any) -> Any:
+    """Pictures of the API (n, C, H, W) as bytes, to be drawn."""
+    return to_bytes(pictures.x, pictures.spec)

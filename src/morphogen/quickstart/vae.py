@@ -1,0 +1,92 @@
+"""Variational autoencoders: one of sixteen latents, which is judged, and the textbook's with two, a plane to draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from morphogen.quickstart.chapter import DATA, Chapter, Training, eight_bit
+from morphogen.report.curves import curves, read_log, series
+from morphogen.report.html import Report
+from morphogen.report.points import scatter
+from morphogen.report.sheets import sheet
+
+JUDGED = Training(
+    "vae",
+    "vae",
+    steps=2500,
+    rate=75.0,
+    share=0.35,
+    options={"conditional": True, "likelihood": "discretized_logistic_mixture", "dropout": 0.1},
+)
+PLANE = Training(
+    "plane",
+    "vae",
+    steps=3000,
+    rate=125.0,
+    share=0.1,
+    preset="classic",
+    options={"variance": 0.1},  # 64 pixels weigh less than the textbook's 784
+)
+
+
+def tell(report: Report, out: Path) -> None:
+    from morphogen import api
+
+    model, plane = out / JUDGED.name, out / PLANE.name
+    drawn = api.sample(model, 100, seed=1)
+    by_class = np.concatenate([eight_bit(api.sample(model, 10, seed=2, label=k)) for k in range(10)])
+    report.section(
+        "A variational autoencoder: samples",
+        "New digits, drawn from noise alone, and drawn for a given class. None was chosen.",
+    )
+    report.figures(
+        [
+            (sheet(eight_bit(drawn), columns=10), "100 samples, no class given"),
+            (sheet(by_class, columns=10, row_labels=[str(k) for k in range(10)]), "10 samples of each class"),
+        ]
+    )
+    report.section(
+        "What its latents keep",
+        "Test digits are encoded to 16 numbers and decoded again; walking between two codes passes through digits.",
+    )
+    originals, copies = api.reconstruct(model, DATA, 16)
+    pairs = np.concatenate([eight_bit(originals), eight_bit(copies)])
+    walks = api.interpolate(model, DATA, 6, steps=12)
+    report.figures(
+        [
+            (sheet(pairs, columns=16, row_labels=["original", "decoded"]), "Test digits above, reconstructions below"),
+            (sheet(eight_bit(walks), columns=12), "Six walks between pairs of test digits"),
+        ]
+    )
+    log = read_log(model / "log.jsonl")
+    charts = []
+    terms = series(log, "terms")
+    if terms:
+        loss = curves(terms, title="Training loss, nats", x_label="step")
+        charts.append((loss, "The loss in its parts, on training records"))
+    health = {n: v for n, v in series(log, "metrics").items() if n == "held_out_elbo"}
+    if health:
+        bound = curves(health, title="Bound on held-out records, nats", x_label="step")
+        charts.append((bound, "The same bound on records that are held out: where it falls, the model overfits"))
+    report.figures(charts)
+    report.section(
+        "The latent plane of the textbook's model",
+        "A second model has two latents only, so that all it knows fits on one picture: each place in the plane,"
+        " decoded. The places are quantiles of the prior, so that equal areas are equally likely.",
+    )
+    grid = api.manifold(plane, 20)
+    codes = api.encode(plane, DATA, split="train")
+    report.figures(
+        [
+            (sheet(eight_bit(grid), columns=20), "The decoded plane"),
+            (
+                scatter(codes.x, labels=codes.labels, classes=codes.spec.classes),
+                "Where the encoder puts the training digits; colors are classes, which this model was never told",
+            ),
+        ]
+    )
+
+
+CHAPTER = Chapter("autoencoder", (JUDGED, PLANE), tell, measures=("elbo", "nll"))

@@ -1,0 +1,122 @@
+"""Pictures larger than a model's, by overlapping windows (Bar-Tal et al., "MultiDiffusion", 2023).
+
+All windows, of the model's size, see parts of one x_t, and what they say of the same pixel is averaged. At place p,
+with o_i the corner of window i and D its estimate,
+
+    E[x_0 | x_t](p) = sum_i w(p - o_i) D(window_i of x_t)(p - o_i) / sum_i w(p - o_i),
+
+which is nearest to all of them in weighted squares; the variance likewise. The weights are bells,
+
+    w(j, k) = sin^2(pi (j + 1/2) / height) sin^2(pi (k + 1/2) / width),
+
+so no window ends in an edge. Neighbors overlap by about half, or more. It is exact where pixels are independent. Of
+other pictures windows know what lies in them: what a picture has in common beyond that is not seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from morphogen.core.batch import RawCondition
+from morphogen.core.distributions import Gaussian
+from morphogen.core.errors import UsageError
+from morphogen.sampling.denoiser import Denoiser
+from morphogen.theory.schedules import Schedule
+
+Place = tuple[int, int]  # a window's row and column of its first pixel
+
+
+@final
+@dataclass(frozen=True)
+class Tiled:
+    """`denoiser` of pictures (B, C, *window), for pictures at least as large; one of just that size passes through.
+
+    A context that comes with the condition is cut into windows too; its sides divide those of the picture.
+    at_once  windows that are denoised together
+    """
+
+    denoiser: Denoiser
+    window: tuple[int, int]
+    at_once: int = 64
+
+    @property
+    def schedule(self) -> Schedule:
+        """The denoiser's."""
+        return self.denoiser.schedule
+
+    def posterior(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Gaussian:
+        """The averages of mean and variance, for x_t (B, C, H, W) and t of shape () or (B,)."""
+        size, window = (x_t.shape[-2], x_t.shape[-1]), self.window
+        if size == window:
+            return self.denoiser.posterior(x_t, t, cond)
+        n, t = len(x_t), t.expand(len(x_t))
+        ratios = self._ratios(size, cond)
+        rows, columns = (starts(side, w, r) for side, w, r in zip(size, window, ratios, strict=True))
+        bell = (_bell(window[0])[:, None] * _bell(window[1])).to(x_t)
+        mean, var, weight = torch.zeros_like(x_t), torch.zeros_like(x_t), x_t.new_zeros(size)
+        every, group = list(itertools.product(rows, columns)), max(1, self.at_once // n)
+        for first in range(0, len(every), group):
+            places = every[first : first + group]
+            parts = torch.cat([_cut(x_t, place, window) for place in places])
+            given = None if cond is None else _repeated(cond, places, n, window, ratios)
+            found = self.denoiser.posterior(parts, t.repeat(len(places)), given)
+            for place, m, v in zip(places, found.mean.split(n), found.var.split(n), strict=True):
+                _cut(mean, place, window).add_(bell * m)
+                _cut(var, place, window).add_(bell * v)
+                _cut(weight, place, window).add_(bell)
+        return Gaussian(mean / weight, (var / weight).log())
+
+    def _ratios(self, size: tuple[int, int], cond: RawCondition | None) -> tuple[int, int]:
+        """How many times the sides of the picture are those of the context; 1 without one."""
+        if any(side < w for side, w in zip(size, self.window, strict=True)):
+            raise UsageError(f"a picture of {size[0]}x{size[1]} has no room for a window of {_by(self.window)}.")
+        if cond is None or cond.context is None:
+            return (1, 1)
+        given = cond.context.shape[-2:]
+        ratios = (size[0] // given[0], size[1] // given[1])
+        for side, w, g, r in zip(size, self.window, given, ratios, strict=True):
+            if r * g != side or w % r:
+                raise UsageError(
+                    f"a context of {given[0]}x{given[1]} cannot be cut into windows beside a picture of {_by(size)}:"
+                    f" its sides have to divide the picture's, and their ratio those of the window, {_by(self.window)}."
+                )
+        return ratios
+
+
+def starts(side: int, window: int, multiple: int = 1) -> list[int]:
+    """Where windows begin along a side: evenly from 0 to side - window, at multiples, about half a window apart."""
+    steps = math.ceil(2 * (side - window) / window)
+    return [(side - window) * i // max(1, steps) // multiple * multiple for i in range(steps + 1)]
+
+
+def _bell(n: int) -> Tensor:
+    """(n,) float64 sin^2(pi (j + 1/2) / n)."""
+    return torch.sin(math.pi * (torch.arange(n, dtype=torch.float64) + 0.5) / n).square()
+
+
+def _cut(x: Tensor, place: Place, window: tuple[int, int]) -> Tensor:
+    """The window of pictures (..., H, W) at `place`, a view."""
+    return x[..., place[0] : place[0] + window[0], place[1] : place[1] + window[1]]
+
+
+def _repeated(
+    cond: RawCondition, places: list[Place], n: int, window: tuple[int, int], ratios: tuple[int, int]
+) -> RawCondition:
+    """The conditions of `n` records for each place, with the context there."""
+    repeated = dataclasses.replace(cond, context=None)[torch.arange(n).repeat(len(places))]
+    if cond.context is None:
+        return repeated
+    (a, b), inside = ratios, (window[0] // ratios[0], window[1] // ratios[1])
+    parts = [_cut(cond.context, (row // a, column // b), inside) for row, column in places]
+    return dataclasses.replace(repeated, context=torch.cat(parts))
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

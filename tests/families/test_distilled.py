@@ -1,0 +1,166 @@
+"""Distillation: where it starts, when nothing moves, which times it takes, and what it refuses."""
+
+from statistics import NormalDist
+
+import pytest
+import torch
+
+from morphogen import SpecError, UsageError, check_family
+from morphogen.core.batch import Batch, RawCondition
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.family import Progress
+from morphogen.core.rng import Rng
+from morphogen.families.diffusion import Diffusion
+from morphogen.families.distilled import Distilled, DistilledSpec
+from morphogen.families.flow_matching import FlowMatching
+from morphogen.families.gan import GAN
+
+POINTS = DataSpec(name="points", shape=(2,), kind="continuous", classes=("a", "b", "c"))
+PICTURES = DataSpec(name="pictures", shape=(1, 8, 8), kind="continuous", levels=17)
+SMALL = {"widths": (16, 32), "blocks": (1,), "attention": 0}
+METHODS = ("distribution", "consistency")
+
+
+def teacher(data=POINTS, family=Diffusion, **options):
+    """A model whose every weight matters: those that start at zero are moved."""
+    spec = {"backbone": "mlp", "hidden": (24, 24)} if data is POINTS else SMALL
+    with Rng(0).forked():
+        model = family(family.Spec.parse({**spec, **options}), data)
+        for network in model.networks().values():
+            for p in network.parameters():
+                p.data.add_(0.2 * torch.randn_like(p))
+    return model.eval()
+
+
+def distilled(model=None, **options):
+    model = teacher() if model is None else model
+    with Rng(1).forked():
+        return Distilled(DistilledSpec.parse(options), model.data, {"teacher": model})
+
+
+def batch(data=POINTS, n=9):
+    x = Rng(5).uniform("u", n, data.shape) * 1.6 - 0.8
+    return Batch(x, torch.arange(n), RawCondition(label=torch.arange(n) % 3), torch.arange(30, 30 + n))
+
+
+def steps(model, b, fraction=0.5):
+    return {step.player: step for step in model.steps(b, Rng(0), Progress(0, fraction))}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("family", [Diffusion, FlowMatching])
+def test_the_student_starts_as_the_teacher(family, method):
+    model = teacher(family=family)
+    student = distilled(model, method=method)
+    x_t, t = Rng(1).normal("x", 5, (2,)), torch.tensor([0.01, 0.2, 0.5, 0.9, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(student.made(x_t, t), model.posterior(x_t, t).mean)
+    assert all(p.requires_grad for p in student.student.parameters())
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_nothing_moves_while_the_judge_agrees_with_the_teacher():
+    student = distilled()
+    found = steps(student, batch())
+    assert list(found) == ["judge", "student"]
+    loss = found["student"].terms["distribution"].mean()
+    gradients = torch.autograd.grad(loss, list(student.student.parameters()), allow_unused=True)
+    assert all(g is None or not g.any() for g in gradients)
+    assert float(found["student"].metrics["disagreement"]) == 0.0
+
+
+def test_the_student_moves_along_the_direction_once_the_judge_has_moved():
+    student = distilled()
+    rounds = student.steps(batch(), Rng(0), Progress(0, 0.5))
+    next(rounds)
+    with torch.no_grad():
+        for p in student.judge.parameters():
+            p.add_(0.1)
+    step = next(rounds)
+    gradients = torch.autograd.grad(step.terms["distribution"].mean(), list(student.student.parameters()))
+    assert any(g.any() for g in gradients)
+    assert float(step.metrics["disagreement"]) > 0.0
+    assert step.terms["distribution"].shape == (9,)
+
+
+def test_a_student_of_a_single_record_is_consistent_at_once():
+    """Data of one point: the teacher's estimate is that point from anywhere, and so is the student's."""
+    model = teacher(data=PICTURES, parametrization="x0", variance="beta_tilde")
+    with torch.no_grad():
+        for name, p in model.denoiser.named_parameters():
+            if name.startswith("out"):
+                p.zero_()
+    student = distilled(model, method="consistency")
+    (step,) = student.steps(batch(PICTURES), Rng(0), Progress(0, 0.9))
+    assert float(step.terms["consistency"].detach().abs().max()) < 1e-6
+    moved = distilled(teacher(data=PICTURES), method="consistency")
+    (step,) = moved.steps(batch(PICTURES), Rng(0), Progress(0, 0.9))
+    assert float(step.terms["consistency"].detach().min()) > 1e-3
+
+
+def test_consistency_comes_first_and_the_judge_learns_all_the_while():
+    student = distilled(warmup=0.3)
+    for fraction, term in ((0.0, "consistency"), (0.29, "consistency"), (0.3, "distribution"), (1.0, "distribution")):
+        found = steps(student, batch(), fraction)
+        assert list(found) == ["judge", "student"] and list(found["student"].terms) == [term]
+
+
+@pytest.mark.parametrize("schedule", ["edm", "cosine", "rectified-flow"])
+def test_the_later_times_are_quantiles_of_those_that_were_learned(schedule):
+    student = distilled(teacher(schedule=schedule), time_mean=0.4, time_std=0.9)
+    assert student.times(1).tolist() == [1.0]
+    for k in (2, 4):
+        times = student.times(k)
+        assert times[0] == 1.0 and (times.diff() < 0).all() and len(times) == k
+        noise = -0.5 * student.readout.schedule.log_snr(times[1:])
+        expected = [0.4 + 0.9 * NormalDist().inv_cdf(1 - i / k) for i in range(1, k)]
+        torch.testing.assert_close(noise, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9)
+    with pytest.raises(UsageError, match="at least 1 step"):
+        student.times(0)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_draw_takes_as_many_evaluations_as_steps(k):
+    student = distilled(teacher(data=PICTURES))
+    calls = []
+    student.student.register_forward_hook(lambda *_: calls.append(1))
+    x = student.sample(4, None, Rng(0), steps=k)
+    assert len(calls) == k and x.shape == (4, 1, 8, 8)
+    assert x.min() >= -1.0 and x.max() <= 1.0
+
+
+def test_more_steps_noise_the_same_first_draw_again():
+    student = distilled(teacher(data=PICTURES))
+    one = student.sample(4, None, Rng(0), steps=1)
+    two = student.sample(4, None, Rng(0), steps=2)
+    assert not torch.equal(one, two)
+    torch.testing.assert_close(student.sample(2, None, Rng(0).shifted(2), steps=2), two[2:], rtol=0, atol=1 / 255)
+
+
+def test_classes_are_those_of_the_teacher():
+    student = distilled(teacher(conditional=True))
+    a = student.sample(6, RawCondition(label=torch.zeros(6, dtype=torch.int64)), Rng(0))
+    b = student.sample(6, RawCondition(label=torch.ones(6, dtype=torch.int64)), Rng(0))
+    assert not torch.equal(a, b)
+    assert set(student.networks()) == {"student", "student_conditioner", "judge", "judge_conditioner"}
+    owned = [p for player in student.players().values() for p in player.parameters]
+    assert len({id(p) for p in owned}) == len(owned)
+    assert {id(p) for p in owned} == {id(p) for n in student.networks().values() for p in n.parameters()}
+
+
+def test_what_is_refused():
+    with pytest.raises(SpecError, match="--part teacher=MODEL"):
+        Distilled(DistilledSpec(), POINTS, {})
+    with pytest.raises(SpecError, match=r"'gan' model"):
+        Distilled(DistilledSpec(), POINTS, {"teacher": GAN(GAN.Spec(), POINTS)})
+    with pytest.raises(SpecError, match="same data"):
+        Distilled(DistilledSpec(), PICTURES, {"teacher": teacher()})
+    with pytest.raises(SpecError, match="teacher"):
+        Distilled(DistilledSpec(), POINTS, {"teachers": teacher()})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_the_contract(method):
+    options = {"backbone": "mlp", "hidden": (128, 128), "schedule": "edm", "times": "log-normal", "conditional": True}
+    checked = check_family("distilled", {"method": method, "steps": 4}, parts={"teacher": ("diffusion", options)})
+    assert not checked.failures, checked

@@ -1,0 +1,238 @@
+"""Editing and restoring a user's own pictures, with tiny models: which way each request goes, and what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import morphogen as mg
+from morphogen import CapabilityError, DataError, UsageError
+from morphogen.cli.main import run
+from morphogen.core.batch import RawCondition
+from morphogen.core.rng import Rng
+
+UNET = {"backbone": "unet", "widths": (16,), "blocks": (1,), "attention": 0, "steps": 4, "lr": 0.02, "ema": None}
+RECIPE = {"steps": 30, "lr_schedule": "constant", "batch_size": 32, "compile": "off", "precision": "fp32"}
+MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "plain": ("diffusion", "digits", {**UNET, "conditional": True}),
+    "down": ("flow_matching", "digits:context=down2", UNET),
+    "both": ("diffusion", "digits:context=blur1", {**UNET, "context_dropout": 0.3}),
+    "color": ("diffusion", "digits:channels=rgb,context=gray", UNET),
+    "gan": ("gan", "digits:context=down2", {"backbone": "conv", "widths": (16, 16)}),
+    "vae": ("vae", "digits", {"hidden": (16,), "latent_dim": 2}),
+    "points": ("diffusion", "points.npz", {"hidden": (16,), "steps": 4}),
+    "autoencoder": ("autoencoder", "digits", {}),
+}
+Model = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Models by name, each trained for a moment when it is first asked for."""
+    folder = tmp_path_factory.mktemp("models")
+    np.savez(folder / "points.npz", x=np.random.default_rng(0).normal(size=(100, 2)))
+
+    def get(name: str) -> Path:
+        out = folder / name
+        if not out.exists():
+            family, data, options = MODELS[name]
+            source = str(folder / data) if data.endswith(".npz") else data
+            for _ in mg.train(family, source, out, options=options, recipe=RECIPE):
+                pass
+        return out
+
+    return get
+
+
+def gray(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
+
+
+def test_an_edit_begins_with_the_picture(model: Model) -> None:
+    image = gray(8, 8)
+    faint = mg.edit(model("plain"), image, strength=0.01, n=3, steps=3)
+    levels = np.rint(image / 255.0 * 16.0)
+    assert faint.x.shape == (3, 1, 8, 8) and np.abs(faint.x - levels).max() <= 2  # noise of 1.6 % of 8 levels
+    strong = mg.edit(model("plain"), image, strength=1.0, n=3)
+    other = mg.edit(model("plain"), 255 - image, strength=1.0, n=3)
+    assert np.array_equal(strong.x, other.x)  # nothing of the picture is left
+    assert not np.array_equal(strong.x[0], strong.x[1])
+
+
+def test_an_edit_depends_on_its_seed_and_number_alone(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = gray(8, 8)
+    whole = mg.edit(model("plain"), image, n=5, seed=3, label="4", guidance=4.0)
+    assert whole.labels is not None and whole.labels.tolist() == [4] * 5
+    monkeypatch.setattr("morphogen.api.restoring.CHUNK", 2)
+    parts = mg.edit(model("plain"), image, n=5, seed=3, label="4", guidance=4.0)
+    assert np.abs(whole.x.astype(int) - parts.x).max() <= 1
+    for changed in ({"seed": 4}, {"label": "5"}, {"guidance": 9.0}, {"strength": 0.7}, {"stepper": "ddpm"}):
+        asked = {"seed": 3, "label": "4", "guidance": 4.0, **changed}
+        assert not np.array_equal(mg.edit(model("plain"), image, n=5, **asked).x, whole.x)
+
+
+@pytest.mark.parametrize("stepper", [None, "ddpm"])
+@pytest.mark.parametrize("tiles", [False, True])
+def test_a_mask_keeps_what_is_black(model: Model, stepper: str | None, tiles: bool) -> None:
+    size = 12 if tiles else 8
+    image, mask = gray(size, size), np.zeros((size, size), np.uint8)
+    mask[:, size // 2 :] = 255
+    made = mg.edit(model("plain"), image, mask=mask, strength=1.0, n=2, tiles=tiles, stepper=stepper)
+    kept = np.rint(image / 255.0 * 16.0)[:, : size // 2]
+    assert made.x.shape == (2, 1, size, size) and made.spec.shape == (1, size, size)
+    assert np.array_equal(made.x[:, 0, :, : size // 2], np.stack([kept, kept]))
+    assert not np.array_equal(made.x[0], made.x[1])
+
+
+def test_pictures_are_brought_to_the_form_of_the_model(model: Model, tmp_path: Path) -> None:
+    """Color, size in the same proportions, and files of any mode."""
+    small = gray(8, 8)
+    large = np.kron(small, np.ones((3, 3), np.uint8))
+    color = np.stack([small] * 3, axis=-1)
+    reference = mg.edit(model("plain"), small, strength=0.3).x
+    assert np.array_equal(mg.edit(model("plain"), color, strength=0.3).x, reference)
+    assert mg.edit(model("plain"), large, strength=0.3).x.shape == reference.shape
+    mask = np.kron(np.eye(8, dtype=np.uint8) * 255, np.ones((3, 3), np.uint8))
+    made = mg.edit(model("plain"), large, mask=mask, strength=1.0).x[0, 0]
+    assert made.shape == (8, 8)
+    for mode in ("1", "P", "LA", "RGBA", "I;16"):
+        picture = Image.fromarray(small) if mode == "I;16" else Image.fromarray(small).convert(mode)
+        if mode == "I;16":
+            picture = Image.fromarray(small.astype(np.uint16) * 257)
+        picture.save(tmp_path / "a.png")
+        found = mg.edit(model("plain"), tmp_path / "a.png", strength=0.3).x
+        assert mode in ("1", "P") or np.array_equal(found, reference)
+
+
+def test_a_model_of_smaller_copies_enlarges(model: Model) -> None:
+    """As its own samples with that condition."""
+    low = gray(4, 4)
+    found = mg.upscale(model("down"), low, 2, n=5, seed=1)
+    family = mg.load_model(model("down")).family
+    context = torch.from_numpy(np.rint(low / 255.0 * 16.0) / 8.0 - 1.0).float().expand(5, 1, 4, 4)
+    drawn: Any = family
+    expected = drawn.sample(5, RawCondition(context=context), Rng(1))
+    assert np.array_equal(found.samples, family.data.decode(expected).numpy())
+    np.testing.assert_allclose(found.stddev, expected.std(0).numpy() * 8.0, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.uncertainty, found.stddev[0], rtol=1e-4, atol=1e-4)
+    assert np.abs(found.mean - expected.mean(0).add(1).mul(8).numpy()).max() <= 0.5 + 1e-4
+    assert np.array_equal(mg.restore(model("down"), low, n=5, seed=1).samples, found.samples)
+    assert mg.upscale(model("gan"), low, 2, n=3).samples.shape == (3, 1, 8, 8)
+
+
+@pytest.mark.parametrize("name", ["down", "plain"])
+def test_larger_pictures_are_made_in_windows(model: Model, name: str) -> None:
+    found = mg.upscale(model(name), gray(8, 5), 2, n=2, steps=2)
+    assert found.samples.shape == (2, 1, 16, 10) and found.mean.shape == (1, 16, 10)
+    assert found.uncertainty.shape == (16, 10) and found.spec.shape == (1, 16, 10)
+
+
+def test_a_model_without_copies_fits_what_was_measured(model: Model) -> None:
+    """The means of blocks come near to those given, unlike those of samples, even for a model this poor."""
+    given = 4.0 + 8.0 * np.eye(4)
+    found = mg.upscale(model("plain"), np.rint(given * 255.0 / 16.0).astype(np.uint8), 2, n=8, steps=20).samples
+    free = mg.sample(model("plain"), 8, steps=20).x
+
+    def misfit(x: np.ndarray) -> float:
+        return float(np.abs(x.astype(float).reshape(8, 4, 2, 4, 2).mean((2, 4)) - given).mean())
+
+    assert misfit(found) < 0.5 * misfit(free)
+
+
+@pytest.mark.parametrize(("degradation", "side"), [("down2", 4), ("blur1", 8), ("noise0.2", 8)])
+def test_a_model_that_hides_copies_undoes_others_too(model: Model, degradation: str, side: int) -> None:
+    found = mg.restore(model("both"), gray(side, side), degradation, n=2, steps=2)
+    assert found.samples.shape == (2, 1, 8, 8)
+    assert np.array_equal(mg.sample(model("both"), 3).x.shape, (3, 1, 8, 8))
+    assert mg.edit(model("both"), gray(8, 8)).x.shape == (1, 1, 8, 8)
+
+
+def test_gray_pictures_are_colored(model: Model) -> None:
+    found = mg.restore(model("color"), gray(8, 8), n=2)
+    assert found.samples.shape == (2, 3, 8, 8) and found.uncertainty.shape == (8, 8)
+    color = np.stack([gray(8, 8)] * 3, axis=-1)
+    assert np.array_equal(mg.restore(model("color"), color, n=2).samples, found.samples)
+
+
+def test_latent_models_edit_whole_pictures(model: Model, tmp_path: Path) -> None:
+    stage, out = model("autoencoder"), tmp_path / "latent"
+    options = {"backbone": "mlp", "hidden": (16,), "steps": 4}
+    for _ in mg.train("diffusion", "digits", out, options=options, recipe=RECIPE, parts={"autoencoder": stage}):
+        pass
+    assert mg.edit(out, gray(8, 8), n=2).x.shape == (2, 1, 8, 8)
+    with pytest.raises(UsageError, match="latent space"):
+        mg.edit(out, gray(8, 8), mask=gray(8, 8))
+    with pytest.raises(UsageError, match="latent space"):
+        mg.upscale(out, gray(4, 4), 2)
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "shape", "options", "error", "words"),
+    [
+        ("edit", "vae", (8, 8), {}, CapabilityError, "families that have it: .*diffusion"),
+        ("edit", "points", (8, 8), {}, UsageError, "a model of pictures"),
+        ("edit", "down", (8, 8), {}, UsageError, r"restores pictures \(context=down2\)"),
+        ("edit", "plain", (8, 9), {}, DataError, r"is 8x9 and this model's pictures are 8x8"),
+        ("edit", "plain", (4, 9), {"tiles": True}, DataError, "smaller than the model's 8x8"),
+        ("edit", "plain", (8, 8), {"strength": 0.0}, UsageError, r"lies in \(0, 1\]"),
+        ("edit", "plain", (8, 8), {"n": 0}, UsageError, "at least 1"),
+        ("edit", "plain", (8, 8), {"label": "cat"}, UsageError, "unknown class 'cat'"),
+        ("edit", "plain", (8, 8), {"guidance": 2.0}, UsageError, "guidance leads towards a class or a text"),
+        ("edit", "plain", (8, 8), {"text": "a cat"}, UsageError, "reads no text"),
+        ("edit", "plain", (8, 8), {"stepper": "hoin"}, UsageError, "unknown stepper"),
+        ("upscale", "gan", (4, 4), {"scale": 2, "steps": 3}, UsageError, "not sampled with 'steps'"),
+        ("edit", "plain", (8, 8), {"mask": np.zeros((8, 8), np.uint8)}, UsageError, "the mask is black"),
+        ("edit", "plain", (8, 8), {"mask": np.ones((4, 4), np.uint8)}, DataError, "the mask is 4x4, the picture 8x8"),
+        ("restore", "plain", (8, 8), {}, UsageError, "a degradation such as down4"),
+        ("restore", "plain", (8, 8), {"degradation": "dwon2"}, UsageError, "did you mean 'down'"),
+        ("restore", "plain", (8, 8), {"degradation": "gray"}, DataError, "takes the color away"),
+        ("restore", "down", (8, 8), {"degradation": "blur1"}, UsageError, "trained to undo down2, not blur1"),
+        ("restore", "vae", (4, 4), {"degradation": "down2"}, CapabilityError, "Denoises"),
+        ("restore", "points", (4, 4), {"degradation": "down2"}, UsageError, "a model of pictures"),
+        ("upscale", "plain", (4, 4), {"scale": 1}, UsageError, "2 times at least"),
+        ("upscale", "plain", (4, 4), {"scale": 2, "n": 1}, UsageError, "at least 2 samples"),
+        ("upscale", "plain", (2, 4), {"scale": 2}, DataError, "would become 4x8, smaller"),
+        ("upscale", "gan", (6, 6), {"scale": 2}, CapabilityError, "Denoises"),
+    ],
+)
+def test_what_cannot_be_is_said(
+    model: Model,
+    verb: str,
+    name: str,
+    shape: tuple[int, int],
+    options: dict[str, Any],
+    error: type[Exception],
+    words: str,
+) -> None:
+    with pytest.raises(error, match=words):
+        getattr(mg, verb)(model(name), gray(*shape), **options)
+
+
+def test_sampling_a_model_of_copies_names_the_way(model: Model) -> None:
+    with pytest.raises(UsageError, match=r"context=down2.*morphogen upscale"):
+        mg.sample(model("down"), 2)
+
+
+def test_bad_files_are_one_paragraph(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    for name, words in (("nothing.png", "No such file"), ("text.png", "cannot be read as a picture")):
+        assert run(["edit", str(model("plain")), str(tmp_path / name), "--out", str(tmp_path / "out.png")]) == 1
+        err = capsys.readouterr().err
+        assert err.startswith("Error: ") and words in err and name in err and "Traceback" not in err
+    assert not (tmp_path / "out.png").exists()
+    with pytest.raises(DataError, match="a picture is bytes"):
+        mg.edit(model("plain"), np.zeros((8, 8)))
+
+
+def test_the_command_line_goes_the_whole_way(model: Model, tmp_path: Path) -> None:
+    Image.fromarray(gray(8, 8)).save(tmp_path / "a.png")
+    out = tmp_path / "large.png"
+    assert run(["upscale", str(model("down")), str(tmp_path / "a.png"), "--scale", "2", "--out", str(out)]) == 0
+    with Image.open(out) as image, Image.open(tmp_path / "large-uncertainty.png") as shades:
+        assert image.size == shades.size == (16, 16)
