@@ -292,7 +292,7 @@ def test_training_reaches_the_entropy_of_a_source_with_a_long_memory():
         (DataSpec(name="points", shape=(4,), kind="continuous"), {}, "values that can be counted"),
         (DataSpec(name="real", shape=(1, 4, 4), kind="continuous"), {}, "values that can be counted"),
         (DataSpec(name="words", shape=(9,), kind="sequence", levels=50), {}, r"shape \(9,\) with 50 levels"),
-        (RGB, {"conditional": True}, "neither"),
+        (RGB, {"conditional": True}, "has none"),
         (RGB, {"blokcs": 3}, "blocks"),
         (RGB, {"stem": (0, 0)}, "stem"),
         (TINY["binary"], MIXTURE, "is for quantized data, but 'binary' is binary"),

@@ -98,7 +98,7 @@ def test_a_student_of_a_single_record_is_consistent_at_once():
 
 
 def test_consistency_comes_first_and_the_judge_learns_all_the_while():
-    student = distilled(warmup=0.3)
+    student = distilled(consistency_share=0.3)
     for fraction, term in ((0.0, "consistency"), (0.29, "consistency"), (0.3, "distribution"), (1.0, "distribution")):
         found = steps(student, batch(), fraction)
         assert list(found) == ["judge", "student"] and list(found["student"].terms) == [term]

@@ -199,6 +199,6 @@ def test_it_passes_check_family(monkeypatch, thorough):
         rest = {name: check for name, check in check_family.CHECKS.items() if name not in (LEARNS, CONDITIONS)}
         assert len(rest) == len(check_family.CHECKS) - 2
         monkeypatch.setattr(check_family, "CHECKS", rest)
-        monkeypatch.setattr(check_family, "STEPS", 20)
+        monkeypatch.setattr(check_family, "STEPS", 250)
     checked = check_family.check_family("hierarchical_vae", options)
     assert not checked.failures, str(checked)

@@ -187,7 +187,7 @@ def test_health_names_a_collapsed_posterior():
         (POINTS, {"free_bits": 0.1, "importance_samples": 5}, "KL per dimension"),
         (POINTS, {"latent_dims": 3}, "latent_dim"),
         (POINTS, {"prior": "flow", "latent_dim": 1}, "at least 2"),
-        (BINARY, {"conditional": True}, "neither"),
+        (BINARY, {"conditional": True}, "has none"),
     ],
 )
 def test_impossible_options_say_what_is_possible(data, options, message):

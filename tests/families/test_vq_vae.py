@@ -317,7 +317,7 @@ def test_training_learns_the_pictures_and_uses_the_codes(tmp_path, options):
         (DataSpec(name="points", shape=(4,), kind="continuous"), {}, "families for other data: vae"),
         (DataSpec(name="words", shape=(9,), kind="sequence", levels=50), {}, r"sequence records of shape \(9,\)"),
         (BINARY, {"likelihood": "gaussian"}, "likelihoods that fit: bernoulli"),
-        (BINARY, {"conditional": True}, "neither"),
+        (BINARY, {"conditional": True}, "has none"),
         (GRAY, {"code": 3}, "codes"),
         (GRAY, {"levels": (8, 1)}, "levels"),
         (GRAY, {"widths": ()}, "widths"),

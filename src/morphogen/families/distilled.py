@@ -17,8 +17,8 @@ N(time_mean, time_std^2): the median for two steps. So one student serves any nu
 
 The first makes sharper records and costs a second network in training. Alone it may forget kinds of records: from noise
 the student starts with the same blur for all, and what it then moves to first, it stays with. So it begins with
-consistency, for a fraction `warmup` of the training, in which every noise finds its own record. What each reaches is in
-docs/diffusion.md.
+consistency, for a fraction `consistency_share` of the training, in which every noise finds its own record. What each
+reaches is in docs/diffusion.md.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class DistilledSpec(Spec):
     method: Literal["distribution", "consistency"] = Field(
         "distribution", description="what the student learns: the teacher's distribution, or the ends of its paths"
     )
-    warmup: float = Field(
+    consistency_share: float = Field(
         0.4, ge=0, lt=1, description="distribution: fraction of the training in which it learns consistency first"
     )
     steps: int = Field(2, ge=1, description="sampling: evaluations of the network")
@@ -147,8 +147,10 @@ class Distilled(Family):
         y_r = self.readout.noised(y.detach(), noise, r)
         output = self._asked("judge", y_r, r, cond)
         yield Step("judge", {"error": self.readout.error(output, y.detach(), noise, r)})
-        if at.fraction < s.warmup:
-            yield Step("student", {"consistency": self._inconsistency(y, x_t, t, cond, at.fraction / s.warmup)})
+        if at.fraction < s.consistency_share:
+            yield Step(
+                "student", {"consistency": self._inconsistency(y, x_t, t, cond, at.fraction / s.consistency_share)}
+            )
             return
         with torch.no_grad():
             of_student = self.readout.posterior(self._asked("judge", y_r, r, cond), y_r, r).mean.clamp(*self._bounds)

@@ -6,7 +6,7 @@
     karras     (sigma / alpha)^(1 / rho) uniform down to `smallest`, then 0; rho = 7           (Karras et al., 2022)
     angle      arctan(sigma / alpha) proportional to (1 - i / steps)^2
 
-`smallest` is 2 / steps^2 unless it is given, but at least 0.002 and at most half of where the grid starts: what noise
+`smallest` is 0.2 / steps unless it is given, but at least 0.002 and at most half of where the grid starts: what noise
 is left, the last step takes away at once, and few steps are better spent where there is more of it. The log-snr and
 karras grids are cut off at sigma / alpha = `largest` where a schedule ends with more noise; the first
 time is `start` all the same. The angle is bounded and needs no cut: the same noise levels for every schedule, and
@@ -90,7 +90,7 @@ def _warped(
     first = torch.tensor(start, dtype=torch.float64)
     noisiest = min(float(torch.exp(-0.5 * schedule.log_snr(first))), largest)
     if smallest is None:
-        smallest = min(max(SMALLEST, 2.0 / steps**2), 0.5 * noisiest)
+        smallest = min(max(SMALLEST, 0.2 / steps), 0.5 * noisiest)
     if not 0.0 < smallest < noisiest:
         raise UsageError(
             f"the grid starts at sigma / alpha = {noisiest:.3g}, which must exceed {smallest}: start later."
