@@ -5,7 +5,8 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from morphogen import SpecError, UsageError, check_family
+from morphogen import SpecError, UsageError
+from morphogen import check_family as checking
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.family import Progress
@@ -19,6 +20,7 @@ POINTS = DataSpec(name="points", shape=(2,), kind="continuous", classes=("a", "b
 PICTURES = DataSpec(name="pictures", shape=(1, 8, 8), kind="continuous", levels=17)
 SMALL = {"widths": (16, 32), "blocks": (1,), "attention": 0}
 METHODS = ("distribution", "consistency")
+LEARNS, CONDITIONS = "samples beat the best single Gaussian", "conditions are obeyed"
 
 
 def teacher(data=POINTS, family=Diffusion, **options):
@@ -158,9 +160,19 @@ def test_what_is_refused():
         Distilled(DistilledSpec(), POINTS, {"teachers": teacher()})
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_contract(method):
+def test_it_passes_check_family(monkeypatch, method, thorough):
     options = {"backbone": "mlp", "hidden": (128, 128), "schedule": "edm", "times": "log-normal", "conditional": True}
-    checked = check_family("distilled", {"method": method, "steps": 4}, parts={"teacher": ("diffusion", options)})
-    assert not checked.failures, checked
+    if not thorough:
+        rest = {name: check for name, check in checking.CHECKS.items() if name not in (LEARNS, CONDITIONS)}
+        assert len(rest) == len(checking.CHECKS) - 2
+        monkeypatch.setattr(checking, "CHECKS", rest)
+        monkeypatch.setattr(checking, "STEPS", 20)
+    checked = checking.check_family("distilled", {"method": method, "steps": 4}, {"teacher": ("diffusion", options)})
+    assert not checked.failures, str(checked)
+
+
+def test_a_teacher_that_knows_other_classes_is_refused():
+    with pytest.raises(SpecError, match=r"'teacher' was trained on records of classes.*same data"):
+        Distilled(DistilledSpec(), POINTS.replace(classes=("x", "y", "z")), {"teacher": teacher(conditional=True)})

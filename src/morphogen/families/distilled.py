@@ -41,6 +41,7 @@ from morphogen.core.family import Family, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
 from morphogen.families.denoising import EARLIEST, DenoisingFamily
+from morphogen.families.guide import check_records
 from morphogen.sampling import loop
 from morphogen.theory.distillation import along_the_flow, closer, direction
 from morphogen.theory.schedules import broadcast
@@ -92,19 +93,18 @@ class Distilled(Family):
                 "a distilled model needs a trained diffusion or flow_matching model: give --part teacher=MODEL"
                 f" (got {came})."
             )
-        theirs = teacher.data
-        same = ("shape", "kind", "levels", "context_shape")
-        if any(getattr(theirs, name) != getattr(data, name) for name in same):
-            raise SpecError(
-                f"the part 'teacher' was trained on {theirs.kind} records of shape {theirs.shape}, but {data.name!r}"
-                f" has {data.kind} ones of shape {data.shape}: take one of the same data."
-            )
+        check_records(TEACHER, teacher.data, data)
         self.readout = replace(teacher.readout, bounds=None)  # which would stop gradients
         self.student, self.reader = self._copied(teacher)
         self.judge: nn.Module | None = None
         self.judge_reader: nn.Module | None = None
         if spec.method == "distribution":
             self.judge, self.judge_reader = self._copied(teacher)
+
+    @property
+    def conditional(self) -> bool:
+        """As the teacher is."""
+        return bool(self._teacher.conditional)
 
     # ---------------------------------------------------------------- training
 
@@ -200,11 +200,6 @@ class Distilled(Family):
         return torch.cat((torch.ones(1, dtype=torch.float64), later))
 
     # ----------------------------------------------------------------- private
-
-    @property
-    def conditional(self) -> bool:
-        """As the teacher is."""
-        return bool(self._teacher.conditional)
 
     @property
     def _bounds(self) -> tuple[float, float]:

@@ -23,13 +23,7 @@ def check_guide(guide: nn.Module, model: Any) -> None:
     """Raise `SpecError` unless `guide` can guide `model`, a denoising family that is still being built."""
     if not isinstance(guide, Family) or Denoises not in guide.capabilities or not hasattr(guide, "schedule"):
         raise SpecError(f"the part 'guide' must be a diffusion or flow model, not a {type(guide).__name__}.")
-    theirs, ours = _records(guide.data), _records(model.data)
-    for what in ours:
-        if theirs[what] != ours[what]:
-            raise SpecError(
-                f"the part 'guide' was trained on records of {what} {shorten(str(theirs[what]), 80)}, but"
-                f" {model.data.name!r} has {shorten(str(ours[what]), 80)}: take one of the same data."
-            )
+    check_records("guide", guide.data, model.data)
     if guide.schedule != model.schedule:
         raise SpecError(
             f"the part 'guide' has the schedule {guide.schedule}, and this model {model.schedule}: a guide must know"
@@ -37,6 +31,17 @@ def check_guide(guide: nn.Module, model: Any) -> None:
         )
     if not _same(*(dict(each.parts).get("autoencoder") for each in (guide, model))):
         raise SpecError("the part 'guide' must run on the same latents: train both with the same --part autoencoder.")
+
+
+def check_records(part: str, theirs: DataSpec, ours: DataSpec) -> None:
+    """Raise `SpecError` unless a part's records are what ours are, conditions included."""
+    found, wanted = _records(theirs), _records(ours)
+    for what in wanted:
+        if found[what] != wanted[what]:
+            raise SpecError(
+                f"the part {part!r} was trained on records of {what} {shorten(str(found[what]), 80)}, but"
+                f" {ours.name!r} has {shorten(str(wanted[what]), 80)}: take one of the same data."
+            )
 
 
 def _records(data: DataSpec) -> dict[str, Any]:
