@@ -70,7 +70,9 @@ def run(task: str, n: int, k: int) -> dict[str, Any]:
         given = y[i : i + 8].repeat_interleave(k, 0)
         rng, count = Rng(1).shifted(i * k), len(given)
         if way == "condition":
-            made = by_condition(family, stepper, times, shape, count, rng, RawCondition(context=given))
+            made = by_condition(
+                family, stepper, times, shape, count, rng, RawCondition(context=given), cast(Degradation, degradation)
+            )
         else:
             if degradation is None:
                 posterior: Any = inpainting(family, given, known)

@@ -85,8 +85,32 @@ def test_draws_given_a_context_have_the_moments_of_the_posterior() -> None:
     y = torch.tensor([[[0.7]]]).double()
     cond = RawCondition(context=y.expand(N, 1, 1, 1))
     method = Multistep(2, True, variable="angle")
-    samples = by_condition(Knowing(), method, angle(COSINE, STEPS), SHAPE, N, Rng(0), cond, torch.float64)
+    samples = by_condition(
+        Knowing(), method, angle(COSINE, STEPS), SHAPE, N, Rng(0), cond, Degradation.parse("noise0.1"), torch.float64
+    )
     require_moments(samples, *given(LEFT, y.flatten(), 0.1))
+
+
+@pytest.mark.parametrize(("text", "shape"), [("down2", (1, 4, 4)), ("gray", (3, 4, 4))])
+def test_draws_of_an_inaccurate_model_are_consistent_with_their_copies(text: str, shape: tuple[int, ...]) -> None:
+    """And are moved no further than that takes: along the range of A^T."""
+
+    class Wrong:
+        schedule: Schedule = COSINE
+
+        def posterior(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Gaussian:
+            return Gaussian(guess.expand_as(x_t), torch.zeros_like(x_t), 3)
+
+    degradation, guess = Degradation.parse(text), random(1, *shape, seed=4)
+    y = degradation.linear(random(2, *shape, seed=5))
+    cond, times = RawCondition(context=y), angle(COSINE, 4)
+    made = by_condition(Wrong(), Heun(), times, shape, 2, Rng(0), cond, degradation, torch.float64)
+    torch.testing.assert_close(degradation.linear(made), y)
+    moved = made - guess
+    again = degradation.nearest(torch.zeros_like(moved), degradation.linear(moved))  # projection onto the range of A^T
+    torch.testing.assert_close(moved, again)
+    with pytest.raises(UsageError, match="without a degraded copy"):
+        by_condition(Wrong(), Heun(), times, shape, 2, Rng(0), RawCondition(), degradation)
 
 
 def test_a_draw_does_not_depend_on_its_batch() -> None:

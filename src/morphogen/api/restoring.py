@@ -177,10 +177,12 @@ def restore(
         cond = condition(count, row, words, on)
         return replace(cond or RawCondition(), context=y.expand(count, *y.shape)) if learned else cond
 
-    if learned and shape == data.shape:
+    by_steps = capabilities.Denoises in family.capabilities and not _latent(family)
+    if learned and shape == data.shape and not by_steps:
 
         def draw(count: int, rng: Rng) -> Tensor:
-            return cast(Any, family).sample(count, known_of(count), rng, **how)
+            made = cast(Any, family).sample(count, known_of(count), rng, **how)
+            return asked.nearest(made, y.to(made).expand(count, *y.shape)) if data.kind == "continuous" else made
 
     else:
         model_of_pixels = _denoiser(family, "restore such pictures")
@@ -197,7 +199,7 @@ def restore(
             denoiser = _asked(model_of_pixels, shape[1:], guidance, cond)
             if learned:
                 given = cast(RawCondition, cond)
-                x_0 = by_condition(denoiser, method, times, shape, count, rng, given, dtype)
+                x_0 = by_condition(denoiser, method, times, shape, count, rng, given, asked, dtype)
             else:
                 levels = cast(int, data.levels)
                 x_0 = by_measurement(denoiser, method, times, shape, count, rng, y.to(dtype), asked, levels, cond)

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from morphogen.core.batch import RawCondition
+from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import UsageError
 from morphogen.core.rng import Rng
 from morphogen.data.context import Degradation
@@ -33,6 +34,7 @@ from morphogen.sampling.denoiser import Denoiser
 from morphogen.sampling.inverse import Measured
 from morphogen.sampling.operators import LinearOperator
 from morphogen.sampling.steppers import Ancestral, Stepper
+from morphogen.theory.schedules import Schedule
 
 
 @final
@@ -69,6 +71,31 @@ class Restoration:
 
 @final
 @dataclass(frozen=True)
+class Consistent:
+    """`denoiser`, its estimate moved to the nearest picture that degrades to `y` (B, C, h, w), if that is certain.
+
+    A model that reads y may still contradict it, a little, in each estimate; a stepper that follows this one ends on
+    pictures that do not (the range of A^T is corrected, its null space is the model's; Wang, Yu and Zhang, "Zero-shot
+    image restoration using denoising diffusion null-space model", 2023).
+    """
+
+    denoiser: Denoiser
+    degradation: Degradation
+    y: Tensor
+
+    @property
+    def schedule(self) -> Schedule:
+        """The denoiser's."""
+        return self.denoiser.schedule
+
+    def posterior(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Gaussian:
+        """The denoiser's, its mean moved."""
+        found = self.denoiser.posterior(x_t, t, cond)
+        return Gaussian(self.degradation.nearest(found.mean, self.y.to(found.mean)), found.log_var, found.event_dims)
+
+
+@final
+@dataclass(frozen=True)
 class Degrading(LinearOperator):
     """The linear part of a degradation, as sampling reads it."""
 
@@ -89,12 +116,17 @@ def by_condition(
     n: int,
     rng: Rng,
     cond: RawCondition,
+    degradation: Degradation,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """`n` draws (n, *shape) of a denoiser that reads the degraded copy in `cond` (n rows). Draw i depends on (seed, i).
 
     times  from 1 to 0, as of `sampling.grids`
+    Raises `UsageError` for a condition without a degraded copy.
     """
+    if cond.context is None:
+        raise UsageError("a condition without a degraded copy says nothing of a picture to restore: give its context.")
+    denoiser = Consistent(denoiser, degradation, cond.context)
     x = loop.starting_noise(denoiser.schedule, rng, n, shape, dtype)
     return loop.sample(denoiser, stepper, x, times, loop.addressed(rng, n, x), cond)
 

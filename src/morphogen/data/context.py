@@ -113,6 +113,16 @@ class Degradation:
             return y * torch.tensor(LUMA).to(y).view(1, 3, 1, 1)
         return self.linear(y)  # symmetric
 
+    def nearest(self, x: Tensor, y: Tensor) -> Tensor:
+        """The pictures nearest to x (B, C, H, W) whose copies are y, x + A^T (A A^T)^-1 (y - A x), for down and gray.
+
+        There A A^T is a number times the identity. Others hide no part of a picture and show none exactly: x itself.
+        """
+        if self.kind not in ("down", "gray"):
+            return x
+        square = sum(weight**2 for weight in LUMA) if self.kind == "gray" else self.scale**-2
+        return x + self.adjoint(y - self.linear(x)) / square
+
     def apply(self, x: Tensor, levels: int, rng: Rng, index: Index) -> Tensor:
         """The degraded copies of pictures x (B, C, H, W) in [-1, 1], with noise at the addresses `index`."""
         y = self.linear(x)
