@@ -3,7 +3,7 @@
     python -m benchmarks.restoration                     # all tasks that have a trained model
     python -m benchmarks.restoration aerial-4x --n 32
 
-Models are those of `python -m benchmarks.diffusion mnist` and `aerial`. Of each damaged picture K draws from the
+Models are those of `python -m benchmarks.diffusion mnist-restoration` and `aerial`. Of each damaged picture K draws from the
 posterior are made (`morphogen.applications.restoration`); their mean is the estimate, their spread the uncertainty.
 
     PSNR         10 log10(255^2 / mean squared error) of a picture (of the hole alone, for holes); the mean over them,
@@ -44,8 +44,9 @@ from morphogen.sampling.inverse import Measured, inpainting
 RUNS, RESULTS = Path("runs/diffusion"), Path(__file__).parent / "results"
 # task -> model, its data, what is done, by which way, evaluations a draw
 TASKS: dict[str, tuple[str, str, str, str, int]] = {
-    "mnist-4x": ("mnist", "mnist", "down4", "measurement", 20),
-    "mnist-hole": ("mnist", "mnist", "hole", "measurement", 20),
+    "mnist-4x": ("mnist-restoration", "mnist:context=down4", "down4", "condition", 20),
+    "mnist-4x-measured": ("mnist-restoration", "mnist:context=down4", "down4", "measurement", 20),
+    "mnist-hole": ("mnist-restoration", "mnist:context=down4", "hole", "measurement", 20),
     "aerial-4x": ("aerial", "ucmerced:size=64,context=down4", "down4", "condition", 20),
     "aerial-4x-measured": ("aerial", "ucmerced:size=64,context=down4", "down4", "measurement", 20),
     "aerial-hole": ("aerial", "ucmerced:size=64,context=down4", "hole", "measurement", 20),

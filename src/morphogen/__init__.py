@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from morphogen.api import check_family as check_family
     from morphogen.api import compare as compare
+    from morphogen.api import directions as directions
     from morphogen.api import edit as edit
+    from morphogen.api import edit_latent as edit_latent
     from morphogen.api import encode as encode
     from morphogen.api import evaluate as evaluate
     from morphogen.api import evaluate_samples as evaluate_samples
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from morphogen.api import upscale as upscale
     from morphogen.api import variances as variances
     from morphogen.api import verify as verify
+    from morphogen.api import walk as walk
     from morphogen.core.errors import ArtifactError as ArtifactError
     from morphogen.core.errors import CapabilityError as CapabilityError
     from morphogen.core.errors import DataError as DataError
@@ -53,7 +56,9 @@ if TYPE_CHECKING:
 _FUNCTIONS = (
     "check_family",
     "compare",
+    "directions",
     "edit",
+    "edit_latent",
     "encode",
     "evaluate",
     "evaluate_samples",
@@ -75,6 +80,7 @@ _FUNCTIONS = (
     "upscale",
     "variances",
     "verify",
+    "walk",
 )
 _ERRORS = (
     "ArtifactError",

@@ -5,8 +5,10 @@ always prepared as the model's own `DataSpec` says, so that nothing has to be re
 """
 
 from morphogen.api.denoising import Chain, Variances, forward_chain, reverse_chain, variances
-from morphogen.api.drawing import sample
+from morphogen.api.drawing import sample, walk
 from morphogen.api.judging import compare, evaluate, evaluate_samples
+from morphogen.api.latent_directions import Directions, directions
+from morphogen.api.latent_editing import LatentEdits, edit_latent
 from morphogen.api.latents import encode, interpolate, levels, manifold, reconstruct
 from morphogen.api.models import check_family, families, show, verify
 from morphogen.api.records import Pictures, inspect, load_data, load_model
@@ -15,12 +17,16 @@ from morphogen.api.training import quickstart, train
 
 __all__ = [
     "Chain",
+    "Directions",
+    "LatentEdits",
     "Pictures",
     "Restored",
     "Variances",
     "check_family",
     "compare",
+    "directions",
     "edit",
+    "edit_latent",
     "encode",
     "evaluate",
     "evaluate_samples",
@@ -42,4 +48,5 @@ __all__ = [
     "upscale",
     "variances",
     "verify",
+    "walk",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from morphogen.api.records import Pictures, as_stored, device_of, load_model
+from morphogen.applications.walks import Walk
 from morphogen.core import capabilities, registry
 from morphogen.core.batch import RawCondition
 from morphogen.core.data_spec import PAD, DataSpec
@@ -49,6 +50,50 @@ def sample(
         raise UsageError(f"cannot draw {n} samples: --n is at least 1.")
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"cannot draw {batch_size} samples at a time: the batch size is at least 1.")
+    size = CHUNK if exact else (batch_size or CHUNK)
+    asked: dict[str, Any] = {"label": label, "text": text, "device": device, "precision": precision}
+    return _drawn(model, n, lambda on: Rng(seed, on), how, size=size, padded=exact, **asked)
+
+
+def walk(
+    model: Path | str,
+    frames: int = 96,
+    stops: int = 6,
+    seed: int = 0,
+    *,
+    label: str | int | None = None,
+    text: str | None = None,
+    device: str = "cpu",
+    precision: str = "fp32",
+    **how: Any,
+) -> Pictures:
+    """A closed walk: `frames` pictures that turn into each other, through the first `stops` samples of this seed.
+
+    Noise moves on great circles from each stop to the next and from the last to the first (`applications/walks.py`),
+    so that every frame is a sample of the model, and frame 0 follows the last one as each its neighbor. Stop k is frame
+    k frames / stops, where that is whole. For any model that makes its samples from normal noise: GANs, VAEs,
+    diffusion models ...
+    `label`, `text`, `precision` and `how`, such as truncation, are as of `sample`. Raises `CapabilityError` for a model
+    that also chooses among things with nothing in between.
+    """
+    asked: dict[str, Any] = {"label": label, "text": text, "device": device, "precision": precision}
+    return _drawn(model, frames, lambda on: Walk(Rng(seed, on), frames, stops), how, **asked)
+
+
+def _drawn(
+    model: Path | str,
+    n: int,
+    noise: Callable[[torch.device], Rng],
+    how: Mapping[str, Any],
+    *,
+    label: str | int | None,
+    text: str | None,
+    device: str,
+    precision: str,
+    size: int = CHUNK,
+    padded: bool = False,
+) -> Pictures:
+    """`n` samples from the noise that there is on a device, `size` at a time, the last ones too if `padded`."""
     if precision not in PRECISIONS:
         raise UsageError(unknown("precision", precision, PRECISIONS))
     family = load_model(model, device).family
@@ -62,11 +107,10 @@ def sample(
     row = class_row(family.data, label, family)
     words = None if text is None else prompt(family, text)
     on = device_of(family)
-    rng = Rng(seed, on)
-    size = CHUNK if exact else (batch_size or CHUNK)
+    rng = noise(on)
     parts = []
     for start in range(0, n, size):
-        count = size if exact else min(size, n - start)
+        count = size if padded else min(size, n - start)
         cond = condition(count, row, words, on)
         with autocast(resolve(cast(Any, precision), on), on):
             parts.append(cast(Any, family).sample(count, cond, rng.shifted(start), **how))

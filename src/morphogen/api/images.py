@@ -41,8 +41,9 @@ def options_of(data: DataSpec) -> Options:
     return Options.parse({**known, "size": by(data.shape[1:]), "channels": channels})
 
 
-def fitted(stored: Tensor, data: DataSpec, image: Image, tiles: bool, shades: bool = False) -> Tensor:
-    """With the model's channels (one gray one for `shades`) and size, or any larger size for `tiles`."""
+def fitted(stored: Tensor, data: DataSpec, image: Image, tiles: bool | None, shades: bool = False) -> Tensor:
+    """With the model's channels (one gray one for `shades`) and size, or any larger size for `tiles`; None: there are
+    no tiles to suggest."""
     options = options_of(data)
     if shades:
         options = options.replace(channels="gray", background="#000000")
@@ -51,9 +52,10 @@ def fitted(stored: Tensor, data: DataSpec, image: Image, tiles: bool, shades: bo
         try:
             return with_size(x, options)
         except DataError:
+            otherwise = "" if tiles is None else ", or edit it at its own size with --tiles"
             raise DataError(
                 f"{name_of(image)} is {by(x.shape[2:])} and this model's pictures are {by(data.shape[1:])} (height x"
-                " width): cut it to the same proportions, or edit it at its own size with --tiles."
+                f" width): cut it to the same proportions{otherwise}."
             ) from None
     if any(side < least for side, least in zip(x.shape[2:], data.shape[1:], strict=True)):
         raise DataError(

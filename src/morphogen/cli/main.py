@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from morphogen import MorphogenError, UsageError, __version__
-from morphogen.cli import browse, chains, judge, making, pictures, restoring
+from morphogen.cli import browse, chains, judge, latents, making, pictures, restoring
 
 app = typer.Typer(
     name="morphogen",
@@ -36,6 +36,9 @@ app.command("reconstruct")(pictures.reconstruct)
 app.command("interpolate")(pictures.interpolate)
 app.command("levels")(pictures.levels)
 app.command("manifold")(pictures.manifold)
+app.command("walk")(latents.walk)
+app.command("directions")(latents.directions)
+app.command("edit-latent")(latents.edit_latent)
 app.command("chain")(chains.chain)
 app.command("variances")(chains.variances)
 app.command("edit")(restoring.edit)

@@ -64,8 +64,13 @@ class DistilledSpec(Spec):
     )
     steps: int = Field(2, ge=1, description="sampling: evaluations of the network")
     time_mean: float = Field(0.3, description="mean of log(sigma / alpha) of the times that the student learns")
-    time_std: float = Field(1.2, gt=0, description="its deviation")
-    judged_mean: float = Field(-0.3, description="distribution: mean of log(sigma / alpha) at which records are judged")
+    time_std: float = Field(0.6, gt=0, description="its deviation")
+    judged_mean: tuple[float, float] = Field(
+        (0.8, -0.3),
+        description="distribution: means of log(sigma / alpha) at which records made from noise are judged, and those"
+        " made from later times",
+    )
+    judged_std: float = Field(1.1, gt=0, description="distribution: their deviation")
     lr: float = Field(2e-4, gt=0, description="peak learning rate of the student")
     judge_lr: float = Field(4e-4, gt=0, description="distribution: peak learning rate of the second network")
     ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the student's averaged weights; none is off")
@@ -135,14 +140,16 @@ class Distilled(Family):
         x_0 = teacher.encoded(batch.x, rng, batch.address)
         cond = teacher.training_condition(batch, rng)
         t = times("log-normal", uniforms(rng, batch.address), teacher.schedule, s.time_mean, s.time_std)
-        t = torch.where(rng.uniform("from noise", batch.address) < FROM_NOISE, 1.0, t)
+        first = rng.uniform("from noise", batch.address) < FROM_NOISE
+        t = torch.where(first, 1.0, t)
         x_t = self.readout.noised(x_0, rng.normal("eps", batch.address, teacher.shape, x_0.dtype), t)
         y = self.made(x_t, t, cond)
         if self.judge is None:
             yield Step("student", {"consistency": self._inconsistency(y, x_t, t, cond, at.fraction)})
             return
         u = rng.uniform("judged", batch.address, (), torch.float64).clamp(1e-6, 1.0 - 1e-6)
-        r = times("log-normal", u, teacher.schedule, s.judged_mean, s.time_std)
+        at_first, later = (times("log-normal", u, teacher.schedule, mean, s.judged_std) for mean in s.judged_mean)
+        r = torch.where(first, at_first, later)
         noise = rng.normal("judged noise", batch.address, teacher.shape, x_0.dtype)
         y_r = self.readout.noised(y.detach(), noise, r)
         output = self._asked("judge", y_r, r, cond)
