@@ -69,20 +69,12 @@ ROWS: dict[str, dict[str, Any]] = {
         "recipe": {"steps": 2_000, "batch_size": 16, "clip": 1.0, "flips": True},
     },
     "few": {
-        "what": "Fashion-MNIST, the model of `fashion` distilled: consistency, then distribution matching",
+        "what": "Fashion-MNIST, the model of `fashion` distilled by distribution matching",
         "family": "distilled",
         "data": FASHION,
         "parts": {"teacher": "fashion"},
         "options": {},
         "recipe": {"steps": 1_200, "batch_size": 64, "clip": 1.0},
-    },
-    "few-consistency": {
-        "what": "Fashion-MNIST, the model of `fashion` distilled by consistency",
-        "family": "distilled",
-        "data": FASHION,
-        "parts": {"teacher": "fashion"},
-        "options": {"method": "consistency"},
-        "recipe": {"steps": 900, "batch_size": 64, "clip": 1.0},
     },
 }
 
@@ -258,7 +250,7 @@ def main() -> None:
     _write(asked.row, record)
 
 
-JUDGED = {"fashion": fashion, "mnist": bits, "few": few, "few-consistency": few}
+JUDGED = {"fashion": fashion, "mnist": bits, "few": few}
 
 if __name__ == "__main__":
     main()

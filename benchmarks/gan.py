@@ -6,9 +6,9 @@
 Each row trains what it needs (or goes on where it was interrupted) under runs/gan/, judges it, and writes
 benchmarks/results/gan-ROW.json. A failed seed is reported like the others.
 
-Mixtures: 8 Gaussians of deviation 0.02 on a circle of radius 2 (Metz et al., "Unrolled generative adversarial networks",
-2017), and 25 of deviation 0.05 on a 5 x 5 grid of spacing 2 (Lin et al., "PacGAN", 2018). A sample is good within 3
-deviations of the nearest mode (98.9 % of the truth's are); a mode is found if a good sample is nearest to it.
+Mixtures: 8 Gaussians of deviation 0.02 on a circle of radius 2 (Metz et al., "Unrolled generative adversarial
+networks", 2017), and 25 of deviation 0.05 on a 5 x 5 grid of spacing 2 (Lin et al., "PacGAN", 2018). A sample is good
+within 3 deviations of the nearest mode (98.9 % of the truth's are); a mode is found if a good sample is nearest to it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 import morphogen as mg
-from morphogen.report.progress import watch
 
 RUNS, RESULTS = Path("runs/gan"), Path(__file__).parent / "results"
 DRAWN = 10_000

@@ -3,8 +3,9 @@
     python -m benchmarks.restoration                     # all tasks that have a trained model
     python -m benchmarks.restoration aerial-4x --n 32
 
-Models are those of `python -m benchmarks.diffusion mnist-restoration` and `aerial`. Of each damaged picture K draws from the
-posterior are made (`morphogen.applications.restoration`); their mean is the estimate, their spread the uncertainty.
+Models are those of `python -m benchmarks.diffusion mnist-restoration` and `aerial`. Of each damaged picture K draws
+from the posterior are made (`morphogen.applications.restoration`); their mean is the estimate, their spread the
+uncertainty.
 
     PSNR         10 log10(255^2 / mean squared error) of a picture (of the hole alone, for holes); the mean over them,
                  and of the paired differences to the baseline, with 95 % intervals

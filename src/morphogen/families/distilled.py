@@ -11,13 +11,12 @@ the record is noised again, less and less, and redrawn:
 The times of the k - 1 later steps are quantiles of the law that the student was trained under, log(sigma / alpha) ~
 N(time_mean, time_std^2): the median for two steps. So one student serves any number of them.
 
-    distribution  a second network learns to denoise what the student makes, and the student moves to where the teacher
-                  and that network agree: its records then come from the teacher's distribution
-    consistency   what the student says of x_t and of a later point of the same path shall be the same
+A second network, the judge, learns to denoise what the student makes, and the student moves to where the teacher and
+that network agree: its records then come from the teacher's distribution (distribution matching; Yin et al., 2024).
 
-The first makes sharper records and costs a second network in training. Alone it may forget kinds of records: from noise
-the student starts with the same blur for all, and what it then moves to first, it stays with. So it begins with
-consistency, for a fraction `consistency_share` of the training, in which every noise finds its own record. What each
+Where judge and teacher are compared decides what is kept. Kinds of records differ at much noise: a
+record made from noise at once is judged there, as only what is left of it after noising is used again; one made from a
+later x_t has its kind already, and is judged at less noise. Judged at less noise alone, kinds are forgotten. What it
 reaches is in docs/diffusion.md.
 """
 
@@ -27,7 +26,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 from pydantic import Field
@@ -40,39 +39,30 @@ from morphogen.core.errors import SpecError, UsageError, unknown
 from morphogen.core.family import Family, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
-from morphogen.families.denoising import EARLIEST, DenoisingFamily
+from morphogen.families.denoising import DenoisingFamily
 from morphogen.families.guide import check_records
 from morphogen.sampling import loop
-from morphogen.theory.distillation import along_the_flow, closer, direction
-from morphogen.theory.schedules import broadcast
+from morphogen.theory.distillation import direction
 from morphogen.theory.weightings import times, uniforms
 
 TEACHER = "teacher"  # the part that is distilled
 FROM_NOISE = 0.5  # share of records from which the student starts at t = 1, as every draw does
-HUBER = 0.03  # root mean square difference below which the consistency loss is quadratic (Song and Dhariwal, 2024)
-LEAST_ANGLE = 0.02  # between t and r, by which that loss is divided
 
 
 class DistilledSpec(Spec):
     """Options of the distilled model; its network is the teacher's."""
 
-    method: Literal["distribution", "consistency"] = Field(
-        "distribution", description="what the student learns: the teacher's distribution, or the ends of its paths"
-    )
-    consistency_share: float = Field(
-        0.4, ge=0, lt=1, description="distribution: fraction of the training in which it learns consistency first"
-    )
     steps: int = Field(2, ge=1, description="sampling: evaluations of the network")
     time_mean: float = Field(0.3, description="mean of log(sigma / alpha) of the times that the student learns")
     time_std: float = Field(0.6, gt=0, description="its deviation")
     judged_mean: tuple[float, float] = Field(
         (0.8, -0.3),
-        description="distribution: means of log(sigma / alpha) at which records made from noise are judged, and those"
+        description="means of log(sigma / alpha) at which records made from noise are judged, and those"
         " made from later times",
     )
-    judged_std: float = Field(1.1, gt=0, description="distribution: their deviation")
+    judged_std: float = Field(1.1, gt=0, description="their deviation")
     lr: float = Field(2e-4, gt=0, description="peak learning rate of the student")
-    judge_lr: float = Field(4e-4, gt=0, description="distribution: peak learning rate of the second network")
+    judge_lr: float = Field(4e-4, gt=0, description="peak learning rate of the second network")
     ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the student's averaged weights; none is off")
 
 
@@ -101,10 +91,7 @@ class Distilled(Family):
         check_records(TEACHER, teacher.data, data)
         self.readout = replace(teacher.readout, bounds=None)  # which would stop gradients
         self.student, self.reader = self._copied(teacher)
-        self.judge: nn.Module | None = None
-        self.judge_reader: nn.Module | None = None
-        if spec.method == "distribution":
-            self.judge, self.judge_reader = self._copied(teacher)
+        self.judge, self.judge_reader = self._copied(teacher)
 
     @property
     def conditional(self) -> bool:
@@ -114,17 +101,17 @@ class Distilled(Family):
     # ---------------------------------------------------------------- training
 
     def players(self) -> Mapping[str, Player]:
-        s, betas = self.spec, (0.0, 0.99) if self.judge is not None else (0.9, 0.99)
+        s, betas = self.spec, (0.0, 0.99)
         networks = self.networks()
 
         def owned(role: str) -> list[nn.Parameter]:
             mine = (network for name, network in networks.items() if name.split("_")[0] == role)
             return [p for network in mine for p in network.parameters()]
 
-        found = {"student": Player(owned("student"), lr=s.lr, betas=betas, ema=s.ema)}
-        if self.judge is not None:
-            found["judge"] = Player(owned("judge"), lr=s.judge_lr, betas=betas)
-        return found
+        return {
+            "student": Player(owned("student"), lr=s.lr, betas=betas, ema=s.ema),
+            "judge": Player(owned("judge"), lr=s.judge_lr, betas=betas),
+        }
 
     def networks(self) -> Mapping[str, nn.Module]:
         candidates = {
@@ -144,9 +131,6 @@ class Distilled(Family):
         t = torch.where(first, 1.0, t)
         x_t = self.readout.noised(x_0, rng.normal("eps", batch.address, teacher.shape, x_0.dtype), t)
         y = self.made(x_t, t, cond)
-        if self.judge is None:
-            yield Step("student", {"consistency": self._inconsistency(y, x_t, t, cond, at.fraction)})
-            return
         u = rng.uniform("judged", batch.address, (), torch.float64).clamp(1e-6, 1.0 - 1e-6)
         at_first, later = (times("log-normal", u, teacher.schedule, mean, s.judged_std) for mean in s.judged_mean)
         r = torch.where(first, at_first, later)
@@ -154,11 +138,6 @@ class Distilled(Family):
         y_r = self.readout.noised(y.detach(), noise, r)
         output = self._asked("judge", y_r, r, cond)
         yield Step("judge", {"error": self.readout.error(output, y.detach(), noise, r)})
-        if at.fraction < s.consistency_share:
-            yield Step(
-                "student", {"consistency": self._inconsistency(y, x_t, t, cond, at.fraction / s.consistency_share)}
-            )
-            return
         with torch.no_grad():
             of_student = self.readout.posterior(self._asked("judge", y_r, r, cond), y_r, r).mean.clamp(*self._bounds)
             of_teacher = teacher.posterior(y_r, r, cond).mean
@@ -166,18 +145,6 @@ class Distilled(Family):
         # half the squared length of a move, whose gradient is the move itself
         moved = 0.5 * (y - (y - away).detach()).square().flatten(1).mean(1)
         yield Step("student", {"distribution": moved}, {"disagreement": (of_student - of_teacher).abs().mean()})
-
-    def _inconsistency(self, y: Tensor, x_t: Tensor, t: Tensor, cond: RawCondition | None, fraction: float) -> Tensor:
-        """How far y = f(x_t, t) is from f(x_r, r), (B,), over the angle from t to r."""
-        teacher = self._teacher
-        r = closer(t, fraction, teacher.schedule)
-        with torch.no_grad():
-            x_r = along_the_flow(x_t, teacher.posterior(x_t, t, cond).mean, t, r, teacher.schedule)
-            later = self.made(x_r, torch.where(r > 0.0, r, EARLIEST), cond).clamp(*self._bounds)
-            target = torch.where(broadcast(r > 0.0, x_r).bool(), later, x_r)
-        error = (y - target).square().flatten(1).mean(1)
-        angles = [torch.atan(torch.exp(-0.5 * teacher.schedule.log_snr(time))) for time in (t, r)]
-        return ((error + HUBER**2).sqrt() - HUBER) / (angles[0] - angles[1]).clamp_min(LEAST_ANGLE).to(error)
 
     # ------------------------------------------------------------ capabilities
 
