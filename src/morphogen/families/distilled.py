@@ -56,14 +56,14 @@ class DistilledSpec(Spec):
     time_mean: float = Field(0.3, description="mean of log(sigma / alpha) of the times that the student learns")
     time_std: float = Field(0.6, gt=0, description="its deviation")
     judged_mean: tuple[float, float] = Field(
-        (0.8, -0.3),
+        (1.0, 0.4),
         description="means of log(sigma / alpha) at which records made from noise are judged, and those"
         " made from later times",
     )
-    judged_std: float = Field(1.1, gt=0, description="their deviation")
+    judged_std: float = Field(1.0, gt=0, description="their deviation")
     lr: float = Field(2e-4, gt=0, description="peak learning rate of the student")
     judge_lr: float = Field(4e-4, gt=0, description="peak learning rate of the second network")
-    ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the student's averaged weights; none is off")
+    ema: float | None = Field(0.995, gt=0, lt=1, description="decay of the student's averaged weights; none is off")
 
 
 @final
