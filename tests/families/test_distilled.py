@@ -163,7 +163,8 @@ def test_it_passes_check_family(monkeypatch, thorough):
         assert len(rest) == len(checking.CHECKS) - 2
         monkeypatch.setattr(checking, "CHECKS", rest)
         monkeypatch.setattr(checking, "STEPS", 20)
-    checked = checking.check_family("distilled", {"steps": 4, "lr": 1e-3, "judge_lr": 2e-3}, {"teacher": ("diffusion", options)})
+    rates = {"lr": 1e-3, "judge_lr": 2e-3}
+    checked = checking.check_family("distilled", {"steps": 4, **rates}, {"teacher": ("diffusion", options)})
     assert not checked.failures, str(checked)
 
 
