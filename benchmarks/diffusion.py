@@ -73,7 +73,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "family": "distilled",
         "data": FASHION,
         "parts": {"teacher": "fashion"},
-        "options": {"time_mean": -0.2, "time_std": 0.5, "judged_mean": (0.8, 0.2)},
+        "options": {},
         "recipe": {"steps": 800, "batch_size": 64, "clip": 1.0},
     },
 }
