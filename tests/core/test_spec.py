@@ -27,6 +27,10 @@ class Needy(Spec):
     records: int
 
 
+class Paired(Spec):
+    means: tuple[float, float] = (1.0, 0.4)
+
+
 def test_an_unknown_key_names_the_nearest() -> None:
     with pytest.raises(SpecError, match=r"^Options: unknown option 'latent_dims': did you mean 'latent_dim'\?$"):
         Options.parse({"latent_dims": 3})
@@ -43,6 +47,8 @@ def test_every_problem_is_listed() -> None:
     assert "greater than or equal to 0 (got -1)" in message
     with pytest.raises(SpecError, match="option 'records' is missing"):
         Needy.parse({})
+    with pytest.raises(SpecError, match=r"option 'means' takes more than 1 value \(got \['2'\]\)"):
+        Paired.parse({"means": ["2"]})
 
 
 def test_frozen() -> None:
