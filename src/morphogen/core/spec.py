@@ -43,7 +43,9 @@ def _in_words(cls: type[Spec], error: Any) -> str:
         return unknown("option", where, cls.model_fields)
     if error["type"] == "missing" and isinstance(error["loc"][-1], int):  # a tuple that ends too early
         *names, n = error["loc"]
-        return f"option {'.'.join(map(str, names))!r} takes more than {n} value{'s' * (n != 1)} (got {error['input']!r})"
+        return (
+            f"option {'.'.join(map(str, names))!r} takes more than {n} value{'s' * (n != 1)} (got {error['input']!r})"
+        )
     if error["type"] == "missing":
         return f"option {where!r} is missing"
     message = error["msg"].removeprefix("Value error, ")
