@@ -53,6 +53,7 @@ LONG = (
     Benchmark("benchmarks.likelihood", "test likelihoods, every row", "hours", ("all",)),
     Benchmark("benchmarks.deep", "deep VAEs, codes and exact likelihoods, every row", "hours", ("all",)),
     Benchmark("benchmarks.deep", "how fast the hierarchical VAE samples", "a minute", ("sampling",)),
+    Benchmark("benchmarks.alignment", "the judge of shapes on real pictures", "a minute", ("parser",)),
     Benchmark("benchmarks.steppers", "order of convergence of every stepper", "3 minutes"),
     Benchmark("benchmarks.estimators", "coverage of every interval, beside torchmetrics and prdc", "20 minutes"),
     Benchmark(

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from morphogen.api import alignment_curve as alignment_curve
     from morphogen.api import check_family as check_family
     from morphogen.api import compare as compare
     from morphogen.api import directions as directions
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from morphogen.api import edit_latent as edit_latent
     from morphogen.api import encode as encode
     from morphogen.api import evaluate as evaluate
+    from morphogen.api import evaluate_alignment as evaluate_alignment
     from morphogen.api import evaluate_samples as evaluate_samples
     from morphogen.api import families as families
     from morphogen.api import forward_chain as forward_chain
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from morphogen.core.errors import UsageError as UsageError
 
 _FUNCTIONS = (
+    "alignment_curve",
     "check_family",
     "compare",
     "directions",
@@ -61,6 +64,7 @@ _FUNCTIONS = (
     "edit_latent",
     "encode",
     "evaluate",
+    "evaluate_alignment",
     "evaluate_samples",
     "families",
     "forward_chain",

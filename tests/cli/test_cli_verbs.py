@@ -14,6 +14,7 @@ from PIL import Image
 
 from morphogen import MorphogenError
 from morphogen.cli.main import run
+from morphogen.data import load
 from morphogen.report.sheets import sheet, to_bytes
 
 TRAIN = ["train", "vae", "--data", "digits", "--out", "runs/x"]
@@ -184,7 +185,8 @@ def test_arrays_are_the_stored_records(api: FakeApi, tmp_path: Path) -> None:
     assert run(["sample", "m", "--n", "5", "--seed", "2", "--out", str(path)]) == 0
     with np.load(path, allow_pickle=False) as arrays:
         assert (arrays["x"] == api.sample(Path("m"), 5).x).all()
-        assert arrays["label"].tolist() == [0, 1, 2, 3, 4] and arrays["seed"] == 2
+        assert arrays["labels"].tolist() == [0, 1, 2, 3, 4] and arrays["seed"] == 2
+    assert load(str(path)).spec.classes == tuple("0123456789")
 
 
 def test_reconstructions_stand_below_their_originals(api: FakeApi, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ A model is the path of its artifact. Data are a source string (`morphogen data i
 always prepared as the model's own `DataSpec` says, so that nothing has to be repeated.
 """
 
+from morphogen.api.aligning import Alignment, alignment_curve, evaluate_alignment
 from morphogen.api.denoising import Chain, Variances, forward_chain, reverse_chain, variances
 from morphogen.api.drawing import sample, walk
 from morphogen.api.judging import compare, evaluate, evaluate_samples
@@ -16,12 +17,14 @@ from morphogen.api.restoring import Restored, edit, restore, upscale
 from morphogen.api.training import quickstart, train
 
 __all__ = [
+    "Alignment",
     "Chain",
     "Directions",
     "LatentEdits",
     "Pictures",
     "Restored",
     "Variances",
+    "alignment_curve",
     "check_family",
     "compare",
     "directions",
@@ -29,6 +32,7 @@ __all__ = [
     "edit_latent",
     "encode",
     "evaluate",
+    "evaluate_alignment",
     "evaluate_samples",
     "families",
     "forward_chain",

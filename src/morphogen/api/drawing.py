@@ -119,12 +119,12 @@ def _drawn(
     return Pictures(as_stored(torch.cat(parts)[:n], family.data), family.data, labels=labels, warnings=said)
 
 
-def prompt(family: Family, text: str) -> Read:
-    """A prompt as the model reads it. Raises `UsageError` for a model that reads none."""
+def prompt(family: Family, *texts: str) -> Read:
+    """Prompts as the model reads it. Raises `UsageError` for a model that reads none."""
     schema = family.data.text
     if not family.conditional or schema is None or not schema.tokenizer:
         raise UsageError("this model reads no text: train one on captioned data with --conditional.")
-    return Tokenizer.of(schema).read([text], schema.longest)
+    return Tokenizer.of(schema).read(texts, schema.longest)
 
 
 def condition(n: int, row: int | None, words: Read | None, device: torch.device) -> RawCondition | None:

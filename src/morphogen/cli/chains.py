@@ -9,7 +9,7 @@ import typer
 
 from morphogen import UsageError
 from morphogen.cli.console import Json, busy, print_json, print_text
-from morphogen.cli.outputs import Output, Overwrite, npz, png
+from morphogen.cli.outputs import Output, Overwrite, labels, npz, png
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
 Steps = Annotated[
@@ -107,7 +107,7 @@ def variances(
 
 def _arrays(reverse: Any, forward: Any) -> dict[str, Any]:
     arrays = {"reverse": reverse.x, "estimate": reverse.estimates, "t": reverse.t, "log_snr": reverse.log_snr}
-    arrays |= {"label": reverse.labels}
+    arrays |= labels(reverse)
     if forward is not None:
         arrays |= {"forward": forward.x, "forward_t": forward.t, "forward_log_snr": forward.log_snr, "id": forward.ids}
     return arrays

@@ -1,4 +1,4 @@
-"""Verbs that judge: evaluate, evaluate-samples, verify, check."""
+"""Verbs that judge: evaluate, evaluate-samples, alignment, verify, check."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import typer
 
 from morphogen import UsageError
 from morphogen.cli.console import Json, busy, print_fields, print_json, print_table, print_text
-from morphogen.cli.outputs import Output, Overwrite
+from morphogen.cli.outputs import Output, Overwrite, npz
 from morphogen.report.tables import DIFFERENCE_HEADERS, RESULT_HEADERS, difference_rows, results_rows
 
 SHOWN = 64  # samples on a page
+BESIDE = 24  # of them beside their nearest training pictures
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
 
 
@@ -91,6 +92,63 @@ def evaluate_samples(
         print_text(f"wrote {target.path}")
 
 
+def alignment(
+    data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="Whose captions are the prompts.")],
+    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help="A model directory.")] = None,
+    samples: Annotated[
+        str | None, typer.Option("--samples", metavar="FOLDER|FILE.npz", help="Captioned pictures instead of a model.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="SPLIT,...", help="Which splits; all by default.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE.json|.html|.npz", help="Results, a page, or the drawings.")
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many prompts of each split.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Where the noise starts.")] = 0,
+    guidance: Annotated[
+        float | None, typer.Option("--guidance", metavar="W", help="Towards the prompt; 1 is none.")
+    ] = None,
+    stepper: Annotated[str | None, typer.Option("--stepper", metavar="NAME", help="As of `sample`.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="From noise to record.")] = None,
+    truncation: Annotated[
+        float | None, typer.Option("--truncation", metavar="T", help="Below 1: latents nearer to their mean.")
+    ] = None,
+    precision: Annotated[str, typer.Option("--precision", metavar="P", help="fp32, bf16, or auto.")] = "fp32",
+    json: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure whether drawings show what their prompts say, for `shapes` and `emoji`.
+
+    Prompts are captions that nobody was trained on. The results are kept in the model directory.
+    """
+    target = Output.parse(out, [".json", ".html", ".npz"], overwrite) if out else None
+    if (model is None) == (samples is None):
+        raise UsageError("give either a MODEL or --samples.")
+    from morphogen import api
+
+    how: dict[str, Any] = {"guidance": guidance, "stepper": stepper, "steps": steps, "truncation": truncation}
+    with busy("drawing prompts"):
+        found = api.evaluate_alignment(
+            model, data, samples=samples, only=_names(only), n=n, seed=seed, precision=precision, **how
+        )
+    result = found.to_dict()
+    if target is not None and target.format == ".npz":
+        target.write(npz({"x": found.drawn.x, "captions": found.captions}))
+    elif target is not None and target.format == ".html":
+        from morphogen.report.evaluation import page
+
+        target.write(page([{"model": str(model or samples), **result}], (), _beside(found)).html().encode())
+    elif target is not None:
+        target.write((json_.dumps(result, indent=2) + "\n").encode())
+    if json:
+        print_json(result)
+        return
+    _tell(result)
+    if target is not None:
+        print_text(f"wrote {target.path}")
+
+
 def _names(metrics: str | None) -> list[str] | None:
     return [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None
 
@@ -119,6 +177,25 @@ def _write(
     drawn = samples()
     sheets = {name: sheet(to_bytes(made.x, made.spec)) for name, made in drawn.items() if made.spec.is_picture}
     target.write(page(found["models"], found["differences"], sheets).html().encode())
+
+
+def _beside(found: Any) -> dict[str, Any]:
+    """A sheet of drawings under their prompts' names, each beside the training picture that is nearest to it."""
+    import numpy as np
+
+    from morphogen.report.sheets import sheet
+
+    if found.nearest is None:
+        return {}
+    some = np.arange(len(found.compared))[:: max(1, len(found.compared) // BESIDE)][:BESIDE]
+    at = found.compared[some]
+    pairs = np.stack((found.drawn.x[at], found.nearest.x[some]), axis=1).reshape(-1, *found.drawn.x.shape[1:])
+    captions = [found.captions[i] for i in at.tolist()]
+    return {
+        "each drawing, and the training picture nearest to it": sheet(
+            pairs, columns=2, row_labels=captions, column_labels=("drawn", "nearest")
+        )
+    }
 
 
 def verify(model: Model, json: Json = False) -> None:

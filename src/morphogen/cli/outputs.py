@@ -89,6 +89,13 @@ def png(image: Any, recipe: Mapping[str, Any]) -> bytes:
     return out.getvalue()
 
 
+def labels(pictures: Any) -> dict[str, Any]:
+    """Their classes as arrays that an .npz source reads, for records that have any."""
+    if pictures.labels is None:
+        return {}
+    return {"labels": pictures.labels, "class_names": list(pictures.spec.classes)}
+
+
 def npz(arrays: Mapping[str, Any]) -> bytes:
     """Arrays as a compressed .npz that `numpy.load` reads without pickle; None is left out."""
     import numpy as np

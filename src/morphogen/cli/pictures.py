@@ -10,7 +10,7 @@ import typer
 
 from morphogen import UsageError
 from morphogen.cli.console import Json, busy, print_json, print_text
-from morphogen.cli.outputs import FOLDER, Output, Overwrite, npz, png
+from morphogen.cli.outputs import FOLDER, Output, Overwrite, labels, npz, png
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
 Source = Annotated[str, typer.Option("--data", metavar="SOURCE", help="Where the records come from.")]
@@ -68,7 +68,7 @@ def sample(
     recipe = {"model": str(model), "seed": seed, "class": label, "text": text, "exact": exact, "precision": precision}
     recipe |= how
     if target.format == ".npz":
-        target.write(npz({"x": drawn.x, "label": drawn.labels, "text": text, "seed": seed}))
+        target.write(npz({"x": drawn.x, **labels(drawn), "text": text, "seed": seed}))
     elif target.format == ".png":
         target.write(png(_picture(drawn), {**recipe, "index": f"0-{n - 1}"}))
     else:

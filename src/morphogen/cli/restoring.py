@@ -9,7 +9,7 @@ import typer
 
 from morphogen import UsageError
 from morphogen.cli.console import Json, busy, print_json, print_text
-from morphogen.cli.outputs import FOLDER, Output, Overwrite, npz, png
+from morphogen.cli.outputs import FOLDER, Output, Overwrite, labels, npz, png
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture file.")]
@@ -65,7 +65,7 @@ def edit(
     recipe = {"verb": "edit", "model": str(model), "image": str(image), "mask": None if mask is None else str(mask)}
     recipe |= {"class": label, "text": text, **asked, **how}
     if target.format == ".npz":
-        target.write(npz({"x": made.x, "label": made.labels, "seed": seed}))
+        target.write(npz({"x": made.x, **labels(made), "seed": seed}))
     else:
         pixels = to_bytes(made.x, made.spec)
         if target.format == ".png":
