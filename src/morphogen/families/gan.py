@@ -87,7 +87,7 @@ class GANSpec(ConditionSpec):
     )
     backbone: Backbone = Field("auto", description="networks: mlp, conv, or auto (conv for pictures of 12 px and more)")
     latent_dim: int | None = Field(
-        None, ge=1, description="dimensions of z; none: 4 for each element of a record, at most 64"
+        None, ge=1, description="dimensions of z; none: one for each element of a record, at most 64"
     )
     hidden: tuple[AtLeastOne, ...] = Field((256, 256, 256), min_length=1, description="mlp: the generator's layers")
     discriminator_hidden: tuple[AtLeastOne, ...] = Field(
@@ -162,7 +162,7 @@ class GAN(Family):
         roles = ("discriminator", "generator") if spec.conditional else ()
         # Each player has its own, as each parameter belongs to one player.
         self.conditioners = nn.ModuleDict({role: Conditioner(data, COND, spec.text_encoder) for role in roles})
-        self.latent_dim = spec.latent_dim or min(64, 4 * data.dimensions)
+        self.latent_dim = spec.latent_dim or min(64, data.dimensions)
         n_in, self.game = self.latent_dim + cond, GAMES[spec.game]
         judging: dict[str, Any] = {"cond": cond, "level": self.game.absolute, "spectral": spec.spectral}
         network: nn.Module
