@@ -51,7 +51,7 @@ def named(pages: list[Path]) -> list[object]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder but for `photos`, some pictures of a reader's own."""
+    """An empty working folder but for `photos`, pictures of a reader's own, and `captioned`, others with captions."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(registry, "_registered", {})
@@ -60,6 +60,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for i in range(160):
         pixels = rng.integers(0, 256, (40, 40 + i % 9, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "photos" / f"{i:03}.png")
+    (tmp_path / "captioned").mkdir()
+    lines = ["file_name,text"]
+    for i in range(160):
+        pixels = rng.integers(0, 256, (36, 34, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "captioned" / f"{i:03}.png")
+        lines.append(f"{i:03}.png,a {('red', 'blue', 'green')[i % 3]} {('kite', 'boat')[i % 2]} over the sea")
+    (tmp_path / "captioned" / "metadata.csv").write_text("\n".join(lines))
     return tmp_path
 
 

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from morphogen.api import alignment_curve as alignment_curve
+    from morphogen.api import attention_maps as attention_maps
     from morphogen.api import check_family as check_family
     from morphogen.api import compare as compare
     from morphogen.api import directions as directions
+    from morphogen.api import draw as draw
     from morphogen.api import edit as edit
     from morphogen.api import edit_latent as edit_latent
     from morphogen.api import encode as encode
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from morphogen.api import evaluate_alignment as evaluate_alignment
     from morphogen.api import evaluate_samples as evaluate_samples
     from morphogen.api import families as families
+    from morphogen.api import fingerprint as fingerprint
     from morphogen.api import forward_chain as forward_chain
     from morphogen.api import inspect as inspect
     from morphogen.api import interpolate as interpolate
@@ -57,9 +60,11 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = (
     "alignment_curve",
+    "attention_maps",
     "check_family",
     "compare",
     "directions",
+    "draw",
     "edit",
     "edit_latent",
     "encode",
@@ -67,6 +72,7 @@ _FUNCTIONS = (
     "evaluate_alignment",
     "evaluate_samples",
     "families",
+    "fingerprint",
     "forward_chain",
     "inspect",
     "interpolate",

@@ -221,6 +221,9 @@ class FakeApi(ModuleType):
         self._note("show", model)
         return {"family": "vae", "data": {"source": "digits", "shape": [1, 8, 8]}, "evaluations": self.evaluations}
 
+    def fingerprint(self, model: Path) -> str:
+        return f"fingerprint of {model}"
+
     def verify(self, model: Path) -> dict[str, Any]:
         self._note("verify", model)
         return {"files": 4, "whole": True}

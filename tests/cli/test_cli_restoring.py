@@ -56,12 +56,31 @@ def test_an_edit_is_a_picture_of_its_own_size(fake: FakeApi, tmp_path: Path) -> 
     line = ["edit", "m", "cat.png", "--mask", "mask.png", "--strength", "0.4", "--class", "3", "--steps", "7"]
     assert run([*line, "--out", str(out)]) == 0
     asked = {"strength": 0.4, "n": 1, "seed": 0, "tiles": False}
-    expected = {"mask": Path("mask.png"), "label": "3", "text": None, **asked, **HOW, "steps": 7}
+    words = {"text": None, "negative": None}
+    expected = {"mask": Path("mask.png"), "label": "3", **words, **asked, **HOW, "steps": 7}
     assert fake.calls[-1] == ("edit", (Path("m"), Path("cat.png")), expected)
     assert np.array_equal(pixels(out), to_bytes(digits(1).x, DIGITS)[0, 0])
     said = recipe(out)
     assert said["verb"] == "edit" and said["image"] == "cat.png" and said["mask"] == "mask.png"
     assert said["strength"] == 0.4 and said["class"] == "3" and said["steps"] == 7 and "version" in said
+
+
+def test_an_edit_takes_words(fake: FakeApi, tmp_path: Path) -> None:
+    line = [
+        "edit",
+        "m",
+        "cat.png",
+        "--text",
+        "a (red:1.5) cat",
+        "--negative",
+        "a dog",
+        "--out",
+        str(tmp_path / "a.png"),
+    ]
+    assert run(line) == 0
+    said = recipe(tmp_path / "a.png")
+    for found in (fake.calls[-1][2], said):
+        assert (found["text"], found["negative"]) == ("a (red:1.5) cat", "a dog")
 
 
 def test_several_edits_are_a_sheet_files_or_arrays(fake: FakeApi, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from morphogen.core.capabilities import Denoises, Samples, Scores
 from morphogen.core.data_spec import Attribute, DataSpec
 from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
-from morphogen.families.flow_matching import FlowMatching, FlowMatchingSpec, equal
+from morphogen.families.flow_matching import FlowMatching, FlowMatchingSpec
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
 from morphogen.theory.schedules import broadcast, schedule
 
@@ -143,19 +143,18 @@ def test_hidden_conditions_are_coupled_as_what_they_are():
 
 def test_conditions_are_equal_where_all_that_is_known_is():
     label = torch.tensor([0, 1, 0, -1, -1])
-    assert equal(None) is None and equal(RawCondition()) is None
-    same = lambda cond: (lambda g: (g[:, None] == g).int().tolist())(equal(cond))  # noqa: E731
-    expected = (label[:, None] == label).int().tolist()
-    assert same(RawCondition(label=label)) == expected
+    assert RawCondition().alike() is None
+    groups = RawCondition(label=label).alike()
+    assert torch.equal(groups[:, None] == groups, label[:, None] == label)
     attributes = torch.tensor([[1.0, 5.0], [1.0, 5.0], [1.0, float("nan")], [1.0, 7.0], [2.0, 7.0]])
     present = torch.tensor([[True, True], [True, True], [True, False], [True, False], [True, True]])
-    groups = equal(RawCondition(attributes=attributes, present=present))
+    groups = RawCondition(attributes=attributes, present=present).alike()
     assert groups[0] == groups[1] and groups[2] == groups[3] and len(groups.unique()) == 3
     text, mask = torch.tensor([[3, 4], [3, 9], [3, 4]]), torch.tensor([[True, False], [True, False], [True, True]])
-    groups = equal(RawCondition(text=text, text_mask=mask))
+    groups = RawCondition(text=text, text_mask=mask).alike()
     assert groups[0] == groups[1] != groups[2]
     picture = torch.tensor([0.0, 1.0, 0.0]).reshape(3, 1, 1, 1).expand(3, 2, 2, 2)
-    groups = equal(RawCondition(label=torch.tensor([1, 1, 1]), context=picture))
+    groups = RawCondition(label=torch.tensor([1, 1, 1]), context=picture).alike()
     assert groups[0] == groups[2] != groups[1]
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from morphogen import artifact, check_family
 from morphogen.core.batch import Batch, RawCondition
-from morphogen.core.data_spec import DataSpec
+from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import SpecError, UsageError
 from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
@@ -30,6 +30,7 @@ PICTURES = DataSpec(name="pictures", shape=(3, 13, 12), kind="continuous", level
 POINTS = DataSpec(name="points", shape=(2,), kind="continuous")
 BINARY = DataSpec(name="binary", shape=(1, 6, 6), kind="binary", levels=2)
 ENHANCED = PICTURES.replace(name="enhanced", context_shape=(3, 7, 6))
+WORDED = PICTURES.replace(name="worded", classes=(), text=TextSchema(longest=4, vocabulary=7))
 SMALL = {"widths": (6, 8), "hidden": (16,), "discriminator_hidden": (16,), "latent_dim": 5, "inversion_steps": 8}
 CONDITIONAL = {"conditional": True, "condition_dropout": 0.3}
 
@@ -48,7 +49,12 @@ def batch(data=PICTURES, n=6):
     x = (u > 0.5).float() if data.kind == "binary" else 2 * u - 1
     label = torch.arange(n) % 3 if data.classes else None
     context = Rng(6).uniform("context", n, data.context_shape) * 2 - 1 if data.context_shape else None
-    return Batch(x, torch.arange(n), RawCondition(label=label, context=context), torch.arange(n))
+    text = mask = None
+    if data.text is not None:
+        text = torch.randint(1, 7, (n, 4), generator=torch.Generator().manual_seed(4))
+        mask = torch.arange(4) < torch.tensor([4, 3, 2, 4, 3, 1])[:n, None]
+    known = RawCondition(label=label, context=context, text=text, text_mask=mask)
+    return Batch(x, torch.arange(n), known, torch.arange(n))
 
 
 def moves(model, b, step=0):
@@ -112,10 +118,10 @@ def test_terms_are_the_game_and_its_penalties(game):
             assert torch.allclose(first.terms[name], 0.7 * 0.5 * slope(x) ** 2, rtol=1e-4)
 
 
-@pytest.mark.parametrize("data", [PICTURES, ENHANCED], ids=["pictures", "enhanced"])
+@pytest.mark.parametrize("data", [PICTURES, ENHANCED, WORDED], ids=lambda data: data.name)
 @pytest.mark.parametrize("options", [{}, {"game": "wasserstein"}, {"game": "hinge", "penalty": "r1"}])
 def test_terms_are_per_record_and_parts_of_a_batch_are_the_batch(options, data):
-    augment = {"augment": "fixed", "augment_strength": 0.6} if data is PICTURES else {"reconstruction": 2.0}
+    augment = {"reconstruction": 2.0} if data is ENHANCED else {"augment": "fixed", "augment_strength": 0.6}
     model, b = build(data, **CONDITIONAL, **options, **augment), batch(data)
     whole, parts = moves(model, b), [moves(model, b[i : i + 2]) for i in (0, 2, 4)]
     for k, move in enumerate(whole):
@@ -160,7 +166,7 @@ def test_the_strength_of_augmentation_moves_between_the_players():
     model, b = build(augment="adaptive", augment_records=60), batch()
 
     class Sure(nn.Module):
-        def forward(self, x, c=None, context=None, slope=False):
+        def forward(self, x, c=None, context=None, words=None, slope=False):
             logits = x.sum((1, 2, 3)) * 0 + torch.cat((torch.ones(6), -torch.ones(6)))[: len(x)]
             return logits, logits * 0 if slope else None
 
@@ -174,6 +180,38 @@ def test_the_strength_of_augmentation_moves_between_the_players():
 
 
 # ------------------------------------------------------------------------------ conditions
+
+
+@pytest.mark.parametrize("game", ["relativistic", "hinge"])
+def test_records_with_the_words_of_others_are_told_apart(game):
+    """In pairs of neighbors; where both say the same, or a record is left over, there is nothing to tell."""
+    options = {"conditional": True, "condition_dropout": 0.0, "game": game}
+    model, b = build(WORDED, **options, mismatch=0.5), batch(WORDED, 5)
+    text, mask = b.cond.text.clone(), b.cond.text_mask.clone()
+    text[3], mask[3] = text[2], mask[2]
+    text[3, 2:] = 6  # behind the end
+    cond = RawCondition(text=text, text_mask=mask)
+    term = moves(model, Batch(b.x, b.ids, cond, b.index))[0].terms["mismatch"]
+    own, other = model._logits(b.x, cond), model._logits(b.x, cond[torch.tensor([1, 0, 2, 3, 4])])
+    assert torch.allclose(term[:2], 0.5 * GAMES[game].mismatch_term(own, other)[:2], atol=1e-6)
+    assert term[:2].all() and not term[2:].any()
+    assert "mismatch" not in moves(build(WORDED, **options, mismatch=0.0), b)[0].terms
+    assert "mismatch" not in moves(build(WORDED), b)[0].terms
+
+
+@torch.no_grad()
+def test_both_look_at_words_place_by_place_and_never_at_padding():
+    model, b = build(WORDED, conditional=True).eval(), batch(WORDED)
+    garbage = torch.where(b.cond.text_mask, b.cond.text, (b.cond.text + 1) % 7)
+    padded = RawCondition(text=garbage, text_mask=b.cond.text_mask)
+    for call in (lambda c: model.sample(6, c, Rng(1)), lambda c: model.realness(b.x, c)):
+        assert torch.equal(call(b.cond), call(padded))
+    # Beside what the whole text says, in the pooled vector: without its words, each says something else.
+    pooled, words = model._condition("generator", b.cond, 6)
+    z = torch.cat((Rng(1).normal("z", 6, (5,)), pooled), dim=1)
+    assert not torch.allclose(model.generator(z, None, words), model.generator(z, None, None), atol=1e-4)
+    with_words, without = (model.discriminator(b.x, pooled, None, w)[0] for w in (words, None))
+    assert not torch.allclose(with_words, without, atol=1e-4)
 
 
 @torch.no_grad()
@@ -267,7 +305,7 @@ class Fixed(nn.Module):
         super().__init__()
         self.real, self.logit = real, logit
 
-    def forward(self, x, c=None, context=None, slope=False):
+    def forward(self, x, c=None, context=None, words=None, slope=False):
         known = torch.tensor([any(torch.equal(v, r) for r in self.real) for v in x])
         return torch.where(known, self.logit, -self.logit) + 1e-3 * torch.linspace(-1, 1, len(x)), None
 

@@ -108,7 +108,7 @@ def test_slopes_are_those_of_each_logit(kind):
     """Against the gradient from outside, and its derivative by the parameters against finite differences."""
     network = Sloped(DISCRIMINATORS[kind]())
     x, c = draw("x", 3, SHAPE), draw("c", 3, (COND,))
-    logits, slope = network(x, c, None, True)
+    logits, slope = network(x, c, slope=True)
     at = x.clone().requires_grad_()
     for i in range(3):
         (gradient,) = torch.autograd.grad(network.network(at, c)[i], at)
@@ -123,7 +123,7 @@ def test_slopes_are_those_of_each_logit(kind):
     def value(t):
         with torch.no_grad():
             p.add_(t * direction)
-            logits, slope = network(x, c, None, True)
+            logits, slope = network(x, c, slope=True)
             p.sub_(t * direction)
         return float(slope.sum() + logits.sum())
 
@@ -144,7 +144,7 @@ def test_spectral_normalization_bounds_every_map(kind):
     assert len(weights) == sum("original" in n for n, _ in network.named_parameters()) >= 4
     for weight in weights:
         assert float(torch.linalg.matrix_norm(weight.detach().flatten(1), 2)) == pytest.approx(1.0, abs=0.01)
-    slope = Sloped(network)(x, c, None, True)[1]
+    slope = Sloped(network)(x, c, slope=True)[1]
     assert torch.isfinite(slope).all() and (slope > 0).all()
 
 

@@ -5,29 +5,35 @@ always prepared as the model's own `DataSpec` says, so that nothing has to be re
 """
 
 from morphogen.api.aligning import Alignment, alignment_curve, evaluate_alignment
+from morphogen.api.attending import AttentionMaps, attention_maps
 from morphogen.api.denoising import Chain, Variances, forward_chain, reverse_chain, variances
 from morphogen.api.drawing import sample, walk
 from morphogen.api.judging import compare, evaluate, evaluate_samples
 from morphogen.api.latent_directions import Directions, directions
 from morphogen.api.latent_editing import LatentEdits, edit_latent
 from morphogen.api.latents import encode, interpolate, levels, manifold, reconstruct
-from morphogen.api.models import check_family, families, show, verify
+from morphogen.api.models import check_family, families, fingerprint, show, verify
+from morphogen.api.prompts import Drawing, draw
 from morphogen.api.records import Pictures, inspect, load_data, load_model
 from morphogen.api.restoring import Restored, edit, restore, upscale
 from morphogen.api.training import quickstart, train
 
 __all__ = [
     "Alignment",
+    "AttentionMaps",
     "Chain",
     "Directions",
+    "Drawing",
     "LatentEdits",
     "Pictures",
     "Restored",
     "Variances",
     "alignment_curve",
+    "attention_maps",
     "check_family",
     "compare",
     "directions",
+    "draw",
     "edit",
     "edit_latent",
     "encode",
@@ -35,6 +41,7 @@ __all__ = [
     "evaluate_alignment",
     "evaluate_samples",
     "families",
+    "fingerprint",
     "forward_chain",
     "inspect",
     "interpolate",

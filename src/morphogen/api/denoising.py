@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.api.drawing import CHUNK, class_row, condition, drawn_how, prompt
+from morphogen.api.drawing import CHUNK, class_row, condition, drawn_how, weighted
 from morphogen.api.records import as_stored, device_of, load_model, pictures_of, records_of
 from morphogen.core import capabilities, registry
 from morphogen.core.batch import RawCondition
@@ -124,7 +124,7 @@ def reverse_chain(
         raise UsageError("this model makes pictures from pictures, and nothing from noise alone: `morphogen restore`.")
     how = drawn_how(family, how)
     row = class_row(family.data, label, family)
-    words = None if text is None else prompt(family, text)
+    words = None if text is None else weighted(family, text)
     on = device_of(family)
     x, estimates = [], []
     for start in range(0, n, CHUNK):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.api.drawing import class_row, condition, prompt
+from morphogen.api.drawing import class_row, condition, weighted
 from morphogen.api.images import Image, fitted, options_of, read, values
 from morphogen.api.latent_directions import Directions, factorized, weights_of, with_latents
 from morphogen.api.records import as_stored, device_of, load_model
@@ -71,7 +71,7 @@ def edit_latent(
     options_of(data)
     known = factorized(family) | _given(model, directions)
     vectors = torch.stack([_named(name, known).to(on) for name in names])
-    row, words = class_row(data, label, family), None if text is None else prompt(family, text)
+    row, words = class_row(data, label, family), None if text is None else weighted(family, text)
     x = values(fitted(read(image), data, image, tiles=None), data).to(on)
     with torch.no_grad():
         z = family.encode(x, condition(1, row, words, on)).mean

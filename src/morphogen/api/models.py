@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,17 @@ def verify(model: Path | str) -> dict[str, Any]:
     """Check every file of a model against its manifest. Raises `ArtifactError` naming what is wrong."""
     loaded = artifact.load(model)
     return {"model": str(model), "family": loaded.family.name, "whole and unaltered": True}
+
+
+def fingerprint(model: Path | str) -> str:
+    """sha256 of all that a model's drawings depend on: what it is, its weights, its tokenizer and its parts.
+
+    Evaluations and audits that are added later leave it as it is. Raises `ArtifactError` where there is no model.
+    """
+    listed = artifact.files.read_manifest(Path(model))
+    drawn_from = [name for name in sorted(listed) if name.startswith(("spec.json", "weights.", "tokenizer.", "parts/"))]
+    said = "\n".join(f"{listed[name].get('sha256')} {name}" for name in drawn_from)
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def check_family(name: str) -> dict[str, Any]:

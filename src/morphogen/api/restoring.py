@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.api.drawing import class_row, condition, drawn_how, prompt
+from morphogen.api.drawing import class_row, condition, drawn_how, guided, weighted
 from morphogen.api.images import Image, by, fitted, name_of, options_of, read, values
 from morphogen.api.records import Pictures, as_stored, device_of, load_model
 from morphogen.applications.editing import edited
@@ -58,6 +58,7 @@ def edit(
     strength: float = 0.6,
     label: str | int | None = None,
     text: str | None = None,
+    negative: str | None = None,
     n: int = 1,
     seed: int = 0,
     tiles: bool = False,
@@ -71,11 +72,13 @@ def edit(
 
     mask      a picture of the same size: what is white is drawn anew, what is black stays as it is
     strength  in (0, 1]: 1 keeps nothing of what is redrawn, small ones all but its details
-    label     the class that it is to have; text: what it is to show, in words
+    label     the class that it is to have
+    text      what it is to show, in words, `(words:1.3)` of which count 1.3 times; negative: what guidance leads away
+              from, in words. With either, the default of guidance is that of `draw`
     tiles     edit at the picture's own size, in overlapping windows of the model's, instead of bringing it to the
               model's size as its data were (`sampling/tiling.py`)
     stepper, steps, grid, guidance    as of `sample`; None takes the model's
-    Raises `DataError` for a picture that the model cannot take.
+    Raises `DataError` for a picture that the model cannot take, and `UsageError` for a negative prompt at guidance 1.
     """
     family = _denoiser(load_model(model, device).family, "edit pictures")
     data = family.data
@@ -87,7 +90,7 @@ def edit(
         raise UsageError(f"this model restores pictures ({_context(data)}) and edits none: use one without a context.")
     if _latent(family) and (mask is not None or tiles):
         raise UsageError("this model works in the latent space of its autoencoder, where neither mask nor tiles reach.")
-    row, words = class_row(data, label, family), None if text is None else prompt(family, text)
+    row, words = class_row(data, label, family), None if text is None else weighted(family, text)
     stored = read(image)
     x = values(fitted(stored, data, image, tiles), data)
     redrawn = None
@@ -101,11 +104,15 @@ def edit(
         redrawn = (fitted(given, data, mask, tiles, shades=True) > 127).to(device_of(family))
     times, method = _times(family, grid, steps, strength), _stepper(family, stepper)
     on = device_of(family)
+    led: dict[str, Any] = {"guidance": guidance, "negative": negative}
+    led = drawn_how(family, led if text is None and negative is None else guided(family, led))
+    avoid: RawCondition | None = led.get("avoid")
 
     def draw(count: int, rng: Rng) -> Tensor:
         x_0 = family.encoded(x.to(on).expand(count, *x.shape[1:]), rng, count)
         cond = condition(count, row, words, on)
-        asked = _asked(family, x_0.shape[2:], guidance, cond)
+        avoided = None if avoid is None else avoid.repeated(count)
+        asked = _asked(family, x_0.shape[2:], led.get("guidance"), cond, avoided)
         return family.decoded(edited(asked, method, times, x_0, rng, cond, redrawn))
 
     made = _drawn(draw, n, seed, family, x.shape[2:])
@@ -171,7 +178,7 @@ def restore(
             f"{name_of(image)} is {by(y.shape[1:])} (height x width) and would become {by(shape[1:])}, smaller than the"
             f" pictures that this model knows, {by(data.shape[1:])}."
         )
-    row, words = class_row(data, label, family), None if text is None else prompt(family, text)
+    row, words = class_row(data, label, family), None if text is None else weighted(family, text)
 
     def known_of(count: int) -> RawCondition | None:
         cond = condition(count, row, words, on)
@@ -248,22 +255,29 @@ def _stepper(family: Any, name: str | None) -> steppers.Stepper:
     return steppers.stepper(name or family.spec.stepper)
 
 
-def _asked(family: Any, size: Any, guidance: float | None, cond: RawCondition | None) -> Denoiser:
+def _asked(
+    family: Any,
+    size: Any,
+    guidance: float | None,
+    cond: RawCondition | None,
+    avoided: RawCondition | None = None,
+) -> Denoiser:
     """The denoiser for pictures of this size, with the model's guidance, or the one asked for if there is a class or
-    text to lead to."""
+    text to lead to, or a condition to be `avoided`, of as many rows."""
     s, window = family.spec, tuple(family.shape[1:])
     scale = s.guidance if guidance is None else guidance
-    if cond is None or (cond.label is None and cond.text is None):
+    if avoided is None and (cond is None or (cond.label is None and cond.text is None)):
         if guidance not in (None, 1.0):
             raise UsageError("guidance leads towards a class or a text: give one, or leave it out.")
         scale = 1.0
     if tuple(size) == window:
         how = {"interval": s.guidance_interval, "away_from_guide": s.autoguidance}
-        return cast(Denoiser, family.guided(scale, cond, **how))
+        return cast(Denoiser, family.guided(scale, cond, avoided=avoided, **how))
     # Windows innermost, as they cut whatever condition they are asked with.
     asked: Denoiser = Tiled(family, window)
-    if scale != 1.0 and cond is not None:
-        asked = classifier_free(asked, scale, s.guidance_interval, RawCondition(context=cond.context))
+    if scale != 1.0:
+        away = avoided or RawCondition(context=None if cond is None else cond.context)
+        asked = classifier_free(asked, scale, s.guidance_interval, away)
     if s.autoguidance != 1.0:
         asked = autoguidance(asked, Tiled(family.parts["guide"], window), s.autoguidance, s.guidance_interval)
     return asked

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from morphogen import UsageError
 from morphogen.cli.console import Json, busy, print_json, print_text
+from morphogen.cli.options import Class, Grid, Guidance, Model, Stepper, Steps, Text
 from morphogen.cli.outputs import Output, Overwrite, labels, npz, png
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
-Steps = Annotated[
-    int | None, typer.Option("--steps", metavar="N", min=1, help="From noise to record; the model's own by default.")
-]
-Grid = Annotated[
-    str | None, typer.Option("--grid", metavar="NAME", help="Times of the steps: uniform, karras, angle, ...")
-]
 FORWARD, REVERSE = "forward: x_t ~ q(x_t | x_0)", "reverse: from noise to samples"
 
 
@@ -34,16 +27,12 @@ def chain(
         int | None, typer.Option("--times", metavar="M", min=2, help="Columns, 10 by default; frames, every step.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Where the noise starts; as of `sample`.")] = 0,
-    label: Annotated[str | None, typer.Option("--class", metavar="K", help="A class, by name or number.")] = None,
-    text: Annotated[str | None, typer.Option("--text", metavar="PROMPT", help="In words, what to draw.")] = None,
-    stepper: Annotated[
-        str | None, typer.Option("--stepper", metavar="NAME", help="ddpm, ddim, euler, heun, dpm++2m, unipc, ...")
-    ] = None,
+    label: Class = None,
+    text: Text = None,
+    stepper: Stepper = None,
     steps: Steps = None,
     grid: Grid = None,
-    guidance: Annotated[
-        float | None, typer.Option("--guidance", metavar="W", help="Towards the class; 1 is none.")
-    ] = None,
+    guidance: Guidance = None,
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:

@@ -9,12 +9,9 @@ import typer
 
 from morphogen import UsageError
 from morphogen.cli.console import Json, busy, print_json, print_table, print_text
+from morphogen.cli.options import Class, Guidance, Model, Stepper, Steps, Temperature, Text, Truncation
 from morphogen.cli.outputs import Output, Overwrite, npz, png
 from morphogen.report.tables import MISSING, number, span
-
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
-Class = Annotated[str | None, typer.Option("--class", metavar="K", help="A class, by name or number.")]
-Text = Annotated[str | None, typer.Option("--text", metavar="PROMPT", help="In words, what it shows.")]
 
 
 def walk(
@@ -28,19 +25,11 @@ def walk(
     seed: Annotated[int, typer.Option("--seed", help="Its stops are the first samples of this seed.")] = 0,
     label: Class = None,
     text: Text = None,
-    truncation: Annotated[
-        float | None, typer.Option("--truncation", metavar="T", help="Below 1: latents nearer to their mean.")
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", metavar="T", help="Below 1: less variety, cleaner; 1 as trained.")
-    ] = None,
-    stepper: Annotated[
-        str | None, typer.Option("--stepper", metavar="NAME", help="ddpm, ddim, euler, heun, dpm++2m, unipc, ...")
-    ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="From noise to record.")] = None,
-    guidance: Annotated[
-        float | None, typer.Option("--guidance", metavar="W", help="Towards the class; 1 is none.")
-    ] = None,
+    truncation: Truncation = None,
+    temperature: Temperature = None,
+    stepper: Stepper = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from morphogen import MorphogenError, UsageError, __version__
-from morphogen.cli import browse, chains, judge, latents, making, pictures, restoring
+from morphogen.cli import browse, chains, judge, latents, making, pictures, recalling, restoring, words
 
 app = typer.Typer(
     name="morphogen",
@@ -32,6 +32,9 @@ data.command("inspect")(browse.inspect)
 app.add_typer(data, name="data")
 app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(making.train)
 app.command("sample")(pictures.sample)
+app.command("draw")(words.draw)
+app.command("attention")(words.attention)
+app.command("recall")(recalling.recall)
 app.command("reconstruct")(pictures.reconstruct)
 app.command("interpolate")(pictures.interpolate)
 app.command("levels")(pictures.levels)

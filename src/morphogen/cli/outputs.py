@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,12 +79,12 @@ class Output:
 
 
 def png(image: Any, recipe: Mapping[str, Any]) -> bytes:
-    """A PIL image as PNG whose text chunks say how it was made."""
+    """A PIL image as PNG whose text chunks say how it was made, and by which versions."""
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
     info.add_text("Software", f"morphogen {__version__}")
-    info.add_text("morphogen", json.dumps({**recipe, "version": __version__}))
+    info.add_text("morphogen", json.dumps({**recipe, "version": __version__, "torch": version("torch")}))
     out = io.BytesIO()
     image.save(out, "PNG", pnginfo=info)
     return out.getvalue()

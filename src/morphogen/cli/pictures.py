@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +10,32 @@ import typer
 
 from morphogen import UsageError
 from morphogen.cli.console import Json, busy, print_json, print_text
+from morphogen.cli.options import (
+    Class,
+    Grid,
+    Guidance,
+    Model,
+    Precision,
+    Seed,
+    Stepper,
+    Steps,
+    Temperature,
+    Text,
+    Truncation,
+)
 from morphogen.cli.outputs import FOLDER, Output, Overwrite, labels, npz, png
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
+HOW = (
+    "temperature",
+    "stepper",
+    "steps",
+    "grid",
+    "guidance",
+    "avoid",
+    "guidance_interval",
+    "autoguidance",
+    "truncation",
+)
 Source = Annotated[str, typer.Option("--data", metavar="SOURCE", help="Where the records come from.")]
 
 
@@ -20,23 +43,15 @@ def sample(
     model: Model,
     out: Annotated[str, typer.Option("--out", metavar="FILE.png|FILE.npz|DIR/", help="A sheet, arrays, or files.")],
     n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 64,
-    seed: Annotated[int, typer.Option("--seed", help="Sample i depends on the seed and i alone.")] = 0,
-    label: Annotated[str | None, typer.Option("--class", metavar="K", help="A class, by name or number.")] = None,
-    text: Annotated[str | None, typer.Option("--text", metavar="PROMPT", help="In words, what to draw.")] = None,
+    seed: Seed = 0,
+    label: Class = None,
+    text: Text = None,
     exact: Annotated[bool, typer.Option("--exact", help="The same bits whatever n is.")] = False,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", metavar="T", help="Below 1: less variety, cleaner; 1 as trained.")
-    ] = None,
-    stepper: Annotated[
-        str | None, typer.Option("--stepper", metavar="NAME", help="ddpm, ddim, euler, heun, dpm++2m, unipc, ...")
-    ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="From noise to record.")] = None,
-    grid: Annotated[
-        str | None, typer.Option("--grid", metavar="NAME", help="Times of the steps: uniform, karras, angle, ...")
-    ] = None,
-    guidance: Annotated[
-        float | None, typer.Option("--guidance", metavar="W", help="Towards the class; 1 is none.")
-    ] = None,
+    temperature: Temperature = None,
+    stepper: Stepper = None,
+    steps: Steps = None,
+    grid: Grid = None,
+    guidance: Guidance = None,
     avoid: Annotated[
         str | None, typer.Option("--avoid", metavar="K", help="A class that guidance leads away from.")
     ] = None,
@@ -47,12 +62,8 @@ def sample(
     autoguidance: Annotated[
         float | None, typer.Option("--autoguidance", metavar="W", help="Away from the weaker part guide; 1 is none.")
     ] = None,
-    truncation: Annotated[
-        float | None, typer.Option("--truncation", metavar="T", help="Below 1: latents nearer to their mean.")
-    ] = None,
-    precision: Annotated[
-        str, typer.Option("--precision", metavar="P", help="fp32, bf16 (faster), or auto: bf16 where hardware has it.")
-    ] = "fp32",
+    truncation: Truncation = None,
+    precision: Precision = "fp32",
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -63,10 +74,10 @@ def sample(
     how: dict[str, Any] = {"temperature": temperature, "stepper": stepper, "steps": steps}
     how |= {"grid": grid, "guidance": guidance, "avoid": avoid, "guidance_interval": _interval(guidance_interval)}
     how |= {"autoguidance": autoguidance, "truncation": truncation}
+    recipe: dict[str, Any] = {"verb": "sample", "model": str(model), "fingerprint": api.fingerprint(model), "n": n}
+    recipe |= {"seed": seed, "class": label, "text": text, "exact": exact, "precision": precision, **how}
     with busy("sampling"):
-        drawn = api.sample(model, n, seed, label=label, text=text, exact=exact, precision=precision, **how)
-    recipe = {"model": str(model), "seed": seed, "class": label, "text": text, "exact": exact, "precision": precision}
-    recipe |= how
+        drawn = _sampled(model, recipe)
     if target.format == ".npz":
         target.write(npz({"x": drawn.x, **labels(drawn), "text": text, "seed": seed}))
     elif target.format == ".png":
@@ -74,6 +85,22 @@ def sample(
     else:
         target.write_folder(_files(drawn, recipe))
     _done(target, n, json, drawn.warnings)
+
+
+def sampled_again(model: Path, recipe: Mapping[str, Any]) -> Any:
+    """The image that `sample` made by this recipe."""
+    from morphogen.report.sheets import picture
+
+    drawn, index = _sampled(model, recipe), recipe["index"]
+    return picture(_bytes(drawn)[index]) if isinstance(index, int) else _picture(drawn)
+
+
+def _sampled(model: Path, recipe: Mapping[str, Any]) -> Any:
+    from morphogen import api
+
+    how = {name: recipe[name] for name in HOW}
+    said = {name: recipe[name] for name in ("text", "exact", "precision")}
+    return api.sample(model, recipe["n"], recipe["seed"], label=recipe["class"], **said, **how)
 
 
 def reconstruct(

@@ -9,20 +9,11 @@ import typer
 
 from morphogen import UsageError
 from morphogen.cli.console import Json, busy, print_json, print_text
+from morphogen.cli.options import Class, Grid, Guidance, Model, Negative, Seed, Stepper, Steps, Text
 from morphogen.cli.outputs import FOLDER, Output, Overwrite, labels, npz, png
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture file.")]
 Out = Annotated[str, typer.Option("--out", metavar="FILE.png|FILE.npz", help="The picture, or all samples as arrays.")]
-Seed = Annotated[int, typer.Option("--seed", help="Picture i depends on the seed and i alone.")]
-Class = Annotated[str | None, typer.Option("--class", metavar="K", help="A class, by name or number.")]
-Text = Annotated[str | None, typer.Option("--text", metavar="PROMPT", help="In words, what it shows.")]
-Stepper = Annotated[
-    str | None, typer.Option("--stepper", metavar="NAME", help="ddpm, ddim, euler, heun, dpm++2m, unipc, ...")
-]
-Steps = Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="From noise to picture.")]
-Grid = Annotated[str | None, typer.Option("--grid", metavar="NAME", help="Times of the steps: uniform, karras, ...")]
-Guidance = Annotated[float | None, typer.Option("--guidance", metavar="W", help="Towards the class; 1 is none.")]
 Number = Annotated[int, typer.Option("--n", min=2, help="How many samples.")]
 One = Annotated[bool, typer.Option("--sample", help="Write the first sample instead of the mean: sharp, one of many.")]
 
@@ -41,6 +32,7 @@ def edit(
     ] = 0.6,
     label: Class = None,
     text: Text = None,
+    negative: Negative = None,
     n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 1,
     seed: Seed = 0,
     tiles: Annotated[
@@ -61,9 +53,9 @@ def edit(
     how: dict[str, Any] = {"stepper": stepper, "steps": steps, "grid": grid, "guidance": guidance}
     asked: dict[str, Any] = {"strength": strength, "n": n, "seed": seed, "tiles": tiles}
     with busy("editing"):
-        made = api.edit(model, image, mask=mask, label=label, text=text, **asked, **how)
+        made = api.edit(model, image, mask=mask, label=label, text=text, negative=negative, **asked, **how)
     recipe = {"verb": "edit", "model": str(model), "image": str(image), "mask": None if mask is None else str(mask)}
-    recipe |= {"class": label, "text": text, **asked, **how}
+    recipe |= {"class": label, "text": text, "negative": negative, **asked, **how}
     if target.format == ".npz":
         target.write(npz({"x": made.x, **labels(made), "seed": seed}))
     else:

@@ -37,8 +37,10 @@ class RawCondition(_Tensors):
 
     label       (B,) int64, a class; -1 where it is not known
     attributes  (B, A) float32; present (B, A) bool says which of them are known
-    text        (B, L) int64 token ids; text_mask (B, L) bool, false on padding
+    text        (B, L) int64 token ids; text_mask (B, L) bool, false on padding, or float32 >= 0, how often each token
+                counts: once is 1, and 0 is padding
     context     (B, C, H, W), a picture to start from
+    towards     another condition of as many rows; share (B,) float32 in [0, 1] says how far that one holds instead
     """
 
     label: Tensor | None = None
@@ -47,10 +49,30 @@ class RawCondition(_Tensors):
     text: Tensor | None = None
     text_mask: Tensor | None = None
     context: Tensor | None = None
+    towards: RawCondition | None = None
+    share: Tensor | None = None
 
     def repeated(self, k: int) -> RawCondition:
         """Each row `k` times in a row."""
-        return self._map(lambda v: v.repeat_interleave(k, dim=0))
+        return self._map(lambda v: v.repeated(k) if isinstance(v, RawCondition) else v.repeat_interleave(k, dim=0))
+
+    def alike(self) -> Tensor | None:
+        """(B,) int64, the same for records of which the same is known: label, attributes, words, picture."""
+        fields: list[Tensor] = []
+        for value, known in (
+            (self.label, None),
+            (self.attributes, self.present),
+            (self.text, self.text_mask),
+            (self.context, None),
+        ):
+            if value is None:
+                continue
+            value = value.flatten(1).double() if value.ndim > 1 else value[:, None].double()
+            if known is not None:
+                fields.append(known.double())
+                value = torch.where(known.bool(), value, 0.0)  # what is not known is the same, whatever stands there
+            fields.append(value)
+        return torch.cat(fields, 1).unique(dim=0, return_inverse=True)[1] if fields else None
 
     def kept(self, keep: Tensor, words: Tensor | None = None) -> RawCondition:
         """Known only where `keep` (B,) bool is true: other rows have no label, attributes or words. Context stays.
@@ -63,7 +85,7 @@ class RawCondition(_Tensors):
             present = known & keep[:, None]
         if self.text is not None:
             known = torch.ones_like(self.text, dtype=torch.bool) if mask is None else mask
-            mask = known & (keep if words is None else words)[:, None]
+            mask = known * (keep if words is None else words)[:, None]
         return dataclasses.replace(
             self,
             label=None if self.label is None else torch.where(keep, self.label, -1),
@@ -76,7 +98,7 @@ class RawCondition(_Tensors):
 class Condition(_Tensors):
     """A condition as networks read it.
 
-    tokens  (B, L, D) one token per field or word; mask (B, L) bool, false on padding
+    tokens  (B, L, D) one token per field or word; mask (B, L) bool, false on padding, or how often each token counts
     pooled  (B, D) all of it in one vector
     context (B, C, H, W) or None
     """
@@ -85,6 +107,17 @@ class Condition(_Tensors):
     mask: Tensor
     pooled: Tensor
     context: Tensor | None = None
+
+    def blended(self, other: Condition, share: Tensor) -> Condition:
+        """This one 1 - `share` times and the other `share` times, (B,) in [0, 1]: the tokens of both, which count so
+        often, and the pooled vector in between. The context is this one's."""
+        here, there = (1.0 - share)[:, None], share[:, None]
+        return Condition(
+            tokens=torch.cat((self.tokens, other.tokens), dim=1),
+            mask=torch.cat((here * self.mask, there * other.mask), dim=1),
+            pooled=here * self.pooled + there * other.pooled,
+            context=self.context,
+        )
 
 
 @dataclass(frozen=True)

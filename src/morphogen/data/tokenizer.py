@@ -14,7 +14,7 @@ A caption without any word is all padding: it says nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import final
@@ -35,10 +35,14 @@ _SEEN = 2  # times that a pair of pieces must occur to be joined: what occurs on
 
 @dataclass(frozen=True)
 class Read:
-    """Texts as a model reads them: `ids` (n, longest) int64, padded with `PAD`, and what is lost of them in words."""
+    """Texts as a model reads them: `ids` (n, longest) int64, padded with `PAD`, and what is lost of them in words.
+
+    `weights` (n, longest) float32 says how often each token counts (`data/weighted_prompts.py`); None: once.
+    """
 
     ids: Tensor
     warnings: tuple[str, ...]
+    weights: Tensor | None = None
 
 
 @final
@@ -107,11 +111,9 @@ class Tokenizer:
         strange: dict[str, None] = {}  # in their order, each once
         lost = []
         for prompt, found in zip(prompts, encoded, strict=True):
-            places = [i for i, word in enumerate(found.word_ids) if word is not None]
-            for _, group in groupby(places, key=lambda i: found.word_ids[i]):
-                word = list(group)
-                if len(word) > 1:  # an unknown character, too, comes after the mark of the beginning
-                    strange[prompt[found.offsets[word[0]][0] : found.offsets[word[-1]][1]]] = None
+            for word, places in _words(prompt, found):
+                if len(places) > 1:  # an unknown character, too, comes after the mark of the beginning
+                    strange[word] = None
             if len(found.ids) > longest:
                 lost.append(prompt[found.offsets[longest - 1][0] :])
         warnings = []
@@ -122,6 +124,12 @@ class Tokenizer:
             said = ", ".join(repr(rest) for rest in lost)
             warnings.append(f"the model reads at most {longest} tokens of a text, so it does not see {said}.")
         return Read(_padded([found.ids for found in encoded], longest), tuple(warnings))
+
+    def words(self, prompt: str, longest: int) -> list[tuple[str, list[int]]]:
+        """The words of a prompt, as written, and the places of each one's tokens in `read`; not those cut off."""
+        found = self._tokenizer.encode(prompt)
+        end = longest - 1 if len(found.ids) > longest else len(found.ids)
+        return [(word, places) for word, places in _words(prompt, found) if places[-1] < end]
 
     def text(self, ids: Tensor) -> str:
         """The text of ids (L,), normalized, with single spaces between words and punctuation."""
@@ -143,6 +151,14 @@ def describe(captions: Sequence[str], vocabulary: int, longest: int) -> TextSche
         fingerprint=tokenizer.fingerprint,
         tokenizer=tokenizer.json,
     )
+
+
+def _words(text: str, found: tokenizers.Encoding) -> Iterator[tuple[str, list[int]]]:
+    """Each word of `text`, and the places of its tokens."""
+    places = [i for i, word in enumerate(found.word_ids) if word is not None]
+    for _, group in groupby(places, key=lambda i: found.word_ids[i]):
+        word = list(group)
+        yield text[found.offsets[word[0]][0] : found.offsets[word[-1]][1]], word
 
 
 def _padded(rows: Sequence[Sequence[int]], longest: int) -> Tensor:

@@ -12,6 +12,7 @@ away from (`sampling/guidance.py`).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -223,7 +224,7 @@ class DenoisingFamily(Family):
         guidance: float | None = None,
         grid: str | None = None,
         guidance_interval: tuple[float, float] | None = None,
-        avoid: int | None = None,
+        avoid: int | RawCondition | None = None,
         autoguidance: float | None = None,
     ) -> Tensor:
         """Where `trajectory` leads, with its options."""
@@ -244,24 +245,27 @@ class DenoisingFamily(Family):
         guidance: float | None = None,
         grid: str | None = None,
         guidance_interval: tuple[float, float] | None = None,
-        avoid: int | None = None,
+        avoid: int | RawCondition | None = None,
         autoguidance: float | None = None,
     ) -> Iterator[State]:
         """The states from noise to x_0, by `stepper` in `steps` steps over the times of `grid`; None takes the Spec's.
 
-        `guidance` leads away from the model without the condition, or from the class `avoid`; `autoguidance` then
-        leads away from the part "guide". Both act at times t in `guidance_interval`, and 1 is none.
+        `guidance` leads away from the model without the condition, or from the class `avoid`, or from the one row of
+        that condition; `autoguidance` then leads away from the part "guide". Both act at times t in
+        `guidance_interval`, and 1 is none.
         """
         s = self.spec
         if avoid is not None and guidance is None and s.guidance == 1.0:
-            raise UsageError("a class is avoided by guidance, and its scale is 1, which is none: give it, such as 2.")
+            raise UsageError(
+                "a class or a text is avoided by guidance, and its scale is 1, which is none: give it, such as 2."
+            )
         times = grids.grid(s.grid if grid is None else grid, self.schedule, s.steps if steps is None else steps)
         method = steppers.stepper(s.stepper if stepper is None else stepper)
         x = loop.starting_noise(self.schedule, rng, n, self.shape, self._dtype)
         asked = self.guided(
             s.guidance if guidance is None else guidance,
             cond,
-            avoided=None if avoid is None else self._of_class(avoid, cond, n),
+            avoided=None if avoid is None else self._avoided(avoid, cond, n),
             interval=s.guidance_interval if guidance_interval is None else guidance_interval,
             away_from_guide=s.autoguidance if autoguidance is None else autoguidance,
         )
@@ -376,15 +380,20 @@ class DenoisingFamily(Family):
             )
         return tuple(stage.latent_shape)
 
-    def _of_class(self, label: int, cond: RawCondition | None, n: int) -> RawCondition:
-        """The condition to be of the class `label`, and to start from the pictures that `cond` has, for `n` records."""
+    def _avoided(self, avoid: int | RawCondition, cond: RawCondition | None, n: int) -> RawCondition:
+        """The condition of that class, or of that one row, for `n` records, which start from the pictures of `cond`."""
+        context = None if cond is None else cond.context
+        if isinstance(avoid, RawCondition):
+            if self.conditioner is None:
+                raise UsageError("this model knows no conditions to avoid: train with --conditional.")
+            return dataclasses.replace(avoid.repeated(n), context=context)
         classes = len(self.data.classes)
         if self.conditioner is None or not classes:
             raise UsageError("this model knows no classes to avoid: train one on labelled data with --conditional.")
-        if not (isinstance(label, int) and 0 <= label < classes):
-            raise UsageError(f"the class to avoid is a number from 0 to {classes - 1} (got {label!r}).")
+        if not (isinstance(avoid, int) and 0 <= avoid < classes):
+            raise UsageError(f"the class to avoid is a number from 0 to {classes - 1} (got {avoid!r}).")
         at = self.conditioner.pool.weight.device
-        return RawCondition(torch.full((n,), label, device=at), context=None if cond is None else cond.context)
+        return RawCondition(torch.full((n,), avoid, device=at), context=context)
 
     @property
     def _levels(self) -> int | None:

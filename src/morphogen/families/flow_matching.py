@@ -94,26 +94,5 @@ class FlowMatching(DenoisingFamily):
         if self.spec.coupling == "independent":
             return torch.arange(len(x_0), device=x_0.device)
         read = self.conditioner is not None or self.data.context_shape is not None
-        within = equal(cond) if read and self.spec.coupling == "optimal" else None
+        within = cond.alike() if cond is not None and read and self.spec.coupling == "optimal" else None
         return optimal_coupling(x_0, eps, within)
-
-
-def equal(cond: RawCondition | None) -> Tensor | None:
-    """(B,) int64, the same for records of which the same is known: label, attributes, words, picture."""
-    if cond is None:
-        return None
-    fields: list[Tensor] = []
-    for value, known in (
-        (cond.label, None),
-        (cond.attributes, cond.present),
-        (cond.text, cond.text_mask),
-        (cond.context, None),
-    ):
-        if value is None:
-            continue
-        value = value.flatten(1).double() if value.ndim > 1 else value[:, None].double()
-        if known is not None:
-            fields.append(known.double())
-            value = torch.where(known, value, 0.0)  # what is not known is the same, whatever stands there
-        fields.append(value)
-    return torch.cat(fields, 1).unique(dim=0, return_inverse=True)[1] if fields else None

@@ -25,6 +25,7 @@ the most probable z if x is G(z) plus noise of standard deviation s; `decode` gi
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -33,7 +34,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from morphogen.core.batch import Batch, RawCondition
+from morphogen.core.batch import Batch, Condition, RawCondition
 from morphogen.core.capabilities import Discriminates, Encodes, Samples
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian, Point
@@ -82,6 +83,11 @@ class GANSpec(ConditionSpec):
         " gradient",
     )
     penalty_every: int = Field(1, ge=1, description="penalize every so many steps, with a weight as many times larger")
+    mismatch: float = Field(
+        1.0,
+        ge=0,
+        description="captions: weight of records with the words of others, which the discriminator is to tell apart",
+    )
     reconstruction: float = Field(
         0.0, ge=0, description="weight of the mean absolute error, for data with a picture as condition"
     )
@@ -89,7 +95,7 @@ class GANSpec(ConditionSpec):
     latent_dim: int | None = Field(
         None, ge=1, description="dimensions of z; none: one for each element of a record, at most 64"
     )
-    hidden: tuple[AtLeastOne, ...] = Field((256, 256, 256), min_length=1, description="mlp: the generator's layers")
+    hidden: tuple[AtLeastOne, ...] = Field((256,) * 5, min_length=1, description="mlp: the generator's layers")
     discriminator_hidden: tuple[AtLeastOne, ...] = Field(
         (256, 256, 256), min_length=1, description="mlp: the discriminator's layers"
     )
@@ -164,14 +170,17 @@ class GAN(Family):
         self.conditioners = nn.ModuleDict({role: Conditioner(data, COND, spec.text_encoder) for role in roles})
         self.latent_dim = spec.latent_dim or min(64, data.dimensions)
         n_in, self.game = self.latent_dim + cond, GAMES[spec.game]
+        # What looks at words; a class or an attribute says the same everywhere, and the pooled vector has it all.
+        self.words = COND if spec.conditional and data.text is not None and data.text.vocabulary else 0
         judging: dict[str, Any] = {"cond": cond, "level": self.game.absolute, "spectral": spec.spectral}
         network: nn.Module
         self.generator: PictureGenerator | MLPGenerator
         if backbone(spec.backbone, data) == "conv":
+            how: dict[str, Any] = {"blocks": spec.blocks, "context": context, "words": self.words}
             self.generator = PictureGenerator(
-                n_in, data.shape, spec.widths, blocks=spec.blocks, context=context, bounded=spec.tanh
+                n_in, data.shape, spec.widths, modulated=spec.conditional, bounded=spec.tanh, **how
             )
-            network = PictureDiscriminator(data.shape, spec.widths, blocks=spec.blocks, context=context, **judging)
+            network = PictureDiscriminator(data.shape, spec.widths, **how, **judging)
         else:
             self.generator = MLPGenerator(n_in, data.shape, spec.hidden, bounded=spec.tanh)
             network = MLPDiscriminator(data.shape, spec.discriminator_hidden, **judging)
@@ -208,6 +217,8 @@ class GAN(Family):
 
         on_real, on_fake, penalties = self._judged(real, fake.detach(), cond, context, rng, batch, at)
         terms = {**game.discriminator_terms(on_real, on_fake), **penalties}
+        if cond is not None and self.words and self.spec.mismatch:
+            terms["mismatch"] = self.spec.mismatch * self._mismatched(real, on_real, cond, context)
         margin = (on_real - on_fake).detach()
         metrics = {"margin": margin.mean(), "told_apart": (margin > 0).float().mean()}
         if self.strength is not None:
@@ -220,9 +231,9 @@ class GAN(Family):
             self.strength.commit()
         judge = self.network("discriminator")
         with torch.no_grad():
-            c = self._condition("discriminator", cond, n)
-            anew = judge(real, c, context)[0] if game.paired else None
-        terms = {"adversarial": game.generator_term(anew, judge(fake, c, context)[0])}
+            c, words = self._condition("discriminator", cond, n)
+            anew = judge(real, c, context, words)[0] if game.paired else None
+        terms = {"adversarial": game.generator_term(anew, judge(fake, c, context, words)[0])}
         if self.spec.reconstruction:
             terms["reconstruction"] = self.spec.reconstruction * (made - record).abs().flatten(1).mean(1)
         yield Step("generator", terms)
@@ -339,9 +350,15 @@ class GAN(Family):
             mine.append(self.conditioners[role])
         return [p for module in mine for p in module.parameters()]
 
-    def _condition(self, role: str, cond: RawCondition | None, n: int) -> Tensor | None:
-        """The pooled conditions (n, COND) as a player reads them; None for an unconditional model."""
-        return self.network(f"{role}_conditioner")(cond, n).pooled if self.spec.conditional else None
+    def _condition(self, role: str, cond: RawCondition | None, n: int) -> tuple[Tensor | None, Condition | None]:
+        """The pooled conditions (n, COND) as a player reads them, and what has their words; None for what it reads not.
+
+        Only what the words say is handed on, so that a network that reads none is never given any.
+        """
+        if not self.spec.conditional:
+            return None, None
+        read = dataclasses.replace(self.network(f"{role}_conditioner")(cond, n), context=None)
+        return read.pooled, read if self.words else None
 
     def _context(self, cond: RawCondition | None) -> Tensor | None:
         """The pictures to start from; None where the data have none."""
@@ -349,15 +366,15 @@ class GAN(Family):
 
     def _made(self, z: Tensor, cond: RawCondition | None) -> Tensor:
         """G(z) (B, *shape), on about [-1, 1]."""
-        c = self._condition("generator", cond, len(z))
+        c, words = self._condition("generator", cond, len(z))
         if c is not None:
             z = torch.cat((z, c.to(z.dtype)), dim=1)
-        return self.network("generator")(z, self._context(cond))
+        return self.network("generator")(z, self._context(cond), words)
 
     def _logits(self, x: Tensor, cond: RawCondition | None) -> Tensor:
         """l(x) (B,) of centered records."""
-        c = self._condition("discriminator", cond, len(x))
-        return self.network("discriminator")(x, c, self._context(cond))[0]
+        c, words = self._condition("discriminator", cond, len(x))
+        return self.network("discriminator")(x, c, self._context(cond), words)[0]
 
     def _records(self, made: Tensor) -> Tensor:
         """What is made as records, within the data's range; for binary data, probabilities."""
@@ -383,13 +400,14 @@ class GAN(Family):
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Logits of records and of samples, and the penalties that are due, each (B,)."""
         judge, n = self.network("discriminator"), len(real)
-        c = self._condition("discriminator", cond, n)
+        c, words = self._condition("discriminator", cond, n)
         due = self.penalty if at.step % self.spec.penalty_every == 0 else "none"
         weight = self.penalty_weight * self.spec.penalty_every
         if due == "r1":
-            on_real, slope = judge(real, c, context, True)
-            return on_real, judge(fake, c, context)[0], {"r1": weight * zero_centered(slope)}
-        twice = [None if v is None else torch.cat((v, v)) for v in (c, context)]
+            on_real, slope = judge(real, c, context, words, True)
+            return on_real, judge(fake, c, context, words)[0], {"r1": weight * zero_centered(slope)}
+        both = torch.arange(n, device=real.device).repeat(2)
+        twice = [None if v is None else v[both] for v in (c, context, words)]
         logits, slope = judge(torch.cat((real, fake)), *twice, due == "r1_r2")
         on_real, on_fake = logits.split(n)
         if due == "r1_r2":
@@ -397,9 +415,25 @@ class GAN(Family):
             return on_real, on_fake, {"r1": r1, "r2": r2}
         if due == "gradient":
             u = rng.uniform("between", batch.address, (1,) * (real.ndim - 1)).to(real.dtype)
-            _, slope = judge(u * real + (1.0 - u) * fake, c, context, True)
+            _, slope = judge(u * real + (1.0 - u) * fake, c, context, words, True)
             return on_real, on_fake, {"gradient_penalty": weight * one_centered(slope)}
         return on_real, on_fake, {}
+
+    def _mismatched(self, real: Tensor, on_real: Tensor, cond: RawCondition, context: Tensor | None) -> Tensor:
+        """(B,): what records with the words of others cost the discriminator; 0 where those say the same.
+
+        Records 0 and 1 of a batch swap, 2 and 3, and so on; the last of an odd number stays alone. So a batch that is
+        cut into parts of even size has the same pairs.
+        """
+        rows = torch.arange(len(real), device=real.device)
+        partner = (rows ^ 1).clamp(max=len(real) - 1)
+        partner = torch.where(partner[partner] == rows, partner, rows)
+        alike = dataclasses.replace(cond, context=None).alike()
+        assert alike is not None  # there are words
+        others = alike != alike[partner]
+        c, words = self._condition("discriminator", cond[partner], len(real))
+        on_wrong = self.network("discriminator")(real, c, context, words)[0]
+        return self.game.mismatch_term(on_real, on_wrong) * others
 
     def _pull(self, on_real: Tensor, on_fake: Tensor) -> float:
         """Mean |d loss / d logit| of the generator at its samples."""

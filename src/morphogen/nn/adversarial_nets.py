@@ -14,11 +14,14 @@ so that no convolution works at full resolution.
 The generator's last layer is linear. With a tanh, a few large steps early on drive its pictures to black and white,
 where the gradient vanishes and every z gives the same one; without it, the discriminator itself keeps them in range.
 
-A condition's pooled vector stands beside z in the generator. The discriminator's logit is
+A condition's pooled vector stands beside z in the generator, and both together scale and shift the channels of each
+stage (FiLM; Perez et al., 2018). The discriminator's logit is
 
     l(x, c) = w . phi(x) + (V c) . phi(x) / sqrt(n),   phi(x) (n,)      (projection; Miyato and Koyama, 2018),
 
-the form that log p(x, c) - log q(x, c) takes for exponential families. A picture as a condition is folded, resized and
+the form that log p(x, c) - log q(x, c) takes for exponential families. Where the condition has words, each place of
+either network's grids of at most 16 x 16 looks at them before the blocks there (cross-attention, as in AttnGAN; Xu et
+al., 2018), so that a word can matter in one place alone. A picture as a condition is folded, resized and
 added, through a convolution, at each resolution of the generator, and beside x among the discriminator's channels.
 
 A logit depends on its own record alone: nothing is normalized or compared over the batch, so that gradients with
@@ -37,11 +40,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from morphogen.core.batch import Condition
+from morphogen.nn.attention import WordReader
 from morphogen.nn.conv import pyramid
 from morphogen.nn.initialization import zeroed
 from morphogen.nn.sizes import padded, resized
 
 SLOPE = 0.2
+READ = 16 * 16  # places of the largest grid that looks at words
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 
@@ -116,10 +122,38 @@ class _Resampled(nn.Module):
         return F.linear(F.linear(x, self.right).mT, self.down).mT
 
 
-class PictureGenerator(nn.Module):
-    """Vectors (B, n_in), context (B, context, H, W) -> pictures (B, *shape), in [-1, 1] if `bounded`.
+class _Modulation(nn.Module):
+    """h (B, width, H, W), z (B, n_in) -> h (1 + a(z)) + b(z), channel by channel; h at first."""
 
-    `widths` are the channels at 1/2, 1/4, ... resolution, with `blocks` residual blocks each.
+    def __init__(self, n_in: int, width: int) -> None:
+        super().__init__()
+        self.map = zeroed(nn.Linear(n_in, 2 * width))
+
+    def forward(self, h: Tensor, z: Tensor) -> Tensor:
+        scale, shift = self.map(z)[..., None, None].chunk(2, dim=1)
+        return h + h * scale + shift
+
+
+class _Reading(nn.ModuleList):
+    """For each grid of `sizes`, what lets its places (B, width, H, W) look at words of width `dim`, where they may."""
+
+    def __init__(self, widths: Sequence[int], sizes: Sequence[Sequence[int]], dim: int) -> None:
+        small = (dim and math.prod(size) <= READ for size in sizes)
+        super().__init__(WordReader(w, dim) if s else nn.Identity() for w, s in zip(widths, small, strict=True))
+
+    def at(self, i: int, h: Tensor, words: Condition | None) -> Tensor:
+        """`h` of grid i, with what it sees in the words."""
+        reader = self[i]
+        if isinstance(reader, nn.Identity):
+            return h
+        return reader(h.flatten(2).mT, words).mT.unflatten(2, h.shape[2:])
+
+
+class PictureGenerator(nn.Module):
+    """Vectors (B, n_in), context (B, context, H, W), words -> pictures (B, *shape), in [-1, 1] if `bounded`.
+
+    `widths` are the channels at 1/2, 1/4, ... resolution, with `blocks` residual blocks each. The vectors modulate each
+    of these stages if `modulated`. `words` is the width of a condition's tokens, 0 for none.
     """
 
     def __init__(
@@ -130,6 +164,8 @@ class PictureGenerator(nn.Module):
         *,
         blocks: int = 1,
         context: int = 0,
+        words: int = 0,
+        modulated: bool = False,
         bounded: bool = False,
     ) -> None:
         super().__init__()
@@ -143,9 +179,11 @@ class PictureGenerator(nn.Module):
         self.stages = nn.ModuleList(_Blocks(w, blocks, total) for w in widths)
         self.grow = nn.ModuleList(_he(nn.Conv2d(a, b, 1), a=1.0) for a, b in itertools.pairwise(widths))
         self.context = nn.ModuleList(nn.Conv2d(4 * context, w, 3, padding=1, bias=False) for w in widths if context)
+        self.modulated = nn.ModuleList(_Modulation(n_in, w) for w in widths if modulated)
+        self.reading = _Reading(widths, self.sizes, words)
         self.out = _he(nn.Conv2d(widths[-1], 4 * shape[0], 3, padding=1))  # samples begin as varied as pictures are
 
-    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, context: Tensor | None = None, words: Condition | None = None) -> Tensor:
         h = self.first(z).unflatten(1, self.grid)
         folded = None if context is None else F.pixel_unshuffle(padded(resized(context, self.shape[1:]), 2), 2)
         for i, stage in enumerate(self.stages):
@@ -153,7 +191,9 @@ class PictureGenerator(nn.Module):
                 h = self.resampled[i - 1](self.grow[i - 1](h))
             if folded is not None and len(self.context):
                 h = h + self.context[i](resized(folded, self.sizes[i]))
-            h = stage(h)
+            if len(self.modulated):
+                h = self.modulated[i](h, z)
+            h = stage(self.reading.at(i, h, words))
         raw = F.pixel_shuffle(self.out(_act(h)), 2)[..., : self.shape[1], : self.shape[2]]
         return _record(raw, self.bounded)
 
@@ -172,7 +212,7 @@ class MLPGenerator(nn.Module):
         self.layers = nn.ModuleList(_he(nn.Linear(a, b)) for a, b in itertools.pairwise(sizes))
         self.out = nn.Linear(sizes[-1], math.prod(shape))
 
-    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, context: Tensor | None = None, words: Condition | None = None) -> Tensor:
         for layer in self.layers:
             z = _act(layer(z))
         return _record(self.out(z), self.bounded).unflatten(1, self.shape)
@@ -210,7 +250,7 @@ class _WeightedSum(nn.Module):
 
 
 class PictureDiscriminator(nn.Module):
-    """Pictures (B, *shape), condition (B, cond), context (B, context, H, W) -> logits (B,): the generator's mirror.
+    """Pictures (B, *shape), condition (B, cond), context (B, context, H, W), words -> logits (B,): the mirror.
 
     Without a `level` the logits have no bias, which a game that only compares them has no use for.
     """
@@ -223,6 +263,7 @@ class PictureDiscriminator(nn.Module):
         blocks: int = 1,
         cond: int = 0,
         context: int = 0,
+        words: int = 0,
         level: bool = True,
         spectral: bool = False,
     ) -> None:
@@ -232,11 +273,15 @@ class PictureDiscriminator(nn.Module):
         self.stages = nn.ModuleList(_Blocks(w, blocks, total, spectral) for w in widths)
         narrow = (_he(nn.Conv2d(a, b, 1), a=1.0) for a, b in itertools.pairwise(widths))
         self.shrink = nn.ModuleList(_bounded(layer, spectral) for layer in narrow)
-        self.pool = _bounded(_WeightedSum(widths[-1], pyramid(shape, len(widths))[-1]), spectral)
+        sizes = pyramid(shape, len(widths))
+        self.reading = _Reading(widths, sizes, words)
+        self.pool = _bounded(_WeightedSum(widths[-1], sizes[-1]), spectral)
         self.head = _Head(widths[-1], cond, level, spectral)
         self.context = context
 
-    def forward(self, x: Tensor, c: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, c: Tensor | None = None, context: Tensor | None = None, words: Condition | None = None
+    ) -> Tensor:
         if self.context:
             given = x.new_zeros(len(x), self.context, *x.shape[2:]) if context is None else context
             x = torch.cat((x, resized(given, x.shape[2:])), dim=1)
@@ -244,7 +289,7 @@ class PictureDiscriminator(nn.Module):
         for i, stage in enumerate(self.stages):
             if i:
                 h = self.shrink[i - 1](F.avg_pool2d(h, 2, ceil_mode=True, count_include_pad=False))
-            h = stage(h)
+            h = stage(self.reading.at(i, h, words))
         return self.head(self.pool(_act(h)), c)
 
 
@@ -265,7 +310,9 @@ class MLPDiscriminator(nn.Module):
         self.layers = nn.ModuleList(_bounded(_he(nn.Linear(a, b)), spectral) for a, b in itertools.pairwise(sizes))
         self.head = _Head(sizes[-1], cond, level, spectral)
 
-    def forward(self, x: Tensor, c: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, c: Tensor | None = None, context: Tensor | None = None, words: Condition | None = None
+    ) -> Tensor:
         h = x.flatten(1)
         for layer in self.layers:
             h = _act(layer(h))
@@ -284,13 +331,18 @@ class Sloped(nn.Module):
         self.network = network
 
     def forward(
-        self, x: Tensor, c: Tensor | None = None, context: Tensor | None = None, slope: bool = False
+        self,
+        x: Tensor,
+        c: Tensor | None = None,
+        context: Tensor | None = None,
+        words: Condition | None = None,
+        slope: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         if not slope:
-            return self.network(x, c, context), None
+            return self.network(x, c, context, words), None
 
         def total(x: Tensor) -> tuple[Tensor, Tensor]:
-            logits = self.network(x, c, context)
+            logits = self.network(x, c, context, words)
             return logits.sum(), logits  # a logit depends on its own record alone, so this is each one's gradient
 
         gradient, logits = torch.func.grad(total, has_aux=True)(x)

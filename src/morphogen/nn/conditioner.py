@@ -73,6 +73,12 @@ class Conditioner(nn.Module):
 
     def forward(self, cond: RawCondition | None, n: int) -> Condition:
         """Conditions of `n` records; `None` means that nothing is known of any."""
+        read = self._read(cond, n)
+        if cond is None or cond.towards is None or cond.share is None:
+            return read
+        return read.blended(self._read(cond.towards, n), cond.share)
+
+    def _read(self, cond: RawCondition | None, n: int) -> Condition:
         device = self.pool.weight.device
         tokens = []
         if self.label is not None:

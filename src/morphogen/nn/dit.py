@@ -90,7 +90,7 @@ class DiT(nn.Module):
         super().__init__()
         if width % 4:
             raise SpecError(f"the width of a DiT is a multiple of 4, for its positions (got {width}).")
-        self.patch = patch
+        self.patch = self.multiple = patch
         self.embedding = TimeEmbedding(width, cond=cond, inputs=inputs)
         self.enter = nn.Linear(channels * patch**2, width)
         self.context = nn.Linear(context * patch**2, width, bias=False) if context else None

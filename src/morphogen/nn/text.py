@@ -11,6 +11,13 @@ may learn one constant vector, which helps any decoder at first, and lose the wo
     transformer   each token looks at all of them (Vaswani et al., 2017), with sines and cosines of its place
     recurrent     two gated recurrent units (Cho et al., 2014), one that reads forwards and one backwards
 
+A mask of real numbers says how often each token counts, 1 being once. With weights m_t and n = sum_t m_t,
+
+    tokens   v_t + c_t, to be attended to m_t times,     the whole text   sum_t m_t (v_t + c_t) / sqrt(n),
+
+and the transformer, too, looks at each token m_t times (`nn/attention.py`). So a weight of 1 changes nothing, and one
+of 2 says the same as the token standing twice in its place.
+
 Padding, which follows the words, never counts: attention gives it the weight exp(-inf) = 0; who reads forwards comes
 to it only after the last word; who reads backwards is given the words in reverse and the padding last again; and the
 sum leaves it out.
@@ -35,7 +42,8 @@ _BLOCKS = 2
 
 
 class TextEncoder(nn.Module):
-    """ids (B, L) int64 in 0 .. vocabulary - 1, mask (B, L) bool true on words -> tokens (B, L, dim), pooled (B, dim).
+    """ids (B, L) int64 in 0 .. vocabulary - 1, mask (B, L) bool true on words, or how often each counts -> tokens
+    (B, L, dim), pooled (B, dim).
 
     In each row, what the mask hides comes last. Tokens that it hides are zero. Also returned is the mask with one token
     for a row that had none, (B, L): the null text.
@@ -50,11 +58,13 @@ class TextEncoder(nn.Module):
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         first = torch.arange(ids.shape[1], device=ids.device) == 0
         null = first & ~mask.any(1, keepdim=True)
-        mask = mask | null
-        known = torch.where(mask, ids, 0)  # whatever stands in the padding
+        mask = mask + null  # of bools this is "or"
+        shown = mask.bool()
+        known = torch.where(shown, ids, 0)  # whatever stands in the padding
         v = self.embedding(torch.where(null, self.embedding.num_embeddings - 1, known))
-        tokens = (v + self.out(self.context(v, mask))).masked_fill(~mask[..., None], 0.0)
-        return tokens, mask, tokens.sum(1) / mask.sum(1, keepdim=True) ** 0.5
+        tokens = (v + self.out(self.context(v, mask))).masked_fill(~shown[..., None], 0.0)
+        counted = tokens if mask.dtype == torch.bool else tokens * mask[..., None]
+        return tokens, mask, counted.sum(1) / mask.sum(1, keepdim=True) ** 0.5
 
 
 class TransformerText(nn.Module):
@@ -100,6 +110,7 @@ class RecurrentText(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         # Place t of the reversed words is place n - 1 - t of the words, and the same leads back.
+        mask = mask.bool()  # each word is read once, however often it counts
         n, t = mask.sum(1, keepdim=True), torch.arange(x.shape[1], device=x.device)
         reverse = torch.where(mask, n - 1 - t, t)[..., None]
         after, _ = self.backwards(x.gather(1, reverse.expand_as(x)))

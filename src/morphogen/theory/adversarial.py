@@ -31,6 +31,11 @@ discriminator", 2019): D minimizes E_{p x q}[loss(m)], and the generator E_{p x 
                      level, so no half of the data can be given up for another: mode collapse is no local optimum
                      (Sun, Fang and Schwing, 2020)
 
+Under conditions c, a logit l(x, c) judges whether x is real and c its own. So that the second counts from the start, D
+is also shown records with the conditions c' of others (matching-aware; Reed et al., 2016). The game takes these for
+samples, E[fake(l(x, c'))], or compares them, E[loss(l(x, c) - l(x, c'))]. Of such pairs alone, the best logit is
+log p(c | x) - log p(c) plus any function of x: how much more likely c is for who sees x.
+
 No game converges by itself: with data at 0, samples at theta and a linear l = psi x, descent of both turns (psi, theta)
 around the optimum, to first order for ever. A penalty on the slope of l damps it (Mescheder, Geiger and Nowozin, "Which
 training methods for GANs do actually converge?", 2018). With g = grad_x l(x), for one record,
@@ -75,6 +80,10 @@ class Game:
         """The generator's loss (B,) for the logits of its samples; those of records play no part."""
         return self.generator(fake)
 
+    def mismatch_term(self, own: Tensor, other: Tensor) -> Tensor:
+        """The discriminator's loss (B,) for logits of records with conditions of others."""
+        return self.fake(other)
+
     def verdict(self, real: Tensor, fake: Tensor) -> Tensor:
         """(B,), positive where the discriminator takes a record for real."""
         return real if self.absolute else real - fake
@@ -106,6 +115,10 @@ class PairedGame:
         if real is None:
             raise ValueError("a paired game compares samples with records: it needs the logits of both")
         return self.loss(fake - real)
+
+    def mismatch_term(self, own: Tensor, other: Tensor) -> Tensor:
+        """The discriminator's loss (B,) for logits of records with their own conditions and with those of others."""
+        return self.loss(own - other)
 
     def verdict(self, real: Tensor, fake: Tensor) -> Tensor:
         """(B,), positive where the discriminator takes the record of a pair for the real one."""

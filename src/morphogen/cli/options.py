@@ -1,0 +1,37 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
+Seed = Annotated[int, typer.Option("--seed", help="Picture i depends on the seed and i alone.")]
+Class = Annotated[str | None, typer.Option("--class", metavar="K", help="A class, by name or number.")]
+Text = Annotated[str | None, typer.Option("--text", metavar="PROMPT", help="In words, what it shows.")]
+Negative = Annotated[
+    str | None, typer.Option("--negative", metavar="PROMPT", help="In words, what guidance leads away from.")
+]
+Stepper = Annotated[
+    str | None, typer.Option("--stepper", metavar="NAME", help="ddpm, ddim, euler, heun, dpm++2m, unipc, ...")
+]
+Steps = Annotated[
+    int | None, typer.Option("--steps", metavar="N", min=1, help="From noise to record; the model's own by default.")
+]
+Grid = Annotated[
+    str | None, typer.Option("--grid", metavar="NAME", help="Times of the steps: uniform, karras, angle, ...")
+]
+Guidance = Annotated[
+    float | None, typer.Option("--guidance", metavar="W", help="Towards the class or text; 1 is none.")
+]
+Truncation = Annotated[
+    float | None, typer.Option("--truncation", metavar="T", help="Below 1: latents nearer to their mean.")
+]
+Temperature = Annotated[
+    float | None, typer.Option("--temperature", metavar="T", help="Below 1: less variety, cleaner; 1 as trained.")
+]
+Precision = Annotated[
+    str, typer.Option("--precision", metavar="P", help="fp32, bf16 (faster), or auto: bf16 where hardware has it.")
+]
