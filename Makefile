@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 
 install: $(READY) ## make .venv with everything in it
 
-quickstart: $(READY) ## train on real digits and write quickstart/report.html, in about four minutes
+quickstart: $(READY) ## train four kinds of models and write quickstart/report.html, in about six minutes
 	@$(VENV)/bin/morphogen quickstart --out quickstart
 
 lint: $(READY) ## ruff and mypy

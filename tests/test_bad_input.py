@@ -196,7 +196,7 @@ def test_an_impossible_length(fails: Fails, tmp_path: Path, length: list[str], w
 
 
 def test_a_quickstart_without_time(fails: Fails, tmp_path: Path) -> None:
-    fails(["quickstart", "--out", tmp_path / "q", "--budget", "2s"], 2, "at least 20 seconds", "--budget 4min")
+    fails(["quickstart", "--out", tmp_path / "q", "--budget", "2s"], 2, "at least 20 seconds", "--budget 6min")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -255,7 +255,8 @@ def test_what_exists_stays(fails: Fails, model: Path, tmp_path: Path) -> None:
     fails(["sample", model, "--out", mine], 2, "exists", "--overwrite")
     fails(["reconstruct", model, "--data", "digits", "--out", mine], 2, "exists", "--overwrite")
     fails(train(mine, "--steps", "3"), 1, "mine.png")
-    fails(["quickstart", "--out", model], 2, "exists and is not empty")
+    fails(["quickstart", "--out", model], 2, "exists and is not an empty folder")
+    fails(["quickstart", "--out", model / "spec.json"], 2, "exists and is not an empty folder")
     assert mine.read_text() == "precious" and files(model) == before
 
 

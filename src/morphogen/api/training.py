@@ -99,7 +99,7 @@ def train(
     )
 
 
-def quickstart(out: Path | str, budget: str = "4min") -> Iterator[Event]:
+def quickstart(out: Path | str, budget: str = "6min") -> Iterator[Event]:
     """Train on real digits, judge, and write `out`/report.html; iterate over the training's events."""
     return first_steps(Path(out), budget)
 

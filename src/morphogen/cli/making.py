@@ -86,7 +86,7 @@ def train(
 
 def quickstart(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path("quickstart"),
-    budget: Annotated[str, typer.Option("--budget", metavar="T", help="How long to take.")] = "4min",
+    budget: Annotated[str, typer.Option("--budget", metavar="T", help="How long to take.")] = "6min",
     json: Json = False,
 ) -> None:
     """Train models of handwritten digits, judge it, and write a report to look at."""

@@ -1,7 +1,8 @@
 """The first five minutes: train on real digits, judge, and write a report to look at.
 
-A chapter for each family (`vae.py`, `diffusion.py`) says which models learn scikit-learn's 1,797 handwritten digits,
-and what the report shows of them; `judging.py` measures them all alike.
+A chapter for each family (`vae.py`, `gan.py`, `diffusion.py`) says which models learn scikit-learn's 1,797 handwritten
+digits, and what the report shows of them; `judging.py` measures them all alike. That of text-to-image (`words.py`)
+learns from procedural pictures with captions, by which its own measure goes.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from morphogen.core.errors import UsageError
-from morphogen.quickstart import diffusion, judging, vae
-from morphogen.quickstart.chapter import DATA
+from morphogen.quickstart import diffusion, gan, judging, vae, words
 from morphogen.report.html import Report
 from morphogen.train import Event, seconds
 
 LEAST = 20.0  # seconds; less makes no digit
-CHAPTERS = (vae.CHAPTER, diffusion.CHAPTER)
+CHAPTERS = (vae.CHAPTER, gan.CHAPTER, diffusion.CHAPTER, words.CHAPTER)
 
 
 def quickstart(out: Path, budget: str) -> Iterator[Event]:
@@ -33,9 +33,9 @@ def quickstart(out: Path, budget: str) -> Iterator[Event]:
     except ValueError as error:
         raise UsageError(f"--budget {budget}: {error}.") from None
     if allowed < LEAST:
-        raise UsageError(f"--budget {budget}: a quickstart needs at least {LEAST:.0f} seconds; try --budget 4min.")
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out} exists and is not empty: choose another --out, or remove it.")
+        raise UsageError(f"--budget {budget}: a quickstart needs at least {LEAST:.0f} seconds; try --budget 6min.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists and is not an empty folder: choose another --out, or remove it.")
     return _run(out, allowed, start)
 
 
@@ -45,22 +45,27 @@ def _run(out: Path, allowed: float, start: float) -> Iterator[Event]:
     for chapter in CHAPTERS:
         for one in chapter.trainings:
             how: dict[str, Any] = {"preset": one.preset, "options": one.options, "recipe": one.recipe(allowed)}
-            for event in api.train(one.family, DATA, out / one.name, **how):
+            for event in api.train(one.family, one.data, out / one.name, **how):
                 yield replace(event, elapsed_s=time.perf_counter() - start)
-    found = judging.judge(out, CHAPTERS)
+    compared = [chapter for chapter in CHAPTERS if chapter.compared]
+    found = judging.judge(out, compared)
     report = Report(
-        "Models of handwritten digits",
-        "Trained just now on real handwritten digits (8 by 8 pixels, 17 gray levels). Every number below stands beside"
-        " what trivial models reach; likelihoods are those of pictures that no model here has seen.",
+        "Four ways to make pictures",
+        "Trained just now: a variational autoencoder, a generative adversarial network and a diffusion model on real"
+        " handwritten digits (8 by 8 pixels, 17 gray levels), and one more diffusion model that draws what it is told."
+        " Every number stands beside what trivial models reach, and is of pictures that no model here has seen.",
     )
-    for chapter in CHAPTERS:
+    for chapter in compared:
         chapter.tell(report, out)
     judging.tell(report, found)
+    for chapter in CHAPTERS:
+        if chapter not in compared:
+            chapter.tell(report, out)
     report.section("Next")
     report.code(
-        f"morphogen sample {out / CHAPTERS[-1].judged} --n 64 --seed 7 --class 3 --out threes.png\n"
-        f"morphogen show {out / CHAPTERS[0].judged}\n"
+        f"morphogen sample {out / diffusion.CHAPTER.judged} --n 64 --seed 7 --class 3 --out threes.png\n"
+        f'morphogen draw {out / words.CHAPTER.judged} "a small red circle above a large blue square" --out drawn.png\n'
         "morphogen train vae --data PATH/TO/YOUR/PICTURES:size=32,resize=crop --out runs/mine --budget 10min"
     )
-    judging.headlines(report, found, CHAPTERS, time.perf_counter() - start)
+    judging.headlines(report, found, compared, time.perf_counter() - start)
     report.write(out / "report.html")

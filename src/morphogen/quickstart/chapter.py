@@ -32,6 +32,7 @@ class Training:
     preset: str | None = None
     batch_size: int = 128
     look_every: float = 5.0
+    data: str = DATA
 
     def recipe(self, allowed: float) -> dict[str, Any]:
         """All steps where the `allowed` seconds of the quickstart have time for them; else a budget."""
@@ -48,12 +49,16 @@ class Chapter:
     title     what the models are, in a few words
     tell      adds sections to the report, given the folder that the models are in
     measures  of the judged model, besides those that all chapters have in common
+    likelihood   whether it has one
+    compared  with the others, on the same digits; a chapter of other data tells itself how good its model is
     """
 
     title: str
     trainings: tuple[Training, ...]
     tell: Callable[[Report, Path], None]
     measures: tuple[str, ...] = ()
+    likelihood: bool = True
+    compared: bool = True
 
     @property
     def judged(self) -> str:

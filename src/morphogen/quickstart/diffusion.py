@@ -20,7 +20,7 @@ JUDGED = Training(
     "diffusion",
     steps=1800,
     rate=30.0,
-    share=0.3,
+    share=0.17,
     options={
         "conditional": True,
         "widths": (32, 64),

@@ -19,7 +19,7 @@ from morphogen.report.tables import (
     span,
 )
 
-METRICS = ("bits_per_dim", "fd", "coverage", "modes", "copied", "copied_pixels")
+DRAWN = ("fd", "coverage", "modes", "copied", "copied_pixels")
 IMPORTANCE_SAMPLES = 500
 
 
@@ -27,18 +27,25 @@ def judge(out: Path, chapters: Sequence[Chapter]) -> dict[str, Any]:
     """What `api.compare` finds of the judged models, with the measures that are a chapter's own before the others."""
     from morphogen import api
 
-    found = api.compare([out / c.judged for c in chapters], DATA, METRICS)
+    found = api.compare([out / c.judged for c in chapters], DATA, DRAWN)
+    likely = api.compare([out / c.judged for c in chapters if c.likelihood], DATA, ("bits_per_dim",))
+    found["differences"] = likely["differences"] + found["differences"]
+    bits = iter(likely["models"])
     for chapter, one in zip(chapters, found["models"], strict=True):
+        own = next(bits)["results"] if chapter.likelihood else []
         if chapter.measures:
-            own = api.evaluate(out / chapter.judged, DATA, chapter.measures, samples=IMPORTANCE_SAMPLES)
-            one["results"] = own["results"] + one["results"]
+            own = (
+                api.evaluate(out / chapter.judged, DATA, chapter.measures, samples=IMPORTANCE_SAMPLES)["results"] + own
+            )
+        one["results"] = own + one["results"]
     return found
 
 
 def headlines(report: Report, found: Mapping[str, Any], chapters: Sequence[Chapter], took: float) -> None:
     """The likelihood and the samples' distance of each model, and what trivial models reach."""
-    bits, distances = ([_named(one, name) for one in found["models"]] for name in ("bits_per_dim", "FD"))
-    for chapter, result in zip(chapters, bits, strict=True):
+    bits = [_named(one, "bits_per_dim") for one, c in zip(found["models"], chapters, strict=True) if c.likelihood]
+    distances = [_named(one, "FD") for one in found["models"]]
+    for chapter, result in zip([c for c in chapters if c.likelihood], bits, strict=True):
         value = number(result["value"], result["interval"])
         report.headline(value, f"bits per pixel, {chapter.title}", span(result["interval"]))
     name, least = min(bits[0]["baselines"].items(), key=lambda item: item[1])

@@ -17,7 +17,7 @@ JUDGED = Training(
     "vae",
     steps=2500,
     rate=75.0,
-    share=0.35,
+    share=0.17,
     options={"conditional": True, "likelihood": "discretized_logistic_mixture", "dropout": 0.1},
 )
 PLANE = Training(
@@ -25,7 +25,7 @@ PLANE = Training(
     "vae",
     steps=3000,
     rate=125.0,
-    share=0.1,
+    share=0.07,
     preset="classic",
     options={"variance": 0.1},  # 64 pixels weigh less than the textbook's 784
 )
