@@ -51,7 +51,7 @@ def test_quickstart_writes_a_self_contained_report(tmp_path, as_fast_as_any):
     nll = next(e["result"] for e in mg.show(out / "vae")["evaluations"] if e["name"] == "nll")
     assert nll["value"] < min(nll["baselines"].values()), "few steps are enough to beat independent pixels"
     assert nll["n"] == 299
-    with pytest.raises(mg.UsageError, match="not empty"):
+    with pytest.raises(mg.UsageError, match="not an empty folder"):
         list(mg.quickstart(out, "20s"))
 
 
