@@ -17,7 +17,7 @@ from morphogen.report.sheets import sheet
 JUDGED = Training(
     "gan",
     "gan",
-    steps=6000,
+    steps=3900,
     rate=100.0,
     share=0.11,
     options={"conditional": True},
