@@ -12,7 +12,7 @@ from torch import Tensor
 
 from morphogen import artifact, data
 from morphogen.api.drawing import grid_of_classes
-from morphogen.api.records import as_stored, device_of, load_data
+from morphogen.api.records import as_stored, device_of, load_data, load_like
 from morphogen.artifact.store import own_state
 from morphogen.core import capabilities, registry
 from morphogen.core.batch import RawCondition
@@ -53,7 +53,8 @@ def train(
     spec = found.Spec.parse({**resolve_preset(found, preset), **(options or {})})
     plan = Recipe.parse({**({} if LENGTHS & set(recipe or {}) else {"budget": "10min"}), **(recipe or {})})
     stages = {name: artifact.load(path).family for name, path in (parts or {}).items()}
-    dataset = load_data(data)
+    described = stages.get(found.described_by or "")
+    dataset = load_data(data) if described is None else load_like(data, described.data)
     with Rng(plan.seed).forked():
         model = found(spec, dataset.spec, stages)
     if start is not None:

@@ -93,6 +93,7 @@ def load(path: Path | str, device: torch.device | str = "cpu", verify: bool = Tr
         parts[name] = load(root / where, device, verify=False).family  # covered by the outer manifest
     family = _build(root, spec, parts)
     _load_weights(root / WEIGHTS, family)
+    family = family.served()
     family.to(device).eval().requires_grad_(False)
     return Artifact(root, family, spec, spec.get("provenance", {}))
 
@@ -169,7 +170,7 @@ def _write(
 
 def own_state(family: Family) -> dict[str, Tensor]:
     """The family's weights and buffers by name, without those of its parts."""
-    return {name: value for name, value in family.state_dict().items() if not name.startswith("parts.")}
+    return {name: value for name, value in family.state_dict().items() if family.owns(name)}
 
 
 def distinct(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -86,6 +86,7 @@ class Family(nn.Module, ABC):
     capabilities: frozenset[type]  # of the class; an instance may narrow it, when its options take one away
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     takes_context: bool = False  # whether it can start from the pictures that data with a context come with
+    described_by: ClassVar[str | None] = None  # the part as whose data the training data are to be prepared
     shardable: bool = True  # False, also of an instance, where a loss differentiates a gradient: sharding cannot
 
     def __init__(self, spec: BaseSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
@@ -125,6 +126,14 @@ class Family(nn.Module, ABC):
         """The network, or what the trainer has wrapped it in."""
         wrapped = self._wrapped.get(name)
         return self.networks()[name] if wrapped is None else wrapped
+
+    def owns(self, name: str) -> bool:
+        """Whether the entry `name` of its `state_dict` is stored with it: not that of a part, which is by itself."""
+        return not name.startswith("parts.")
+
+    def served(self) -> Family:
+        """The model that a loaded artifact is: this one, unless it only serves to make another."""
+        return self
 
     def wrap(self, name: str, wrapped: Any) -> None:
         """Let `network(name)` return `wrapped` from now on (None restores the plain one)."""
