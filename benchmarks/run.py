@@ -54,6 +54,9 @@ LONG = (
     Benchmark("benchmarks.deep", "deep VAEs, codes and exact likelihoods, every row", "hours", ("all",)),
     Benchmark("benchmarks.deep", "how fast the hierarchical VAE samples", "a minute", ("sampling",)),
     Benchmark("benchmarks.alignment", "the judge of shapes on real pictures", "a minute", ("parser",)),
+    Benchmark("benchmarks.sampling_speed", "drawing beside diffusers' pipeline", "4 minutes"),
+    Benchmark("benchmarks.gan", "modes of mixtures in the plane, three seeds", "two hours", ("points",)),
+    Benchmark("benchmarks.gan", "modes of stacked digits, three seeds", "an hour", ("stacked",)),
     Benchmark("benchmarks.steppers", "order of convergence of every stepper", "3 minutes"),
     Benchmark("benchmarks.estimators", "coverage of every interval, beside torchmetrics and prdc", "20 minutes"),
     Benchmark(
