@@ -32,6 +32,8 @@ class Affine(Family):
         width: int = 3
         tied: bool = False
 
+    stands_on = ("base",)
+
     def __init__(self, spec, data, parts=None):
         super().__init__(spec, data, parts)
         self.map = nn.Linear(2, spec.width)

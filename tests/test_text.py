@@ -101,13 +101,6 @@ def test_sheets_show_held_out_captions_and_list_them(model: Path) -> None:
     assert captions == [held_out[i % len(held_out)] for i in range(64)]
 
 
-def test_a_part_keeps_its_own_words(model: Path, tmp_path: Path) -> None:
-    inner = artifact.load(model).family
-    inner.parts["friend"] = artifact.load(model).family
-    again = artifact.load(artifact.save(tmp_path / "whole", inner, recipe={}, provenance={})).family
-    assert again.parts["friend"].data.text.tokenizer == inner.data.text.tokenizer
-
-
 def test_fine_tuning_on_other_words_is_refused(model: Path, tmp_path: Path) -> None:
     options = {**SMALL, "conditional": True}
     with pytest.raises(SpecError, match="other words"):

@@ -30,6 +30,7 @@ class Toy(Family):
     Spec = ToySpec
     capabilities = frozenset({Samples})
     presets = {"small": {"width": 1}, "large": {"width": 9}}
+    stands_on = ("teacher",)
 
     def __init__(self, spec: BaseSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
@@ -113,7 +114,10 @@ def test_parts_are_frozen_and_in_no_player() -> None:
     assert not any(p.requires_grad for p in toy.parts.parameters())
     moving = {id(p) for player in toy.players().values() for p in player.parameters}
     assert moving == {id(p) for p in toy.parameters() if p.requires_grad}
+    assert {id(p) for p in toy.own_parameters()} == moving
     assert toy.health(Batch(torch.zeros(1, 1), torch.arange(1)), Rng(0)) == Health()
+    with pytest.raises(SpecError, match=r"unknown part of a 'toy' model 'techer': did you mean 'teacher'\?"):
+        Toy(ToySpec(), DATA, {"techer": nn.Linear(1, 1)})
 
 
 def test_families_are_not_pickled() -> None:

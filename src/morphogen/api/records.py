@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from morphogen import artifact, data
-from morphogen.core.data_spec import DataSpec
+from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import UsageError
 from morphogen.core.family import Family
 from morphogen.train.distributed import resolve_device
@@ -29,9 +29,12 @@ class Pictures:
     warnings: tuple[str, ...] = ()
 
 
-def load_data(source: str) -> data.Dataset:
-    """The records of a source, in memory. Raises `DataError` that names what cannot be read."""
-    return data.load(source)
+def load_data(source: str, reader: TextSchema | None = None) -> data.Dataset:
+    """The records of a source, in memory. Raises `DataError` that names what cannot be read.
+
+    Captions are read by the tokenizer of `reader`; without one, they teach their own.
+    """
+    return data.load(source, tokenizer=reader)
 
 
 def load_model(model: Path | str, device: str = "cpu") -> artifact.Artifact:

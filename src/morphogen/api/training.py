@@ -12,6 +12,7 @@ from torch import Tensor
 
 from morphogen import artifact, data
 from morphogen.api.drawing import grid_of_classes
+from morphogen.api.parts import named, part
 from morphogen.api.records import as_stored, device_of, load_data, load_like
 from morphogen.artifact.store import own_state
 from morphogen.core import capabilities, registry
@@ -19,6 +20,7 @@ from morphogen.core.batch import RawCondition
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, resolve_preset
 from morphogen.core.rng import Rng
+from morphogen.nn.conditioner import READER
 from morphogen.quickstart import quickstart as first_steps
 from morphogen.report.sheets import sheet, to_bytes
 from morphogen.train import Event, Recipe, fit
@@ -44,7 +46,8 @@ def train(
 
     `start` is a trained model whose weights to begin with, for fine-tuning; its networks must be the same.
     `parts` are trained models that this one stands on, by name, such as the "autoencoder" of latent diffusion: they
-    stay as they are and are stored in its artifact. To resume, give the same.
+    stay as they are and are stored in its artifact. To resume, give the same. The part "text", which reads captions,
+    is a directory of `transformers` with a text encoder and its tokenizer.
 
     `options` are fields of the family's Spec, on top of the preset's; `recipe` are fields of `train.Recipe`.
     Raises `UsageError` or `DataError` before any work is done where the call or the data are wrong.
@@ -52,9 +55,14 @@ def train(
     found = registry.family(family)
     spec = found.Spec.parse({**resolve_preset(found, preset), **(options or {})})
     plan = Recipe.parse({**({} if LENGTHS & set(recipe or {}) else {"budget": "10min"}), **(recipe or {})})
-    stages = {name: artifact.load(path).family for name, path in (parts or {}).items()}
-    described = stages.get(found.described_by or "")
-    dataset = load_data(data) if described is None else load_like(data, described.data)
+    stages = {name: part(name, path) for name, path in (parts or {}).items()}
+    described, reader = stages.get(found.described_by or ""), stages.get(READER)
+    if reader is not None and not spec.to_dict().get("conditional"):
+        raise SpecError(f"the part {READER!r} reads captions, and this model has no condition: add --conditional.")
+    if described is not None:
+        dataset = load_like(data, described.data)
+    else:
+        dataset = load_data(data, None if reader is None else reader.data.text)
     with Rng(plan.seed).forked():
         model = found(spec, dataset.spec, stages)
     if start is not None:
@@ -91,9 +99,9 @@ def train(
 
     provenance: dict[str, Any] = {"source": data, "preset": preset}
     if start is not None:
-        provenance["started_from"] = _named(start)
+        provenance["started_from"] = named(start)
     if parts:
-        provenance["parts"] = {name: _named(path) for name, path in parts.items()}
+        provenance["parts"] = {name: named(path) for name, path in parts.items()}
     provenance["problems"] = [str(p) for p in dataset.problems]
     return fit(
         model, stream, plan, Path(out), resume=resume, validation=validation, provenance=provenance, on_sheet=draw
@@ -101,7 +109,8 @@ def train(
 
 
 def quickstart(out: Path | str, budget: str = "6min") -> Iterator[Event]:
-    """Train on real digits, judge, and write `out`/report.html; iterate over the training's events."""
+    """Train a VAE, a GAN and a diffusion model of digits and one that draws what words say, judge them, and write
+    `out`/report.html; iterate over the trainings' events."""
     return first_steps(Path(out), budget)
 
 
@@ -122,11 +131,6 @@ def _above(first: Tensor, second: Tensor) -> Tensor:
     """Rows of eight pictures of `first`, each above its row of `second` (B, C, H, W)."""
     rows = zip(first.to(second.dtype).split(8), second.split(8), strict=True)
     return torch.cat([row for pair in rows for row in pair])
-
-
-def _named(model: Path | str) -> dict[str, str]:
-    """Where a model came from, and which one it was."""
-    return {"model": str(model), "sha256": artifact.files.sha256(Path(model) / artifact.MANIFEST)}
 
 
 def _begin_with(model: Family, start: Path | str) -> None:

@@ -187,7 +187,7 @@ def distinct(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _build(root: Path, spec: Mapping[str, Any], parts: Mapping[str, Family]) -> Family:
     try:
-        kind = registry.family(spec["family"])
+        kind = registry.stored(spec["family"])
         options, data = kind.Spec.parse(spec["spec"]), DataSpec.parse(_with_tokenizer(root, spec["data"]))
     except KeyError as error:
         raise ArtifactError(f"{root / 'spec.json'}: {error} is missing.") from None

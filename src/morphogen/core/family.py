@@ -86,6 +86,7 @@ class Family(nn.Module, ABC):
     capabilities: frozenset[type]  # of the class; an instance may narrow it, when its options take one away
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     takes_context: bool = False  # whether it can start from the pictures that data with a context come with
+    stands_on: ClassVar[tuple[str, ...]] = ()  # names of the parts that it can have
     described_by: ClassVar[str | None] = None  # the part as whose data the training data are to be prepared
     shardable: bool = True  # False, also of an instance, where a loss differentiates a gradient: sharding cannot
 
@@ -96,6 +97,8 @@ class Family(nn.Module, ABC):
                 f"a {self.name!r} model does not start from pictures, and {data.name!r} comes with some: leave out"
                 " context=, or take diffusion, flow_matching or gan."
             )
+        for part in set(parts or {}) - set(self.stands_on):
+            raise SpecError(unknown(f"part of a {self.name!r} model", part, self.stands_on))
         self.spec, self.data = spec, data
         self.parts = nn.ModuleDict(dict(parts or {}))
         self.parts.requires_grad_(False)
@@ -126,6 +129,10 @@ class Family(nn.Module, ABC):
         """The network, or what the trainer has wrapped it in."""
         wrapped = self._wrapped.get(name)
         return self.networks()[name] if wrapped is None else wrapped
+
+    def own_parameters(self) -> list[nn.Parameter]:
+        """All of its parameters but those of its parts."""
+        return [p for name, p in self.named_parameters() if not name.startswith("parts.")]
 
     def owns(self, name: str) -> bool:
         """Whether the entry `name` of its `state_dict` is stored with it: not that of a part, which is by itself."""

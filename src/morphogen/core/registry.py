@@ -1,12 +1,14 @@
 """Families by name, found lazily: nothing is imported until it is asked for.
 
 A family is announced by an entry point in the group `morphogen.families`, in this package's
-`pyproject.toml` or in anybody else's, or at run time by `register`.
+`pyproject.toml` or in anybody else's, or at run time by `register`. What is no family to train, but
+stored as a part of others, is announced in the group `morphogen.parts`.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from morphogen.core.errors import UsageError, unknown
 if TYPE_CHECKING:
     from morphogen.core.family import Family
 
-GROUP = "morphogen.families"
+GROUP, PARTS = "morphogen.families", "morphogen.parts"
 _registered: dict[str, str] = {}
 
 
@@ -31,14 +33,23 @@ def names() -> list[str]:
 
 def family(name: str) -> type[Family]:
     """The family class called `name`. Raises `UsageError` with the nearest names."""
-    targets = {e.name: e.value for e in entry_points(group=GROUP)} | _registered
-    if name not in targets:
-        raise UsageError(unknown("family", name, targets))
-    module, _, attribute = targets[name].partition(":")
-    found: type[Family] = getattr(importlib.import_module(module), attribute)
-    return found
+    return _found(name, {e.name: e.value for e in entry_points(group=GROUP)} | _registered)
+
+
+def stored(name: str) -> type[Family]:
+    """The family called `name`, or what only is a part of others. Raises `UsageError` with the nearest names."""
+    announced = {e.name: e.value for group in (PARTS, GROUP) for e in entry_points(group=group)}
+    return _found(name, announced | _registered)
 
 
 def having(capability: type) -> list[str]:
     """The names of the families that declare `capability`; imports all of them."""
     return [n for n in names() if capability in family(n).capabilities]
+
+
+def _found(name: str, targets: Mapping[str, str]) -> type[Family]:
+    if name not in targets:
+        raise UsageError(unknown("family", name, targets))
+    module, _, attribute = targets[name].partition(":")
+    found: type[Family] = getattr(importlib.import_module(module), attribute)
+    return found

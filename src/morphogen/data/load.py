@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from morphogen.core.data_spec import DataSpec
+from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import DataError, UsageError, unknown
 from morphogen.data import digits, folder, named, npz, shapes
 from morphogen.data.options import OwnSplits
@@ -23,14 +23,17 @@ def sources() -> dict[str, str]:
     return {name: reader.summary for name, reader in _readers().items()}
 
 
-def load(source: str | Path, *, like: DataSpec | None = None, strict: bool = True) -> Dataset:
+def load(
+    source: str | Path, *, like: DataSpec | None = None, tokenizer: TextSchema | None = None, strict: bool = True
+) -> Dataset:
     """Load a named set, a folder of pictures or an .npz file: NAME_OR_PATH[:option[=value],...].
 
-    like    prepare the records as this description says (size, channels, binarization, scale, classes),
-            so that a model's data need no options at evaluation time; an option that contradicts it
-            raises `SpecError`
-    strict  raise `DataError` that lists bad records; if false, or with the option skip_bad, they are
-            left out and listed in `Dataset.problems`
+    like       prepare the records as this description says (size, channels, binarization, scale, classes),
+               so that a model's data need no options at evaluation time; an option that contradicts it
+               raises `SpecError`
+    tokenizer  without `like`: captions are read by it, instead of by one that they teach
+    strict     raise `DataError` that lists bad records; if false, or with the option skip_bad, they are
+               left out and listed in `Dataset.problems`
 
     Raises `UsageError` for a malformed source or an unknown name, `DataError` for records that are
     missing, unreadable or inconsistent.
@@ -44,7 +47,7 @@ def load(source: str | Path, *, like: DataSpec | None = None, strict: bool = Tru
     raw = reader.read(options)
     if strict and raw.problems and not getattr(options, "skip_bad", False):
         raise DataError(_listing(text, raw.problems))
-    return prepare(raw, _short_name(parsed.name), text, options, like)
+    return prepare(raw, _short_name(parsed.name), text, options, like, tokenizer)
 
 
 def _short_name(name: str) -> str:

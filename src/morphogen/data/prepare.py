@@ -24,11 +24,18 @@ from morphogen.data.tokenizer import Tokenizer
 _CHUNK = 512
 
 
-def prepare(raw: Raw, name: str, source: str, options: Options, like: DataSpec | None = None) -> Dataset:
+def prepare(
+    raw: Raw,
+    name: str,
+    source: str,
+    options: Options,
+    like: DataSpec | None = None,
+    reader: TextSchema | None = None,
+) -> Dataset:
     """Split `raw`, bring it to its final form and describe it.
 
     With `like`, scale and classes are those of that description, and records of another shape or kind
-    are a `DataError`.
+    are a `DataError`. Without, captions are read by the tokenizer of `reader`, if it is given, or teach one.
     """
     if len(raw.stored) == 0:
         raise DataError(f"{source}: no record could be read.")
@@ -59,7 +66,7 @@ def prepare(raw: Raw, name: str, source: str, options: Options, like: DataSpec |
         preprocessing=_resolved(options, stored),
         classes=classes,
         attributes=raw.schema,
-        text=_text(raw, next(iter(members.values())), options, like),
+        text=_text(raw, next(iter(members.values())), options, like, reader),
         context_shape=_context_shape(options, tuple(stored.shape[1:]), levels, source),
         splits={s: len(rows) for s, rows in members.items()},
         license=raw.license,
@@ -180,13 +187,17 @@ def _captioned(raw: Raw, options: Options) -> Raw:
     return dataclasses.replace(raw, paraphrases=None) if wanted == "first" else raw
 
 
-def _text(raw: Raw, train: Tensor, options: Options, like: DataSpec | None) -> TextSchema | None:
-    """How captions are read: as those of `like` are, or as those of the records `train` teach."""
+def _text(
+    raw: Raw, train: Tensor, options: Options, like: DataSpec | None, reader: TextSchema | None
+) -> TextSchema | None:
+    """How captions are read: as those of `like` are, by the tokenizer of `reader`, or as the records `train` teach."""
     if raw.captions is None or like is not None:
         return None if like is None else like.text
     texts = [raw.captions[i] for i in train.tolist()]
     texts += [text for i in train.tolist() for text in (raw.paraphrases[i] if raw.paraphrases else ())]
     read = options if isinstance(options, Captioned) else Captioned()
+    if reader is not None:
+        return tokenizer.described_by(reader, texts, read.longest)
     return tokenizer.describe(texts, read.vocabulary, read.longest)
 
 

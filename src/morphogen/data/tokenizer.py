@@ -9,6 +9,9 @@ often each word occurs, not on the order of the captions.
     [begin] a small red circle [end] [pad] [pad]
 
 A caption without any word is all padding: it says nothing.
+
+A pretrained text encoder comes with a tokenizer of its own (`reading`), whose marks and pieces are others. Ids here are
+its own, all raised by 1 where its 0 is not padding.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from morphogen.core.errors import DataError
 UNKNOWN, BEGIN, END = 1, 2, 3  # and PAD is 0
 _SPECIAL = ("[pad]", "[unknown]", "[begin]", "[end]")
 _WORD = r"[\w'-]+|[^\w\s'-]"
+_PADS = ("[pad]", "<pad>")
 _SEEN = 2  # times that a pair of pieces must occur to be joined: what occurs once cannot be learned
 
 
@@ -56,7 +60,15 @@ class Tokenizer:
         except Exception as error:  # the library raises nothing more specific
             raise DataError(f"expected the JSON of a tokenizer, got something unreadable ({error}).") from None
         self._tokenizer.encode_special_tokens = True  # who writes "[end]" means a bracket, a word and a bracket
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
         self.json = json
+        first = (self._tokenizer.id_to_token(PAD) or "").lower()
+        self.shift = 0 if first in _PADS else 1
+        self._learned = self._tokenizer.id_to_token(BEGIN) == _SPECIAL[BEGIN]  # here, from the training captions
+        self._marks = self._tokenizer.num_special_tokens_to_add(False)
+        marks = self._tokenizer.encode("").ids
+        self._end = marks[-1:] if marks and marks[-1] == self._tokenizer.encode("a").ids[-1] else []
 
     @classmethod
     def trained(cls, captions: Iterable[str], vocabulary: int) -> Tokenizer:
@@ -90,7 +102,7 @@ class Tokenizer:
     @property
     def vocabulary(self) -> int:
         """Number of different tokens; ids are 0 .. vocabulary - 1."""
-        return self._tokenizer.get_vocab_size()
+        return self._tokenizer.get_vocab_size() + self.shift
 
     @property
     def fingerprint(self) -> str:
@@ -103,7 +115,7 @@ class Tokenizer:
 
     def ids(self, texts: Sequence[str], longest: int) -> Tensor:
         """(n, longest) int64, padded with `PAD`; of a longer text the end is cut off."""
-        return _padded([found.ids for found in self._tokenizer.encode_batch(list(texts))], longest)
+        return self._padded([found.ids for found in self._tokenizer.encode_batch(list(texts))], longest)
 
     def read(self, prompts: Sequence[str], longest: int) -> Read:
         """`ids` of what a user writes, and warnings: of words that the captions hardly have, and of what is cut off."""
@@ -112,10 +124,10 @@ class Tokenizer:
         lost = []
         for prompt, found in zip(prompts, encoded, strict=True):
             for word, places in _words(prompt, found):
-                if len(places) > 1:  # an unknown character, too, comes after the mark of the beginning
+                if self._learned and len(places) > 1:  # an unknown character, too, follows a mark
                     strange[word] = None
             if len(found.ids) > longest:
-                lost.append(prompt[found.offsets[longest - 1][0] :])
+                lost.append(prompt[found.offsets[longest - len(self._end)][0] :])
         warnings = []
         if strange:
             said = ", ".join(repr(word) for word in strange)
@@ -123,17 +135,26 @@ class Tokenizer:
         if lost:
             said = ", ".join(repr(rest) for rest in lost)
             warnings.append(f"the model reads at most {longest} tokens of a text, so it does not see {said}.")
-        return Read(_padded([found.ids for found in encoded], longest), tuple(warnings))
+        return Read(self._padded([found.ids for found in encoded], longest), tuple(warnings))
 
     def words(self, prompt: str, longest: int) -> list[tuple[str, list[int]]]:
         """The words of a prompt, as written, and the places of each one's tokens in `read`; not those cut off."""
         found = self._tokenizer.encode(prompt)
-        end = longest - 1 if len(found.ids) > longest else len(found.ids)
+        end = longest - len(self._end) if len(found.ids) > longest else len(found.ids)
         return [(word, places) for word, places in _words(prompt, found) if places[-1] < end]
 
     def text(self, ids: Tensor) -> str:
         """The text of ids (L,), normalized, with single spaces between words and punctuation."""
-        return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=True)
+        shown = [int(i) - self.shift for i in ids if i != PAD]
+        return self._tokenizer.decode(shown, skip_special_tokens=True)
+
+    def _padded(self, rows: Sequence[Sequence[int]], longest: int) -> Tensor:
+        whole: list[list[int]] = []
+        for row in rows:
+            cut = [*row[: longest - len(self._end)], *self._end] if len(row) > longest else row
+            kept = [i + self.shift for i in cut] if len(row) > self._marks else []
+            whole.append(kept + [PAD] * (longest - len(kept)))
+        return torch.tensor(whole, dtype=torch.int64).reshape(len(rows), longest)
 
 
 def describe(captions: Sequence[str], vocabulary: int, longest: int) -> TextSchema:
@@ -141,7 +162,21 @@ def describe(captions: Sequence[str], vocabulary: int, longest: int) -> TextSche
 
     `longest` is the most tokens to read of one; if all are shorter, the model needs to read no more than they have.
     """
-    tokenizer = Tokenizer.trained(captions, vocabulary)
+    return _described(Tokenizer.trained(captions, vocabulary), captions, longest)
+
+
+def reading(tokenizer: str, longest: int) -> TextSchema:
+    """What a text encoder says of itself that reads at most `longest` tokens by a tokenizer, given as its JSON."""
+    read = Tokenizer(tokenizer)
+    return TextSchema(longest=longest, vocabulary=read.vocabulary, fingerprint=read.fingerprint, tokenizer=read.json)
+
+
+def described_by(reader: TextSchema, captions: Sequence[str], longest: int) -> TextSchema:
+    """As `describe`, by the tokenizer of a text encoder."""
+    return _described(Tokenizer.of(reader), captions, min(longest, reader.longest))
+
+
+def _described(tokenizer: Tokenizer, captions: Sequence[str], longest: int) -> TextSchema:
     lengths = tokenizer.lengths(captions)
     return TextSchema(
         longest=min(longest, max(lengths, default=len((BEGIN, END)))),
@@ -159,11 +194,3 @@ def _words(text: str, found: tokenizers.Encoding) -> Iterator[tuple[str, list[in
     for _, group in groupby(places, key=lambda i: found.word_ids[i]):
         word = list(group)
         yield text[found.offsets[word[0]][0] : found.offsets[word[-1]][1]], word
-
-
-def _padded(rows: Sequence[Sequence[int]], longest: int) -> Tensor:
-    whole: list[list[int]] = []
-    for row in rows:
-        kept = [*row[: longest - 1], END] if len(row) > longest else list(row) if len(row) > len((BEGIN, END)) else []
-        whole.append(kept + [PAD] * (longest - len(kept)))
-    return torch.tensor(whole, dtype=torch.int64).reshape(len(rows), longest)

@@ -36,7 +36,7 @@ from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.nn.causal import CausalConv, CausalNet, Seen
-from morphogen.nn.conditioner import Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.mixture_head import MixtureHead
 from morphogen.nn.symbols import SymbolHead, Symbols
 from morphogen.theory.discretized import DiscretizedLogisticMixture
@@ -181,6 +181,7 @@ class Autoregressive(Family):
     name = "autoregressive"
     summary = "exact likelihoods: each pixel given those before it"
     Spec = AutoregressiveSpec
+    stands_on = (READER,)
     capabilities = frozenset({Samples, Scores})
     presets = {  # see benchmarks/deep.py
         "large": {"width": 96, "blocks": 6},
@@ -208,14 +209,14 @@ class Autoregressive(Family):
                 f"the likelihood {spec.likelihood!r} is for quantized data, but {data.name!r} is {data.kind}; take"
                 " 'categorical'."
             )
-        self.conditioner = Conditioner(data, 64, spec.text_encoder) if spec.conditional else None
+        self.conditioner = Conditioner(data, 64, spec.text_encoder, dict(self.parts)) if spec.conditional else None
         self.pixels = Pixels(spec, levels, data, cond=64 if spec.conditional else 0)
 
     # ---------------------------------------------------------------- training
 
     def players(self) -> Mapping[str, Player]:
         s = self.spec
-        return {"pixels": Player(list(self.parameters()), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
+        return {"pixels": Player(self.own_parameters(), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
 
     def networks(self) -> Mapping[str, nn.Module]:
         networks: dict[str, nn.Module] = {"pixels": self.pixels}

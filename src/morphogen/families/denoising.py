@@ -27,12 +27,12 @@ from morphogen.core.batch import Batch, Condition, RawCondition
 from morphogen.core.capabilities import Denoises, Samples, Score, Scores
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
-from morphogen.core.errors import CapabilityError, SpecError, UsageError, unknown
+from morphogen.core.errors import CapabilityError, SpecError, UsageError
 from morphogen.core.family import Family, Health, Player
 from morphogen.core.rng import Index, Rng
 from morphogen.families.guide import check_guide
 from morphogen.nn.build import centered
-from morphogen.nn.conditioner import Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.denoiser import DenoiserSpec, denoiser
 from morphogen.sampling import grids, loop, steppers
 from morphogen.sampling.denoiser import Denoiser
@@ -97,6 +97,7 @@ class DenoisingFamily(Family):
 
     capabilities = frozenset({Samples, Scores, Denoises})
     takes_context = True
+    stands_on = (FIRST_STAGE, GUIDE, READER)
     spec: DenoisingSpec
     schedule: Schedule
 
@@ -112,8 +113,6 @@ class DenoisingFamily(Family):
         super().__init__(spec, data, parts)
         if data.kind not in ("continuous", "binary", "discrete"):
             raise SpecError(f"a {self.name!r} model needs records of numbers, but {data.name!r} has a {data.kind}.")
-        for part in set(self.parts) - {FIRST_STAGE, GUIDE}:
-            raise SpecError(unknown(f"part of a {self.name!r} model", part, [FIRST_STAGE, GUIDE]))
         if spec.context_dropout and data.context_shape is None:
             raise SpecError(
                 f"context_dropout hides the pictures to start from, and {data.name!r} has none: give a source with"
@@ -125,7 +124,7 @@ class DenoisingFamily(Family):
         self.readout = Readout(schedule, parametrization, variance, (-1.0, 1.0) if bounded else None)
         steppers.stepper(spec.stepper)
         grids.grid(spec.grid, schedule, spec.steps)  # both raise for an unknown name
-        self.conditioner = Conditioner(data, COND, spec.text_encoder) if spec.conditional else None
+        self.conditioner = Conditioner(data, COND, spec.text_encoder, dict(self.parts)) if spec.conditional else None
         inside = data.replace(shape=((1 + 2 * len(spec.fourier)) * self.shape[0], *self.shape[1:]))
         channels = self.readout.outputs * self.shape[0]
         self.denoiser = denoiser(spec, inside, channels, COND if spec.conditional else 0)

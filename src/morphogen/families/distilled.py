@@ -35,12 +35,12 @@ from torch import Tensor, nn
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.capabilities import Samples
 from morphogen.core.data_spec import DataSpec
-from morphogen.core.errors import SpecError, UsageError, unknown
+from morphogen.core.errors import UsageError
 from morphogen.core.family import Family, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
+from morphogen.families.denoiser_part import denoiser_part
 from morphogen.families.denoising import DenoisingFamily
-from morphogen.families.guide import check_records
 from morphogen.sampling import loop
 from morphogen.theory.distillation import direction
 from morphogen.theory.weightings import times, uniforms
@@ -74,21 +74,13 @@ class Distilled(Family):
     summary = "a diffusion or flow model distilled to one, two or four steps"
     capabilities = frozenset({Samples})
     takes_context = True
+    stands_on = (TEACHER,)
     Spec = DistilledSpec
     spec: DistilledSpec
 
     def __init__(self, spec: DistilledSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
-        teacher = dict(self.parts).get(TEACHER)
-        for part in set(self.parts) - {TEACHER}:
-            raise SpecError(unknown(f"part of a {self.name!r} model", part, [TEACHER]))
-        if not isinstance(teacher, DenoisingFamily):
-            came = "none" if teacher is None else f"a {getattr(teacher, 'name', type(teacher).__name__)!r} model"
-            raise SpecError(
-                "a distilled model needs a trained diffusion or flow_matching model: give --part teacher=MODEL"
-                f" (got {came})."
-            )
-        check_records(TEACHER, teacher.data, data)
+        teacher = denoiser_part(self, TEACHER)
         self.readout = replace(teacher.readout, bounds=None)  # which would stop gradients
         self.student, self.reader = self._copied(teacher)
         self.judge, self.judge_reader = self._copied(teacher)

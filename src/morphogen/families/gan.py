@@ -50,7 +50,7 @@ from morphogen.nn.adversarial_nets import (
 )
 from morphogen.nn.augmentation import DRAWS, AdaptiveStrength, augmented
 from morphogen.nn.build import Backbone, backbone, centered
-from morphogen.nn.conditioner import Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.inversion import inverted
 from morphogen.theory.adversarial import GAMES, one_centered, zero_centered
 
@@ -141,6 +141,7 @@ class GAN(Family):
     name = "gan"
     summary = "generative adversarial network: one-step samples, six games"
     Spec = GANSpec
+    stands_on = (READER,)
     capabilities = frozenset({Samples, Discriminates, Encodes})
     takes_context = True
     presets = {
@@ -167,7 +168,9 @@ class GAN(Family):
         cond = COND if spec.conditional else 0
         roles = ("discriminator", "generator") if spec.conditional else ()
         # Each player has its own, as each parameter belongs to one player.
-        self.conditioners = nn.ModuleDict({role: Conditioner(data, COND, spec.text_encoder) for role in roles})
+        self.conditioners = nn.ModuleDict(
+            {role: Conditioner(data, COND, spec.text_encoder, dict(self.parts)) for role in roles}
+        )
         self.latent_dim = spec.latent_dim or min(64, data.dimensions)
         n_in, self.game = self.latent_dim + cond, GAMES[spec.game]
         # What looks at words; a class or an attribute says the same everywhere, and the pooled vector has it all.

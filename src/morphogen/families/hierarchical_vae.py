@@ -30,7 +30,7 @@ from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.nn.activation import Activation
 from morphogen.nn.build import centered
-from morphogen.nn.conditioner import Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.top_down import BottomUp, TopDown
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
@@ -141,6 +141,7 @@ class HierarchicalVAE(Family):
     name = "hierarchical_vae"
     summary = "variational autoencoder with groups of latents from coarse to fine"
     Spec = HierarchicalVAESpec
+    stands_on = (READER,)
     capabilities = frozenset({Samples, Scores, Encodes, Latents})
     spec: HierarchicalVAESpec
 
@@ -155,7 +156,7 @@ class HierarchicalVAE(Family):
         p = parameters(which, data.levels, spec.mixtures)
         example = likelihood(which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures)  # fits, or says why
         self.measure = example.measure
-        self.conditioner = Conditioner(data, 64, spec.text_encoder) if spec.conditional else None
+        self.conditioner = Conditioner(data, 64, spec.text_encoder, dict(self.parts)) if spec.conditional else None
         cond = 64 if spec.conditional else 0
         self.bound = Bound(
             BottomUp(data.shape, spec.widths, blocks=spec.blocks, cond=cond, act=spec.activation, dropout=spec.dropout),
@@ -188,7 +189,7 @@ class HierarchicalVAE(Family):
 
     def players(self) -> Mapping[str, Player]:
         s = self.spec
-        mine = list(self.parameters())
+        mine = self.own_parameters()
         return {"vae": Player(mine, lr=s.lr, ema=s.ema, weight_decay=s.weight_decay, skip=s.skip)}
 
     def networks(self) -> Mapping[str, nn.Module]:

@@ -23,12 +23,11 @@ from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.capabilities import Denoises, Samples
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
-from morphogen.core.errors import SpecError, unknown
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
+from morphogen.families.denoiser_part import denoiser_part
 from morphogen.families.denoising import DenoisingFamily
-from morphogen.families.guide import check_records
 from morphogen.nn import adapters
 from morphogen.nn.adapters import Layers
 
@@ -54,22 +53,14 @@ class LoRA(Family):
     summary = "a diffusion or flow model fine-tuned on a few records by low-rank adapters"
     capabilities = frozenset({Samples, Denoises})
     takes_context = True
+    stands_on = (BASE,)
     Spec = LoRASpec
     described_by = BASE
     spec: LoRASpec
 
     def __init__(self, spec: LoRASpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
-        base = dict(self.parts).get(BASE)
-        for part in set(self.parts) - {BASE}:
-            raise SpecError(unknown(f"part of a {self.name!r} model", part, [BASE]))
-        if not isinstance(base, DenoisingFamily):
-            came = "none" if base is None else f"a {getattr(base, 'name', type(base).__name__)!r} model"
-            raise SpecError(
-                "adapters need a trained diffusion or flow_matching model to adapt: give --part base=MODEL"
-                f" (got {came})."
-            )
-        check_records(BASE, base.data, data)
+        base = denoiser_part(self, BASE)
         self.adapted = _like(base, data, base.state_dict())
         adapters.adapted(self.adapted, spec.rank, spec.alpha, spec.layers)
 
@@ -117,6 +108,6 @@ class LoRA(Family):
 def _like(model: DenoisingFamily, data: DataSpec, state: Mapping[str, Tensor]) -> DenoisingFamily:
     """Another model of its family and options, on its parts, with these weights."""
     kind: Any = type(model)
-    other: DenoisingFamily = kind(model.spec, data, dict(model.parts))
+    other: DenoisingFamily = kind(model.spec, data, dict(model.parts)).to(next(model.parameters()).dtype)
     other.load_state_dict(state)
-    return other.to(next(model.parameters()).dtype)
+    return other

@@ -39,7 +39,7 @@ from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.nn.activation import Activation
 from morphogen.nn.build import Backbone, backbone, centered
-from morphogen.nn.conditioner import Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.conv import ConvDecoder, ConvEncoder
 from morphogen.nn.flow_prior import FlowPrior
 from morphogen.nn.mlp import MLPDecoder, MLPEncoder
@@ -161,6 +161,7 @@ class VAE(Family):
     name = "vae"
     summary = "variational autoencoder: Gaussian posterior, any likelihood, three priors"
     Spec = VAESpec
+    stands_on = (READER,)
     capabilities = frozenset({Samples, Scores, Encodes, Latents})
     presets = {
         "classic": {
@@ -191,7 +192,7 @@ class VAE(Family):
         self.measure = example.measure
         kind = backbone(spec.backbone, data)
         self.decoded_at_once = DECODED_AT_ONCE[kind]
-        self.conditioner = Conditioner(data, 64, spec.text_encoder) if spec.conditional else None
+        self.conditioner = Conditioner(data, 64, spec.text_encoder, dict(self.parts)) if spec.conditional else None
         cond = 64 if spec.conditional else 0
         encoder: nn.Module
         decoder: nn.Module
@@ -216,7 +217,7 @@ class VAE(Family):
 
     def players(self) -> Mapping[str, Player]:
         s = self.spec
-        return {"vae": Player(list(self.parameters()), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
+        return {"vae": Player(self.own_parameters(), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
 
     def networks(self) -> Mapping[str, nn.Module]:
         networks: dict[str, nn.Module]

@@ -44,7 +44,7 @@ from morphogen.core.rng import Rng
 from morphogen.nn.activation import Activation, activation
 from morphogen.nn.build import centered
 from morphogen.nn.causal_transformer import CausalTransformer
-from morphogen.nn.conditioner import Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.conv import ResidualBlock, pyramid
 from morphogen.nn.norm import GroupNorm
 from morphogen.nn.quantizer import FSQ, Codebook, usage
@@ -150,6 +150,7 @@ class VQVAE(Family):
     name = "vq_vae"
     summary = "pictures as grids of discrete codes, with an autoregressive prior over them"
     Spec = VQVAESpec
+    stands_on = (READER,)
     capabilities = frozenset({Samples, Scores, Encodes})
     spec: VQVAESpec
 
@@ -172,7 +173,7 @@ class VQVAE(Family):
             self.quantizer = Codebook(spec.codes, spec.code_dim, spec.residual, decay=decay, dead_below=dead_below)
         self.encoder = GridEncoder(data.shape, self.quantizer.dim, spec)
         self.decoder = GridDecoder(self.quantizer.dim, data, spec, which)
-        self.conditioner = Conditioner(data, 64, spec.text_encoder) if spec.conditional else None
+        self.conditioner = Conditioner(data, 64, spec.text_encoder, dict(self.parts)) if spec.conditional else None
         self.prior = CausalTransformer(
             math.prod(self.grid),
             spec.residual,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,8 @@ from morphogen.core.errors import DataError, SpecError
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
 from morphogen.nn.text import EncoderName, TextEncoder
+
+READER = "text"  # the part that reads captions, where they are read by a pretrained encoder
 
 
 class ConditionSpec(Spec):
@@ -50,11 +53,21 @@ class _RealField(nn.Module):
 
 
 class Conditioner(nn.Module):
-    """Built from a `DataSpec`; `dim` is the width D of tokens and of the pooled vector."""
+    """Built from a `DataSpec`; `dim` is the width D of tokens and of the pooled vector. Of a model's `parts`, a
+    pretrained encoder reads the captions, and `text_encoder` what that makes of them."""
 
-    def __init__(self, data: DataSpec, dim: int, text_encoder: EncoderName = "transformer") -> None:
+    def __init__(
+        self,
+        data: DataSpec,
+        dim: int,
+        text_encoder: EncoderName = "transformer",
+        parts: Mapping[str, nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         readable = data.text is not None and data.text.vocabulary > 0
+        reader = dict(parts or {}).get(READER)
+        if reader is not None and not readable:
+            raise SpecError(f"the part {READER!r} reads captions, and {data.name!r} has none: leave it out.")
         if not data.classes and not data.attributes and not readable:
             raise SpecError(
                 f"a conditional model needs data with classes, attributes or captions, but {data.name!r} has none: drop"
@@ -67,7 +80,8 @@ class Conditioner(nn.Module):
         )
         self.text, self.longest = None, 0
         if data.text is not None and readable:
-            self.text, self.longest = TextEncoder(data.text.vocabulary, dim, text_encoder), data.text.longest
+            self.text = TextEncoder(data.text.vocabulary, dim, text_encoder, reader)
+            self.longest = data.text.longest
         self.pool = nn.Linear(dim, dim)
         self.act = nn.SiLU()
 

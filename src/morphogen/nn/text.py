@@ -23,12 +23,16 @@ to it only after the last word; who reads backwards is given the words in revers
 sum leaves it out.
 
 No text at all is a text of one token of its own, which is learned where conditions are hidden in training.
+
+With a pretrained encoder (`nn/pretrained_text.py`), v_t = W norm(h_t) of its vectors h_t, and only W is learned; it
+reads each token once, and weights count in what follows.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -49,9 +53,12 @@ class TextEncoder(nn.Module):
     for a row that had none, (B, L): the null text.
     """
 
-    def __init__(self, vocabulary: int, dim: int, name: EncoderName = "transformer") -> None:
+    def __init__(
+        self, vocabulary: int, dim: int, name: EncoderName = "transformer", reader: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary + 1, dim)  # the last row is the null text
+        self.read = None if reader is None else _Read(reader, dim)
+        self.embedding = nn.Embedding((0 if self.read else vocabulary) + 1, dim)  # the last row is the null text
         self.context = TransformerText(dim) if name == "transformer" else RecurrentText(dim)
         self.out = zeroed(nn.Linear(dim, dim))
 
@@ -61,10 +68,37 @@ class TextEncoder(nn.Module):
         mask = mask + null  # of bools this is "or"
         shown = mask.bool()
         known = torch.where(shown, ids, 0)  # whatever stands in the padding
-        v = self.embedding(torch.where(null, self.embedding.num_embeddings - 1, known))
+        if self.read is None:
+            v = self.embedding(torch.where(null, self.embedding.num_embeddings - 1, known))
+        else:
+            v = torch.where(null[..., None], self.embedding.weight[0], self.read(known, shown))
         tokens = (v + self.out(self.context(v, mask))).masked_fill(~shown[..., None], 0.0)
         counted = tokens if mask.dtype == torch.bool else tokens * mask[..., None]
         return tokens, mask, counted.sum(1) / mask.sum(1, keepdim=True) ** 0.5
+
+
+class _Read(nn.Module):
+    """ids (B, L), mask (B, L) bool -> v (B, L, dim) by a frozen `reader` of (B, L, reader.dim)."""
+
+    def __init__(self, reader: Any, dim: int) -> None:
+        super().__init__()
+        self.reader = _Another(reader)
+        self.norm = nn.LayerNorm(reader.dim, elementwise_affine=False)
+        self.map = nn.Linear(reader.dim, dim)
+
+    def forward(self, ids: Tensor, shown: Tensor) -> Tensor:
+        h = self.norm(self.reader.module(ids, shown))
+        return self.map(h.to(self.map.weight.dtype))
+
+
+class _Another:
+    """A module that belongs to another: its weights are not stored here, nor copied along."""
+
+    def __init__(self, module: Callable[..., Tensor]) -> None:
+        self.module = module
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Another:
+        return _Another(memo.get(id(self.module), self.module))  # its copy, where that is copied as well
 
 
 class TransformerText(nn.Module):

@@ -1,0 +1,70 @@
+"""A pretrained text encoder as a part of models: frozen, with the tokenizer that it was trained with.
+
+    morphogen train diffusion --conditional --part text=DIRECTORY --data SOURCE --out DIR
+
+It is no family to train: it is made from a directory of `transformers` (`nn/pretrained_text.py`) and kept in the
+artifact of the model that reads by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from morphogen.core.batch import Batch
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import CapabilityError, SpecError
+from morphogen.core.family import Family, Player, Progress, Step
+from morphogen.core.rng import Rng
+from morphogen.core.spec import Spec
+from morphogen.nn import pretrained_text
+
+
+class PretrainedTextSpec(Spec):
+    """The encoder's own configuration; `shift` is what a token's id is larger by than the encoder's own."""
+
+    config: dict[str, Any]
+    shift: int = 0
+
+
+@final
+class PretrainedText(Family):
+    """See the module's docstring; `dim` is the width of the vectors."""
+
+    name = "pretrained_text"
+    summary = "a pretrained text encoder, as a part of others"
+    capabilities = frozenset()
+    Spec = PretrainedTextSpec
+    spec: PretrainedTextSpec
+
+    def __init__(
+        self,
+        spec: PretrainedTextSpec,
+        data: DataSpec,
+        parts: Mapping[str, nn.Module] | None = None,
+        encoder: pretrained_text.PretrainedText | None = None,
+    ) -> None:
+        super().__init__(spec, data, parts)
+        if data.text is None:
+            raise SpecError("a text encoder needs data that say by which tokenizer it reads.")
+        self.encoder = pretrained_text.built(spec.config) if encoder is None else encoder
+        self.encoder.requires_grad_(False)
+        self.dim = self.encoder.dim
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """ids (B, L) int64 as the data give them, mask (B, L) bool -> vectors (B, L, dim) float32, no gradients."""
+        return self.encoder((ids - self.spec.shift).clamp_min(0), mask)
+
+    def players(self) -> Mapping[str, Player]:
+        """None: it stays as it is."""
+        return {}
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        """None that a trainer may wrap."""
+        return {}
+
+    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+        """Raises `CapabilityError`."""
+        raise CapabilityError("a pretrained text encoder is not trained: give it to another model as --part text=.")
