@@ -3,7 +3,7 @@
     python -m benchmarks.diffusers_peer train IN.npy OUT --minutes 75   # uint8 pictures (N, C, H, W)
     python -m benchmarks.diffusers_peer sample OUT FILE.npz --n 2000 --scheduler unipc --steps 20
     python -m benchmarks.diffusers_peer sample-ours MODEL FILE.npz --steps 20   # our network; needs src/ on the path
-    python -m benchmarks.diffusers_peer pipeline . --n 16 --steps 20 --seconds 10   # how fast a pipeline draws
+    python -m benchmarks.diffusers_peer pipeline --n 16 --steps 20 --seconds 10   # how fast a pipeline draws
     python -m benchmarks.diffusers_peer speed IN.npy --precision bf16 --seconds 20 --compile
 
 The loop is that of `examples/unconditional_image_generation/train_unconditional.py` (diffusers 0.42): accelerate, a
@@ -239,7 +239,7 @@ def speed(pictures: np.ndarray, precision: str, seconds: float, compiled: bool) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("verb", choices=["train", "sample", "sample-ours", "pipeline", "speed"])
-    parser.add_argument("source", type=Path)
+    parser.add_argument("source", type=Path, nargs="?", help="what to read; a pipeline needs none")
     parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--n", type=int, default=2000)
@@ -249,6 +249,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--compile", action="store_true")
     asked = parser.parse_args()
+    if asked.source is None and asked.verb != "pipeline":
+        parser.error(f"{asked.verb} needs a source, pictures as IN.npy or a model's folder (got none)")
+    if asked.out is None and asked.verb not in ("pipeline", "speed"):
+        parser.error(f"{asked.verb} needs a place to write to after {asked.source} (got none)")
     if asked.verb == "train":
         print(json.dumps(train(np.load(asked.source), asked.out, asked.minutes, asked.precision)))
     elif asked.verb == "pipeline":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.peers import ensure
+from benchmarks.peers import ensure, versions
 
 RESULT = Path(__file__).parent / "results" / "diffusion-speed.json"
 BATCH = 64
@@ -74,18 +73,35 @@ def ceiling(seconds: float) -> dict[str, float]:
     """GFLOP/s of the best 3 x 3 convolution in bf16."""
     import torch
 
+    from morphogen.train.distributed import resolve_device
+
+    device = resolve_device("auto")
     best, cases = 0.0, [(32, 28), (64, 28), (64, 14), (128, 14), (128, 7), (256, 7)]
     for width, size in cases:
-        x = torch.randn(BATCH, width, size, size).bfloat16().to(memory_format=torch.channels_last)
-        conv = torch.nn.Conv2d(width, width, 3, padding=1).bfloat16().to(memory_format=torch.channels_last)
+        x = torch.randn(BATCH, width, size, size).bfloat16().to(device, memory_format=torch.channels_last)
+        conv = torch.nn.Conv2d(width, width, 3, padding=1).bfloat16().to(device, memory_format=torch.channels_last)
         with torch.inference_mode():
             conv(x)
             done, start = 0, time.perf_counter()
             while time.perf_counter() - start < seconds / len(cases):
                 conv(x)
                 done += 1
+            if device.type == "cuda":
+                torch.cuda.synchronize()
             best = max(best, 2.0 * 9 * width**2 * size**2 * BATCH * done / (time.perf_counter() - start) / 1e9)
     return {"gflops": best}
+
+
+def recorded(peer: Path) -> dict[str, Any]:
+    """Hardware and versions, for the results."""
+    from morphogen.train import provenance
+    from morphogen.train.distributed import resolve_device
+
+    return {
+        "started": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+        "hardware": provenance.hardware(resolve_device("auto"), 1),
+        "versions": {**provenance.versions(), **versions(peer, "diffusers")},
+    }
 
 
 def _ran(command: list[Any]) -> dict[str, float]:
@@ -131,7 +147,8 @@ def compare(rounds: int, seconds: float, compiled: bool) -> dict[str, Any]:
             each = [a["images_per_s"] / b["images_per_s"] for a, b in pairs]
             ratios[f"ours, equal / {name}"] = {"median": median(each), "range": [min(each), max(each)]}
     return {
-        "machine": platform.processor() or platform.machine(),
+        **recorded(peer),
+        "rounds": rounds,
         "ceiling_gflops": top,
         "rows": rows,
         "ratios": ratios,
@@ -143,6 +160,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--compile", action="store_true", help="also what compilation gives to both sides: minutes")
+    parser.add_argument("--out", type=Path, default=RESULT)
     parser.add_argument("--ours", choices=NETS, help=argparse.SUPPRESS)
     parser.add_argument("--ceiling", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -152,8 +170,8 @@ def main() -> None:
         print(json.dumps(ceiling(asked.seconds)))
     else:
         found = compare(asked.rounds, asked.seconds, asked.compile)
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        asked.out.parent.mkdir(parents=True, exist_ok=True)
+        asked.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         for name, row in found["rows"].items():
             speed, share = row["images_per_s"], 100 * row["share_of_ceiling"]
             print(f"{name:28} {speed:7.1f} images/s  {row['gflop_per_image']:.2f} GFLOP  {share:4.1f} % of the ceiling")

@@ -34,6 +34,7 @@ from morphogen.nn.frozen import frozen
 RUNS, RESULTS = Path("runs/gan"), Path(__file__).parent / "results"
 DRAWN = 10_000
 STACKS, READ = 50_000, 26_000  # stacked digits to train on, and to judge by
+STACKED = {"penalty_every": 4, "penalty_weight": 10.0, "widths": (24, 48, 96)}
 MIXTURES: dict[str, tuple[np.ndarray, float]] = {
     "ring": (2.0 * np.stack([[math.cos(a), math.sin(a)] for a in np.arange(8) * math.pi / 4]), 0.02),
     "grid": (np.stack([[x, y] for x in range(-4, 5, 2) for y in range(-4, 5, 2)]).astype(float), 0.05),
@@ -99,9 +100,9 @@ def stacked(seeds: int) -> dict[str, Any]:
     print("real stacks:", found["real"], flush=True)
     for seed in range(seeds):
         out = RUNS / f"stacked-{seed}"
-        recipe = {"budget": "20min", "seed": seed, "compile": "off", "sheet_seconds": 300}
+        recipe = {"budget": "22min", "batch_size": 32, "seed": seed, "compile": "off", "sheet_seconds": 300}
         data = f"{source}:validation=0.02,test=0"
-        for _ in mg.train("gan", data, out, options={"penalty_every": 4}, recipe=recipe, resume=out.exists()):
+        for _ in mg.train("gan", data, out, options=STACKED, recipe=recipe, resume=out.exists()):
             pass
         found["seeds"].append(_read(mg.sample(out, READ, seed=1).x))
         print(f"stacked, seed {seed}:", found["seeds"][-1], flush=True)

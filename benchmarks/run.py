@@ -1,10 +1,11 @@
 """Run the benchmarks that take minutes, and name those that take longer.
 
-    python -m benchmarks.run              # `make bench`: throughput, memory, quickstart
+    python -m benchmarks.run              # `make bench`: speed beside the peers, growth, memory, quickstart
     python -m benchmarks.run --quick      # the same at toy sizes, into runs/bench-quick/, to see that all of it runs
     python -m benchmarks.run --all        # the long ones too
 
-Each runs in a process of its own and writes its result to benchmarks/results/. Leave the machine alone meanwhile.
+Each runs in a process of its own and writes its result to benchmarks/results/; the page benchmarks/RESULTS.md is made
+of all that lies there. Leave the machine alone meanwhile.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ class Benchmark:
     takes: str
     options: tuple[str, ...] = ()
     quick: tuple[str, ...] = ()
+    file: str = ""  # of a toy run's result, where the module has more than one
 
     def command(self, quick: bool) -> list[str]:
         """What to run; a toy run never touches the results."""
-        own = self.module.rpartition(".")[2]
+        own = self.file or self.module.rpartition(".")[2].replace("_", "-")
         options = (*self.quick, "--out", str(QUICK / f"{own}.json")) if quick else self.options
         return [sys.executable, "-m", self.module, *options]
 
@@ -47,14 +49,35 @@ SHORT = (
         "8 minutes",
         quick=("--rounds", "1", "--seconds", "1", "--records", "2000"),
     ),
-    Benchmark("benchmarks.memory", "peak memory of training on MNIST", "3 minutes", quick=("--steps", "20")),
+    Benchmark(
+        "benchmarks.throughput",
+        "training throughput of the classic GAN beside Keras and a bare loop",
+        "8 minutes",
+        ("--model", "gan"),
+        ("--model", "gan", "--rounds", "1", "--seconds", "1", "--records", "2000"),
+        "throughput-gan",
+    ),
+    Benchmark(
+        "benchmarks.diffusion_speed",
+        "training of a diffusion U-Net beside diffusers' example loop",
+        "12 minutes",
+        ("--compile",),
+        ("--rounds", "1", "--seconds", "1"),
+    ),
+    Benchmark(
+        "benchmarks.sampling_speed",
+        "drawing beside diffusers' pipeline",
+        "4 minutes",
+        quick=("--rounds", "1", "--seconds", "1"),
+    ),
+    Benchmark("benchmarks.growth", "time of a step against batch and pixels", "12 minutes", quick=("--quick",)),
+    Benchmark("benchmarks.memory", "memory of training on MNIST", "6 minutes", quick=("--steps", "20")),
 )
 LONG = (
     Benchmark("benchmarks.likelihood", "test likelihoods, every row", "hours", ("all",)),
     Benchmark("benchmarks.deep", "deep VAEs, codes and exact likelihoods, every row", "hours", ("all",)),
     Benchmark("benchmarks.deep", "how fast the hierarchical VAE samples", "a minute", ("sampling",)),
     Benchmark("benchmarks.alignment", "the judge of shapes on real pictures", "a minute", ("parser",)),
-    Benchmark("benchmarks.sampling_speed", "drawing beside diffusers' pipeline", "4 minutes"),
     Benchmark("benchmarks.gan", "modes of mixtures in the plane, three seeds", "two hours", ("points",)),
     Benchmark("benchmarks.gan", "modes of stacked digits, three seeds", "an hour", ("stacked",)),
     Benchmark("benchmarks.steppers", "order of convergence of every stepper", "3 minutes"),
@@ -98,6 +121,8 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(f"{found['duration_s']} s")
+    page = ["--results", str(QUICK), "--out", str(QUICK / "RESULTS.md")] if chosen.quick else []
+    subprocess.run([sys.executable, "-m", "benchmarks.results_page", *page], cwd=ROOT, check=True)
     if not chosen.all:
         print("\nThe longer ones, each by its name (`--all` runs them here):")
         for one in LONG:

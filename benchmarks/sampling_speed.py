@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.diffusion_speed import NETS, ceiling
+from benchmarks.diffusion_speed import NETS, ceiling, recorded
 from benchmarks.peers import ensure
 
 RESULT = Path(__file__).parent / "results" / "sampling-speed.json"
@@ -69,7 +69,7 @@ def compare(rounds: int, seconds: float) -> dict[str, Any]:
             for precision in ("fp32", "bf16"):
                 shared = ["--precision", precision, "--seconds", seconds]
                 jobs[f"ours, {precision}, batch {batch}"] = [*here, "--ours", model, "--batch", batch, *shared]
-                theirs = [peer, "-m", "benchmarks.diffusers_peer", "pipeline", folder, "--n", batch, "--steps", STEPS]
+                theirs = [peer, "-m", "benchmarks.diffusers_peer", "pipeline", "--n", batch, "--steps", STEPS]
                 jobs[f"diffusers, {precision}, batch {batch}"] = [*theirs, *shared]
         for index in range(rounds):
             tops = found.setdefault("ceiling", [])
@@ -94,13 +94,14 @@ def compare(rounds: int, seconds: float) -> dict[str, Any]:
                 "median": median(each),
                 "range": [min(each), max(each)],
             }
-    return {"ceiling_gflops": top, "rows": rows, "ratios": ratios}
+    return {**recorded(peer), "rounds": rounds, "ceiling_gflops": top, "rows": rows, "ratios": ratios}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--out", type=Path, default=RESULT)
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, default=16, help=argparse.SUPPRESS)
     parser.add_argument("--precision", default="bf16", help=argparse.SUPPRESS)
@@ -109,7 +110,8 @@ def main() -> None:
         print(json.dumps(ours(asked.ours, asked.batch, asked.precision, asked.seconds)))
         return
     found = compare(asked.rounds, asked.seconds)
-    RESULT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    asked.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     for name, row in found["rows"].items():
         print(f"{name:28} {row['images_per_s']:7.2f} images/s  {100 * row['share_of_ceiling']:4.1f} % of the ceiling")
     for name, ratio in found["ratios"].items():

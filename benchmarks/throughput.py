@@ -1,9 +1,11 @@
-"""Training throughput of the classic MLP VAE: this project's trainer beside pythae, Keras and a bare loop.
+"""Training throughput of the classic MLP VAE or GAN: this project's trainer beside pythae, Keras and a bare loop.
 
     python -m benchmarks.throughput
+    python -m benchmarks.throughput --model gan
     python -m benchmarks.throughput --rounds 5 --seconds 40 --only morphogen,pythae
 
-All train 784-512-256-2-256-512-784 on the same MNIST pictures, 128 a step, with Adam; each in a process of its own,
+The VAE is 784-512-256-2-256-512-784, the GAN that of benchmarks/throughput_gan.py. All train it on the same MNIST
+pictures, 128 a step, with Adam; each in a process of its own,
 one after the other and round after round (A B C A B C ...), so that a drift of the machine's speed meets all of them.
 The first epoch warms up and is not counted; nobody's evaluation, checkpoints or sample sheets are. Compiling is
 reported apart. Ratios are taken within a round. Needs MORPHOGEN_DATA; installs the peers into .peers/.
@@ -26,7 +28,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import peers
+from benchmarks import peers, throughput_gan
 
 RESULTS = Path(__file__).parent / "results"
 BATCH, HIDDEN, LATENT = 128, (512, 256), 2
@@ -69,14 +71,14 @@ class Clock:
         return {"images_per_s": self.images / (self._last - self._from), "warmup_s": self._from - self._began}
 
 
-def _morphogen(seconds: float, compile: str) -> dict[str, Any]:
+def _morphogen(family: str, seconds: float, compile: str) -> dict[str, Any]:
     import morphogen as mg
 
     recipe = {"epochs": 100_000, "batch_size": BATCH, "compile": compile}
     spent, images, last, warmup_s, setup_s = 0.0, 0, 0, None, None
     warnings: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        events = mg.train("vae", "mnist", Path(folder) / "model", preset="classic", recipe=recipe)
+        events = mg.train(family, "mnist", Path(folder) / "model", preset="classic", recipe=recipe)
         epoch = mg.load_data("mnist").spec.splits["train"]
         for event in events:
             warnings += event.warnings
@@ -179,6 +181,7 @@ def _bare(pictures: Any, seconds: float) -> dict[str, Any]:
     decoder = nn.Sequential(*layers(LATENT, *HIDDEN[::-1]), nn.Linear(HIDDEN[0], 784), nn.Sigmoid())
     parameters = [*encoder.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
+    averages = [p.detach().clone() for p in parameters]
 
     @torch.compile(dynamic=False)
     def loss_of(x: Any) -> Any:
@@ -197,7 +200,9 @@ def _bare(pictures: Any, seconds: float) -> dict[str, Any]:
             with torch.autocast("cpu", torch.bfloat16):
                 loss = loss_of(x.index_select(0, rows))
             loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 100.0)
             optimizer.step()
+            torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1e-3)
         enough = clock.lap(BATCH * len(batches))
     return clock.result()
 
@@ -224,19 +229,43 @@ def _ceiling(seconds: float) -> dict[str, Any]:
 
 Contest = Callable[[Any, float], dict[str, Any]]
 
-# name -> (what it is, the environment it runs in, "" for this one, what it does)
-CONTESTANTS: dict[str, tuple[str, str, Contest]] = {
-    "morphogen": ("this project, preset classic, --compile on", "", lambda _, s: _morphogen(s, "on")),
-    "morphogen-eager": ("this project, preset classic, --compile off", "", lambda _, s: _morphogen(s, "off")),
-    "pythae": ("pythae's BaseTrainer", "pythae", _pythae),
-    "keras": ("Keras `fit` on TensorFlow, own train_step", "keras", _keras),
-    "bare": ("a hand-written torch loop: fused Adam, bf16, compiled", "", _bare),
+
+def _ours(family: str, compile: str) -> tuple[str, str, Contest]:
+    what = f"this project, preset classic, --compile {compile}"
+    return what, "", lambda _, seconds: _morphogen(family, seconds, compile)
+
+
+# model -> contestant -> (what it is, the environment it runs in, "" for this one, what it does)
+CONTESTANTS: dict[str, dict[str, tuple[str, str, Contest]]] = {
+    "vae": {
+        "morphogen": _ours("vae", "on"),
+        "morphogen-eager": _ours("vae", "off"),
+        "pythae": ("pythae's BaseTrainer", "pythae", _pythae),
+        "keras": ("Keras `fit` on TensorFlow, own train_step", "keras", _keras),
+        "bare": ("a hand-written torch loop: fused Adam, bf16, compiled, clipping, averaged weights", "", _bare),
+    },
+    "gan": {
+        "morphogen": _ours("gan", "on"),
+        "morphogen-eager": _ours("gan", "off"),
+        "keras": (
+            "Keras `fit` on TensorFlow, own train_step",
+            "keras",
+            lambda x, s: throughput_gan.keras(x, s, Clock),
+        ),
+        "keras-xla": (
+            "the same with jit_compile=True",
+            "keras",
+            lambda x, s: throughput_gan.keras(x, s, Clock, xla=True),
+        ),
+        "bare": ("a hand-written torch loop: fused Adam, bf16", "", lambda x, s: throughput_gan.bare(x, s, Clock)),
+    },
 }
+FLOPS = {"vae": flops_per_image, "gan": throughput_gan.flops_per_image}
 OURS = ("morphogen", "morphogen-eager")
 _CEILING = "ceiling"
 
 
-def contest(name: str, pictures: Path, seconds: float, out: Path) -> None:
+def contest(model: str, name: str, pictures: Path, seconds: float, out: Path) -> None:
     """Run one contestant in this process and write what it reached to `out`."""
     import numpy as np
 
@@ -244,18 +273,29 @@ def contest(name: str, pictures: Path, seconds: float, out: Path) -> None:
         found = _ceiling(seconds)
     else:
         x = np.load(pictures, allow_pickle=False).astype("float32") / 255.0
-        found = CONTESTANTS[name][2](x, seconds)
+        found = CONTESTANTS[model][name][2](x, seconds)
     out.write_text(json.dumps(found), encoding="utf-8")
 
 
 # ------------------------------------------------------------------------------- rounds
 
 
-def measure(name: str, python: Path, pictures: Path, seconds: float) -> dict[str, Any]:
+def measure(model: str, name: str, python: Path, pictures: Path, seconds: float) -> dict[str, Any]:
     """Run one contestant in a process of its own; adds the cores that other processes used meanwhile."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "result.json"
-        options = ["--contestant", name, "--pictures", str(pictures), "--seconds", str(seconds), "--out", str(out)]
+        options = [
+            "--model",
+            model,
+            "--contestant",
+            name,
+            "--pictures",
+            str(pictures),
+            "--seconds",
+            str(seconds),
+            "--out",
+            str(out),
+        ]
         busy, own, start = _busy_s(), _children_s(), time.perf_counter()
         done = subprocess.run(
             [python, "-m", "benchmarks.throughput", *options], cwd=peers.ROOT, capture_output=True, text=True
@@ -286,7 +326,7 @@ def summary(values: Sequence[float]) -> dict[str, Any]:
     return {"rounds": list(values), "median": median(values), "range": [min(values), max(values)]}
 
 
-def compare(rounds: Sequence[dict[str, dict[str, Any]]]) -> dict[str, Any]:
+def compare(model: str, rounds: Sequence[dict[str, dict[str, Any]]]) -> dict[str, Any]:
     """Speeds of each contestant, and ours as a multiple of each other's within the same round."""
     names = [name for name in rounds[0] if name != _CEILING]
     found: dict[str, Any] = {"contestants": {}, "ratios": {}, "ceiling": {}}
@@ -294,9 +334,9 @@ def compare(rounds: Sequence[dict[str, dict[str, Any]]]) -> dict[str, Any]:
         of = [r[name] for r in rounds]
         speed = summary([r["images_per_s"] for r in of])
         found["contestants"][name] = {
-            "what": CONTESTANTS[name][0],
+            "what": CONTESTANTS[model][name][0],
             "images_per_s": speed,
-            "gflops": speed["median"] * flops_per_image() / 1e9,
+            "gflops": speed["median"] * FLOPS[model]() / 1e9,
             "warmup_s": [r["warmup_s"] for r in of],
             "setup_s": [r["setup_s"] for r in of] if "setup_s" in of[0] else None,
             "other_cores": [r["other_cores"] for r in of],
@@ -348,20 +388,22 @@ def table(found: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=list(CONTESTANTS), default="vae")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=25.0, help="counted for each contestant in each round")
-    parser.add_argument("--only", type=lambda names: names.split(","), default=list(CONTESTANTS), metavar="A,B")
+    parser.add_argument("--only", type=lambda names: names.split(","), metavar="A,B", help="some of the contestants")
     parser.add_argument("--records", type=int, help="give the others fewer pictures, to see that all of it runs")
-    parser.add_argument("--out", type=Path, default=RESULTS / "throughput.json")
-    parser.add_argument("--contestant", choices=[*CONTESTANTS, _CEILING], help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help="where the result goes")
+    parser.add_argument("--contestant", help=argparse.SUPPRESS)
     parser.add_argument("--pictures", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.contestant:
-        contest(chosen.contestant, chosen.pictures, chosen.seconds, chosen.out)
+        contest(chosen.model, chosen.contestant, chosen.pictures, chosen.seconds, chosen.out)
         return
-    unknown = set(chosen.only) - set(CONTESTANTS)
-    if unknown or chosen.rounds < 1:
-        parser.error(f"--rounds is at least 1, and --only takes {', '.join(CONTESTANTS)}")
+    contestants = CONTESTANTS[chosen.model]
+    names = chosen.only or list(contestants)
+    if set(names) - set(contestants) or chosen.rounds < 1:
+        parser.error(f"--rounds is at least 1, and --only takes {', '.join(contestants)}")
 
     import numpy as np
     import torch
@@ -370,7 +412,7 @@ def main() -> None:
     from morphogen.train import provenance
 
     started = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-    needed = {peer for name in chosen.only if (peer := CONTESTANTS[name][1])}
+    needed = {peer for name in names if (peer := contestants[name][1])}
     pythons = {"": Path(sys.executable), **{peer: peers.ensure(peer) for peer in sorted(needed)}}
     versions = provenance.versions()
     for peer in sorted(needed):
@@ -381,22 +423,23 @@ def main() -> None:
         rounds = []
         for i in range(chosen.rounds):
             rounds.append({})
-            for name in [_CEILING, *chosen.only]:
-                python = pythons[CONTESTANTS[name][1] if name in CONTESTANTS else ""]
-                rounds[-1][name] = measure(name, python, pictures, chosen.seconds)
+            for name in [_CEILING, *names]:
+                python = pythons[contestants[name][1] if name in contestants else ""]
+                rounds[-1][name] = measure(chosen.model, name, python, pictures, chosen.seconds)
                 print(f"round {i + 1}, {name}: {rounds[-1][name]}", file=sys.stderr)
     found = {
-        "what": "training throughput of the classic MLP VAE, batch 128, MNIST",
+        "what": f"training throughput of the classic MLP {chosen.model.upper()}, batch 128, MNIST",
         "started": started,
         "rounds": chosen.rounds,
         "seconds": chosen.seconds,
-        "flops_per_image": flops_per_image(),
+        "flops_per_image": FLOPS[chosen.model](),
         "hardware": provenance.hardware(torch.device("cpu"), 1),
         "versions": versions,
-        **compare(rounds),
+        **compare(chosen.model, rounds),
     }
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    out = chosen.out or RESULTS / ("throughput.json" if chosen.model == "vae" else f"throughput-{chosen.model}.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(table(found))
 
 
