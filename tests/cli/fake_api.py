@@ -219,7 +219,8 @@ class FakeApi(ModuleType):
 
     def show(self, model: Path) -> dict[str, Any]:
         self._note("show", model)
-        return {"family": "vae", "data": {"source": "digits", "shape": [1, 8, 8]}, "evaluations": self.evaluations}
+        data = {"source": "digits", "shape": [1, 8, 8], "splits": {"train": 1437, "test": 360}}
+        return {"family": "vae", "data": data, "evaluations": self.evaluations}
 
     def fingerprint(self, model: Path) -> str:
         return f"fingerprint of {model}"

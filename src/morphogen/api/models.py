@@ -24,17 +24,22 @@ def families(name: str | None = None) -> Any:
 
 
 def show(model: Path | str) -> dict[str, Any]:
-    """What a model is, what it was trained on and how, and its evaluations."""
+    """What a model is, what it was trained on and how, and its evaluations.
+
+    `used_as` is there for one that serves to make another, which is of this family and has these options.
+    """
     loaded = artifact.load(model)
-    family = loaded.family
+    family, stored = loaded.family, loaded.spec
+    is_now = {"family": family.name, "options": family.spec.to_dict()}
+    another = stored["family"] != family.name
+    learned = {"family": stored["family"], "options": stored["spec"], "used_as": is_now} if another else is_now
     return {
         "model": str(model),
-        "family": family.name,
+        **learned,
         "capabilities": sorted(c.__name__ for c in family.capabilities),
         "parameters": sum(p.numel() for p in family.parameters()),
-        "options": family.spec.to_dict(),
         "data": family.data.to_dict(),
-        "recipe": loaded.spec["recipe"],
+        "recipe": stored["recipe"],
         "provenance": dict(loaded.provenance),
         "evaluations": artifact.read_evaluations(model),
     }
@@ -43,7 +48,7 @@ def show(model: Path | str) -> dict[str, Any]:
 def verify(model: Path | str) -> dict[str, Any]:
     """Check every file of a model against its manifest. Raises `ArtifactError` naming what is wrong."""
     loaded = artifact.load(model)
-    return {"model": str(model), "family": loaded.family.name, "whole and unaltered": True}
+    return {"model": str(model), "family": loaded.spec["family"], "whole and unaltered": True}
 
 
 def fingerprint(model: Path | str) -> str:

@@ -122,7 +122,7 @@ def read_manifest(root: Path) -> dict[str, dict[str, Any]]:
     Raises `ArtifactError` if `root` is no artifact, is of a newer format, or lists files outside itself.
     """
     if not root.is_dir():
-        raise ArtifactError(f"{root}: no such model directory.")
+        raise ArtifactError(f"{root}: no such model directory; give one that a training has made.")
     manifest = read_json(root / MANIFEST)
     check_format(root / MANIFEST, manifest)
     files = manifest.get("files")

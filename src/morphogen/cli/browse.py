@@ -87,7 +87,8 @@ def show(
     if found["evaluations"]:
         print_table(RESULT_HEADERS, results_rows(entry["result"] for entry in found["evaluations"]))
     else:
-        print_text(f"not evaluated yet: morphogen evaluate {model} --data {found['data']['source']}")
+        held_out = found["data"]["source"] if "test" in found["data"]["splits"] else "SOURCE"
+        print_text(f"not evaluated yet: morphogen evaluate {model} --data {held_out}")
 
 
 def _describe(found: dict[str, Any]) -> None:

@@ -89,7 +89,10 @@ def quickstart(
     budget: Annotated[str, typer.Option("--budget", metavar="T", help="How long to take.")] = "6min",
     json: Json = False,
 ) -> None:
-    """Train models of handwritten digits, judge it, and write a report to look at."""
+    """Train four kinds of models, judge them, and write one report to look at.
+
+    A VAE, a GAN and a diffusion model of handwritten digits, and a diffusion model that draws shapes as told in words.
+    """
     from morphogen import api
 
     last = _watch(api.quickstart(out, budget), "quickstart")

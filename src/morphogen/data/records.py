@@ -137,9 +137,9 @@ class Dataset:
     def split(self, name: str) -> Records:
         """The split called `name`. Raises `DataError` that names the splits there are."""
         if name not in self.splits:
-            close = nearest(name, self.splits)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise DataError(f"{self.spec.name} has no split {name!r}; it has {', '.join(self.splits) or 'none'}.{hint}")
+            close, there = nearest(name, self.splits), ", ".join(self.splits) or "none"
+            hint = f"Did you mean {close[0]!r}?" if close else "Give data that have it, or name one of those."
+            raise DataError(f"{self.spec.name} has no split {name!r}; it has {there}. {hint}")
         return self.splits[name]
 
     @property

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from morphogen.report.curves import curves, read_log, series
 from morphogen.report.html import Report
-from morphogen.report.sheets import to_bytes
+from morphogen.report.sheets import sheet, to_bytes
 
 DATA = "digits"
+Figures = list[tuple[Any, str]]  # each with its caption
 
 
 @dataclass(frozen=True)
@@ -69,3 +73,25 @@ class Chapter:
 def eight_bit(pictures: Any) -> Any:
     """Pictures of the API (n, C, H, W) as bytes, to be drawn."""
     return to_bytes(pictures.x, pictures.spec)
+
+
+def samples(model: Path, column: str) -> Figures:
+    """What a conditional model of digits draws; `column` says what the samples of one column have in common."""
+    from morphogen import api
+
+    drawn = api.sample(model, 100, seed=1)
+    by_class = np.concatenate([eight_bit(api.sample(model, 10, seed=2, label=k)) for k in range(10)])
+    return [
+        (sheet(eight_bit(drawn), columns=10), "100 samples, no class given"),
+        (
+            sheet(by_class, columns=10, row_labels=[str(k) for k in range(10)]),
+            f"10 samples of each class; those of a column {column}",
+        ),
+    ]
+
+
+def logged(model: Path, group: str, caption: str, names: Collection[str] = (), **axes: str) -> Figures:
+    """The curves of these numbers, or all, in a training's log: one figure, or none where it was too short for any."""
+    lines = series(read_log(model / "log.jsonl"), group)
+    lines = {name: line for name, line in lines.items() if not names or name in names}
+    return [(curves(lines, **axes), caption)] if lines else []

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from morphogen.quickstart.chapter import DATA, Chapter, Training, eight_bit
+from morphogen.quickstart.chapter import DATA, Chapter, Training, logged, samples
 from morphogen.report.animations import animation
-from morphogen.report.curves import curves, read_log, series
 from morphogen.report.denoising import chain_frames, chain_sheet, variance_figure
 from morphogen.report.html import Report
-from morphogen.report.sheets import sheet, to_bytes
+from morphogen.report.sheets import to_bytes
 
 STEPS = 20  # from noise to digit: enough, and as few as let the bounds of the variance be told apart
 JUDGED = Training(
@@ -40,21 +37,11 @@ def tell(report: Report, out: Path) -> None:
     from morphogen import api
 
     model = out / JUDGED.name
-    drawn = api.sample(model, 100, seed=1)
-    by_class = np.concatenate([eight_bit(api.sample(model, 10, seed=2, label=k)) for k in range(10)])
     report.section(
         "A diffusion model: samples",
         f"The same digits, learned by a model that removes noise, {STEPS} times in a row for each. None was chosen.",
     )
-    report.figures(
-        [
-            (sheet(eight_bit(drawn), columns=10), "100 samples, no class given"),
-            (
-                sheet(by_class, columns=10, row_labels=[str(k) for k in range(10)]),
-                "10 samples of each class; those of a column begin with the same noise",
-            ),
-        ]
-    )
+    report.figures(samples(model, "begin with the same noise"))
     report.section(
         "Noise, and back",
         "The forward chain has nothing to learn: it adds noise until nothing is left, as measured by log-SNR, the"
@@ -90,14 +77,16 @@ def tell(report: Report, out: Path) -> None:
         interval=found.interval,
         title=f"Variance of a reverse step, of {STEPS}",
     )
-    charts = [
-        (variance, f"From noise on the left to digits on the right; means over {found.n} test digits, bars hold 95 %")
-    ]
-    errors = {name: v for name, v in series(read_log(model / "log.jsonl"), "terms").items() if name == "error"}
-    if errors:
-        loss = curves(errors, title="Training loss", x_label="step", y_label="squared error")
-        charts.append((loss, "The training loss: squared error of what the network puts out, over all noise levels"))
-    report.figures(charts)
+    what = f"From noise on the left to digits on the right; means over {found.n} test digits, bars hold 95 %"
+    loss = logged(
+        model,
+        "terms",
+        "The training loss: squared error of what the network puts out, over all noise levels",
+        ["error"],
+        title="Training loss",
+        y_label="squared error",
+    )
+    report.figures([(variance, what), *loss])
 
 
 def _chains(chain: Any) -> dict[str, Any]:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from morphogen.quickstart.chapter import DATA, Chapter, Training, eight_bit
-from morphogen.report.curves import curves, read_log, series
+from morphogen.quickstart.chapter import DATA, Chapter, Training, eight_bit, logged, samples
 from morphogen.report.html import Report
 from morphogen.report.points import scatter
 from morphogen.report.sheets import sheet
@@ -35,18 +34,11 @@ def tell(report: Report, out: Path) -> None:
     from morphogen import api
 
     model, plane = out / JUDGED.name, out / PLANE.name
-    drawn = api.sample(model, 100, seed=1)
-    by_class = np.concatenate([eight_bit(api.sample(model, 10, seed=2, label=k)) for k in range(10)])
     report.section(
         "A variational autoencoder: samples",
         "New digits, drawn from noise alone, and drawn for a given class. None was chosen.",
     )
-    report.figures(
-        [
-            (sheet(eight_bit(drawn), columns=10), "100 samples, no class given"),
-            (sheet(by_class, columns=10, row_labels=[str(k) for k in range(10)]), "10 samples of each class"),
-        ]
-    )
+    report.figures(samples(model, "are of the same latent"))
     report.section(
         "What its latents keep",
         "Test digits are encoded to 16 numbers and decoded again; walking between two codes passes through digits.",
@@ -60,17 +52,15 @@ def tell(report: Report, out: Path) -> None:
             (sheet(eight_bit(walks), columns=12), "Six walks between pairs of test digits"),
         ]
     )
-    log = read_log(model / "log.jsonl")
-    charts = []
-    terms = series(log, "terms")
-    if terms:
-        loss = curves(terms, title="Training loss, nats", x_label="step")
-        charts.append((loss, "The loss in its parts, on training records"))
-    health = {n: v for n, v in series(log, "metrics").items() if n == "held_out_elbo"}
-    if health:
-        bound = curves(health, title="Bound on held-out records, nats", x_label="step")
-        charts.append((bound, "The same bound on records that are held out: where it falls, the model overfits"))
-    report.figures(charts)
+    loss = logged(model, "terms", "The loss in its parts, on training records", title="Training loss, nats")
+    bound = logged(
+        model,
+        "metrics",
+        "The same bound on records that are held out: where it falls, the model overfits",
+        ["held_out_elbo"],
+        title="Bound on held-out records, nats",
+    )
+    report.figures([*loss, *bound])
     report.section(
         "The latent plane of the textbook's model",
         "A second model has two latents only, so that all it knows fits on one picture: each place in the plane,"
