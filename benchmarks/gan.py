@@ -100,7 +100,7 @@ def stacked(seeds: int) -> dict[str, Any]:
     print("real stacks:", found["real"], flush=True)
     for seed in range(seeds):
         out = RUNS / f"stacked-{seed}"
-        recipe = {"budget": "22min", "batch_size": 32, "seed": seed, "compile": "off", "sheet_seconds": 300}
+        recipe = {"budget": "30min", "batch_size": 32, "seed": seed, "compile": "off", "sheet_seconds": 300}
         data = f"{source}:validation=0.02,test=0"
         for _ in mg.train("gan", data, out, options=STACKED, recipe=recipe, resume=out.exists()):
             pass

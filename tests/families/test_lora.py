@@ -74,8 +74,8 @@ def test_a_merged_layer_has_the_weight_of_the_formula():
     name = next(n for n in before if n.endswith("qkv.weight"))
     a, b = (state[f"{name[:-7]}.lora_{which}.default.weight"] for which in "AB")
     assert a.shape[0] == b.shape[1] == 3
-    torch.testing.assert_close(merged[name], before[name] + 2.0 * b @ a)
-    torch.testing.assert_close(asked(made.served()), asked(made))
+    torch.testing.assert_close(merged[name], before[name] + 2.0 * b @ a, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(asked(made.served()), asked(made), rtol=1e-12, atol=1e-12)
 
 
 def test_every_linear_layer_and_convolution_is_adapted_or_those_of_attention():

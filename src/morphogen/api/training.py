@@ -143,6 +143,11 @@ def _begin_with(model: Family, start: Path | str) -> None:
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     wanted = {name: tuple(value.shape) for name, value in own_state(model).items()}
     different = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
+    if different and model.described_by is not None:
+        raise SpecError(
+            f"cannot start from {start}: a {model.name!r} model begins as its {model.described_by}; give that model as"
+            f" --part {model.described_by}=MODEL instead."
+        )
     if different:
         raise SpecError(
             f"cannot start from {start}: {len(different)} weights differ in name or shape, such as {different[0]!r};"

@@ -192,13 +192,21 @@ def _text(
 ) -> TextSchema | None:
     """How captions are read: as those of `like` are, by the tokenizer of `reader`, or as the records `train` teach."""
     if raw.captions is None or like is not None:
-        return None if like is None else like.text
+        return None if like is None else _read_alike(raw, train, like.text)
     texts = [raw.captions[i] for i in train.tolist()]
     texts += [text for i in train.tolist() for text in (raw.paraphrases[i] if raw.paraphrases else ())]
     read = options if isinstance(options, Captioned) else Captioned()
     if reader is not None:
         return tokenizer.described_by(reader, texts, read.longest)
     return tokenizer.describe(texts, read.vocabulary, read.longest)
+
+
+def _read_alike(raw: Raw, train: Tensor, text: TextSchema | None) -> TextSchema | None:
+    """`text`, and how many of these captions lose their end to it."""
+    if raw.captions is None or text is None or not text.tokenizer:
+        return text
+    lengths = Tokenizer.of(text).lengths([raw.captions[i] for i in train.tolist()])
+    return text.replace(cut=sum(length > text.longest for length in lengths))
 
 
 def _token_ids(raw: Raw, schema: TextSchema | None) -> Tensor | None:
@@ -228,5 +236,5 @@ def _require_alike(spec: DataSpec, like: DataSpec) -> None:
         if ours != theirs:
             raise DataError(
                 f"{spec.source}: {what} is {ours}, but the model's data {like.source!r} have {what} {theirs};"
-                f" these records cannot be prepared alike."
+                f" these records cannot be prepared alike; give data with {what} {theirs}, or a model trained on such."
             )
