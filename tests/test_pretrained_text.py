@@ -201,6 +201,17 @@ def test_every_family_with_words_takes_it(bert):
         assert all(p.grad is None for p in reader.parameters()), name
 
 
+def test_what_stands_on_such_a_model_reads_as_it_does(bert, tmp_path):
+    small = {"backbone": "mlp", "hidden": (16,), "conditional": True, "steps": 2}
+    for _ in mg.train("diffusion", SHAPES, tmp_path / "m", options=small, recipe=QUICK, parts={"text": bert}):
+        pass
+    for _ in mg.train("distilled", SHAPES, tmp_path / "q", recipe=QUICK, parts={"teacher": tmp_path / "m"}):
+        pass
+    read = artifact.load(tmp_path / "q").family.data.text.fingerprint
+    assert read == part("text", bert).data.text.fingerprint
+    assert mg.draw(tmp_path / "q", "a small (red:1.5) circle", n=2, seed=3).x.shape[0] == 2
+
+
 def test_what_is_no_text_encoder_is_refused(bert, tmp_path):
     import transformers as t
 

@@ -22,6 +22,7 @@ from morphogen.families.lora import LoRA, LoRASpec
 from morphogen.nn import adapters
 from morphogen.nn.attention import SelfAttention
 
+LEARNS, CONDITIONS = "samples beat the best single Gaussian", "conditions are obeyed"
 PICTURES = DataSpec(name="pictures", shape=(1, 8, 8), kind="continuous", levels=17, classes=("a", "b"))
 SMALL = {"widths": (16, 32), "blocks": (1,), "attention": 1, "conditional": True}
 OWN = "weights.safetensors"
@@ -179,6 +180,14 @@ def _error(model, batch):
     return (model.posterior(x_t, t, batch.cond).mean - x_0).square().mean()
 
 
-def test_check_family():
+@pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_it_passes_check_family(monkeypatch, thorough):
+    """Without the checks that train for long, unless slow tests run."""
+    if not thorough:
+        rest = {name: check for name, check in checking.CHECKS.items() if name not in (LEARNS, CONDITIONS)}
+        assert len(rest) == len(checking.CHECKS) - 2
+        monkeypatch.setattr(checking, "CHECKS", rest)
+        monkeypatch.setattr(checking, "STEPS", 20)
     points = ("diffusion", {"backbone": "mlp", "hidden": [64, 64], "conditional": True})
-    assert not checking.check_family("lora", {}, {"base": points}).failures
+    checked = checking.check_family("lora", {}, {"base": points})
+    assert not checked.failures, str(checked)

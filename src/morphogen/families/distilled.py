@@ -75,6 +75,7 @@ class Distilled(Family):
     capabilities = frozenset({Samples})
     takes_context = True
     stands_on = (TEACHER,)
+    described_by = TEACHER
     Spec = DistilledSpec
     spec: DistilledSpec
 

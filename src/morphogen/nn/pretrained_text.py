@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from morphogen.core.errors import ArtifactError, UsageError
 
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # any of these files
-LONGEST = 512  # tokens, where a model states no length
+LONGEST = 512  # tokens, at most
 _STATED = 100_000  # a tokenizer that states no length states a huge one
 
 
@@ -107,7 +107,8 @@ def read(path: Path | str) -> Reader:
             f" {side.config.vocab_size}: they do not belong together."
         )
     positions = getattr(side.config, "max_position_embeddings", None) or LONGEST
-    longest = min(int(positions), tokenizer.model_max_length if tokenizer.model_max_length < _STATED else LONGEST)
+    stated = tokenizer.model_max_length if tokenizer.model_max_length < _STATED else LONGEST
+    longest = min(int(positions), LONGEST, stated)  # some have places that they cannot use
     return Reader(Path(path).resolve().name, config, PretrainedText(model), backend.to_str(), longest)
 
 
