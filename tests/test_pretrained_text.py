@@ -202,14 +202,18 @@ def test_every_family_with_words_takes_it(bert):
 
 
 def test_what_stands_on_such_a_model_reads_as_it_does(bert, tmp_path):
-    small = {"backbone": "mlp", "hidden": (16,), "conditional": True, "steps": 2}
+    small = {"widths": (8, 16), "blocks": (1,), "conditional": True, "steps": 2}
     for _ in mg.train("diffusion", SHAPES, tmp_path / "m", options=small, recipe=QUICK, parts={"text": bert}):
         pass
     for _ in mg.train("distilled", SHAPES, tmp_path / "q", recipe=QUICK, parts={"teacher": tmp_path / "m"}):
         pass
-    read = artifact.load(tmp_path / "q").family.data.text.fingerprint
-    assert read == part("text", bert).data.text.fingerprint
-    assert mg.draw(tmp_path / "q", "a small (red:1.5) circle", n=2, seed=3).x.shape[0] == 2
+    for _ in mg.train("lora", SHAPES, tmp_path / "l", recipe=QUICK, parts={"base": tmp_path / "m"}):
+        pass
+    for name in "ql":
+        read = artifact.load(tmp_path / name).family.data.text.fingerprint
+        assert read == part("text", bert).data.text.fingerprint
+        assert mg.draw(tmp_path / name, "a small (red:1.5) circle", n=2, seed=3).x.shape[0] == 2
+    assert not any("parts." in name for name in load_file(tmp_path / "l" / "weights.safetensors"))
 
 
 def test_what_is_no_text_encoder_is_refused(bert, tmp_path):

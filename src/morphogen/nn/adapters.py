@@ -25,7 +25,8 @@ _MARK = "lora_"  # in the names of what learns, and in no others
 def adapted(network: nn.Module, rank: int, alpha: int, layers: Layers) -> nn.Module:
     """`network` with adapters in its linear layers and convolutions, in place: all of them, or those of attention.
 
-    What was there does not learn any more; the adapters do, and change nothing yet.
+    What was there does not learn any more; the adapters do, and change nothing yet. A family's parts are not its own
+    and stay as they are.
     Raises `UsageError` where there is no such layer, or the library is missing.
     """
     try:
@@ -68,5 +69,7 @@ def _fits(module: nn.Module) -> bool:
 
 
 def _chosen(name: str, network: nn.Module, layers: Layers) -> bool:
+    if name.startswith("parts."):
+        return False
     above = network.get_submodule(name.rpartition(".")[0])
     return layers == "all" or isinstance(above, SelfAttention | CrossAttention)
