@@ -359,6 +359,7 @@ def test_captions_of_samples_are_matched_with_a_split(shapes: Dataset) -> None:
     assert [captions[i] for i in prompts.rows.tolist()] == prompts.captions and prompts.rows[0] == prompts.rows[2]
 
 
+@pytest.mark.slow
 def test_a_curve_has_alignment_and_fidelity_at_each_scale(model: Path) -> None:
     points = api.alignment_curve(model, "shapes", [1.0, 3.0], only=["test"], n=260, seed=0, steps=1)
     assert [p["guidance"] for p in points] == [1.0, 3.0]

@@ -187,6 +187,7 @@ def test_text_ignores_unknown_words_order_case_and_the_other_captions():
     assert network.text([]).shape == (0, 5)
 
 
+@pytest.mark.slow
 def test_the_general_network_sees_blur_noise_and_missing_pictures(networks):
     network, records = networks["general"], load("shapes:n=3000,seed=1").train  # scenes that it was not trained on
     x, reference = records.batch(slice(0, 900)).x, records.batch(slice(900, 1800)).x
@@ -223,6 +224,7 @@ def test_features_have_the_scale_of_the_training_pictures(name, networks):
     assert (features.var(0) - 1.0).abs().max() < 0.2
 
 
+@pytest.mark.slow
 @needs_data
 def test_the_emoji_network_finds_captions(networks):
     data = load("emoji:size=32,vendor=both")
