@@ -1,10 +1,11 @@
-"""Pictures by generative adversarial networks: fidelity on Fashion-MNIST, enhancement of aerial pictures, emoji.
+"""Pictures by generative adversarial networks: Fashion-MNIST, enhancement of aerial pictures, emoji; and how fast.
 
     python -m benchmarks.gan_pictures fashion               # beside the classic pair and a DCGAN in Keras, as long each
     python -m benchmarks.gan_pictures fashion --minutes 20
     python -m benchmarks.gan_pictures aerial                # 4x, beside bicubic and a network trained on L1 alone
     python -m benchmarks.gan_pictures emoji                 # conditioned on the group
     python -m benchmarks.gan_pictures fashion --evaluate    # what is trained already
+    python -m benchmarks.gan_pictures sampling              # how fast the network of fashion draws, 256 at a time
 
 Each row trains what it needs (or goes on where it was interrupted) under runs/gan/, judges it, and writes
 benchmarks/results/gan-ROW.json, and pictures to docs/images/. Needs MORPHOGEN_DATA; installs Keras into .peers/.
@@ -30,6 +31,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 import morphogen as mg
+from benchmarks.deep import sampling
 from benchmarks.peers import ROOT, ensure
 from morphogen.core.batch import RawCondition
 from morphogen.core.rng import Rng
@@ -149,6 +151,14 @@ def emoji(minutes: float, evaluate_only: bool) -> dict[str, Any]:
     return {"minutes": minutes, "results": found["results"], "training": mg.show(model)["provenance"]}
 
 
+def sampled(minutes: float, evaluate_only: bool) -> dict[str, Any]:
+    """Pictures a second of the network of fashion, which is trained for them first if it is not there."""
+    model = trained("fashion", minutes, evaluate_only or (RUNS / "fashion").exists())
+    found = sampling(model, batch=256)
+    print(found, flush=True)
+    return found
+
+
 def _picture(x: np.ndarray) -> Image.Image:
     return Image.fromarray(x.transpose(1, 2, 0))
 
@@ -191,7 +201,7 @@ def _json(path: Path) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("row", choices=["fashion", "aerial", "emoji"])
+    parser.add_argument("row", choices=["fashion", "aerial", "emoji", "sampling"])
     parser.add_argument("--minutes", type=float, default=20.0, help="of training, each model")
     parser.add_argument("--evaluate", action="store_true", help="all is trained already")
     parser.add_argument(
@@ -205,7 +215,8 @@ def main() -> None:
         else:
             keras(asked.minutes)
         return
-    record = {"fashion": fashion, "aerial": aerial, "emoji": emoji}[asked.row](asked.minutes, asked.evaluate)
+    rows = {"fashion": fashion, "aerial": aerial, "emoji": emoji, "sampling": sampled}
+    record = rows[asked.row](asked.minutes, asked.evaluate)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"gan-{asked.row}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 

@@ -52,7 +52,7 @@ def headlines(report: Report, found: Mapping[str, Any], chapters: Sequence[Chapt
     report.headline(number(least), "bits per pixel, best trivial model", name)
     for chapter, result in zip(chapters, distances, strict=True):
         value = number(result["value"], result["interval"])
-        report.headline(value, f"FD, {chapter.title}", f"real digits: {number(result['floor'])}")
+        report.headline(value, f"FD, {chapter.title}", beside(result))
     report.headline(duration(took), "in all")
 
 
@@ -73,6 +73,18 @@ def tell(report: Report, found: Mapping[str, Any]) -> None:
             report.text(f"Warning: {warning}")
     report.table(DIFFERENCE_HEADERS, difference_rows(found["differences"]), caption="The differences")
     ladders(report, found["models"])
+
+
+def beside(result: Mapping[str, Any]) -> str:
+    """A result's interval, what the best trivial model reaches, and the floor."""
+    best = min if result["better"] == "lower" else max
+    parts = [span(result["interval"])]
+    if result["baselines"]:
+        name, value = best(result["baselines"].items(), key=lambda item: item[1])
+        parts.append(f"{name}: {number(value)}")
+    if result.get("floor") is not None:
+        parts.append(f"real pictures: {number(result['floor'], result.get('floor_interval'))}")
+    return "; ".join(parts)
 
 
 def _named(one: Mapping[str, Any], name: str) -> Mapping[str, Any]:

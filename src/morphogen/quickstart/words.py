@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from morphogen.quickstart.chapter import Chapter, Training, eight_bit
+from morphogen.quickstart.judging import beside
 from morphogen.report.html import Report
 from morphogen.report.overlays import overlays
 from morphogen.report.sheets import sheet, to_bytes
-from morphogen.report.tables import RESULT_HEADERS, number, results_rows, span
+from morphogen.report.tables import RESULT_HEADERS, number, results_rows
 
 SHAPES = "shapes:size=16,n=8000"
 PROMPTS, EACH = 4, 6  # of each split
@@ -72,7 +73,7 @@ def tell(report: Report, out: Path) -> None:
         " the baseline that of captions of others",
     )
     everything = next(r for r in found["results"] if "everything" in r["name"])
-    report.headline(number(everything["value"], everything["interval"]), "drawn as told", span(everything["interval"]))
+    report.headline(number(everything["value"], everything["interval"]), "drawn as told", beside(everything))
 
 
 CHAPTER = Chapter("words", (JUDGED,), tell, compared=False)

@@ -29,6 +29,8 @@ from morphogen.report.tables import number
 
 Picture = Any  # a PIL image, a matplotlib Figure, or the bytes or path of a PNG or GIF
 _NUMERIC = re.compile(r"^[-+]?[\d,]*\.?\d+(e[-+]?\d+)?( ?%)?$")
+LONG = 4  # cells in a row, at most, that a narrow screen has room for
+WIDE = 2.0  # width over height of a picture that has a row to itself
 _FIGURE_PIXELS_PER_CSS_PIXEL = 160 / 96  # matplotlib figures are drawn at 160 pixels an inch
 
 
@@ -70,12 +72,14 @@ class Report:
         return self.figures([(picture, caption)])
 
     def figures(self, pictures: Iterable[tuple[Picture, str]]) -> Self:
-        """Pictures side by side where the window is wide enough."""
-        parts = [
-            f'<figure><div class="plate">{_image(picture, caption)}</div>'
-            f"<figcaption>{_inline(caption)}</figcaption></figure>"
-            for picture, caption in pictures
-        ]
+        """Pictures side by side where the window is wide enough; a very wide one has a row to itself."""
+        parts = []
+        for picture, caption in pictures:
+            image, wide = _image(picture, caption)
+            parts.append(
+                f'<figure class="{"wide" if wide else "narrow"}"><div class="plate">{image}</div>'
+                f"<figcaption>{_inline(caption)}</figcaption></figure>"
+            )
         self._body.append('<div class="figures">\n' + "\n".join(parts) + "\n</div>")
         return self
 
@@ -89,14 +93,18 @@ class Report:
             bool(cells) and all(_NUMERIC.match(row[i]) or row[i] == "–" for row in cells) for i in range(len(headers))
         ]
         style = [' class="number"' if flag else "" for flag in numeric]
+        # On a narrow screen, rows of many cells are shown as blocks, and each cell says what it is.
+        long = ' class="long"' if len(headers) > LONG else ""
+        labels = [f' data-label="{escape(text.replace("`", ""))}"' if long else "" for text in headers]
         head = "".join(f'<th scope="col"{style[i]}>{_inline(text)}</th>' for i, text in enumerate(headers))
         body = "\n".join(
-            "<tr>" + "".join(f"<td{style[i]}>{_inline(cell)}</td>" for i, cell in enumerate(row)) + "</tr>"
+            "<tr>" + "".join(f"<td{label}{style[i]}>{_inline(row[i])}</td>" for i, label in enumerate(labels)) + "</tr>"
             for row in cells
         )
         title = f"<caption>{_inline(caption)}</caption>" if caption else ""
         self._body.append(
-            f'<div class="scroll"><table>{title}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+            f'<div class="scroll"><table{long}>{title}<thead><tr>{head}</tr></thead>\n'
+            f"<tbody>\n{body}\n</tbody></table></div>"
         )
         return self
 
@@ -136,13 +144,13 @@ def _inline(text: str) -> str:
     return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escape(text))
 
 
-def _image(picture: Picture, caption: str) -> str:
-    """An img element with the picture inside it."""
-    ratio, kind = 1.0, ""
+def _image(picture: Picture, caption: str) -> tuple[str, bool]:
+    """An img element with the picture inside it, and whether that is wide."""
+    ratio = 1.0
     if isinstance(picture, Image.Image):
         out = io.BytesIO()
         picture.save(out, "PNG", optimize=True)
-        data, kind = out.getvalue(), ' class="pixels"'
+        data = out.getvalue()
     elif isinstance(picture, bytes):
         data = picture
     elif isinstance(picture, str | Path):
@@ -154,7 +162,8 @@ def _image(picture: Picture, caption: str) -> str:
     mime, width, height = _size(data)
     alt = escape(caption.replace("`", ""))
     uri = f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
-    return f'<img{kind} src="{uri}" width="{round(width / ratio)}" height="{round(height / ratio)}" alt="{alt}">'
+    image = f'<img src="{uri}" width="{round(width / ratio)}" height="{round(height / ratio)}" alt="{alt}">'
+    return image, width > WIDE * height
 
 
 def _size(data: bytes) -> tuple[str, int, int]:

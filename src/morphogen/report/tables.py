@@ -20,8 +20,8 @@ DIFFERENCE_HEADERS = ("measure", "a", "b", "a - b", "95% interval", "paired", "v
 def number(value: Any, interval: Sequence[float] | None = None) -> str:
     """A number as it should be read.
 
-    With an interval, digits stop where the interval's half-width has two significant ones; without,
-    up to four significant digits. Whole numbers are written in full, with thousands set apart.
+    With an interval, digits stop where the interval's half-width has two significant ones; without, up to four
+    significant digits. Zero has no sign. Whole numbers are written in full, with thousands set apart.
     """
     if value is None:
         return MISSING
@@ -33,7 +33,8 @@ def number(value: Any, interval: Sequence[float] | None = None) -> str:
         return str(value)
     half = 0.5 * abs(interval[1] - interval[0]) if interval is not None else 0.0
     if half > 0.0 and math.isfinite(half):
-        return f"{value:,.{_decimals(half, 2)}f}"
+        text = f"{value:,.{_decimals(half, 2)}f}"
+        return text.lstrip("-") if float(text.replace(",", "")) == 0.0 else text
     if value != 0.0 and not 1e-4 <= abs(value) < 1e7:
         return f"{value:.3e}"
     text = f"{value:,.{_decimals(value, 4)}f}"
