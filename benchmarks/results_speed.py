@@ -11,6 +11,7 @@ from benchmarks.throughput import DISTURBED
 VAE, GAN = "python -m benchmarks.throughput", "python -m benchmarks.throughput --model gan"
 DIFFUSION, SAMPLING = "python -m benchmarks.diffusion_speed --compile", "python -m benchmarks.sampling_speed"
 DEEP, GROWTH = "python -m benchmarks.deep sampling", "python -m benchmarks.growth"
+DRAWING = "python -m benchmarks.gan_pictures sampling"
 MEMORY = "python -m benchmarks.memory"
 FLAT = 0.05  # growth from the second to the last quarter of a training, as a share of its peak, that still is flat
 
@@ -95,6 +96,7 @@ CONTESTS = (
     Contest("diffusion-speed", "Training a diffusion U-Net, batch 64, 28 x 28", DIFFUSION, _net_speeds, _net_about),
     Contest("sampling-speed", "Drawing by diffusion, 32 x 32, 20 evaluations", SAMPLING, _net_speeds, _net_about),
     Contest("deep-sampling", "Drawing by the hierarchical VAE", DEEP, _deep_speeds, _deep_about),
+    Contest("gan-sampling", "Drawing by the GAN of Fashion-MNIST", DRAWING, _deep_speeds, _deep_about),
     Contest("growth", "Training the default networks at growing batches, RGB", GROWTH, _growth_speeds, _growth_about),
 )
 

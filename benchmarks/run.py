@@ -80,6 +80,15 @@ LONG = (
     Benchmark("benchmarks.alignment", "the judge of shapes on real pictures", "a minute", ("parser",)),
     Benchmark("benchmarks.gan", "modes of mixtures in the plane, three seeds", "two hours", ("points",)),
     Benchmark("benchmarks.gan", "modes of stacked digits, three seeds", "an hour", ("stacked",)),
+    *(
+        Benchmark("benchmarks.gan_pictures", what, "an hour", (row,))
+        for row, what in (
+            ("fashion", "Fashion-MNIST by GANs, beside Keras"),
+            ("aerial", "aerial pictures enlarged by a GAN"),
+            ("emoji", "emoji by a GAN"),
+            ("sampling", "how fast a GAN draws"),
+        )
+    ),
     Benchmark("benchmarks.steppers", "order of convergence of every stepper", "3 minutes"),
     Benchmark("benchmarks.estimators", "coverage of every interval, beside torchmetrics and prdc", "20 minutes"),
     Benchmark(
