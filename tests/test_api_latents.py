@@ -114,6 +114,7 @@ def test_a_walk_takes_the_options_of_sampling(model: Model) -> None:
         ("gan", {"frames": 5}, UsageError, "at least as many frames"),
         ("gan", {"frames": 0}, UsageError, "at least as many frames"),
         ("gan", {"temperature": 0.5}, UsageError, "not sampled with 'temperature'; its options: truncation"),
+        ("gan", {"candidates": 2}, CapabilityError, r"uniform numbers \('chosen'\)"),
         ("gan", {"label": 1}, UsageError, "knows no classes"),
     ],
 )

@@ -252,6 +252,35 @@ def test_truncation_draws_samples_to_that_of_the_mean_latent(data):
         model.sample(1, None, Rng(0), truncation=-1.0)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("game", ["relativistic", "non_saturating", "least_squares"])
+def test_the_discriminator_chooses_among_candidates_as_it_weighs_them(game):
+    """A generator that gives z / 8, and a logit that makes p / q = exp(z) up to a factor: N(0, 1) becomes N(1, 1)."""
+    model = build(POINTS.replace(shape=(1,)), game=game, latent_dim=1).eval()
+    model.generator.forward = lambda z, context, words: z / 8  # which keeps the data's range
+    logit = (lambda z: (0.5 * z).tanh()) if game == "least_squares" else lambda z: z
+    model.discriminator.forward = lambda x, c, context, words: (logit(8 * x[:, 0]), None)
+    n = 20_000
+    assert torch.equal(model.sample(n, None, Rng(0), candidates=1), model.sample(n, None, Rng(0)))
+    means = [8 * float(model.sample(n, None, Rng(0), candidates=k).mean()) for k in (1, 2, 8)]
+    z = torch.randn(n, 8, generator=torch.Generator().manual_seed(0))  # the same by plain weights, all at once
+    plain = [z[:, :1], *(z[:, :k].softmax(1) * z[:, :k] for k in (2, 8))]
+    for found, weighted in zip(means, plain, strict=True):
+        assert found == pytest.approx(float(weighted.sum(1).mean()), abs=0.05)  # five deviations of the difference
+    some = model.sample(64, None, Rng(0), candidates=4)
+    parts = [model.sample(16, None, Rng(0).shifted(16 * i), candidates=4) for i in range(4)]
+    assert torch.allclose(torch.cat(parts), some, atol=1e-6), "a sample's candidates are its own"
+
+
+@pytest.mark.parametrize("game", ["hinge", "wasserstein"])
+def test_games_without_a_ratio_of_densities_do_not_choose(game):
+    model = build(game=game).eval()
+    with pytest.raises(UsageError, match="games whose discriminator does: relativistic"):
+        model.sample(2, None, Rng(0), candidates=2)
+    with pytest.raises(UsageError, match="at least 1 candidate"):
+        model.sample(2, None, Rng(0), candidates=0)
+
+
 @pytest.mark.parametrize("data", [PICTURES, POINTS], ids=lambda d: d.name)
 def test_inversion_recovers_what_was_made(data):
     """The picture, and for pictures, whose elements are many more than the latents, the latent itself.

@@ -29,6 +29,12 @@ Guidance = Annotated[
 Truncation = Annotated[
     float | None, typer.Option("--truncation", metavar="T", help="Below 1: latents nearer to their mean.")
 ]
+Candidates = Annotated[
+    int | None,
+    typer.Option(
+        "--candidates", metavar="K", min=1, help="GANs: each sample is the discriminator's choice of so many."
+    ),
+]
 Temperature = Annotated[
     float | None, typer.Option("--temperature", metavar="T", help="Below 1: less variety, cleaner; 1 as trained.")
 ]

@@ -11,6 +11,7 @@ import typer
 from morphogen import UsageError
 from morphogen.cli.console import Json, busy, print_json, print_text
 from morphogen.cli.options import (
+    Candidates,
     Class,
     Grid,
     Guidance,
@@ -35,6 +36,7 @@ HOW = (
     "guidance_interval",
     "autoguidance",
     "truncation",
+    "candidates",
 )
 Source = Annotated[str, typer.Option("--data", metavar="SOURCE", help="Where the records come from.")]
 
@@ -63,6 +65,7 @@ def sample(
         float | None, typer.Option("--autoguidance", metavar="W", help="Away from the weaker part guide; 1 is none.")
     ] = None,
     truncation: Truncation = None,
+    candidates: Candidates = None,
     precision: Precision = "fp32",
     json: Json = False,
     overwrite: Overwrite = False,
@@ -73,7 +76,7 @@ def sample(
 
     how: dict[str, Any] = {"temperature": temperature, "stepper": stepper, "steps": steps}
     how |= {"grid": grid, "guidance": guidance, "avoid": avoid, "guidance_interval": _interval(guidance_interval)}
-    how |= {"autoguidance": autoguidance, "truncation": truncation}
+    how |= {"autoguidance": autoguidance, "truncation": truncation, "candidates": candidates}
     recipe: dict[str, Any] = {"verb": "sample", "model": str(model), "fingerprint": api.fingerprint(model), "n": n}
     recipe |= {"seed": seed, "class": label, "text": text, "exact": exact, "precision": precision, **how}
     with busy("sampling"):
@@ -98,7 +101,7 @@ def sampled_again(model: Path, recipe: Mapping[str, Any]) -> Any:
 def _sampled(model: Path, recipe: Mapping[str, Any]) -> Any:
     from morphogen import api
 
-    how = {name: recipe[name] for name in HOW}
+    how: dict[str, Any] = {name: recipe.get(name) for name in HOW}  # older files know fewer
     said = {name: recipe[name] for name in ("text", "exact", "precision")}
     return api.sample(model, recipe["n"], recipe["seed"], label=recipe["class"], **said, **how)
 

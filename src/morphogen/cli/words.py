@@ -11,6 +11,7 @@ import typer
 from morphogen import DataError, UsageError
 from morphogen.cli.console import Json, busy, print_json, print_text
 from morphogen.cli.options import (
+    Candidates,
     Class,
     Guidance,
     Model,
@@ -24,7 +25,7 @@ from morphogen.cli.options import (
 )
 from morphogen.cli.outputs import FOLDER, Output, Overwrite, npz, png
 
-HOW = ("stepper", "steps", "guidance", "truncation", "temperature")  # options of families
+HOW = ("stepper", "steps", "guidance", "truncation", "candidates", "temperature")  # options of families
 _SIGNS = {"guidance": "w", "seed": "seed"}  # above columns of small pictures
 _LABEL = 60  # letters beside a row
 
@@ -57,6 +58,7 @@ def draw(
     steps: Steps = None,
     guidance: Guidance = None,
     truncation: Truncation = None,
+    candidates: Candidates = None,
     temperature: Temperature = None,
     exact: Annotated[bool, typer.Option("--exact", help="The same bits whatever else is drawn.")] = False,
     precision: Precision = "fp32",
@@ -75,7 +77,7 @@ def draw(
     recipe |= {"frames": frames, "grid": _grid(grid), "n": n or (4 if grid is None else 1)}
     recipe |= {"seed": seed, "class": label, "exact": exact}
     recipe |= {"precision": precision, "stepper": stepper, "steps": steps, "guidance": guidance}
-    recipe |= {"truncation": truncation, "temperature": temperature}
+    recipe |= {"truncation": truncation, "candidates": candidates, "temperature": temperature}
     from morphogen import api
 
     recipe["fingerprint"] = api.fingerprint(model)
@@ -147,7 +149,7 @@ def attention(
 def _drawn(model: Path, recipe: Mapping[str, Any]) -> Any:
     from morphogen import api
 
-    how = {name: recipe[name] for name in HOW}
+    how: dict[str, Any] = {name: recipe.get(name) for name in HOW}  # older files know fewer
     said = {name: recipe[name] for name in ("negative", "to", "frames", "grid", "exact", "precision")}
     return api.draw(model, recipe["prompts"], recipe["n"], recipe["seed"], label=recipe["class"], **said, **how)
 

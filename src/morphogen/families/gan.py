@@ -53,6 +53,7 @@ from morphogen.nn.build import Backbone, backbone, centered
 from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.inversion import inverted
 from morphogen.theory.adversarial import GAMES, one_centered, zero_centered
+from morphogen.theory.resampling import raced
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -293,12 +294,28 @@ class GAN(Family):
     # ------------------------------------------------------------ capabilities
 
     @torch.no_grad()
-    def sample(self, n: int, cond: RawCondition | None, rng: Rng, *, truncation: float = 1.0) -> Tensor:
-        """G(truncation z): below 1, samples are more typical and less varied; at 0 all are that of the mean latent."""
+    def sample(
+        self,
+        n: int,
+        cond: RawCondition | None,
+        rng: Rng,
+        *,
+        truncation: float = 1.0,
+        candidates: int = 1,
+    ) -> Tensor:
+        """G(truncation z): below 1, samples are more typical and less varied; at 0 all are that of the mean latent.
+
+        With K `candidates`, the discriminator chooses: each sample is one of K, taken with a probability in proportion
+        to the ratio of densities p / q that its logit stands for (theory/resampling.py).
+        """
         if truncation < 0:
             raise UsageError(f"a truncation is at least 0 (got {truncation}).")
-        z = truncation * rng.normal("z", n, (self.latent_dim,))
-        return self._records(self._made(z, cond))
+        if candidates < 1:
+            raise UsageError(f"a sample is chosen of at least 1 candidate (got {candidates}).")
+        made = self._made(truncation * rng.normal("z", n, (self.latent_dim,)), cond)
+        if candidates > 1:
+            made = self._chosen(made, candidates, cond, rng, truncation)
+        return self._records(made)
 
     def realness(self, x: Tensor, cond: RawCondition | None = None) -> Tensor:
         """(B,) logits; 0 is undecided, except in the games that only compare (relativistic, wasserstein)."""
@@ -373,6 +390,26 @@ class GAN(Family):
         if c is not None:
             z = torch.cat((z, c.to(z.dtype)), dim=1)
         return self.network("generator")(z, self._context(cond), words)
+
+    def _chosen(self, first: Tensor, k: int, cond: RawCondition | None, rng: Rng, truncation: float) -> Tensor:
+        """One of each sample of `first` (B, *shape) and k - 1 more, as the discriminator weighs them."""
+        log_ratio = self.game.log_ratio
+        if log_ratio is None:
+            able = ", ".join(name for name, game in GAMES.items() if game.log_ratio is not None)
+            raise UsageError(
+                f"the discriminator of the game {self.spec.game!r} does not say by what factor samples are too"
+                f" frequent: leave candidates at 1; games whose discriminator does: {able}."
+            )
+        n, best = len(first), first
+        u = rng.uniform("chosen", n, (k,))
+        leads = raced(log_ratio(self._logits(first, cond)), u[:, 0])
+        for i in range(1, k):
+            other = self._made(truncation * rng.normal(f"z {i}", n, (self.latent_dim,)), cond)
+            score = raced(log_ratio(self._logits(other, cond)), u[:, i])
+            wins = score > leads
+            leads = torch.where(wins, score, leads)
+            best = torch.where(wins.view(-1, *(1,) * (first.ndim - 1)), other, best)
+        return best
 
     def _logits(self, x: Tensor, cond: RawCondition | None) -> Tensor:
         """l(x) (B,) of centered records."""

@@ -56,12 +56,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SUREST = 0.9993  # tanh(4): the largest logit of least squares that is read as a ratio of densities
+
 
 @dataclass(frozen=True)
 class Game:
     """Losses as functions of logits, element by element, and the best logit for densities p and q of one shape.
 
     best_logit  None where there is none without a constraint on l
+    log_ratio   log p - log q of the best logit, up to a constant; None where that says no more than which is larger
     absolute    whether the level of a logit means something: 0 is undecided
     """
 
@@ -69,6 +72,7 @@ class Game:
     fake: Callable[[Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
     best_logit: Callable[[Tensor, Tensor], Tensor] | None = None
+    log_ratio: Callable[[Tensor], Tensor] | None = None
     absolute: bool = True
     paired: ClassVar[bool] = False  # whether the generator's loss needs the logits of records, too
 
@@ -103,6 +107,7 @@ class PairedGame:
 
     loss: Callable[[Tensor], Tensor]
     best_logit: Callable[[Tensor, Tensor], Tensor]
+    log_ratio: Callable[[Tensor], Tensor]
     absolute: ClassVar[bool] = False
     paired: ClassVar[bool] = True
 
@@ -137,23 +142,31 @@ def _log_ratio(p: Tensor, q: Tensor) -> Tensor:
     return p.log() - q.log()
 
 
+def _as_it_is(logit: Tensor) -> Tensor:
+    return logit
+
+
 MINIMAX = Game(
     real=lambda logit: F.softplus(-logit),
     fake=F.softplus,
     generator=lambda logit: -F.softplus(logit),
     best_logit=_log_ratio,
+    log_ratio=_as_it_is,
 )
 NON_SATURATING = Game(
     real=lambda logit: F.softplus(-logit),
     fake=F.softplus,
     generator=lambda logit: F.softplus(-logit),
     best_logit=_log_ratio,
+    log_ratio=_as_it_is,
 )
 LEAST_SQUARES = Game(
     real=lambda logit: 0.5 * (1.0 - logit).square(),
     fake=lambda logit: 0.5 * (1.0 + logit).square(),
     generator=lambda logit: 0.5 * (1.0 - logit).square(),
     best_logit=lambda p, q: (p - q) / (p + q),
+    # (p - q) / (p + q) = tanh(log(p / q) / 2); networks pass 1, and no ratio is known to more than e^8 there
+    log_ratio=lambda logit: 2.0 * logit.clamp(-SUREST, SUREST).atanh(),
 )
 HINGE = Game(
     real=lambda logit: F.relu(1.0 - logit),
@@ -162,7 +175,7 @@ HINGE = Game(
     best_logit=lambda p, q: (p - q).sign(),
 )
 WASSERSTEIN = Game(real=torch.neg, fake=lambda logit: logit, generator=torch.neg, absolute=False)
-RELATIVISTIC = PairedGame(loss=lambda margin: F.softplus(-margin), best_logit=_log_ratio)
+RELATIVISTIC = PairedGame(loss=lambda margin: F.softplus(-margin), best_logit=_log_ratio, log_ratio=_as_it_is)
 GAMES: Mapping[str, Game | PairedGame] = {
     "relativistic": RELATIVISTIC,
     "non_saturating": NON_SATURATING,
