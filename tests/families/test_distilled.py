@@ -133,6 +133,57 @@ def test_more_steps_noise_the_same_first_draw_again():
     torch.testing.assert_close(student.sample(2, None, Rng(0).shifted(2), steps=2), two[2:], rtol=0, atol=1 / 255)
 
 
+@pytest.mark.parametrize("data", [POINTS, PICTURES.replace(shape=(1, 13, 12), classes=POINTS.classes)])
+def test_a_discriminator_plays_the_relativistic_game_with_the_students_records(data):
+    """Its terms are those of theory/adversarial.py, for each record by itself; its slope is penalized when due."""
+    student = distilled(teacher(data, conditional=True), adversarial=0.3, discriminator_widths=(6, 8))
+    b = batch(data)
+    found = {step.player: step for step in student.steps(b, Rng(0), Progress(4, 0.5))}
+    assert list(found) == ["judge", "discriminator", "student"] and set(found) == set(student.players())
+    assert {"r1", "r2"} < set(found["discriminator"].terms)
+    assert {"r1", "r2"}.isdisjoint(list(student.steps(b, Rng(0), Progress(5, 0.5)))[1].terms)
+    logits = []
+    student.discriminator.register_forward_hook(lambda _module, _given, out: logits.append(out[0].detach()))
+    *_, last = student.steps(b, Rng(0), Progress(5, 0.5))
+    on_real, on_made = logits[-2:]
+    expected = 0.3 * torch.nn.functional.softplus(on_real - on_made)
+    torch.testing.assert_close(last.terms["adversarial"].detach(), expected)
+    gradients = torch.autograd.grad(last.terms["adversarial"].sum(), list(student.student.parameters()))
+    assert any(g.any() for g in gradients)
+    owned = [p for player in student.players().values() for p in player.parameters]
+    assert len({id(p) for p in owned}) == len(owned)
+    # other records of the batch change nothing in a record's terms
+    half = {step.player: step for step in student.steps(b[:4], Rng(0), Progress(4, 0.5))}
+    for name in ("pairs", "r1", "r2"):
+        torch.testing.assert_close(
+            half["discriminator"].terms[name], found["discriminator"].terms[name][:4], rtol=1e-4, atol=1e-6
+        )
+
+
+def test_with_a_discriminator_the_student_goes_to_the_data_whatever_the_teacher_says():
+    """A teacher of random weights knows nothing; the mean of the records is learned all the same."""
+    student = distilled(adversarial=20.0, lr=6e-3, discriminator_widths=(32, 32), ema=None)
+    assert not student.shardable and distilled().shardable
+    optimizers = {
+        name: torch.optim.Adam(player.parameters, lr=player.lr, betas=player.betas)
+        for name, player in student.players().items()
+    }
+
+    def mean():
+        return student.sample(500, None, Rng(3), steps=1).mean(0)
+
+    target = torch.tensor([0.5, -0.3])
+    before = (mean() - target).norm()
+    for i in range(100):
+        address = torch.arange(64 * i, 64 * (i + 1))
+        x = target + 0.1 * Rng(8).normal("x", address, (2,))
+        for step in student.steps(Batch(x, address, None, address), Rng(0), Progress(i, i / 100)):
+            optimizers[step.player].zero_grad()
+            sum(step.terms.values()).mean().backward(inputs=list(student.players()[step.player].parameters))
+            optimizers[step.player].step()
+    assert (mean() - target).norm() < 0.15 < before
+
+
 def test_classes_are_those_of_the_teacher():
     student = distilled(teacher(conditional=True))
     a = student.sample(6, RawCondition(label=torch.zeros(6, dtype=torch.int64)), Rng(0))
@@ -155,8 +206,9 @@ def test_what_is_refused():
         Distilled(DistilledSpec(), POINTS, {"teachers": teacher()})
 
 
+@pytest.mark.parametrize("adversarial", [0.0, 0.5])
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_it_passes_check_family(monkeypatch, thorough):
+def test_it_passes_check_family(monkeypatch, thorough, adversarial):
     options = {"backbone": "mlp", "hidden": (128, 128), "schedule": "edm", "times": "log-normal", "conditional": True}
     if not thorough:
         rest = {name: check for name, check in checking.CHECKS.items() if name not in (LEARNS, CONDITIONS)}
@@ -164,7 +216,9 @@ def test_it_passes_check_family(monkeypatch, thorough):
         monkeypatch.setattr(checking, "CHECKS", rest)
         monkeypatch.setattr(checking, "STEPS", 20)
     rates = {"lr": 1e-3, "judge_lr": 2e-3}
-    checked = checking.check_family("distilled", {"steps": 4, **rates}, {"teacher": ("diffusion", options)})
+    checked = checking.check_family(
+        "distilled", {"steps": 4, "adversarial": adversarial, **rates}, {"teacher": ("diffusion", options)}
+    )
     assert not checked.failures, str(checked)
 
 

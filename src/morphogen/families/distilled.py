@@ -16,8 +16,12 @@ that network agree: its records then come from the teacher's distribution (distr
 
 Where judge and teacher are compared decides what is kept. Kinds of records differ at much noise: a
 record made from noise at once is judged there, as only what is left of it after noising is used again; one made from a
-later x_t has its kind already, and is judged at less noise. Judged at less noise alone, kinds are forgotten. What it
-reaches is in docs/diffusion.md.
+later x_t has its kind already, and is judged at less noise. Judged at less noise alone, kinds are forgotten.
+
+The teacher is no better than its training, and the divergence that the student falls along seeks modes. A discriminator
+of the student's records and those of the data mends both (`adversarial`; Yin et al., 2024): the relativistic game of
+theory/adversarial.py, in pairs with the records of the batch, with its two penalties. What all this reaches is in
+docs/diffusion.md.
 """
 
 from __future__ import annotations
@@ -40,13 +44,17 @@ from morphogen.core.family import Family, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
 from morphogen.families.denoiser_part import denoiser_part
-from morphogen.families.denoising import DenoisingFamily
+from morphogen.families.denoising import COND, DenoisingFamily
+from morphogen.nn.adversarial_nets import MLPDiscriminator, PictureDiscriminator, Sloped
+from morphogen.nn.build import SMALLEST_PICTURE
 from morphogen.sampling import loop
+from morphogen.theory.adversarial import RELATIVISTIC, penalty_weight, zero_centered
 from morphogen.theory.distillation import direction
 from morphogen.theory.weightings import times, uniforms
 
 TEACHER = "teacher"  # the part that is distilled
 FROM_NOISE = 0.5  # share of records from which the student starts at t = 1, as every draw does
+PENALTY_EVERY = 4  # steps between two penalties of the discriminator's slope, each as many times larger
 
 
 class DistilledSpec(Spec):
@@ -63,6 +71,16 @@ class DistilledSpec(Spec):
     judged_std: float = Field(1.0, gt=0, description="their deviation")
     lr: float = Field(2e-4, gt=0, description="peak learning rate of the student")
     judge_lr: float = Field(4e-4, gt=0, description="peak learning rate of the second network")
+    adversarial: float = Field(
+        0.0, ge=0, description="weight of a discriminator of the student's records and those of the data; 0: none"
+    )
+    discriminator_widths: tuple[int, ...] = Field(
+        (32, 64, 128),
+        min_length=1,
+        description="channels of the discriminator at 1/2, 1/4, ... resolution; without pictures, its layers",
+    )
+    discriminator_lr: float = Field(1e-3, gt=0, description="peak learning rate of the discriminator")
+    simulated: bool = Field(False, description="later times from the student's own draws")
     ema: float | None = Field(0.995, gt=0, lt=1, description="decay of the student's averaged weights; none is off")
 
 
@@ -85,6 +103,20 @@ class Distilled(Family):
         self.readout = replace(teacher.readout, bounds=None)  # which would stop gradients
         self.student, self.reader = self._copied(teacher)
         self.judge, self.judge_reader = self._copied(teacher)
+        self.discriminator: Sloped | None = None
+        self.discriminator_reader: nn.Module | None = None
+        if spec.adversarial:
+            shape, context = teacher.shape, 0 if data.context_shape is None else data.context_shape[0]
+            how: dict[str, Any] = {"cond": COND if teacher.conditional else 0, "level": RELATIVISTIC.absolute}
+            judging: nn.Module
+            if len(shape) == 3 and min(shape[1:]) >= SMALLEST_PICTURE:
+                judging = PictureDiscriminator(shape, spec.discriminator_widths, context=context, **how)
+            else:
+                judging = MLPDiscriminator(shape, spec.discriminator_widths, **how)
+            self.discriminator = Sloped(judging)
+            self.discriminator_reader = self._copied(teacher)[1]
+            self.penalty_weight = penalty_weight(math.prod(shape))
+        self.shardable = self.discriminator is None
 
     @property
     def conditional(self) -> bool:
@@ -101,10 +133,13 @@ class Distilled(Family):
             mine = (network for name, network in networks.items() if name.split("_")[0] == role)
             return [p for network in mine for p in network.parameters()]
 
-        return {
+        players = {
             "student": Player(owned("student"), lr=s.lr, betas=betas, ema=s.ema),
             "judge": Player(owned("judge"), lr=s.judge_lr, betas=betas),
         }
+        if self.discriminator is not None:
+            players["discriminator"] = Player(owned("discriminator"), lr=s.discriminator_lr, betas=betas)
+        return players
 
     def networks(self) -> Mapping[str, nn.Module]:
         candidates = {
@@ -112,6 +147,8 @@ class Distilled(Family):
             "student_conditioner": self.reader,
             "judge": self.judge,
             "judge_conditioner": self.judge_reader,
+            "discriminator": self.discriminator,
+            "discriminator_conditioner": self.discriminator_reader,
         }
         return {name: network for name, network in candidates.items() if network is not None}
 
@@ -122,7 +159,13 @@ class Distilled(Family):
         t = times("log-normal", uniforms(rng, batch.address), teacher.schedule, s.time_mean, s.time_std)
         first = rng.uniform("from noise", batch.address) < FROM_NOISE
         t = torch.where(first, 1.0, t)
-        x_t = self.readout.noised(x_0, rng.normal("eps", batch.address, teacher.shape, x_0.dtype), t)
+        start = x_0
+        if s.simulated:  # what a later time starts from when it is drawn: the student's own first draw
+            one = torch.ones_like(t)
+            x_1 = self.readout.noised(x_0, rng.normal("eps of noise", batch.address, teacher.shape, x_0.dtype), one)
+            with torch.no_grad():
+                start = self.made(x_1, one, cond).clamp(*self._bounds)
+        x_t = self.readout.noised(start, rng.normal("eps", batch.address, teacher.shape, x_0.dtype), t)
         y = self.made(x_t, t, cond)
         u = rng.uniform("judged", batch.address, (), torch.float64).clamp(1e-6, 1.0 - 1e-6)
         at_first, later = (times("log-normal", u, teacher.schedule, mean, s.judged_std) for mean in s.judged_mean)
@@ -131,13 +174,22 @@ class Distilled(Family):
         y_r = self.readout.noised(y.detach(), noise, r)
         output = self._asked("judge", y_r, r, cond)
         yield Step("judge", {"error": self.readout.error(output, y.detach(), noise, r)})
+        if self.discriminator is not None:
+            yield Step("discriminator", self._game(x_0, y.detach(), cond, at))
         with torch.no_grad():
             of_student = self.readout.posterior(self._asked("judge", y_r, r, cond), y_r, r).mean.clamp(*self._bounds)
             of_teacher = teacher.posterior(y_r, r, cond).mean
             away = direction(y, of_student, of_teacher)
         # half the squared length of a move, whose gradient is the move itself
         moved = 0.5 * (y - (y - away).detach()).square().flatten(1).mean(1)
-        yield Step("student", {"distribution": moved}, {"disagreement": (of_student - of_teacher).abs().mean()})
+        terms, metrics = {"distribution": moved}, {"disagreement": (of_student - of_teacher).abs().mean()}
+        if self.discriminator is not None:
+            with torch.no_grad():
+                on_real, _ = self._judged(x_0, cond)
+            on_made, _ = self._judged(y, cond)
+            terms["adversarial"] = s.adversarial * RELATIVISTIC.generator_term(on_real, on_made)
+            metrics["margin"] = (on_real - on_made).detach().mean()
+        yield Step("student", terms, metrics)
 
     # ------------------------------------------------------------ capabilities
 
@@ -182,6 +234,24 @@ class Distilled(Family):
         """The output of one of the networks, which `readout` reads."""
         conditioner = self.network(f"{role}_conditioner") if self.reader is not None else None
         return self._teacher.asked(self.network(role), conditioner, x_t, t, cond)
+
+    def _judged(self, x: Tensor, cond: RawCondition | None, slope: bool = False) -> tuple[Tensor, Tensor | None]:
+        """The discriminator's logits (B,) of x (B, *shape), and its squared slopes there where they are asked for."""
+        c = self.network("discriminator_conditioner")(cond, len(x)).pooled if self.reader is not None else None
+        context = None if cond is None or self.data.context_shape is None else cond.context
+        judged: tuple[Tensor, Tensor | None] = self.network("discriminator")(x, c, context, None, slope)
+        return judged
+
+    def _game(self, real: Tensor, made: Tensor, cond: RawCondition | None, at: Progress) -> dict[str, Tensor]:
+        """The discriminator's terms, each (B,), and the penalties where they are due."""
+        due = at.step % PENALTY_EVERY == 0
+        both = torch.cat((real, made))
+        logits, slope = self._judged(both, None if cond is None else cond[torch.arange(len(real)).repeat(2)], due)
+        terms = RELATIVISTIC.discriminator_terms(*logits.split(len(real)))
+        if slope is not None:
+            r1, r2 = (PENALTY_EVERY * self.penalty_weight * zero_centered(slope)).split(len(real))
+            terms |= {"r1": r1, "r2": r2}
+        return terms
 
     @staticmethod
     def _copied(teacher: DenoisingFamily) -> tuple[nn.Module, nn.Module | None]:

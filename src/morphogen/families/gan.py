@@ -52,13 +52,12 @@ from morphogen.nn.augmentation import DRAWS, AdaptiveStrength, augmented
 from morphogen.nn.build import Backbone, backbone, centered
 from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.inversion import inverted
-from morphogen.theory.adversarial import GAMES, one_centered, zero_centered
+from morphogen.theory.adversarial import GAMES, one_centered, penalty_weight, zero_centered
 from morphogen.theory.resampling import raced
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 COND = 64  # width of a condition's vector
-PER_ELEMENT, AT_LEAST = 1e-3, 0.02  # weight of the zero-centered penalties for each element of a record, and in all
 ONE_CENTERED = 10.0  # weight of the one-centered penalty (Gulrajani et al., 2017)
 NOISE = 0.05  # s, the standard deviation of records around G(z)
 INVERTED_AT_ONCE = 512  # latents
@@ -194,7 +193,7 @@ class GAN(Family):
         self.penalty = spec.penalty
         if spec.penalty == "auto":
             self.penalty = "gradient" if spec.game == "wasserstein" else "r1_r2"
-        weight = ONE_CENTERED if self.penalty == "gradient" else max(AT_LEAST, PER_ELEMENT * data.dimensions)
+        weight = ONE_CENTERED if self.penalty == "gradient" else penalty_weight(data.dimensions)
         self.penalty_weight = weight if spec.penalty_weight is None else spec.penalty_weight
         self.shardable = self.penalty == "none"
 

@@ -10,12 +10,13 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 
 Backbone = Literal["auto", "mlp", "conv"]
+SMALLEST_PICTURE = 12  # pixels of a side from which convolutions pay
 
 
 def backbone(name: Backbone, data: DataSpec) -> Literal["mlp", "conv"]:
     """The backbone to use: "auto" is convolutional for pictures of 12 pixels and more, else a perceptron."""
     if name == "auto":
-        return "conv" if data.is_picture and min(data.shape[1:]) >= 12 else "mlp"
+        return "conv" if data.is_picture and min(data.shape[1:]) >= SMALLEST_PICTURE else "mlp"
     if name == "conv" and not data.is_picture:
         raise SpecError(
             f"backbone 'conv' needs pictures (C, H, W), but {data.name!r} has records of shape {data.shape};"

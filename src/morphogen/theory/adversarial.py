@@ -206,6 +206,14 @@ def one_centered(squared_slope: Tensor) -> Tensor:
     return (squared_slope.clamp_min(1e-12).sqrt() - 1.0).square()
 
 
+def penalty_weight(dimensions: int) -> float:
+    """A weight of the zero-centered penalties that suits records of so many elements: in proportion, at least 0.02.
+
+    Distances between records grow as sqrt(D), and slopes for the same change of l shrink as they do.
+    """
+    return max(0.02, 1e-3 * dimensions)
+
+
 def balance(reconstruction: Tensor, adversarial: Tensor) -> Tensor:
     """The weight |a| / |b| that gives the gradient b of an adversarial loss the norm of a reconstruction's gradient a.
 

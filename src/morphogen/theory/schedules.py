@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from morphogen.core.errors import SpecError, unknown
@@ -55,14 +56,17 @@ class Schedule(ABC):
         return 2.0 * (alpha.log() - sigma.log())
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """The t with this log-SNR, to 1e-16, by bisection; 1 for anything noisier than the schedule's end."""
-        wanted = log_snr.double()
+        """The t with this log-SNR; 1 for anything noisier than the schedule's end."""
+        return self._inverse(log_snr.double()).clamp(0.0, 1.0).to(log_snr.dtype)
+
+    def _inverse(self, wanted: Tensor) -> Tensor:
+        """`time`, in float64, of any value at or beyond the ends: by bisection, to 1e-16, where there is no formula."""
         low, high = torch.zeros_like(wanted), torch.ones_like(wanted)
         for _ in range(64):
             middle = 0.5 * (low + high)
             later = self.log_snr(middle) > wanted
             low, high = torch.where(later, middle, low), torch.where(later, high, middle)
-        return torch.where(wanted == math.inf, 0.0, high).to(log_snr.dtype)
+        return torch.where(wanted == math.inf, 0.0, high)
 
     def derivatives(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(d alpha / dt, d sigma / dt), by automatic differentiation; not finite at t = 0 if sigma is a root of t."""
@@ -83,6 +87,11 @@ class LinearBeta(Schedule):
         log_alpha = -0.5 * t * (self.beta_min + 0.5 * t * (self.beta_max - self.beta_min))
         return log_alpha.exp(), (-torch.expm1(2.0 * log_alpha)).sqrt()
 
+    def _inverse(self, wanted: Tensor) -> Tensor:
+        """The root of a t^2 + b t = -log alpha, with -log alpha = log(1 + 1 / SNR) / 2."""
+        lost, a, b = 0.5 * F.softplus(-wanted), 0.25 * (self.beta_max - self.beta_min), 0.5 * self.beta_min
+        return (2.0 * lost / (b + (b * b + 4.0 * a * lost).sqrt())).nan_to_num(nan=1.0)
+
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
@@ -100,6 +109,18 @@ class Cosine(Schedule):
         sigma_squared = torch.sin(unit * (t + 2.0 * self.offset)) * torch.sin(unit * t)
         return torch.sin(unit * (1.0 - t)) / start, sigma_squared.sqrt() / start
 
+    def _inverse(self, wanted: Tensor) -> Tensor:
+        """From alpha where there is more noise; else from sigma, with y = tan(pi/2 t / (1 + c)) the root of
+
+        (cos d - s) y^2 + sin d y - s = 0,   d = pi c / (1 + c),   s = sigma^2 cos^2 b.
+        """
+        unit = 0.5 * math.pi / (1.0 + self.offset)
+        start, d = math.cos(unit * self.offset), 2.0 * unit * self.offset
+        s = start * start * torch.sigmoid(-wanted.clamp_min(0.0))
+        y = 2.0 * s / (math.sin(d) + (math.sin(d) ** 2 + 4.0 * s * (math.cos(d) - s)).sqrt())
+        noisy = 1.0 - torch.asin(start * torch.sigmoid(wanted).sqrt()) / unit
+        return torch.where(wanted > 0.0, y.atan() / unit, noisy)
+
 
 @dataclass(frozen=True)
 class EDM(Schedule):
@@ -110,6 +131,9 @@ class EDM(Schedule):
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return torch.ones_like(t), self.sigma_max * t
+
+    def _inverse(self, wanted: Tensor) -> Tensor:
+        return torch.exp(-0.5 * wanted) / self.sigma_max
 
 
 @dataclass(frozen=True)
@@ -123,6 +147,9 @@ class VarianceExploding(Schedule):
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return torch.ones_like(t), self.low * torch.expm1(2.0 * math.log(self.high / self.low) * t).sqrt()
 
+    def _inverse(self, wanted: Tensor) -> Tensor:
+        return torch.log1p(torch.exp(-wanted) / self.low**2) / (2.0 * math.log(self.high / self.low))
+
 
 @dataclass(frozen=True)
 class RectifiedFlow(Schedule):
@@ -132,6 +159,9 @@ class RectifiedFlow(Schedule):
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return 1.0 - t, t.clone()
+
+    def _inverse(self, wanted: Tensor) -> Tensor:
+        return torch.sigmoid(-0.5 * wanted)
 
 
 @dataclass(frozen=True)
@@ -186,6 +216,9 @@ class Shifted(Schedule):
             return alpha, sigma
         total = torch.hypot(alpha, sigma) if self.kind == "preserving" else alpha + sigma
         return alpha / total, sigma / total
+
+    def _inverse(self, wanted: Tensor) -> Tensor:
+        return self.base._inverse(wanted + 2.0 * math.log(self.factor))
 
 
 SCHEDULES: Mapping[str, Callable[[], Schedule]] = {
