@@ -83,8 +83,13 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--n", type=int, default=10_000)
+    parser.add_argument("--threads", type=int, default=0, help="0: as many as TensorFlow takes")
     asked = parser.parse_args()
     os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(asked.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(asked.threads)
     generator, steps = trained(np.load(asked.pictures), asked.minutes)
     z = np.random.default_rng(1).standard_normal((asked.n, LATENT)).astype("float32")
     made = generator.predict(z, batch_size=500, verbose=0)

@@ -3,7 +3,7 @@
     python -m benchmarks.peers            # make all of them
     python -m benchmarks.peers pythae     # or one
 
-A peer's needs never meet ours: it has its own numpy, and for pythae its own torch, the same version as ours.
+A peer's needs never meet ours: it has its own numpy and, where it needs one, its own torch, the same version as ours.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ PEERS = {
     # pydantic is all that our theory and steppers need besides: benchmarks/steppers_peer.py runs them beside theirs.
     "diffusers": Peer(("diffusers==0.42.1", "accelerate==1.15.0", "datasets==5.2.0", "pydantic==2.14.3"), torch=True),
     "keras": Peer(("keras==3.15.1", "tensorflow-cpu==2.21.0")),
+    "torchgan": Peer(("torchgan==0.1.0", "torchvision==0.28.0"), torch=True),
 }
 
 
@@ -103,6 +104,19 @@ def pythae_vae(hidden: tuple[int, ...], latent_dim: int, loss: str) -> Any:
 
     config = VAEConfig(input_dim=(1, 28, 28), latent_dim=latent_dim, reconstruction_loss=loss)
     return VAE(config, Encoder(), Decoder())
+
+
+def declare_torchvision_operators() -> None:
+    """Let `import torchvision` pass, for code that runs in an environment that has it; call it first.
+
+    The registry's build is for CUDA: its operators do not load beside a torch for CPUs, and the import stops at the
+    first that is missing. Declared, they still cannot be called; pictures, transforms and grids need none of them.
+    """
+    import torch
+
+    for name in ("nms", "qnms"):
+        schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        torch.library.define(f"torchvision::{name}", schema)
 
 
 def _torch_pin() -> str:

@@ -236,6 +236,39 @@ ADVERSARIAL = (
 )
 
 
+# ------------------------------------------------------------------------------- equal time
+
+
+def _as_long(mine: str, rivals: tuple[str, ...]) -> Callable[[Result], Seen]:
+    """Ours over the best of theirs."""
+
+    def read(record: Result) -> Seen:
+        best = min((record[name] for name in rivals), key=lambda one: one["fd"]["value"])
+        ours, threads = record[mine], record["threads"]
+        plural = "s" if threads > 1 else ""
+        each = f"{ours['what']}; {best['what']}", f"{record['minutes']:g} min, {threads} thread{plural} each"
+        return ratio(ours["fd"], best["fd"], 0.5, *each, f"n = {ours['fd']['n']:,} and {best['fd']['n']:,}")
+
+    return read
+
+
+EQUAL_TIME = tuple(
+    Row(
+        f"Fashion-MNIST after as many minutes: {what}, Frechet distances",
+        "python -m benchmarks.equal_time",
+        "at most 0.5",
+        "lower",
+        ("equal-time",),
+        _as_long(name, rivals),
+    )
+    for what, name, rivals in (
+        ("our best of the VAE family over pythae's best", "vae", ("pythae-rae", "pythae-vaegan")),
+        ("our GAN over a Keras DCGAN", "gan", ("keras",)),
+        ("our diffusion over diffusers'", "diffusion", ("diffusers",)),
+    )
+)
+
+
 # ------------------------------------------------------------------------------- words
 
 

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results_generated import ADVERSARIAL, DIFFUSION, WORDS
+from benchmarks.results_generated import ADVERSARIAL, DIFFUSION, EQUAL_TIME, WORDS
 from benchmarks.results_likelihood import EVALUATION, LIKELIHOOD
 from benchmarks.results_rows import Results, table
 from benchmarks.results_speed import CONTESTS, SPEED, gpu, growth, speeds
@@ -86,6 +86,7 @@ def page(folder: Path) -> str:
         "Likelihood": LIKELIHOOD,
         "Diffusion": DIFFUSION,
         "Adversarial": ADVERSARIAL,
+        "At equal time": EQUAL_TIME,
         "Pictures from words": WORDS,
         "Evaluation": EVALUATION,
     }

@@ -13,6 +13,10 @@ Result = Mapping[str, Any]
 Results = Mapping[str, Result]  # name of a file without .json -> what it holds
 
 
+class LeftOut(KeyError):
+    """A record is as it should be, and the run that wrote it had no such contestant."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """What was found: a value, the ends of its interval or range, and the bound that it was to reach, if any.

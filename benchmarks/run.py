@@ -51,8 +51,8 @@ SHORT = (
     ),
     Benchmark(
         "benchmarks.throughput",
-        "training throughput of the classic GAN beside Keras and a bare loop",
-        "8 minutes",
+        "training throughput of the classic GAN beside Keras, torchgan and a bare loop",
+        "10 minutes",
         ("--model", "gan"),
         ("--model", "gan", "--rounds", "1", "--seconds", "1", "--records", "2000"),
         "throughput-gan",
@@ -88,6 +88,9 @@ LONG = (
             ("emoji", "emoji by a GAN"),
             ("sampling", "how fast a GAN draws"),
         )
+    ),
+    Benchmark(
+        "benchmarks.equal_time", "Fashion-MNIST after 10 minutes each, beside pythae, Keras, diffusers", "two hours"
     ),
     Benchmark("benchmarks.steppers", "order of convergence of every stepper", "3 minutes"),
     Benchmark("benchmarks.estimators", "coverage of every interval, beside torchmetrics and prdc", "20 minutes"),

@@ -1,4 +1,4 @@
-"""Training throughput of the classic MLP VAE or GAN: this project's trainer beside pythae, Keras and a bare loop.
+"""Training throughput of the classic MLP VAE or GAN: this project's trainer beside its peers' and a bare loop.
 
     python -m benchmarks.throughput
     python -m benchmarks.throughput --model gan
@@ -257,6 +257,7 @@ CONTESTANTS: dict[str, dict[str, tuple[str, str, Contest]]] = {
             "keras",
             lambda x, s: throughput_gan.keras(x, s, Clock, xla=True),
         ),
+        "torchgan": ("torchgan's Trainer", "torchgan", lambda x, s: throughput_gan.torchgan(x, s, Clock)),
         "bare": ("a hand-written torch loop: fused Adam, bf16", "", lambda x, s: throughput_gan.bare(x, s, Clock)),
     },
 }

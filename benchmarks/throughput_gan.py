@@ -8,9 +8,12 @@ discriminator 128 pictures and as many samples, and moves both once.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
+
+from benchmarks import peers
 
 BATCH, LATENT = 128, 100
 GENERATOR, DISCRIMINATOR = (LATENT, 256, 512, 1024, 784), (784, 512, 256, 1)
@@ -82,17 +85,64 @@ def keras(pictures: Any, seconds: float, clock: Callable[[float], Any], xla: boo
     return laps.result()
 
 
+def torchgan(pictures: Any, seconds: float, clock: Callable[[float], Any]) -> dict[str, Any]:
+    """torchgan's Trainer with its losses, which draws other samples for the generator's move than for its opponent's.
+
+    Each call trains for an epoch. At its end it saves the networks and draws a sheet of samples, whatever the options;
+    both are taken out (the sheet also fails, by a keyword that torchvision has dropped). What it logs in each step, the
+    losses and the squared norms of gradients, no option turns off either: that is the cost of its loop, and stays.
+    """
+    peers.declare_torchvision_operators()
+    import torch
+    from torch.utils.data import DataLoader
+    from torchgan.losses import MinimaxDiscriminatorLoss, MinimaxGeneratorLoss
+    from torchgan.models import Discriminator, Generator
+    from torchgan.trainer import Trainer
+
+    class G(Generator):
+        def __init__(self) -> None:
+            super().__init__(LATENT)
+            self.body = _network(GENERATOR, torch.nn.Tanh())
+
+        def forward(self, z: Any) -> Any:
+            return self.body(z)
+
+    class D(Discriminator):
+        def __init__(self) -> None:
+            super().__init__(DISCRIMINATOR[0])
+            self.body = _network(DISCRIMINATOR)
+
+        def forward(self, x: Any) -> Any:
+            return self.body(x)
+
+    adam = {"name": torch.optim.Adam, "args": {"lr": LR, "betas": BETAS}}
+    # A tensor serves as the data set: of a TensorDataset, the trainer demands labels.
+    x = 2.0 * torch.from_numpy(pictures).flatten(1) - 1.0
+    batches = DataLoader(x, BATCH, shuffle=True, drop_last=True)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            {"generator": {"name": G, "optimizer": adam}, "discriminator": {"name": D, "optimizer": adam}},
+            [MinimaxGeneratorLoss(), MinimaxDiscriminatorLoss()],
+            device=torch.device("cpu"),
+            epochs=1,
+            checkpoints=f"{folder}/checkpoints/gan",
+            recon=f"{folder}/samples",
+        )
+        trainer.save_model = lambda epoch: None
+        trainer.logger.logger_end_epoch.clear()
+        laps, enough = clock(seconds), False
+        while not enough:
+            trainer(batches)
+            enough = laps.lap(BATCH * len(batches))
+    return laps.result()
+
+
 def bare(pictures: Any, seconds: float, clock: Callable[[float], Any]) -> dict[str, Any]:
     """A loop as one writes it by hand for speed: pictures in memory, fused Adam, bf16."""
     import torch
-    from torch import nn
     from torch.nn import functional as F
 
-    def network(sizes: tuple[int, ...], *last: nn.Module) -> nn.Sequential:
-        inner = [m for a, b in pairwise(sizes[:-1]) for m in (nn.Linear(a, b), nn.LeakyReLU(SLOPE))]
-        return nn.Sequential(*inner, nn.Linear(*sizes[-2:]), *last)
-
-    generator, discriminator = network(GENERATOR, nn.Tanh()), network(DISCRIMINATOR)
+    generator, discriminator = _network(GENERATOR, torch.nn.Tanh()), _network(DISCRIMINATOR)
     g_optimizer, d_optimizer = (
         torch.optim.Adam(net.parameters(), lr=LR, betas=BETAS, fused=True) for net in (generator, discriminator)
     )
@@ -117,3 +167,11 @@ def bare(pictures: Any, seconds: float, clock: Callable[[float], Any]) -> dict[s
             discriminator.requires_grad_(True)
         enough = laps.lap(BATCH * len(batches))
     return laps.result()
+
+
+def _network(sizes: tuple[int, ...], *last: Any) -> Any:
+    """A perceptron in torch."""
+    from torch import nn
+
+    inner = [m for a, b in pairwise(sizes[:-1]) for m in (nn.Linear(a, b), nn.LeakyReLU(SLOPE))]
+    return nn.Sequential(*inner, nn.Linear(*sizes[-2:]), *last)
