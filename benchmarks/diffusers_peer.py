@@ -24,6 +24,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from benchmarks.peers import bf16
+
 BATCH, LR = 64, 4e-4
 
 
@@ -149,7 +151,7 @@ def sample(model_dir: Path, n: int, name: str, steps: int, batch: int = 100) -> 
         x = torch.randn(shape, generator=generator)
         scheduler.set_timesteps(steps)
         for t in scheduler.timesteps:
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16()):
                 predicted = model(x, t).sample
             more = {"generator": generator} if "generator" in scheduler.step.__code__.co_varnames else {}
             x = scheduler.step(predicted.float(), t, x, **more).prev_sample
@@ -186,7 +188,7 @@ def sample_ours(model_dir: Path, n: int, name: str, steps: int, batch: int = 250
             level = scheduler.sigmas[i].double()  # sigma / alpha; theirs is variance preserving, x_hat of ours
             t = family.schedule.time(-2.0 * level.log()).expand(len(x))
             alpha, sigma = family.schedule(t[0])
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16()):
                 mean = family.posterior((x * torch.hypot(alpha, sigma)).float(), t).mean
             x = scheduler.step(mean.float(), timestep, x).prev_sample
         made.append(((x.clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8).numpy())
@@ -245,7 +247,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=2000)
     parser.add_argument("--scheduler", choices=SCHEDULERS, default="ddim")
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16" if bf16() else "fp32")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--compile", action="store_true")
     asked = parser.parse_args()

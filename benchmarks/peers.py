@@ -119,6 +119,16 @@ def declare_torchvision_operators() -> None:
         torch.library.define(f"torchvision::{name}", schema)
 
 
+def bf16() -> bool:
+    """Whether this processor multiplies in bf16; others emulate it, at a fiftieth of the rate of fp32.
+
+    As `morphogen.train.precision` decides, for code that runs in a peer's environment, too.
+    """
+    import torch
+
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def _torch_pin() -> str:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     return next(line for line in lines if line.startswith("torch=="))

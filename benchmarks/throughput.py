@@ -191,13 +191,13 @@ def _bare(pictures: Any, seconds: float) -> dict[str, Any]:
         return (F.mse_loss(decoder(z).float(), x, reduction="none").sum(-1) + rate).mean()
 
     x = torch.from_numpy(pictures).flatten(1)
-    clock, enough = Clock(seconds), False
+    clock, enough, fast = Clock(seconds), False, peers.bf16()
     while not enough:
         order = torch.randperm(len(x))
         batches = order[: len(x) // BATCH * BATCH].split(BATCH)
         for rows in batches:
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 loss = loss_of(x.index_select(0, rows))
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 100.0)
@@ -242,7 +242,7 @@ CONTESTANTS: dict[str, dict[str, tuple[str, str, Contest]]] = {
         "morphogen-eager": _ours("vae", "off"),
         "pythae": ("pythae's BaseTrainer", "pythae", _pythae),
         "keras": ("Keras `fit` on TensorFlow, own train_step", "keras", _keras),
-        "bare": ("a hand-written torch loop: fused Adam, bf16, compiled, clipping, averaged weights", "", _bare),
+        "bare": ("a hand-written torch loop: fused Adam, bf16 if it is fast, compiled, clipping, averages", "", _bare),
     },
     "gan": {
         "morphogen": _ours("gan", "on"),
@@ -258,7 +258,7 @@ CONTESTANTS: dict[str, dict[str, tuple[str, str, Contest]]] = {
             lambda x, s: throughput_gan.keras(x, s, Clock, xla=True),
         ),
         "torchgan": ("torchgan's Trainer", "torchgan", lambda x, s: throughput_gan.torchgan(x, s, Clock)),
-        "bare": ("a hand-written torch loop: fused Adam, bf16", "", lambda x, s: throughput_gan.bare(x, s, Clock)),
+        "bare": ("a hand-written torch loop: fused Adam, bf16 if it is fast", "", lambda x, s: throughput_gan.bare(x, s, Clock)),
     },
 }
 FLOPS = {"vae": flops_per_image, "gan": throughput_gan.flops_per_image}
