@@ -258,7 +258,11 @@ CONTESTANTS: dict[str, dict[str, tuple[str, str, Contest]]] = {
             lambda x, s: throughput_gan.keras(x, s, Clock, xla=True),
         ),
         "torchgan": ("torchgan's Trainer", "torchgan", lambda x, s: throughput_gan.torchgan(x, s, Clock)),
-        "bare": ("a hand-written torch loop: fused Adam, bf16 if it is fast", "", lambda x, s: throughput_gan.bare(x, s, Clock)),
+        "bare": (
+            "a hand-written torch loop: fused Adam, bf16 if it is fast",
+            "",
+            lambda x, s: throughput_gan.bare(x, s, Clock),
+        ),
     },
 }
 FLOPS = {"vae": flops_per_image, "gan": throughput_gan.flops_per_image}
