@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from morphogen.train.precision import resolve
+
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
@@ -18,7 +20,11 @@ def versions() -> dict[str, str]:
 
 def hardware(device: torch.device, processes: int) -> dict[str, Any]:
     """What the run ran on."""
-    found: dict[str, Any] = {"cpu": _cpu(), "threads": torch.get_num_threads(), "device": str(device)}
+    found: dict[str, Any] = {
+        "cpu": f"{_cpu()} ({_instructions()})",
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+    }
     if device.type == "cuda":
         found["accelerator"] = torch.cuda.get_device_name(device)
     return found | {"processes": processes}
@@ -32,6 +38,12 @@ def peak_memory_mb() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1)
+
+
+def _instructions() -> str:
+    """What decides how fast a processor of some name is: its widest vectors, and whether it multiplies in bf16."""
+    bf16 = resolve("auto", torch.device("cpu")) == "bf16"
+    return torch.backends.cpu.get_cpu_capability() + (", bf16" if bf16 else "")
 
 
 def _cpu() -> str:
