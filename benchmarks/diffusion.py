@@ -16,7 +16,7 @@ import math
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from morphogen.train.precision import autocast, resolve
 RUNS, RESULTS = Path("runs/diffusion"), Path(__file__).parent / "results"
 FASHION = "fashion_mnist"
 SWEEP = 2000  # samples of a sweep; 10,000 judge the model itself
+FEW = ((1, SWEEP), (2, SWEEP), (4, SWEEP), (2, 10_000))  # evaluations of a distilled model, and samples
 FEWER = 1000  # samples of the peer, which draws one in the time of five
 LEAN = {"schedule": "edm", "times": "log-normal", "fold": 2, "widths": (64, 128), "blocks": (2, 3)}
 
@@ -75,6 +76,24 @@ ROWS: dict[str, dict[str, Any]] = {
         "parts": {"teacher": "fashion"},
         "options": {},
         "recipe": {"steps": 800, "batch_size": 64, "clip": 1.0},
+    },
+    "brief": {
+        "what": "Fashion-MNIST, diffusion, a quarter of the steps of `fashion`: the teacher of the next two",
+        "family": "diffusion",
+        "data": FASHION,
+        "options": {**LEAN, "time_mean": -0.6},
+        "recipe": {"steps": 2_400, "batch_size": 64, "clip": 1.0},
+    },
+    **{
+        name: {
+            "what": f"Fashion-MNIST, the model of `brief` distilled briefly, {how} a discriminator",
+            "family": "distilled",
+            "data": FASHION,
+            "parts": {"teacher": "brief"},
+            "options": options,
+            "recipe": {"steps": 400, "batch_size": 32, "clip": 1.0},
+        }
+        for name, how, options in (("brief-few", "with", {}), ("brief-few-plain", "without", {"adversarial": 0.0}))
     },
 }
 
@@ -144,10 +163,15 @@ def theirs_on_ours(model: Path) -> dict[str, Any]:
     return found
 
 
-def few(model: Path) -> dict[str, Any]:
-    """A distilled model at 1, 2 and 4 evaluations, by 2,000 samples; 2 evaluations also by 10,000."""
+def brief_few(model: Path) -> dict[str, Any]:
+    """A distilled model at 1 and 2 evaluations, by 2,000 samples."""
+    return few(model, ((1, SWEEP), (2, SWEEP)))
+
+
+def few(model: Path, draws: Sequence[tuple[int, int]] = FEW) -> dict[str, Any]:
+    """A distilled model at so many evaluations, by so many samples."""
     found = {}
-    for steps, n in ((1, SWEEP), (2, SWEEP), (4, SWEEP), (2, 10_000)):
+    for steps, n in draws:
         made = mg.sample(model, n, precision="auto", batch_size=250, steps=steps)
         judged = frechet(made.x, FASHION, RUNS / "scratch.npz")
         found[f"{steps} evaluations, n = {n}"] = {k: judged[k] for k in ("value", "interval", "n")}
@@ -250,7 +274,13 @@ def main() -> None:
     _write(asked.row, record)
 
 
-JUDGED = {"fashion": fashion, "mnist": bits, "few": few}
+JUDGED = {
+    "fashion": fashion,
+    "mnist": bits,
+    "few": few,
+    "brief-few": brief_few,
+    "brief-few-plain": brief_few,
+}
 
 if __name__ == "__main__":
     main()

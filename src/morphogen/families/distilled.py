@@ -72,7 +72,7 @@ class DistilledSpec(Spec):
     lr: float = Field(2e-4, gt=0, description="peak learning rate of the student")
     judge_lr: float = Field(4e-4, gt=0, description="peak learning rate of the second network")
     adversarial: float = Field(
-        0.0, ge=0, description="weight of a discriminator of the student's records and those of the data; 0: none"
+        0.1, ge=0, description="weight of a discriminator of the student's records and those of the data; 0: none"
     )
     discriminator_widths: tuple[int, ...] = Field(
         (32, 64, 128),
@@ -80,7 +80,6 @@ class DistilledSpec(Spec):
         description="channels of the discriminator at 1/2, 1/4, ... resolution; without pictures, its layers",
     )
     discriminator_lr: float = Field(1e-3, gt=0, description="peak learning rate of the discriminator")
-    simulated: bool = Field(False, description="later times from the student's own draws")
     ema: float | None = Field(0.995, gt=0, lt=1, description="decay of the student's averaged weights; none is off")
 
 
@@ -159,13 +158,7 @@ class Distilled(Family):
         t = times("log-normal", uniforms(rng, batch.address), teacher.schedule, s.time_mean, s.time_std)
         first = rng.uniform("from noise", batch.address) < FROM_NOISE
         t = torch.where(first, 1.0, t)
-        start = x_0
-        if s.simulated:  # what a later time starts from when it is drawn: the student's own first draw
-            one = torch.ones_like(t)
-            x_1 = self.readout.noised(x_0, rng.normal("eps of noise", batch.address, teacher.shape, x_0.dtype), one)
-            with torch.no_grad():
-                start = self.made(x_1, one, cond).clamp(*self._bounds)
-        x_t = self.readout.noised(start, rng.normal("eps", batch.address, teacher.shape, x_0.dtype), t)
+        x_t = self.readout.noised(x_0, rng.normal("eps", batch.address, teacher.shape, x_0.dtype), t)
         y = self.made(x_t, t, cond)
         u = rng.uniform("judged", batch.address, (), torch.float64).clamp(1e-6, 1.0 - 1e-6)
         at_first, later = (times("log-normal", u, teacher.schedule, mean, s.judged_std) for mean in s.judged_mean)
