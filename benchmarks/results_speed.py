@@ -314,12 +314,4 @@ SPEED = (
         ("quickstart",),
         lambda record: Seen(record["duration_s"], None, 360.0, "", ".0f"),
     ),
-    Row(
-        "quality at equal time, Fashion-MNIST, 10 minutes each: Frechet distances over the peers'",
-        "",
-        "at most 0.5 each",
-        "lower",
-        ("equal-time",),
-        lambda record: Seen(max(record["ratios"].values()), None, 0.5, "", ".2f"),
-    ),
 )

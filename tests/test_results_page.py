@@ -165,6 +165,36 @@ def test_rivals_named_among_the_figures_are_contestants(module):
             assert left_out.value.args[0] in contestants["gan" if row.files[0].endswith("gan") else "vae"]
 
 
+def test_at_equal_time_each_of_ours_stands_beside_the_best_of_its_rivals(module, tmp_path):
+    names = module("equal_time").NAMES
+    values = dict(zip(names, (1.5, 2.0, 3.0, 9.0, 6.0, 4.0, 3.0, 8.0), strict=True))
+    record = {"data": "fashion_mnist", "minutes": 10.0, "threads": 2}
+    for name, value in values.items():
+        fd = {"value": value, "interval": [0.9 * value, 1.1 * value], "n": 1000 if name == "diffusers" else 2000}
+        record[name] = {"what": name, "fd": fd, "training": {"hardware": CPU, "versions": {"torch": "9.9"}}}
+    write(tmp_path, equal_time=record)
+    start, page = "Fashion-MNIST after as many minutes: our", module("results_page").page(tmp_path)
+    vae = cells(page, f"{start} best of the VAE family over pythae's best")
+    assert vae[1:4] == ["0.375 (0.307 to 0.458)", "at most 0.5", "met"]
+    assert "vae; pythae-vaegan" in vae[4] and "10 min, 2 threads each" in vae[4]
+    assert cells(page, f"{start} GAN over a Keras DCGAN")[3] == "**missed**"
+    assert "n = 2,000 and 1,000" in cells(page, f"{start} diffusion over diffusers'")[4]
+    del record["pythae-rae"]  # the best of two that were not both judged is not known
+    write(tmp_path, equal_time=record)
+    page = module("results_page").page(tmp_path)
+    assert cells(page, f"{start} best of the VAE family over pythae's best")[1] == "not measured"
+    assert cells(page, f"{start} GAN over a Keras DCGAN")[1].startswith("0.667")
+
+
+def test_contestants_are_judged_only_after_equal_times(module, tmp_path):
+    equal_time = module("equal_time")
+    with pytest.raises(SystemExit, match="leave out --evaluate"):
+        equal_time.judge(tmp_path)
+    write(tmp_path, vae={"minutes": 10.0, "threads": 2}, keras={"minutes": 10.0, "threads": 1})
+    with pytest.raises(SystemExit, match="minutes and threads differ: vae 10 min on 2, keras 10 min on 1"):
+        equal_time.judge(tmp_path)
+
+
 def test_results_of_a_gpu_stand_apart(module, tmp_path):
     write(tmp_path, diffusion_speed_gpu=trained(speed(3.0, 2.9, 3.1), GPU))
     page = module("results_page").page(tmp_path)

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 from training_toys import Points, build, points, recipe
 
 from morphogen import artifact
@@ -73,6 +74,42 @@ def test_a_run_ends_within_five_percent_of_its_budget_and_its_length_is_kept(tmp
     lines = [json.loads(line) for line in (tmp_path / "m" / "log.jsonl").open()]
     assert [line["total"] for line in lines if line.get("kind") == "budget"] == [total]
     assert artifact.load(tmp_path / "m").provenance["steps"] == total
+
+
+@pytest.mark.parametrize(("steps", "made"), [(300, 300), (100_000, None)])
+def test_a_budget_and_steps_end_at_the_first(tmp_path, monkeypatch, steps, made):
+    """A step takes 10 ms, so that 20 s hold 2,000; where all fit, it is the run of so many steps, bit for bit."""
+    clock = Clock()
+    monkeypatch.setattr(trainer, "time", clock)
+    monkeypatch.setattr(run, "time", clock)
+
+    def run_of(folder, **length):
+        stream = Points(points())
+        stream.batch = clock.takes(0.01, stream.batch)
+        return list(fit(build(), stream, recipe(**length), tmp_path / folder))
+
+    events = run_of("m", steps=steps, budget="20s")
+    assert events[0].total == steps
+    assert all(event.remaining_s <= 20.0 for event in events)
+    if made is None:
+        assert 1800 < events[-1].step == events[-1].total <= 2000
+        return
+    assert events[-1].step == made
+    run_of("alone", steps=steps)
+    both = [artifact.load(tmp_path / name).family.state_dict() for name in ("m", "alone")]
+    assert all(torch.equal(a, b) for a, b in zip(*(state.values() for state in both), strict=True))
+
+
+def test_a_length_that_is_not_settled_yet_is_measured_after_resuming(tmp_path):
+    options = recipe(steps=100_000, budget="2s", log_every=1, checkpoint_seconds=1e-3)
+    events = fit(build(), Points(points(), delay_s=0.002), options, tmp_path / "m")
+    for _ in range(3):
+        next(events)
+    events.close()
+    facts = checkpoint.read(tmp_path / "m" / "checkpoint")[1]
+    assert (facts["total"], facts["settled"]) == (100_000, False)
+    last = list(fit(build(), Points(points(), delay_s=0.002), options, tmp_path / "m", resume=True))[-1]
+    assert last.step == last.total < 2000
 
 
 def test_a_resumed_run_takes_the_length_that_was_measured(tmp_path):

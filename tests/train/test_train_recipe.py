@@ -24,11 +24,13 @@ def test_an_impossible_budget_is_refused(budget):
         Recipe.parse({"budget": budget})
 
 
-def test_exactly_one_length():
-    with pytest.raises(SpecError, match=r"one of steps, epochs and budget \(got none"):
+def test_a_length_is_steps_or_epochs_and_a_budget_beside_or_instead():
+    with pytest.raises(SpecError, match=r"by steps, epochs or a budget \(got none"):
         Recipe.parse({})
-    with pytest.raises(SpecError, match="got steps and budget"):
-        Recipe.parse({"steps": 5, "budget": "1min"})
+    with pytest.raises(SpecError, match=r"one of steps and epochs, .* \(got both"):
+        Recipe.parse({"steps": 5, "epochs": 1})
+    for length in ({"steps": 5}, {"epochs": 2.0}, {}):
+        assert Recipe.parse({**length, "budget": "1min"}).budget == 60.0
 
 
 @pytest.mark.parametrize(

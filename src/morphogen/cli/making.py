@@ -55,9 +55,8 @@ def train(
         raise UsageError(f"the family comes before its flags: morphogen train FAMILY ... {family} ...")
     length = {"budget": budget, "steps": steps, "epochs": epochs}
     given = {name: value for name, value in length.items() if value is not None}
-    if len(given) > 1:
-        flags = " and ".join(f"--{name}" for name in given)
-        raise UsageError(f"{flags} both say how long to train: give one of --budget, --steps and --epochs.")
+    if steps is not None and epochs is not None:
+        raise UsageError("--steps and --epochs both say how long to train: give one, and a --budget if you like.")
     from morphogen import api
 
     known = api.families(family)

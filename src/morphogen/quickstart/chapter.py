@@ -22,7 +22,6 @@ class Training:
     """A model to train, in a folder called `name`.
 
     steps  more overfits 1,400 pictures, or brings nothing
-    rate   steps a second that any machine makes
     share  of the quickstart's time
     look_every   seconds between looks at held-out records and samples
     """
@@ -30,7 +29,6 @@ class Training:
     name: str
     family: str
     steps: int
-    rate: float
     share: float
     options: Mapping[str, Any] = field(default_factory=dict)
     preset: str | None = None
@@ -39,9 +37,8 @@ class Training:
     data: str = DATA
 
     def recipe(self, allowed: float) -> dict[str, Any]:
-        """All steps where the `allowed` seconds of the quickstart have time for them; else a budget."""
-        own = self.share * allowed
-        length = {"steps": self.steps} if self.steps / self.rate <= own else {"budget": own}
+        """All steps, as far as there is time for them in its share of the `allowed` seconds of the quickstart."""
+        length = {"steps": self.steps, "budget": self.share * allowed}
         often = {"log_every": 10, "sheet_seconds": self.look_every}
         return {**length, **often, "batch_size": self.batch_size, "compile": "off"}
 

@@ -16,7 +16,6 @@ JUDGED = Training(
     "diffusion",
     "diffusion",
     steps=1800,
-    rate=30.0,
     share=0.17,
     options={
         "conditional": True,

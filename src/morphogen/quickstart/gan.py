@@ -15,7 +15,6 @@ JUDGED = Training(
     "gan",
     "gan",
     steps=3900,
-    rate=100.0,
     share=0.11,
     options={"conditional": True},
     look_every=4.0,

@@ -15,7 +15,6 @@ JUDGED = Training(
     "vae",
     "vae",
     steps=2500,
-    rate=75.0,
     share=0.17,
     options={"conditional": True, "likelihood": "discretized_logistic_mixture", "dropout": 0.1},
 )
@@ -23,7 +22,6 @@ PLANE = Training(
     "plane",
     "vae",
     steps=3000,
-    rate=125.0,
     share=0.07,
     preset="classic",
     options={"variance": 0.1},  # 64 pixels weigh less than the textbook's 784

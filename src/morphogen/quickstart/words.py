@@ -19,7 +19,6 @@ JUDGED = Training(
     "words",
     "diffusion",
     steps=5000,
-    rate=50.0,
     share=0.28,
     options={
         "conditional": True,

@@ -6,6 +6,9 @@ checkpoint (sheet) of k (l) seconds coming every K (L) seconds, the R seconds th
     n = R (1 - k / K - l / L) / c
 
 more steps. The number is stored in the checkpoint, so a resumed run has the same schedule.
+
+With a budget and a number of steps, the run ends at the first. It begins as if all steps fitted, so that where they do,
+it is the run of so many steps, whatever the machine.
 """
 
 from __future__ import annotations
@@ -28,13 +31,14 @@ class Pauses:
 
 
 class Budget:
-    """The number of steps, `total`, None until it is measured."""
+    """The number of steps, `total`; None until it is measured, and provisional until it is `settled`."""
 
     def __init__(self, recipe: Recipe, records: int) -> None:
         self._recipe = recipe
         self.total: int | None = recipe.steps
         if recipe.epochs is not None:
             self.total = max(1, math.ceil(recipe.epochs * records / recipe.batch_size))
+        self.settled = recipe.budget is None
         self._from: tuple[int, float] | None = None
 
     def fraction(self, step: int) -> float:
@@ -43,7 +47,7 @@ class Budget:
 
     def observe(self, step: int, elapsed_s: float, training_s: float) -> bool:
         """Note that `step` steps are done; true once it is time to `settle`."""
-        if self.total is not None or self._recipe.budget is None:
+        if self.settled or self._recipe.budget is None:
             return False
         if self._from is None:
             if step >= _SETTLING_STEPS:
@@ -51,6 +55,10 @@ class Budget:
             return elapsed_s >= self._recipe.budget
         enough = step - self._from[0] >= 2 and training_s - self._from[1] >= _SHARE * self._recipe.budget
         return enough or elapsed_s >= self._recipe.budget / 2
+
+    def settle(self, total: int) -> None:
+        """No more than `total` steps fit into the budget."""
+        self.total, self.settled = total if self.total is None else min(self.total, total), True
 
     def steps_left(self, step: int, elapsed_s: float, training_s: float, pauses: Pauses) -> int:
         """The number of steps that still fit, by the formula above."""

@@ -64,7 +64,7 @@ def choose(
 
 
 def _long(recipe: Recipe, world: World, steps: int | None, trial: Callable[[], None]) -> bool:
-    if steps is None:
+    if steps is None or (recipe.budget or WORTH_S) < WORTH_S:
         return (recipe.budget or 0.0) >= WORTH_S
     if steps < 100:
         return False

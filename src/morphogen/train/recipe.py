@@ -30,7 +30,7 @@ def seconds(duration: Any) -> Any:
 
 
 class Recipe(Spec):
-    """How long, how fast and on what to train; the length is exactly one of steps, epochs and budget."""
+    """How long, how fast and on what to train; the length is steps or epochs, or a budget, or both: what ends first."""
 
     seed: int = Field(default=0, description="where all randomness starts")
     steps: int | None = Field(default=None, ge=1, description="length: number of steps")
@@ -66,10 +66,10 @@ class Recipe(Spec):
 
     @pydantic.model_validator(mode="after")
     def _one_length(self) -> Recipe:
-        given = [name for name in ("steps", "epochs", "budget") if getattr(self, name) is not None]
-        if len(given) != 1:
-            came = " and ".join(given) or "none"
-            raise ValueError(f"say how long to train by one of steps, epochs and budget (got {came})")
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("say how long to train by one of steps and epochs, and a budget if you like (got both)")
+        if self.steps is None and self.epochs is None and self.budget is None:
+            raise ValueError("say how long to train by steps, epochs or a budget (got none)")
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is not divisible by accumulate {self.accumulate}")
         return self

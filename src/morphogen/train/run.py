@@ -165,7 +165,7 @@ class _Run:
             self.checkpoint()  # to know what it takes
             left = trainer.budget.steps_left(trainer.step, trainer.elapsed_s, trainer.training_s, trainer.pauses)
             left = -int(self.world.largest([-left])[0])
-            trainer.budget.total = trainer.step + left
+            trainer.budget.settle(trainer.step + left)
             self.log.write({"step": trainer.step, "kind": "budget", "total": trainer.budget.total})
         if save or settle:
             self.checkpoint()

@@ -37,19 +37,22 @@ def save(trainer: Trainer, folder: Path) -> None:
         tensors |= prefixed("terms", trainer.meters.terms.state()) | prefixed("metrics", trainer.meters.metrics.state())
     if world.leads:
         facts = {name: getattr(trainer, name) for name in _FACTS}
-        total, elapsed_s = trainer.budget.total, trainer.elapsed_s
-        checkpoint.write(folder, tensors, {**facts, "total": total, "elapsed_s": elapsed_s, "run": _run(trainer)})
+        length = {"total": trainer.budget.total, "settled": trainer.budget.settled, "elapsed_s": trainer.elapsed_s}
+        checkpoint.write(folder, tensors, {**facts, **length, "run": _run(trainer)})
 
 
 def restore(trainer: Trainer, folder: Path) -> None:
     """Read the checkpoint into a new trainer. Raises `UsageError` if it belongs to another run."""
     tensors, facts = checkpoint.read(folder)
-    total = trainer.budget.total if _length_changed(trainer, facts["run"], folder) else facts["total"]
+    total, settled = trainer.budget.total, trainer.budget.settled
+    if not _length_changed(trainer, facts["run"], folder):
+        total = facts["total"]
+        settled = facts.get("settled", total is not None)  # older checkpoints know a budget's steps, or none
     if total is not None and total < facts["step"]:
         raise UsageError(f"the run in {folder.parent} is at step {facts['step']}, past the {total} asked for.")
     for name in _FACTS:
         setattr(trainer, name, facts[name])
-    trainer.budget.total, trainer.elapsed_before = total, facts["elapsed_s"]
+    trainer.budget.total, trainer.budget.settled, trainer.elapsed_before = total, settled, facts["elapsed_s"]
     with torch.no_grad():
         for name, value in own_state(trainer.family).items():
             fill(value, tensors[f"weights/{name}"])

@@ -173,4 +173,5 @@ class Trainer:
         made = self.step - self._first_step
         if self.budget.total is None or not made:
             return None if self.recipe.budget is None else max(0.0, self.recipe.budget - self.elapsed_s)
-        return (self.budget.total - self.step) * (time.perf_counter() - self._began) / made
+        left = (self.budget.total - self.step) * (time.perf_counter() - self._began) / made
+        return left if self.budget.settled else min(left, max(0.0, (self.recipe.budget or left) - self.elapsed_s))
