@@ -40,7 +40,7 @@ MIXTURES: dict[str, tuple[np.ndarray, float]] = {
     "grid": (np.stack([[x, y] for x in range(-4, 5, 2) for y in range(-4, 5, 2)]).astype(float), 0.05),
 }
 MLP = {"backbone": "mlp", "hidden": (128,) * 5, "discriminator_hidden": (128,) * 3, "penalty_every": 4}
-POINTS = {"steps": 48_000, "batch_size": 128, "compile": "off", "precision": "fp32", "sheet_seconds": 600}
+POINTS = {"steps": 96_000, "batch_size": 128, "compile": "off", "precision": "fp32", "sheet_seconds": 600}
 GAMES: dict[str, dict[str, Any]] = {
     "default": MLP,
     "minimax, no penalty": {**MLP, "game": "minimax", "penalty": "none"},
