@@ -39,12 +39,12 @@ FEW = ((1, SWEEP), (2, SWEEP), (4, SWEEP), (2, 10_000))  # evaluations of a dist
 FEWER = 1000  # samples of the peer, which draws one in the time of five
 LEAN = {"schedule": "edm", "times": "log-normal", "fold": 2, "widths": (64, 128), "blocks": (2, 3)}
 
+ON_FASHION = {"family": "diffusion", "data": FASHION, "options": {**LEAN, "time_mean": -0.6}}
+
 ROWS: dict[str, dict[str, Any]] = {
     "fashion": {
+        **ON_FASHION,
         "what": "Fashion-MNIST, diffusion; the long run",
-        "family": "diffusion",
-        "data": FASHION,
-        "options": {**LEAN, "time_mean": -0.6},
         "recipe": {"steps": 9_000, "batch_size": 64, "clip": 1.0},
     },
     "mnist": {
@@ -78,10 +78,8 @@ ROWS: dict[str, dict[str, Any]] = {
         "recipe": {"steps": 800, "batch_size": 64, "clip": 1.0},
     },
     "brief": {
+        **ON_FASHION,
         "what": "Fashion-MNIST, diffusion, a quarter of the steps of `fashion`: the teacher of the next two",
-        "family": "diffusion",
-        "data": FASHION,
-        "options": {**LEAN, "time_mean": -0.6},
         "recipe": {"steps": 2_400, "batch_size": 64, "clip": 1.0},
     },
     **{
