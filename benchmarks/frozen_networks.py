@@ -24,6 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from benchmarks.damage import damaged, principal
 from benchmarks.frozen_figures import caption_accuracies, class_accuracy, sensitivity
 from benchmarks.frozen_tasks import Attributes, Captions, Classes, Damage, Mentions, Thumbnail
+from benchmarks.peers import bf16
 from morphogen.core.batch import Batch
 from morphogen.core.rng import Rng
 from morphogen.data import Stream, load
@@ -128,7 +129,7 @@ def train(name: str, recipe: Recipe) -> FeatureNetwork:
             strengths.append(strength)
         pictures = [fitted(x, recipe.channels, recipe.size) for x in (*(x for x, _ in drawn), *spoilt)]
         clean = torch.cat(pictures[: len(sources)])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16()):
             both = trunk(torch.cat(pictures)).float()
         reference = both.chunk(2)[0]  # clean pictures set the scale here as they do in the end
         of_clean, of_spoilt = ((both - reference.mean(0)) / (reference.std(0) + 1e-4)).chunk(2)

@@ -64,6 +64,16 @@ def test_scenes_are_what_they_say():
         assert (share - 1 / n).abs().max() < 5 * deviation
 
 
+def test_pictures_have_as_many_objects_as_asked_for():
+    loaded = {objects: load(f"shapes:size=16,n=300,objects={objects}").train for objects in ("any", "one", "two")}
+    said = {objects: {len(mentioned(caption)) for caption in records.captions} for objects, records in loaded.items()}
+    assert said == {"any": {1, 2}, "one": {1}, "two": {2}}
+    for objects, records in loaded.items():
+        for caption, picture in zip(records.captions[:20], records.stored[:20], strict=True):
+            assert all(check(caption, picture).values()), (objects, caption)
+    assert load("shapes:size=16,n=300").spec == load("shapes:size=16,n=300,objects=any").spec
+
+
 @pytest.mark.parametrize("side", [16, 24, 32, 64])
 def test_nothing_is_cut_off_at_the_border(side):
     pictures = draw(scenes(torch.arange(500), seed=3), side)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -39,6 +39,7 @@ COLORS = {
 RELATIONS = ("above", "below", "left of", "right of")
 BACKGROUND = (240, 240, 240)
 DIAMETER = {"small": 0.22, "large": 0.35}  # of the circle; the others are about as wide
+SHARE_OF_TWO = {"one": 0.0, "any": 0.6, "two": 1.0}
 MARGIN, GAP = 1 / 24, 1 / 8
 SMALLEST, LARGEST = 16, 64
 
@@ -48,11 +49,16 @@ _CHUNK = 512
 
 
 class ShapesOptions(Captioned):
-    """`n` pictures in all splits together; picture i is the same whatever n is."""
+    """`n` pictures in all splits together; picture i is the same whatever n is.
+
+    objects  on a picture: one, two, or any (two with probability 0.6); the first is the same whichever it is, but for
+             its place
+    """
 
     size: Size | None = "32x32"
     n: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     seed: Annotated[int, Field(ge=0)] = 0
+    objects: Literal["any", "one", "two"] = "any"
 
 
 @dataclass(frozen=True)
@@ -88,14 +94,14 @@ def distance(shape: str, x: Tensor, y: Tensor, diameter: float | Tensor) -> Tens
     return torch.minimum(torch.maximum(ax - r, ay - arm), torch.maximum(ax - arm, ay - r))
 
 
-def scenes(index: Tensor, seed: int) -> Scenes:
-    """Scenes number `index` (n,): kinds uniform, two objects with probability 0.6, of different colors."""
+def scenes(index: Tensor, seed: int, objects: str = "any") -> Scenes:
+    """Scenes number `index` (n,): kinds uniform; one object, "two" of different colors, or "any": two at 0.6."""
     rng = Rng(seed)
     color = rng.integers("shapes/color", index, len(_NAMES))
     other = (color + 1 + rng.integers("shapes/other color", index, len(_NAMES) - 1)) % len(_NAMES)
     size = rng.integers("shapes/size", index, len(SIZES), (2,))
     relation = rng.integers("shapes/relation", index, len(RELATIONS))
-    two = rng.uniform("shapes/two", index) < 0.6
+    two = rng.uniform("shapes/two", index) < SHARE_OF_TWO[objects]
     u = rng.uniform("shapes/place", index, (4,), torch.float64)
     half = torch.tensor([1.1 * d / 2 for d in DIAMETER.values()], dtype=torch.float64)[size]  # of the widest shape
 
@@ -165,7 +171,7 @@ def read(options: ShapesOptions) -> Raw:
     stored, texts, split = [], [], []
     for start in range(0, options.n, _CHUNK):
         index = torch.arange(start, min(start + _CHUNK, options.n))
-        found = scenes(index, options.seed)
+        found = scenes(index, options.seed, options.objects)
         stored.append(prepared(draw(found, height), options))
         texts += captions(found)
         share = Rng(options.seed).uniform("shapes/split", index).tolist()

@@ -14,9 +14,16 @@ from morphogen.report.sheets import sheet
 JUDGED = Training(
     "gan",
     "gan",
-    steps=3900,
-    share=0.11,
-    options={"conditional": True},
+    steps=6000,
+    share=0.13,
+    options={
+        "conditional": True,
+        "hidden": (128, 128, 128),
+        "discriminator_hidden": (256, 256),
+        "generator_lr": 4e-3,
+        "discriminator_lr": 4e-3,
+    },
+    batch_size=64,
     look_every=4.0,
 )
 
