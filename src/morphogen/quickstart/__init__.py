@@ -64,7 +64,7 @@ def _run(out: Path, allowed: float, start: float) -> Iterator[Event]:
     report.section("Next")
     report.code(
         f"morphogen sample {out / diffusion.CHAPTER.judged} --n 64 --seed 7 --class 3 --out threes.png\n"
-        f'morphogen draw {out / words.CHAPTER.judged} "a large yellow cross" --n 8 --seed 7 --out crosses.png\n'
+        f'morphogen draw {out / words.CHAPTER.judged} "a small red circle" --n 8 --seed 7 --out circles.png\n'
         "morphogen train vae --data PATH/TO/YOUR/PICTURES:size=32,resize=crop --out runs/mine --budget 10min"
     )
     judging.headlines(report, found, compared, time.perf_counter() - start)
