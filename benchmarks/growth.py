@@ -1,6 +1,7 @@
 """How the time of a training step grows with the batch and with the pixels, and what a second process brings.
 
     python -m benchmarks.growth              # 3 rounds, on all cores; nothing else may run meanwhile
+    python -m benchmarks.growth --rounds 1   # where the machine is slow
     python -m benchmarks.growth --quick      # toy sizes, to see that all of it runs
 
 The default diffusion U-Net, GAN and VAE learn RGB pictures of `shapes` by the whole of `mg.train`, not compiled: first
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -174,6 +175,7 @@ def drawn(found: Mapping[str, Any]) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="toy sizes, no figure to be quoted")
+    parser.add_argument("--rounds", type=int, help=f"instead of {Plan.rounds}")
     parser.add_argument("--out", type=Path, help="where to write; growth.json among the results, the plot in docs/")
     parser.add_argument("--worker", type=int, nargs=3, metavar=("SIDE", "BATCH", "STEPS"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -185,6 +187,7 @@ def main() -> None:
             print(seconds)
         return
     plan = TOY if chosen.quick else Plan()
+    plan = replace(plan, rounds=chosen.rounds or plan.rounds)
     out = chosen.out or (QUICK if chosen.quick else RESULTS) / "growth.json"
     image = IMAGE if out.parent == RESULTS else out.with_suffix(".png")
     found: dict[str, Any] = {
