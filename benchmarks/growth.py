@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -175,7 +175,7 @@ def drawn(found: Mapping[str, Any]) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="toy sizes, no figure to be quoted")
-    parser.add_argument("--rounds", type=int, help=f"instead of {Plan.rounds}")
+    parser.add_argument("--rounds", type=int, default=Plan.rounds, help="each gives a median of its own")
     parser.add_argument("--out", type=Path, help="where to write; growth.json among the results, the plot in docs/")
     parser.add_argument("--worker", type=int, nargs=3, metavar=("SIDE", "BATCH", "STEPS"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -186,8 +186,9 @@ def main() -> None:
         if os.environ.get("RANK", "0") == "0":
             print(seconds)
         return
-    plan = TOY if chosen.quick else Plan()
-    plan = replace(plan, rounds=chosen.rounds or plan.rounds)
+    if chosen.rounds < 1:
+        parser.error(f"--rounds: expected at least 1, got {chosen.rounds}")
+    plan = TOY if chosen.quick else Plan(rounds=chosen.rounds)
     out = chosen.out or (QUICK if chosen.quick else RESULTS) / "growth.json"
     image = IMAGE if out.parent == RESULTS else out.with_suffix(".png")
     found: dict[str, Any] = {

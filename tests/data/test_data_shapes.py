@@ -71,6 +71,10 @@ def test_pictures_have_as_many_objects_as_asked_for():
     for objects, records in loaded.items():
         for caption, picture in zip(records.captions[:20], records.stored[:20], strict=True):
             assert all(check(caption, picture).values()), (objects, caption)
+    free, single, pair = (scenes(torch.arange(300), 0, objects) for objects in ("any", "one", "two"))
+    assert all(torch.equal(one.size[:, 0], free.size[:, 0]) for one in (single, pair))
+    assert torch.equal(draw(single, 16)[~free.two], draw(free, 16)[~free.two])
+    assert torch.equal(draw(pair, 16)[free.two], draw(free, 16)[free.two])
     assert load("shapes:size=16,n=300").spec == load("shapes:size=16,n=300,objects=any").spec
 
 

@@ -51,8 +51,7 @@ _CHUNK = 512
 class ShapesOptions(Captioned):
     """`n` pictures in all splits together; picture i is the same whatever n is.
 
-    objects  on a picture: one, two, or any (two with probability 0.6); the first is the same whichever it is, but for
-             its place
+    objects  on a picture: one, two, or any, either of them; the first is of the same kind whichever it is
     """
 
     size: Size | None = "32x32"
@@ -95,7 +94,7 @@ def distance(shape: str, x: Tensor, y: Tensor, diameter: float | Tensor) -> Tens
 
 
 def scenes(index: Tensor, seed: int, objects: str = "any") -> Scenes:
-    """Scenes number `index` (n,): kinds uniform; one object, "two" of different colors, or "any": two at 0.6."""
+    """Scenes number `index` (n,): kinds uniform; two objects, of different colors, at a rate of SHARE_OF_TWO."""
     rng = Rng(seed)
     color = rng.integers("shapes/color", index, len(_NAMES))
     other = (color + 1 + rng.integers("shapes/other color", index, len(_NAMES) - 1)) % len(_NAMES)

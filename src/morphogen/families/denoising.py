@@ -178,7 +178,7 @@ class DenoisingFamily(Family):
         x_0 = self.encoded(part.x, rng, n)
         prior_var = x_0.var(0, correction=0)
         found: dict[str, list[float]] = {"held_out_error": [], "independent_error": [], "variance_ratio": []}
-        warnings = []
+        warnings = []  # no measurements in them: one that lasts is given once
         for low, high in pairwise(BANDS):
             band = f"at log-SNR {low:g} to {high:g}"
             t = self.schedule.time(low + (high - low) * rng.uniform(f"time {band}", n, (), torch.float64))
@@ -192,14 +192,17 @@ class DenoisingFamily(Family):
             for name, value in zip(found, (error, independent, ratio), strict=True):
                 found[name].append(value)
             if error > 1.1 * independent:
+                cure = "train longer, lower --lr, or take a larger network"
+                if self.readout.parametrization == "x0" and low > 0:
+                    cure += "; or set --parametrization v, which keeps what x_t tells where there is little noise"
                 warnings.append(
-                    f"{band} the estimates of the record are worse than those of independent Gaussians (squared error"
-                    f" {error:.3g} against {independent:.3g}): train longer, lower --lr, or take a larger network"
+                    f"{band} the estimates of the record are worse than those of independent Gaussians: {cure}"
                 )
             if self.readout.variance == "learned" and not 0.2 < ratio < 5.0:
+                size = "more than five times" if ratio > 1.0 else "less than a fifth of"
                 warnings.append(
-                    f"{band} the learned variance is {ratio:.2g} times the squared error that it estimates: train"
-                    " longer, or raise --bound-weight"
+                    f"{band} the learned variance is {size} the squared error that it estimates: train longer, or raise"
+                    " --bound-weight"
                 )
         if self.readout.variance != "learned":
             del found["variance_ratio"]

@@ -47,8 +47,8 @@ def tell(report: Report, out: Path) -> None:
     model = out / JUDGED.name
     report.section(
         "From words to pictures",
-        "Procedural pictures of a shape, with captions that are exactly true. Sizes, colors and shapes are asked for"
-        " together that no training picture showed together: who draws those has understood the words one by one.",
+        "Procedural pictures of a shape, with captions that are exactly true. Some size, color and shape go together"
+        " in prompts alone, never in training: who draws those has understood the words one by one.",
     )
     data = api.load_data(SHAPES)
     figures = []
