@@ -40,7 +40,21 @@ FEWER = 1000  # samples of diffusers at most: it draws one in the time of five
 
 # Ours: the family, its options, the recipe but its length, and how it is sampled.
 OURS: dict[str, dict[str, Any]] = {
-    "vae": {"what": "VQ-VAE", "family": "vq_vae", "options": {}, "recipe": {}, "sampling": {}},
+    "vae": {
+        "what": "VAE of perceptrons with a flow prior, temperature 1.3",
+        "family": "vae",
+        "options": {
+            "backbone": "mlp",
+            "hidden": (512,),
+            "latent_dim": 16,
+            "prior": "flow",
+            "likelihood": "gaussian",
+            "variance": 0.01,
+            "bounded": True,
+        },
+        "recipe": {},
+        "sampling": {"temperature": 1.3},
+    },
     "gan": {
         "what": "GAN",
         "family": "gan",

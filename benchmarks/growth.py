@@ -2,6 +2,7 @@
 
     python -m benchmarks.growth              # 3 rounds, on all cores; nothing else may run meanwhile
     python -m benchmarks.growth --rounds 1   # where the machine is slow
+    python -m benchmarks.growth --together   # one process and two alone; the rest of the result stays as it is
     python -m benchmarks.growth --quick      # toy sizes, to see that all of it runs
 
 The default diffusion U-Net, GAN and VAE learn RGB pictures of `shapes` by the whole of `mg.train`, not compiled: first
@@ -113,6 +114,7 @@ def together(plan: Plan) -> dict[str, Any]:
             times.append(_step_s_of(processes, plan))
             print(f"round {index + 1}: {processes} processes: {times[-1]:.4f} s a step", flush=True)
     return {
+        "started": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
         "what": f"the default diffusion U-Net at {plan.side} px, global batch {plan.batch}, one thread a process",
         "one_step_s": summary(one),
         "two_step_s": summary(two),
@@ -176,6 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="toy sizes, no figure to be quoted")
     parser.add_argument("--rounds", type=int, default=Plan.rounds, help="each gives a median of its own")
+    parser.add_argument("--together", action="store_true", help="measure one process and two alone")
     parser.add_argument("--out", type=Path, help="where to write; growth.json among the results, the plot in docs/")
     parser.add_argument("--worker", type=int, nargs=3, metavar=("SIDE", "BATCH", "STEPS"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -189,9 +192,18 @@ def main() -> None:
     if chosen.rounds < 1:
         parser.error(f"--rounds: expected at least 1, got {chosen.rounds}")
     plan = TOY if chosen.quick else Plan(rounds=chosen.rounds)
+    found: dict[str, Any]
     out = chosen.out or (QUICK if chosen.quick else RESULTS) / "growth.json"
     image = IMAGE if out.parent == RESULTS else out.with_suffix(".png")
-    found: dict[str, Any] = {
+    if chosen.together:
+        if not out.exists():
+            parser.error(f"--together: {out} holds no growth that it could be added to; run without it first")
+        found = json.loads(out.read_text(encoding="utf-8"))
+        found["together"] = together(plan)
+        out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        _say_ratio(found)
+        return
+    found = {
         "what": "seconds of a training step against the batch and the pixels; one process and two",
         "started": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
         "hardware": provenance.hardware(resolve_device("auto"), 1),
@@ -211,6 +223,10 @@ def main() -> None:
     for family, growth in found["growth"].items():
         steep = growth["exponent"]
         print(f"{family}: time of a step ~ batch^{steep['batch']:.2f}, ~ pixels^{steep['pixels']:.2f}")
+    _say_ratio(found)
+
+
+def _say_ratio(found: Mapping[str, Any]) -> None:
     ratio = found["together"]["ratio"]
     print(
         f"two processes / one: {ratio['median']:.2f} times as fast ({ratio['range'][0]:.2f} to {ratio['range'][1]:.2f})"

@@ -111,6 +111,14 @@ DIFFUSION = (
         _few,
     ),
     Row(
+        "the same with a discriminator, from a teacher trained for a quarter of its steps",
+        "python -m benchmarks.diffusion brief-few-long",
+        "at most twice that of 50 evaluations of that teacher",
+        "lower",
+        ("diffusion-brief-few-long", "diffusion-brief"),
+        _few,
+    ),
+    Row(
         "steppers whose measured order is within 0.2 of the declared one",
         "python -m benchmarks.steppers",
         "all",

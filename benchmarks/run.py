@@ -3,6 +3,7 @@
     python -m benchmarks.run              # `make bench`: speed beside the peers, growth, memory, quickstart
     python -m benchmarks.run --quick      # the same at toy sizes, into runs/bench-quick/, to see that all of it runs
     python -m benchmarks.run --all        # the long ones too
+    python -m benchmarks.run --quickstart # the quickstart alone
 
 Each runs in a process of its own and writes its result to benchmarks/results/; the page benchmarks/RESULTS.md is made
 of all that lies there. Leave the machine alone meanwhile.
@@ -116,14 +117,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="toy sizes, no figure to be quoted")
     parser.add_argument("--all", action="store_true", help="the long ones too")
+    parser.add_argument("--quickstart", action="store_true", help="the duration of the quickstart alone")
     chosen = parser.parse_args()
-    if chosen.quick and chosen.all:
-        parser.error("--quick runs only the short ones: leave out --all")
+    if chosen.all and (chosen.quick or chosen.quickstart):
+        parser.error("--quick and --quickstart run less: leave out --all")
     if "MORPHOGEN_DATA" not in os.environ:
         parser.error("set MORPHOGEN_DATA to the folder that holds mnist/ (`morphogen data inspect mnist` tests it)")
 
     failed = []
-    for one in SHORT + (LONG if chosen.all else ()):
+    for one in () if chosen.quickstart else SHORT + (LONG if chosen.all else ()):
         print(f"\n== {one.what} ({'toy size' if chosen.quick else one.takes}): {one.module}", flush=True)
         if subprocess.run(one.command(chosen.quick), cwd=ROOT).returncode:
             failed.append(one.module)
@@ -135,7 +137,7 @@ def main() -> None:
     print(f"{found['duration_s']} s")
     page = ["--results", str(QUICK), "--out", str(QUICK / "RESULTS.md")] if chosen.quick else []
     subprocess.run([sys.executable, "-m", "benchmarks.results_page", *page], cwd=ROOT, check=True)
-    if not chosen.all:
+    if not chosen.all and not chosen.quickstart:
         print("\nThe longer ones, each by its name (`--all` runs them here):")
         for one in LONG:
             print(f"  python -m {' '.join([one.module, *one.options])}    # {one.what}: {one.takes}")

@@ -117,6 +117,23 @@ def test_classic_is_squared_error_plus_kl():
     assert [layer.weight.shape for layer in model.generation.decoder.mlp.layers] == [(256, 2), (512, 256)]
 
 
+def test_bounded_means_are_the_textbooks_sigmoid():
+    options = {"backbone": "mlp", "hidden": (), "latent_dim": 2, "likelihood": "gaussian"}
+    free, bounded = build(PICTURES, **options), build(PICTURES, bounded=True, **options)
+    z = 50 * Rng(0).normal("z", 8, (2,))
+    sigmoid = torch.sigmoid(2 * free.decode(z).mean)
+    assert torch.allclose((bounded.decode(z).mean + 1) / 2, sigmoid, atol=1e-6)
+    b = batch(PICTURES)
+    z = bounded.encode(b.x).rsample(Rng(0).normal("z", b.address, (1, 2))[:, 0])
+    assert torch.allclose(losses(bounded, b).terms["distortion"], -bounded.decode(z).log_prob(b.x), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("data", "which"), [(POINTS, "gaussian"), (PICTURES, "auto"), (BINARY, "bernoulli")])
+def test_bounded_is_for_pictures_with_a_gaussian_likelihood(data, which):
+    with pytest.raises(SpecError, match="bounded is for pictures and the likelihood 'gaussian'"):
+        build(data, bounded=True, likelihood=which)
+
+
 @pytest.mark.parametrize("prior", ["standard", "vamp", "flow"])
 @pytest.mark.parametrize("k", [1, 5])
 def test_the_training_loss_is_the_bound_that_score_gives(prior, k):

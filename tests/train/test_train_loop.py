@@ -17,6 +17,7 @@ from morphogen.train import fit
 from morphogen.train.ema import Ema
 from morphogen.train.monitors import Guard
 from morphogen.train.optim import factor
+from morphogen.train.precision import resolve
 from morphogen.train.trainer import Trainer
 
 
@@ -422,3 +423,5 @@ def test_provenance_says_what_the_run_cost(tmp_path):
     assert found["images_per_s"] > 0
     assert found["peak_memory_mb"] > 10
     assert found["hardware"]["processes"] == 1
+    assert torch.backends.cpu.get_cpu_capability() in found["hardware"]["cpu"]
+    assert ("bf16" in found["hardware"]["cpu"]) == (resolve("auto", torch.device("cpu")) == "bf16")

@@ -18,7 +18,9 @@ Priors: the standard normal; the VampPrior p(z) = 1/M sum_m q(z | u_m), whose ps
 
 The preset `classic` is the textbook's network: 784-512-256, two latents, and back, with the squared error
 summed over pixels plus the KL. On pixels in [0, 1] that error is the negative log-likelihood of a Gaussian of
-variance 1/2, up to a constant; on x in [-1, 1], where distances are twice as long, the variance is 2.
+variance 1/2, up to a constant; on x in [-1, 1], where distances are twice as long, the variance is 2. What a sigmoid
+at the decoder's end does on [0, 1], `bounded` does on [-1, 1], as tanh(r) = 2 sigmoid(2 r) - 1: without it flat black
+and white come out with a faint haze.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.capabilities import Encodes, Latents, Samples, Score, Scores
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian, GaussianMixture, standard_normal
-from morphogen.core.errors import CapabilityError
+from morphogen.core.errors import CapabilityError, SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.nn.activation import Activation
@@ -64,6 +66,9 @@ class VAESpec(ConditionSpec):
     likelihood: str = Field("auto", description=f"p(x | z): auto (one that fits the data), {', '.join(NAMES)}")
     mixtures: int = Field(5, ge=1, description="components of a mixture likelihood")
     variance: float = Field(2.0, gt=0, description="variance of the likelihood 'gaussian', for x in [-1, 1]")
+    bounded: bool = Field(
+        False, description="gaussian: a tanh keeps the mean within [-1, 1], so that flat black and white are exact"
+    )
     prior: Literal["standard", "vamp", "flow"] = Field(
         "standard", description="p(z): standard normal, VampPrior, or affine-coupling flow"
     )
@@ -134,6 +139,8 @@ class Generation(nn.Module):
             c = c.expand(*batch, -1).reshape(-1, c.shape[-1])
         raw = self.decoder(z.reshape(-1, z.shape[-1]), c)
         raw = raw.unflatten(0, batch)
+        if self.spec.bounded:
+            raw = raw.tanh()
         return likelihood(self.name, raw, self.data, mixtures=self.spec.mixtures, log_var=self.log_var)
 
     def forward(self, z: Tensor, x: Tensor, c: Tensor | None = None) -> Tensor:
@@ -190,6 +197,11 @@ class VAE(Family):
         p = parameters(which, data.levels, spec.mixtures)
         example = likelihood(which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures)  # fits, or says why
         self.measure = example.measure
+        if spec.bounded and (which != "gaussian" or not data.is_picture):
+            raise SpecError(
+                f"bounded is for pictures and the likelihood 'gaussian', but {data.name!r}, of shape {data.shape}, has"
+                f" the likelihood {which!r}: set likelihood=gaussian for pictures, or leave bounded out."
+            )
         kind = backbone(spec.backbone, data)
         self.decoded_at_once = DECODED_AT_ONCE[kind]
         self.conditioner = Conditioner(data, 64, spec.text_encoder, dict(self.parts)) if spec.conditional else None

@@ -49,15 +49,15 @@ class World:
         """
         if self.size == 1 or not parameters:
             return
-        present = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
-        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flat = torch.cat([present, *(g.reshape(-1) for g in parts)])
+        here = [float(p.grad is not None) for p in parameters]
+        present = torch.tensor(here, device=self.device)
+        flat = torch.cat([*(_in_memory_order(p) for p in parameters), present])
         dist.all_reduce(flat)
-        means = (flat[len(parameters) :] / self.size).split([p.numel() for p in parameters])
-        anywhere = flat[: len(parameters)].tolist() if any(p.grad is None for p in parameters) else [1.0] * len(parts)
+        means = flat[: -len(parameters)].div_(self.size).split([p.numel() for p in parameters])
+        anywhere = flat[-len(parameters) :].tolist() if not all(here) else here
         for p, mean, count in zip(parameters, means, anywhere, strict=True):
             # in the layout of p, channels-last or not: a fused optimizer takes it for granted
-            p.grad = torch.empty_like(p).copy_(mean.view_as(p)) if count else None
+            p.grad = mean.to(p.dtype).as_strided(p.shape, p.stride()) if count else None
 
     def mean(self, values: Sequence[Tensor]) -> list[Tensor]:
         """Each tensor's mean over the processes."""
@@ -133,6 +133,14 @@ def resolve_device(wanted: str) -> torch.device:
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return device
+
+
+def _in_memory_order(p: nn.Parameter) -> Tensor:
+    """The gradient of `p`, zero where there is none, as one row in the order in which `p` lies in memory."""
+    grad = torch.zeros_like(p) if p.grad is None else p.grad
+    if grad.stride() != p.stride():
+        grad = torch.empty_like(p).copy_(grad)
+    return grad.detach().as_strided((grad.numel(),), (1,))
 
 
 def is_sharded(tensor: Tensor) -> bool:
