@@ -9,6 +9,7 @@ from benchmarks.results_rows import LeftOut, Result, Results, Row, Seen
 from benchmarks.throughput import DISTURBED
 
 VAE, GAN = "python -m benchmarks.throughput", "python -m benchmarks.throughput --model gan"
+SLOW_VAE, SLOW_GAN = "throughput-avx2", "throughput-gan-avx2"  # files of a machine that does not multiply in bf16
 DIFFUSION, SAMPLING = "python -m benchmarks.diffusion_speed --compile", "python -m benchmarks.sampling_speed"
 DEEP, GROWTH = "python -m benchmarks.deep sampling", "python -m benchmarks.growth"
 DRAWING = "python -m benchmarks.gan_pictures sampling"
@@ -93,6 +94,16 @@ def _growth_about(record: Result) -> str:
 CONTESTS = (
     Contest("throughput", "Training the classic MLP VAE, batch 128, MNIST", VAE, _mlp_speeds, _mlp_about),
     Contest("throughput-gan", "Training the classic MLP GAN, batch 128, MNIST", GAN, _mlp_speeds, _mlp_about),
+    *(
+        Contest(
+            file,
+            f"Training the classic MLP {model}, batch 128, MNIST, on a machine without bf16",
+            f"{command} --out benchmarks/results/{file}.json",
+            _mlp_speeds,
+            _mlp_about,
+        )
+        for model, file, command in (("VAE", SLOW_VAE, VAE), ("GAN", SLOW_GAN, GAN))
+    ),
     Contest("diffusion-speed", "Training a diffusion U-Net, batch 64, 28 x 28", DIFFUSION, _net_speeds, _net_about),
     Contest("sampling-speed", "Drawing by diffusion, 32 x 32, 20 evaluations", SAMPLING, _net_speeds, _net_about),
     Contest("deep-sampling", "Drawing by the hierarchical VAE", DEEP, _deep_speeds, _deep_about),
@@ -239,9 +250,11 @@ SPEED = (
         for rival, name, bound in (
             ("Keras' loop", "keras", 1.5),
             ("Keras' loop with XLA", "keras-xla", 1.3),
-            ("torchgan's Trainer", "torchgan", 1.8),
             ("a bare bf16 loop", "bare", 0.9),
         )
+    ),
+    _mlp(
+        "GAN", SLOW_GAN, f"{GAN} --out benchmarks/results/{SLOW_GAN}.json", "torchgan's Trainer, fp32", "torchgan", 1.8
     ),
     Row(
         "diffusion U-Net, training, over diffusers' example loop as published",

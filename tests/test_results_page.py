@@ -147,7 +147,7 @@ def test_the_better_of_our_loops_is_judged_and_a_rival_left_out_is_not_measured(
         "at least 1.5",
         "met",
     ]
-    write(tmp_path, throughput_gan=raced(torchgan={**ours, "morphogen-eager": speed(1.9, 1.7, 2.0)}))
+    write(tmp_path, throughput_gan_avx2=raced(torchgan={**ours, "morphogen-eager": speed(1.9, 1.7, 2.0)}))
     page = module("results_page").page(tmp_path)
     seen = ["1.90 (1.70 to 2.00)", "at least 1.8", "met, but its bracket reaches past", "morphogen-eager / torchgan"]
     assert cells(page, row)[1:5] == seen
@@ -162,7 +162,7 @@ def test_rivals_named_among_the_figures_are_contestants(module):
         if row.files[0].startswith("throughput"):
             with pytest.raises(module("results_rows").LeftOut) as left_out:
                 row.read(record)
-            assert left_out.value.args[0] in contestants["gan" if row.files[0].endswith("gan") else "vae"]
+            assert left_out.value.args[0] in contestants["gan" if "gan" in row.files[0] else "vae"]
 
 
 def test_at_equal_time_each_of_ours_stands_beside_the_best_of_its_rivals(module, tmp_path):
