@@ -153,11 +153,11 @@ def fashion(model: Path) -> dict[str, Any]:
     return {"fd": whole, "sampling_s": seconds, "sweep": sweep, "their samplers": theirs_on_ours(model)}
 
 
-def theirs_on_ours(model: Path) -> dict[str, Any]:
+def theirs_on_ours(model: Path, evaluations: Sequence[int] = (20, 10)) -> dict[str, Any]:
     """diffusers' samplers on our network, from the same noise, by 2,000 samples."""
     python, found = ensure("diffusers"), {}
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    for scheduler, steps in (("dpm++2m", 20), ("unipc", 20), ("dpm++2m", 10), ("unipc", 10)):
+    for scheduler, steps in ((name, k) for k in evaluations for name in ("dpm++2m", "unipc")):
         made = RUNS / "their-samples.npz"
         how = ["--n", str(SWEEP), "--scheduler", scheduler, "--steps", str(steps)]
         command = [python, "-m", "benchmarks.diffusers_peer", "sample-ours", model, made, *how]
@@ -170,11 +170,14 @@ def theirs_on_ours(model: Path) -> dict[str, Any]:
 
 
 def brief(model: Path) -> dict[str, Any]:
-    """A teacher at 50 evaluations, by 2,000 samples: what the models distilled from it stand beside."""
-    made = mg.sample(model, SWEEP, precision="auto", batch_size=250, stepper="dpm++2m", steps=50)
-    judged = frechet(made.x, FASHION, RUNS / "scratch.npz")
-    _say("dpm++2m", 50, judged)
-    return {"fd": judged}
+    """By 2,000 samples: 50 evaluations, which the models distilled from it stand beside, and 20 beside diffusers'."""
+    sweep = {}
+    for stepper, steps in (("dpm++2m", 50), ("dpm++2m", 20), ("unipc", 20)):
+        made = mg.sample(model, SWEEP, precision="auto", batch_size=250, stepper=stepper, steps=steps)
+        judged = frechet(made.x, FASHION, RUNS / "scratch.npz")
+        sweep[f"{stepper}, {steps} evaluations"] = {k: judged[k] for k in ("value", "interval", "n")}
+        _say(stepper, steps, judged)
+    return {"fd": sweep["dpm++2m, 50 evaluations"], "sweep": sweep, "their samplers": theirs_on_ours(model, (20,))}
 
 
 def brief_few(model: Path) -> dict[str, Any]:
