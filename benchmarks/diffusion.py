@@ -74,7 +74,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "family": "distilled",
         "data": FASHION,
         "parts": {"teacher": "fashion"},
-        "options": {},
+        "options": {"adversarial": 0.4},
         "recipe": {"steps": 800, "batch_size": 64, "clip": 1.0},
     },
     "brief": {
