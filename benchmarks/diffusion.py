@@ -41,6 +41,22 @@ LEAN = {"schedule": "edm", "times": "log-normal", "fold": 2, "widths": (64, 128)
 
 ON_FASHION = {"family": "diffusion", "data": FASHION, "options": {**LEAN, "time_mean": -0.6}}
 
+LONG, BRIEF = {"steps": 800, "batch_size": 64}, {"steps": 400, "batch_size": 32}  # recipes of distilled models
+
+
+def distilled(teacher: str, adversarial: float, recipe: dict[str, int]) -> dict[str, Any]:
+    """The model of the row `teacher`, distilled with a discriminator of that weight."""
+    how = f"{recipe['steps']} steps of {recipe['batch_size']}, a discriminator of weight {adversarial:g}"
+    return {
+        "what": f"Fashion-MNIST, the model of `{teacher}` distilled by distribution matching: {how}",
+        "family": "distilled",
+        "data": FASHION,
+        "parts": {"teacher": teacher},
+        "options": {"adversarial": adversarial},
+        "recipe": {**recipe, "clip": 1.0},
+    }
+
+
 ROWS: dict[str, dict[str, Any]] = {
     "fashion": {
         **ON_FASHION,
@@ -69,38 +85,16 @@ ROWS: dict[str, dict[str, Any]] = {
         "options": {**LEAN, "time_mean": -0.3, "widths": (64, 128, 128), "blocks": (2, 2, 3), "context_dropout": 0.3},
         "recipe": {"steps": 2_000, "batch_size": 16, "clip": 1.0, "flips": True},
     },
-    "few": {
-        "what": "Fashion-MNIST, the model of `fashion` distilled by distribution matching",
-        "family": "distilled",
-        "data": FASHION,
-        "parts": {"teacher": "fashion"},
-        "options": {"adversarial": 0.4},
-        "recipe": {"steps": 800, "batch_size": 64, "clip": 1.0},
-    },
     "brief": {
         **ON_FASHION,
-        "what": "Fashion-MNIST, diffusion, a quarter of the steps of `fashion`: the teacher of the next two",
+        "what": "Fashion-MNIST, diffusion, a quarter of the steps of `fashion`: the teacher of `brief-few` and others",
         "recipe": {"steps": 2_400, "batch_size": 64, "clip": 1.0},
     },
-    **{
-        name: {
-            "what": f"Fashion-MNIST, the model of `brief` distilled briefly, {how} a discriminator",
-            "family": "distilled",
-            "data": FASHION,
-            "parts": {"teacher": "brief"},
-            "options": options,
-            "recipe": {"steps": 400, "batch_size": 32, "clip": 1.0},
-        }
-        for name, how, options in (("brief-few", "with", {}), ("brief-few-plain", "without", {"adversarial": 0.0}))
-    },
-    "brief-few-long": {
-        "what": "Fashion-MNIST, the model of `brief` distilled for as long as that of `fashion`, with a discriminator",
-        "family": "distilled",
-        "data": FASHION,
-        "parts": {"teacher": "brief"},
-        "options": {"adversarial": 0.4},
-        "recipe": {"steps": 800, "batch_size": 64, "clip": 1.0},
-    },
+    "few": distilled("fashion", 0.4, LONG),
+    "brief-few-plain": distilled("brief", 0.0, BRIEF),
+    "brief-few": distilled("brief", 0.1, BRIEF),
+    "brief-few-strong": distilled("brief", 0.4, BRIEF),
+    "brief-few-long": distilled("brief", 0.4, LONG),
 }
 
 
@@ -296,8 +290,7 @@ JUDGED = {
     "mnist": bits,
     "few": few,
     "brief": brief,
-    "brief-few": brief_few,
-    "brief-few-plain": brief_few,
+    **dict.fromkeys(("brief-few-plain", "brief-few", "brief-few-strong"), brief_few),
     "brief-few-long": few,
 }
 

@@ -192,13 +192,15 @@ def main() -> None:
     if chosen.rounds < 1:
         parser.error(f"--rounds: expected at least 1, got {chosen.rounds}")
     plan = TOY if chosen.quick else Plan(rounds=chosen.rounds)
-    found: dict[str, Any]
     out = chosen.out or (QUICK if chosen.quick else RESULTS) / "growth.json"
     image = IMAGE if out.parent == RESULTS else out.with_suffix(".png")
+    hardware = provenance.hardware(resolve_device("auto"), 1)
     if chosen.together:
         if not out.exists():
             parser.error(f"--together: {out} holds no growth that it could be added to; run without it first")
-        found = json.loads(out.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+        if found["hardware"] != hardware:
+            parser.error(f"--together: {out} is of {found['hardware']}, but this is {hardware}: run without it")
         found["together"] = together(plan)
         out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         _say_ratio(found)
@@ -206,7 +208,7 @@ def main() -> None:
     found = {
         "what": "seconds of a training step against the batch and the pixels; one process and two",
         "started": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
-        "hardware": provenance.hardware(resolve_device("auto"), 1),
+        "hardware": hardware,
         "versions": provenance.versions(),
         "rounds": plan.rounds,
         "growth": measured(plan),

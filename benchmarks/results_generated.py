@@ -257,21 +257,25 @@ ADVERSARIAL = (
 # ------------------------------------------------------------------------------- equal time
 
 
+HALF = 0.5  # of a rival's distance is asked for at most
+
+
 def _as_long(mine: str, rivals: tuple[str, ...]) -> Callable[[Result], Seen]:
     """Ours over the best of theirs. Where one was not trained, only a miss is told: others can but confirm it."""
 
     def read(record: Result) -> Seen:
-        there = [name for name in rivals if name in record]
-        best = min((record[name] for name in there or rivals), key=lambda one: one["fd"]["value"])
-        lacking = [name for name in rivals if name not in record]
-        if lacking and record[mine]["fd"]["value"] <= 0.5 * best["fd"]["value"]:
+        there, lacking = ([n for n in rivals if (n in record) is trained] for trained in (True, False))
+        if not there:
+            raise KeyError(lacking[0])
+        best = min((record[name] for name in there), key=lambda one: one["fd"]["value"])
+        if lacking and record[mine]["fd"]["value"] <= HALF * best["fd"]["value"]:
             raise KeyError(lacking[0])
         ours, threads = record[mine], record["threads"]
         plural = "s" if threads > 1 else ""
         each = f"{ours['what']}; {best['what']}", f"{record['minutes']:g} min, {threads} thread{plural} each"
         sizes = f"n = {ours['fd']['n']:,} and {best['fd']['n']:,}"
-        left = [f"without {', '.join(lacking)}, which were not trained"] if lacking else []
-        return ratio(ours["fd"], best["fd"], 0.5, *each, sizes, *left)
+        left = [f"not trained: {', '.join(lacking)}"] if lacking else []
+        return ratio(ours["fd"], best["fd"], HALF, *each, sizes, *left)
 
     return read
 

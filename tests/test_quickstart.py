@@ -1,11 +1,14 @@
 """The quickstart, whole but short: it trains, judges, and writes a page that needs nothing else."""
 
+import html
 import re
+import shlex
 
 import pytest
 
 import morphogen as mg
-from morphogen.quickstart import CHAPTERS
+from morphogen.cli.main import run
+from morphogen.quickstart import CHAPTERS, next_commands
 from morphogen.quickstart.chapter import Training
 
 STEPS = 150  # of each model, about what a budget of 20 seconds has time for
@@ -51,6 +54,13 @@ def test_quickstart_writes_a_self_contained_report(tmp_path, as_fast_as_any):
     nll = next(e["result"] for e in mg.show(out / "vae")["evaluations"] if e["name"] == "nll")
     assert nll["value"] < min(nll["baselines"].values()), "few steps are enough to beat independent pixels"
     assert nll["n"] == 299
+    *of_these, own = next_commands(out)
+    assert "PATH/TO/YOUR" in own
+    for command in of_these:
+        assert html.escape(command) in page
+        _, *words = shlex.split(command)
+        *_, made = words
+        assert run([*words[:-1], str(tmp_path / made)]) == 0 and (tmp_path / made).exists()
     with pytest.raises(mg.UsageError, match="not an empty folder"):
         list(mg.quickstart(out, "20s"))
 

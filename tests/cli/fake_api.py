@@ -176,6 +176,9 @@ class FakeApi(ModuleType):
         self._note("quickstart", out, budget)
         yield Event(1)
 
+    def next_commands(self, out: Path) -> tuple[str, ...]:
+        return (f"morphogen show {out}", f"morphogen verify {out}")
+
     def sample(self, model: Path, n: int, seed: int = 0, **kwargs: Any) -> Pictures:
         self._note("sample", model, n, seed, **kwargs)
         return digits(n, self.spec)

@@ -101,6 +101,12 @@ def test_failed_work_is_status_1_and_debug_anywhere_shows_the_traceback(
     assert ("Traceback" in err) == (place is not None)
 
 
+def test_quickstart_ends_with_what_to_try(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["quickstart", "--out", "first"]) == 0
+    *_, said, one, other = capsys.readouterr().out.splitlines()
+    assert said == "next:" and [one, other] == [f"  {command}" for command in api.next_commands(Path("first"))]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

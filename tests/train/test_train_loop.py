@@ -13,11 +13,10 @@ from morphogen.core.batch import Batch
 from morphogen.core.errors import NonFiniteError, SpecError, UsageError
 from morphogen.core.family import Player, Progress, Step
 from morphogen.core.rng import Rng
-from morphogen.train import fit
+from morphogen.train import fit, provenance
 from morphogen.train.ema import Ema
 from morphogen.train.monitors import Guard
 from morphogen.train.optim import factor
-from morphogen.train.precision import resolve
 from morphogen.train.trainer import Trainer
 
 
@@ -423,5 +422,11 @@ def test_provenance_says_what_the_run_cost(tmp_path):
     assert found["images_per_s"] > 0
     assert found["peak_memory_mb"] > 10
     assert found["hardware"]["processes"] == 1
-    assert torch.backends.cpu.get_cpu_capability() in found["hardware"]["cpu"]
-    assert ("bf16" in found["hardware"]["cpu"]) == (resolve("auto", torch.device("cpu")) == "bf16")
+
+
+def test_processors_of_one_name_are_told_apart(monkeypatch):
+    """By their vectors, and by whether they multiply in bf16, which decides how fast they are."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX7")
+    for precision, ending in (("bf16", "(AVX7, bf16)"), ("fp32", "(AVX7)")):
+        monkeypatch.setattr(provenance, "resolve", lambda *_, chosen=precision: chosen)
+        assert provenance.hardware(torch.device("cpu"), 1)["cpu"].endswith(ending)

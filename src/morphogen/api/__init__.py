@@ -17,6 +17,7 @@ from morphogen.api.prompts import Drawing, draw
 from morphogen.api.records import Pictures, inspect, load_data, load_model
 from morphogen.api.restoring import Restored, edit, restore, upscale
 from morphogen.api.training import quickstart, train
+from morphogen.quickstart import next_commands
 
 __all__ = [
     "Alignment",
@@ -49,6 +50,7 @@ __all__ = [
     "load_data",
     "load_model",
     "manifold",
+    "next_commands",
     "quickstart",
     "reconstruct",
     "restore",

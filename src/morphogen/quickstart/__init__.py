@@ -39,6 +39,15 @@ def quickstart(out: Path, budget: str) -> Iterator[Event]:
     return _run(out, allowed, start)
 
 
+def next_commands(out: Path) -> tuple[str, ...]:
+    """What to try once `out` holds a quickstart."""
+    return (
+        f"morphogen sample {out / diffusion.CHAPTER.judged} --n 64 --seed 7 --class 3 --out threes.png",
+        f'morphogen draw {out / words.CHAPTER.judged} "a small red circle" --n 8 --seed 7 --out circles.png',
+        "morphogen train vae --data PATH/TO/YOUR/PICTURES:size=32,resize=crop --out runs/mine --budget 10min",
+    )
+
+
 def _run(out: Path, allowed: float, start: float) -> Iterator[Event]:
     from morphogen import api  # which imports this package
 
@@ -62,10 +71,6 @@ def _run(out: Path, allowed: float, start: float) -> Iterator[Event]:
         if chapter not in compared:
             chapter.tell(report, out)
     report.section("Next")
-    report.code(
-        f"morphogen sample {out / diffusion.CHAPTER.judged} --n 64 --seed 7 --class 3 --out threes.png\n"
-        f'morphogen draw {out / words.CHAPTER.judged} "a small red circle" --n 8 --seed 7 --out circles.png\n'
-        "morphogen train vae --data PATH/TO/YOUR/PICTURES:size=32,resize=crop --out runs/mine --budget 10min"
-    )
+    report.code("\n".join(next_commands(out)))
     judging.headlines(report, found, compared, time.perf_counter() - start)
     report.write(out / "report.html")
