@@ -12,7 +12,9 @@ import torch
 from training_toys import Autoencoder, Game, Points, build, points, recipe
 
 from morphogen import artifact
-from morphogen.train import fit
+from morphogen.core.rng import Rng
+from morphogen.train import distributed, fit
+from morphogen.train.distributed import World
 
 TOYS = str(Path(__file__).with_name("training_toys.py"))
 RUNS = {
@@ -83,3 +85,30 @@ def test_one_process_speaks_for_all(two):
 def test_a_batch_that_cannot_be_shared_is_refused(two):
     _, said = two
     assert "batch_size 33 is not divisible by 2 processes" in said["uneven"][0]["error"]
+
+
+def test_gradients_are_averaged_in_any_layout_and_those_that_one_process_lacks_are_zero_there(monkeypatch):
+    def process(seed, present):
+        """Parameters: channels-last, rows, columns, a view with gaps, a number; gradients are laid out in rows."""
+        rng, grads = Rng(seed), []
+        conv = rng.normal("conv", 4, (3, 2, 2)).to(memory_format=torch.channels_last)
+        rows, gaps = rng.normal("rows", 5, (4,)).contiguous(), rng.normal("gaps", 5, (8,))[:, :3]
+        values = (conv, conv.clone(), rows, rows.T, gaps, torch.ones(()))
+        parameters = [torch.nn.Parameter(value) for value in values]
+        for i, (p, here) in enumerate(zip(parameters, present, strict=True)):
+            grads.append(rng.normal(f"grad {i}", max(1, p.numel())).reshape(p.shape) if here else None)
+            p.grad = grads[-1]
+        return parameters, grads
+
+    sent = []
+    mine, my_grads = process(0, (True, True, False, True, True, False))
+    theirs, their_grads = process(1, (True, True, True, True, True, False))
+    mine[1].grad = my_grads[1].to(memory_format=torch.channels_last)
+    monkeypatch.setattr(distributed.dist, "all_reduce", lambda flat: sent.append(flat.clone()))
+    World(torch.device("cpu"), rank=1, size=2).average(theirs)
+    monkeypatch.setattr(distributed.dist, "all_reduce", lambda flat: flat.add_(sent[0]))
+    World(torch.device("cpu"), rank=0, size=2).average(mine)
+    for p, one, other in zip(mine[:-1], my_grads[:-1], their_grads[:-1], strict=True):
+        one = torch.zeros_like(other) if one is None else one
+        assert torch.equal(p.grad, (one + other) / 2) and p.grad.stride() == torch.empty_like(p).stride()
+    assert mine[-1].grad is None

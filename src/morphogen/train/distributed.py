@@ -57,7 +57,7 @@ class World:
         anywhere = flat[-len(parameters) :].tolist() if not all(here) else here
         for p, mean, count in zip(parameters, means, anywhere, strict=True):
             # in the layout of p, channels-last or not: a fused optimizer takes it for granted
-            p.grad = mean.to(p.dtype).as_strided(p.shape, p.stride()) if count else None
+            p.grad = mean.to(p.dtype).as_strided(p.shape, _strides(p)) if count else None
 
     def mean(self, values: Sequence[Tensor]) -> list[Tensor]:
         """Each tensor's mean over the processes."""
@@ -138,9 +138,14 @@ def resolve_device(wanted: str) -> torch.device:
 def _in_memory_order(p: nn.Parameter) -> Tensor:
     """The gradient of `p`, zero where there is none, as one row in the order in which `p` lies in memory."""
     grad = torch.zeros_like(p) if p.grad is None else p.grad
-    if grad.stride() != p.stride():
+    if grad.stride() != _strides(p):
         grad = torch.empty_like(p).copy_(grad)
     return grad.detach().as_strided((grad.numel(),), (1,))
+
+
+def _strides(p: nn.Parameter) -> tuple[int, ...]:
+    """Those of a tensor without gaps in the layout of `p`, which may be a view of a larger one."""
+    return torch.empty_like(p, device="meta").stride()
 
 
 def is_sharded(tensor: Tensor) -> bool:
