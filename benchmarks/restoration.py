@@ -81,7 +81,8 @@ def run(task: str, n: int, k: int) -> dict[str, Any]:
             else:
                 posterior = Measured(family, Degrading(degradation), given, 2.0 / (levels - 1) / math.sqrt(12.0))
             noise = loop.starting_noise(family.schedule, rng, count, shape)
-            made = loop.sample(posterior, of_means(stepper), noise, times, loop.addressed(rng, count, noise))
+            addressed = loop.addressed(rng, count, noise)
+            made = loop.sample(posterior, of_means(stepper), noise, times, addressed, from_noise=True)
         draws.append(made.clamp(-1.0, 1.0).unflatten(0, (-1, k)))
         print(f"{task}: {i + len(given) // k} of {n}, {time.perf_counter() - start:.0f} s", flush=True)
     samples = torch.cat(draws)  # (n, K, C, H, W)

@@ -323,7 +323,7 @@ def test_a_sample_is_what_the_loop_makes_and_depends_on_its_address_alone(name):
     noise = Rng(3).normal("x_T", 5, (2,))
     times = grids.grid("quadratic", model.schedule, 4)
     guided = classifier_free(model, 1.5)
-    by_hand = loop.sample(guided, stepper(name), noise, times, loop.addressed(Rng(3), 5, noise), cond)
+    by_hand = loop.sample(guided, stepper(name), noise, times, loop.addressed(Rng(3), 5, noise), cond, from_noise=True)
     assert torch.equal(x, by_hand.clamp(-1, 1))
     one = torch.cat([model.sample(1, cond[i : i + 1], Rng(3).shifted(i), stepper=name, steps=4) for i in range(5)])
     torch.testing.assert_close(one, model.sample(5, cond, Rng(3), stepper=name, steps=4), rtol=0, atol=1e-3)

@@ -43,7 +43,7 @@ def by_hand(model: Any, guided: Any, cond: RawCondition | None = COND) -> Tensor
     """Five samples of a wrapped denoiser, without the face."""
     noise = loop.starting_noise(model.schedule, Rng(3), 5, (2,))
     times = grids.grid("uniform", model.schedule, 4)
-    x = loop.sample(guided, stepper("heun"), noise, times, loop.addressed(Rng(3), 5, noise), cond)
+    x = loop.sample(guided, stepper("heun"), noise, times, loop.addressed(Rng(3), 5, noise), cond, from_noise=True)
     return x.clamp(-1, 1)
 
 
@@ -109,7 +109,7 @@ def test_a_guide_is_stored_with_the_model_and_does_not_learn(tmp_path: Any) -> N
     assert torch.equal(copy.sample(5, COND, Rng(3)), model.sample(5, COND, Rng(3)))
 
 
-def test_a_class_to_avoid_starts_from_the_same_picture() -> None:
+def test_a_class_to_avoid_keeps_the_picture_that_is_given() -> None:
     data = DataSpec(name="p", shape=(1, 8, 8), kind="continuous", classes=("a", "b"), context_shape=(1, 4, 4))
     model = build(data=data, backbone="unet", widths=(8, 8), blocks=(1,), attention=0)
     given = RawCondition(label=torch.tensor([0, 0]), context=Rng(1).normal("c", 2, (1, 4, 4)))
@@ -117,7 +117,7 @@ def test_a_class_to_avoid_starts_from_the_same_picture() -> None:
     noise = loop.starting_noise(model.schedule, Rng(3), 2, data.shape)
     times = grids.grid("uniform", model.schedule, 4)
     guided = classifier_free(model, 2.0, negative=away)
-    x = loop.sample(guided, stepper("heun"), noise, times, loop.addressed(Rng(3), 2, noise), given)
+    x = loop.sample(guided, stepper("heun"), noise, times, loop.addressed(Rng(3), 2, noise), given, from_noise=True)
     assert torch.equal(model.sample(2, given, Rng(3), guidance=2.0, avoid=1), x.clamp(-1, 1))
 
 

@@ -14,13 +14,28 @@ from sampling_oracles import COV, MEAN, PROCESSES, gaussian, number, plane_mixtu
 from torch import Tensor
 
 from morphogen.core.batch import RawCondition
+from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import UsageError
 from morphogen.core.rng import Rng
+from morphogen.sampling.denoiser import Denoiser
 from morphogen.sampling.grids import grid
 from morphogen.sampling.loop import addressed, integrate, sample, starting_noise
 from morphogen.sampling.steppers import STEPPERS, stepper
+from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
+from morphogen.theory.schedules import EDM
 
 Z = 5.0
+
+
+class Counting:
+    """A denoiser that knows how often it was asked."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        self.denoiser, self.schedule, self.asked = denoiser, denoiser.schedule, 0
+
+    def posterior(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Gaussian:
+        self.asked += 1
+        return self.denoiser.posterior(x_t, t, cond)
 
 
 def test_it_yields_the_start_and_every_state_until_exactly_zero() -> None:
@@ -69,6 +84,37 @@ def test_noise_differs_from_step_to_step_and_seed_to_seed() -> None:
 def test_the_start_has_the_deviation_of_the_schedule() -> None:
     x = starting_noise(PROCESSES["edm"], Rng(0), 4000, (2,), torch.float64)
     assert abs(float(x.var()) / 100.0 - 1.0) < Z * (2 / 8000) ** 0.5
+
+
+@pytest.mark.parametrize("name", STEPPERS)
+def test_a_start_from_noise_has_the_mean_of_the_data_at_no_evaluation(name: str) -> None:
+    """Bright Gaussian data: noise alone, with the mean 0, ends sqrt(cov) / sigma_1 times their mean too low."""
+    mean = torch.full((2,), 5.0, dtype=torch.float64)
+    oracle = Counting(GaussianMixtureDenoiser.gaussian(EDM(20.0), mean, COV))
+    half = starting_noise(oracle.schedule, Rng(0), 500, (2,), torch.float64)
+    x, times, drawn = torch.cat((half, -half)), grid("karras", oracle.schedule, 60), addressed(Rng(0), 500, half)
+
+    def off(from_noise: bool) -> float:
+        made = sample(oracle, stepper(name), x, times, lambda i: drawn(i).repeat(2, 1), from_noise=from_noise)
+        return float((made.mean(0) - mean).abs().max())
+
+    oracle.asked = 0
+    here = off(True)
+    assert oracle.asked == stepper(name).evaluations(60)
+    if not stepper(name).stochastic:
+        assert here < 0.01 < 0.1 < off(False)
+
+
+@pytest.mark.parametrize("process", ["rectified-flow", "cosine"])
+def test_where_no_signal_is_left_a_start_is_noise(process: str) -> None:
+    """Nothing is added to the last x_t of a flow; to one with little signal, little."""
+    oracle = gaussian(PROCESSES[process])
+    noise = starting_noise(oracle.schedule, Rng(0), 3, (2,), torch.float64)
+    times = grid("uniform", oracle.schedule, 4)
+    start = next(integrate(oracle, stepper("ddim"), noise, times, lambda i: noise, from_noise=True)).x
+    alpha = oracle.schedule(times[0])[0]
+    torch.testing.assert_close(start, noise + alpha * oracle.posterior(noise, times[0].expand(3)).mean, rtol=0, atol=0)
+    assert process != "rectified-flow" or torch.equal(start, noise)
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def by_condition(
         raise UsageError("a condition without a degraded copy says nothing of a picture to restore: give its context.")
     denoiser = Consistent(denoiser, degradation, cond.context)
     x = loop.starting_noise(denoiser.schedule, rng, n, shape, dtype)
-    return loop.sample(denoiser, stepper, x, times, loop.addressed(rng, n, x), cond)
+    return loop.sample(denoiser, stepper, x, times, loop.addressed(rng, n, x), cond, from_noise=True)
 
 
 def by_measurement(
@@ -156,7 +156,7 @@ def by_measurement(
     noise_std = math.hypot(degradation.noise_std, 2.0 / (levels - 1) / math.sqrt(12.0))
     measured = Measured(denoiser, Degrading(degradation), y.expand(n, *y.shape), noise_std, iterations=iterations)
     x = loop.starting_noise(denoiser.schedule, rng, n, shape, y.dtype)
-    return loop.sample(measured, of_means(stepper), x, times, loop.addressed(rng, n, x), cond)
+    return loop.sample(measured, of_means(stepper), x, times, loop.addressed(rng, n, x), cond, from_noise=True)
 
 
 def of_means(stepper: Stepper) -> Stepper:

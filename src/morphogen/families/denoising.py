@@ -271,7 +271,7 @@ class DenoisingFamily(Family):
             interval=s.guidance_interval if guidance_interval is None else guidance_interval,
             away_from_guide=s.autoguidance if autoguidance is None else autoguidance,
         )
-        return loop.integrate(asked, method, x, times, loop.addressed(rng, n, x), cond)
+        return loop.integrate(asked, method, x, times, loop.addressed(rng, n, x), cond, from_noise=True)
 
     def guided(
         self,

@@ -50,6 +50,7 @@ from morphogen.nn.build import SMALLEST_PICTURE
 from morphogen.sampling import loop
 from morphogen.theory.adversarial import RELATIVISTIC, penalty_weight, zero_centered
 from morphogen.theory.distillation import direction
+from morphogen.theory.schedules import broadcast
 from morphogen.theory.weightings import times, uniforms
 
 TEACHER = "teacher"  # the part that is distilled
@@ -158,7 +159,8 @@ class Distilled(Family):
         t = times("log-normal", uniforms(rng, batch.address), teacher.schedule, s.time_mean, s.time_std)
         first = rng.uniform("from noise", batch.address) < FROM_NOISE
         t = torch.where(first, 1.0, t)
-        x_t = self.readout.noised(x_0, rng.normal("eps", batch.address, teacher.shape, x_0.dtype), t)
+        signal = broadcast(~first, x_0) * x_0  # none at t = 1, as in a draw
+        x_t = self.readout.noised(signal, rng.normal("eps", batch.address, teacher.shape, x_0.dtype), t)
         y = self.made(x_t, t, cond)
         u = rng.uniform("judged", batch.address, (), torch.float64).clamp(1e-6, 1.0 - 1e-6)
         at_first, later = (times("log-normal", u, teacher.schedule, mean, s.judged_std) for mean in s.judged_mean)

@@ -19,7 +19,7 @@ from torch import Tensor
 from morphogen.core.batch import RawCondition
 from morphogen.core.errors import UsageError
 from morphogen.core.rng import Index, Rng
-from morphogen.sampling.denoiser import Conditioned, Denoiser
+from morphogen.sampling.denoiser import Answered, Conditioned, Denoiser
 from morphogen.sampling.steppers.base import State, Stepper
 from morphogen.theory.schedules import Schedule
 
@@ -34,7 +34,7 @@ def addressed(rng: Rng, index: Index, like: Tensor) -> Noise:
 def starting_noise(
     schedule: Schedule, rng: Rng, index: Index, shape: Sequence[int], dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """x_1 ~ N(0, sigma_1^2), (len(index), *shape)."""
+    """sigma_1 eps, (len(index), *shape): x_1 without the signal that is left in it, which `integrate` adds."""
     sigma = schedule(torch.ones((), dtype=torch.float64))[1]
     return sigma * rng.normal("x_T", index, shape, dtype)
 
@@ -46,16 +46,29 @@ def integrate(
     times: Tensor,
     noise: Noise,
     cond: RawCondition | None = None,
+    *,
+    from_noise: bool = False,
 ) -> Iterator[State]:
     """Yield the start and the state after each step; the last one is at t = 0, and its x is the sample.
 
     x (B, *shape) at times[0]; times (steps + 1,) strictly decreasing to 0; `cond` with B rows or None. No gradients.
     Raises `UsageError` for another grid.
+
+    from_noise  x is noise alone, sigma eps. A schedule that ends before alpha / sigma = 0 leaves some signal in its
+                last x_t, whose mean is alpha E[x_0]: that of bright pictures is bright. The probability flow leads
+                there from where no signal is left, and as d(x / sigma) = E[x_0 | x] d(alpha / sigma), one Euler step of
+                it is x + alpha E[x_0 | x]. Its estimate is also that of the first step, so it costs no evaluation
     """
     times = times.detach().to("cpu", torch.float64)
     if times.ndim != 1 or len(times) < 2 or times[0] > 1 or times[-1] != 0 or not (times.diff() < 0).all():
         raise UsageError("a grid of times must fall strictly from at most 1 to exactly 0.")
     asked = Conditioned(denoiser, cond)
+    alpha = denoiser.schedule(times[0])[0]
+    if from_noise and alpha > 0:
+        with torch.no_grad():
+            found = asked.posterior(x, times[0])
+        x = x + alpha * found.mean
+        asked = Answered(denoiser, cond, x, found)
     state = State(0, len(times) - 1, times[0], x)
     yield state
     for i, s in enumerate(times[1:]):
@@ -71,8 +84,10 @@ def sample(
     times: Tensor,
     noise: Noise,
     cond: RawCondition | None = None,
+    *,
+    from_noise: bool = False,
 ) -> Tensor:
     """The last state's x, (B, *shape)."""
-    for state in integrate(denoiser, stepper, x, times, noise, cond):
+    for state in integrate(denoiser, stepper, x, times, noise, cond, from_noise=from_noise):
         x = state.x
     return x
