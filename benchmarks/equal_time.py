@@ -10,8 +10,9 @@ for so many minutes by the clock. Importing, the measurement by which diffusers'
 not counted; what our trainer does besides training (checkpoints, sheets, measuring its own budget) is. pythae stands
 there three times, and the best counts: its networks for MNIST are so large that minutes on a processor are a fraction
 of an epoch. Samples stay in runs/equal-time/NAME.npz, what the training took in NAME.json. They are judged by the
-Frechet distance to held-out pictures, and all of it goes to benchmarks/results/equal-time.json. Needs MORPHOGEN_DATA;
-installs the peers into .peers/. Leave the machine alone meanwhile.
+Frechet distance to held-out pictures, and all of it goes to benchmarks/results/equal-time.json, where what is known of
+contestants that were not trained now stays, if it was after as long on as many threads: train both of a pair on one
+machine. Needs MORPHOGEN_DATA; installs the peers into .peers/. Leave the machine alone meanwhile.
 """
 
 from __future__ import annotations
@@ -38,22 +39,27 @@ RUNS, RESULT = Path("runs/equal-time"), Path(__file__).parent / "results" / "equ
 DATA = "fashion_mnist"
 FEWER = 1000  # samples of diffusers at most: it draws one in the time of five
 
-# Ours: the family, its options, the recipe but its length, and how it is sampled.
+# Ours: the family, its options, the recipe but its length, and how it is sampled; and the autoencoder, in whose latents
+# it works, that takes a share of the time before it.
 OURS: dict[str, dict[str, Any]] = {
     "vae": {
-        "what": "VAE of perceptrons with a flow prior, temperature 1.3",
-        "family": "vae",
-        "options": {
-            "backbone": "mlp",
-            "hidden": (512,),
-            "latent_dim": 16,
-            "prior": "flow",
-            "likelihood": "gaussian",
-            "variance": 0.01,
-            "bounded": True,
+        "what": "autoencoder with a flow-matching prior of its latents, 20 evaluations",
+        "family": "flow_matching",
+        "options": {"backbone": "unet", "widths": (64,), "blocks": (4,), "attention": 0, "lr": 2e-3},
+        "recipe": {"batch_size": 64, "clip": 1.0},
+        "sampling": {"stepper": "dpm++2m", "steps": 20, "precision": "auto"},
+        "first": {
+            "share": 0.4,
+            "options": {
+                "widths": (32, 64),
+                "blocks": 1,
+                "latent_channels": 1,
+                "beta": 0.5,
+                "adversarial": 0.5,
+                "adversarial_from": 0.2,
+            },
+            "recipe": {"batch_size": 64},
         },
-        "recipe": {},
-        "sampling": {"temperature": 1.3},
     },
     "gan": {
         "what": "GAN",
@@ -84,16 +90,30 @@ NAMES = (*OURS, *THEIRS)
 def train_ours(name: str, runs: Path, minutes: float, draws: int, threads: int) -> None:
     """Train one of ours in this process, and draw from it."""
     torch.set_num_threads(threads)
-    how, out = OURS[name], runs / name
+    how, parts, facts = OURS[name], {}, {}
+    if first := how.get("first"):
+        of = runs / name / "autoencoder"
+        facts["first"] = {**first, **_trained("autoencoder", of, first, minutes * first["share"], name)}
+        parts["autoencoder"] = of
+        minutes *= 1.0 - first["share"]
+    found = _trained(how["family"], runs / name / "model", how, minutes, name, parts)
+    drawn = mg.sample(runs / name / "model", draws, seed=1, batch_size=250, **how["sampling"])
+    np.savez(runs / f"{name}.npz", x=drawn.x)
+    facts |= {key: how[key] for key in ("family", "options", "sampling")}
+    _write(runs / f"{name}.json", {**facts, **found})
+
+
+def _trained(
+    family: str, out: Path, how: dict[str, Any], minutes: float, label: str, parts: dict[str, Path] | None = None
+) -> dict[str, Any]:
+    """The recipe and the record of a model that is trained here for so long."""
     recipe = {"compile": "off", "sheet_seconds": 600, **how["recipe"], "budget": f"{minutes}min"}
-    for _ in watch(mg.train(how["family"], DATA, out, options=how["options"], recipe=recipe), label=name):
+    for _ in watch(mg.train(family, DATA, out, options=how["options"], recipe=recipe, parts=parts), label=label):
         pass
     found = mg.show(out)["provenance"]
     if not found["complete"]:
-        raise SystemExit(f"{name} was interrupted: train it anew with --train {name}.")
-    np.savez(runs / f"{name}.npz", x=mg.sample(out, draws, seed=1, batch_size=250, **how["sampling"]).x)
-    facts = {key: how[key] for key in ("family", "options", "sampling")}
-    _write(runs / f"{name}.json", {**facts, "recipe": recipe, **found})
+        raise SystemExit(f"{label} was interrupted: train it anew with --train {label}.")
+    return {"recipe": recipe, **found}
 
 
 def commands(name: str, runs: Path, minutes: float, draws: int, threads: int) -> list[list[Any]]:
@@ -164,6 +184,12 @@ def judge(runs: Path) -> dict[str, Any]:
     return found
 
 
+def joined(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """What was found now, and before it of contestants that are not in it, if that was after as long on as many."""
+    same = all(before.get(key) == found[key] for key in ("data", "minutes", "threads"))
+    return {**{name: before[name] for name in NAMES if same and name in before}, **found}
+
+
 def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -199,7 +225,7 @@ def main() -> None:
     for name in () if asked.evaluate else [asked.train] if asked.train else NAMES:
         train(name, *how)
     if not asked.train:
-        _write(asked.out, judge(runs))
+        _write(asked.out, joined(_read(asked.out) if asked.out.exists() else {}, judge(runs)))
 
 
 if __name__ == "__main__":

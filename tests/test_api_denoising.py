@@ -5,6 +5,7 @@ Networks are hardly trained. Where a truth is needed the posterior of Gaussian d
 
 from __future__ import annotations
 
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from morphogen.core.errors import CapabilityError, UsageError
 from morphogen.core.rng import Rng
 from morphogen.families.diffusion import Diffusion
 from morphogen.theory.schedules import broadcast, schedule
+from morphogen.train import compile as compilation
 
 TINY: dict[str, Any] = {"backbone": "mlp", "hidden": (16,)}
 STDS = (1.0, 0.5, 2.0)  # of the points' coordinates
@@ -42,6 +44,36 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("points")
     np.savez(folder / "points.npz", x=np.random.default_rng(0).normal(size=(4000, 3)) * STDS)
     return trained("diffusion", str(folder / "points.npz"), folder / "model", **TINY), str(folder / "points.npz")
+
+
+# ------------------------------------------------------------------ compiled draws
+
+
+@pytest.mark.skipif(not compilation.compiler(torch.device("cpu")), reason="compiling needs a C++ compiler")
+def test_compiled_draws_differ_by_rounding(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, plainly = [], Diffusion.sample
+
+    @wraps(plainly)
+    def counted(self: Diffusion, n: int, *given: Any, **how: Any) -> Tensor:
+        sizes.append(n)
+        return plainly(self, n, *given, **how)
+
+    monkeypatch.setattr(Diffusion, "sample", counted)
+    plain, fast = (api.sample(digits, 5, label=3, steps=3, batch_size=4, compile=c).x for c in (False, True))
+    assert sizes == [4, 1, 3, 3], "compiled for one size"
+    assert fast.shape == plain.shape
+    assert np.abs(fast.astype(int) - plain.astype(int)).max() <= 1
+
+
+def test_what_cannot_be_compiled_is_said(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="give exact or compile"):
+        api.sample(digits, 5, exact=True, compile=True)
+    vae = trained("vae", "digits", tmp_path / "vae", backbone="mlp", hidden=(16,))
+    with pytest.raises(UsageError, match=r"a 'vae' model does not: leave it out; families where it does: .*diffusion"):
+        api.sample(vae, 5, compile=True)
+    monkeypatch.setattr(compilation, "compiler", lambda device: False)
+    with pytest.raises(UsageError, match=r"needs a C\+\+ compiler"):
+        api.sample(digits, 5, compile=True)
 
 
 # ------------------------------------------------------------------ the forward chain

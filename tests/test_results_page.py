@@ -199,6 +199,15 @@ def test_contestants_are_judged_only_after_equal_times(module, tmp_path):
         equal_time.judge(tmp_path)
 
 
+def test_what_is_known_of_contestants_after_as_long_stays(module):
+    joined = module("equal_time").joined
+    how = {"data": "fashion_mnist", "minutes": 10.0, "threads": 1}
+    before = {**how, "vae": 1, "keras": 2}
+    assert joined(before, {**how, "vae": 3, "gan": 4}) == {**how, "vae": 3, "gan": 4, "keras": 2}
+    assert joined(before, {**how, "threads": 2, "vae": 3}) == {**how, "threads": 2, "vae": 3}
+    assert joined({}, {**how, "vae": 3}) == {**how, "vae": 3}
+
+
 def test_results_of_a_gpu_stand_apart(module, tmp_path):
     write(tmp_path, diffusion_speed_gpu=trained(speed(3.0, 2.9, 3.1), GPU))
     page = module("results_page").page(tmp_path)

@@ -158,7 +158,7 @@ def test_a_sheet_holds_the_pictures_and_says_how_it_was_made(api: FakeApi, tmp_p
     assert run(["sample", "m", "--n", "9", "--seed", "3", "--class", "4", "--exact", "--out", str(path)]) == 0
     guided = ("guidance", "avoid", "guidance_interval", "autoguidance")
     unsaid = dict.fromkeys(("text", "temperature", "stepper", "steps", "grid", "truncation", "candidates", *guided))
-    said = {"label": "4", "exact": True, "precision": "fp32"}
+    said = {"label": "4", "exact": True, "precision": "fp32", "compile": False}
     assert api.calls[-1] == ("sample", (Path("m"), 9, 3), {**said, **unsaid})
     image = Image.open(path)
     drawn = api.sample(Path("m"), 9)

@@ -39,7 +39,7 @@ def choose(monkeypatch, eager_s, compiled_s, compiler=True, **options):
         now[0] += compiled_s if family._wrapped.get("encoder") else eager_s
 
     monkeypatch.setattr(compilation.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(compilation, "_compiler", lambda device: compiler)
+    monkeypatch.setattr(compilation, "compiler", lambda device: compiler)
     chosen = recipe(**{"compile": "auto", **options})
     result, warnings = compilation.choose(family, chosen, HERE, chosen.steps, trial)
     assert (family.network("encoder") is not family.encoder) is result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from inspect import signature
 from pathlib import Path
@@ -21,6 +22,7 @@ from morphogen.core.family import Family, require
 from morphogen.core.rng import Rng
 from morphogen.data import weighted_prompts
 from morphogen.data.tokenizer import Read, Tokenizer
+from morphogen.train import compile as compilation
 from morphogen.train.precision import autocast, resolve
 
 CHUNK = 64  # samples drawn together; with `exact`, always this many, so that the arithmetic is the same
@@ -39,6 +41,7 @@ def sample(
     batch_size: int | None = None,
     device: str = "cpu",
     precision: str = "fp32",
+    compile: bool = False,
     **how: Any,
 ) -> Pictures:
     """Draw `n` new records. Sample i depends on (seed, i, label, text) only.
@@ -48,6 +51,8 @@ def sample(
     the model hardly knows.
     In another `batch_size` it agrees to within 1/255; with `exact` it is the same bit for bit whatever n is.
     `precision` bf16 is about twice as fast where the hardware multiplies in it (auto finds out), with its rounding.
+    `compile` first compiles the network of a diffusion or flow model, which takes about a minute, so that it pays where
+    thousands are drawn; compiled arithmetic rounds differently, and does not go with `exact`.
     `how` are further options of the family's own `sample`, such as temperature; None leaves one as it is. Guidance
     leads away from the class `avoid`, or from the prompt `negative`.
     """
@@ -55,9 +60,15 @@ def sample(
         raise UsageError(f"cannot draw {n} samples: --n is at least 1.")
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"cannot draw {batch_size} samples at a time: the batch size is at least 1.")
+    if compile and exact:
+        raise UsageError("compiled arithmetic rounds differently from machine to machine: give exact or compile.")
     size = CHUNK if exact else (batch_size or CHUNK)
+    if compile:  # for one size of batches
+        size = math.ceil(n / math.ceil(n / size))
     asked: dict[str, Any] = {"label": label, "text": text, "device": device, "precision": precision}
-    return _drawn(model, n, lambda on: Rng(seed, on), how, size=size, padded=exact, **asked)
+    return _drawn(
+        model, n, lambda on: Rng(seed, on), how, size=size, padded=exact or compile, compiled=compile, **asked
+    )
 
 
 def walk(
@@ -97,10 +108,14 @@ def _drawn(
     precision: str,
     size: int = CHUNK,
     padded: bool = False,
+    compiled: bool = False,
 ) -> Pictures:
     """`n` samples from the noise that there is on a device, `size` at a time, the last ones too if `padded`."""
     family = drawer(model, device)
     how = drawn_how(family, how)
+    if compiled:
+        able = [name for name in registry.names() if registry.family(name).asked_often]
+        compilation.wrap_for_drawing(family, device_of(family), able)
     row = class_row(family.data, label, family)
     words = None if text is None else weighted(family, text)
     on = device_of(family)

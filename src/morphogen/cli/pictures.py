@@ -67,6 +67,9 @@ def sample(
     truncation: Truncation = None,
     candidates: Candidates = None,
     precision: Precision = "fp32",
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Diffusion and flows: compile first. Pays where thousands are drawn.")
+    ] = False,
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -78,7 +81,8 @@ def sample(
     how |= {"grid": grid, "guidance": guidance, "avoid": avoid, "guidance_interval": _interval(guidance_interval)}
     how |= {"autoguidance": autoguidance, "truncation": truncation, "candidates": candidates}
     recipe: dict[str, Any] = {"verb": "sample", "model": str(model), "fingerprint": api.fingerprint(model), "n": n}
-    recipe |= {"seed": seed, "class": label, "text": text, "exact": exact, "precision": precision, **how}
+    recipe |= {"seed": seed, "class": label, "text": text, "exact": exact, "precision": precision}
+    recipe |= {"compile": compile, **how}
     with busy("sampling"):
         drawn = _sampled(model, recipe)
     if target.format == ".npz":
@@ -103,6 +107,7 @@ def _sampled(model: Path, recipe: Mapping[str, Any]) -> Any:
 
     how: dict[str, Any] = {name: recipe.get(name) for name in HOW}  # older files know fewer
     said = {name: recipe[name] for name in ("text", "exact", "precision")}
+    said["compile"] = recipe.get("compile", False)
     return api.sample(model, recipe["n"], recipe["seed"], label=recipe["class"], **said, **how)
 
 

@@ -88,6 +88,7 @@ class Family(nn.Module, ABC):
     takes_context: bool = False  # whether it can start from the pictures that data with a context come with
     stands_on: ClassVar[tuple[str, ...]] = ()  # names of the parts that it can have
     described_by: ClassVar[str | None] = None  # the part as whose data the training data are to be prepared
+    asked_often: ClassVar[tuple[str, ...]] = ()  # networks that a draw calls again and again, so that compiling pays
     shardable: bool = True  # False, also of an instance, where a loss differentiates a gradient: sharding cannot
 
     def __init__(self, spec: BaseSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:

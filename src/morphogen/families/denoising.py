@@ -98,6 +98,7 @@ class DenoisingFamily(Family):
     capabilities = frozenset({Samples, Scores, Denoises})
     takes_context = True
     stands_on = (FIRST_STAGE, GUIDE, READER)
+    asked_often = ("denoiser",)
     spec: DenoisingSpec
     schedule: Schedule
 

@@ -1,6 +1,9 @@
-"""`torch.compile` where it pays: measured once, recorded in the checkpoint, never measured again.
+"""`torch.compile` where it pays: in training measured once, recorded in the checkpoint, never measured again.
 
 Compiled kernels round differently from eager ones, so a resumed run takes the choice that it began with.
+
+For drawing, weights are constants: they are laid out once as the kernels want them, and whatever is made of them alone,
+such as their rounding to bf16, is made once.
 """
 
 from __future__ import annotations
@@ -8,12 +11,12 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch.utils._triton import has_triton
 
-from morphogen.core.errors import MorphogenError
+from morphogen.core.errors import MorphogenError, UsageError
 from morphogen.core.family import Family
 from morphogen.train.distributed import World
 from morphogen.train.recipe import Recipe
@@ -28,6 +31,25 @@ def wrap(family: Family) -> None:
     for name, network in family.networks().items():
         # The call is compiled and not the module: `bool` of a compiled module wants a length and fails.
         family.wrap(name, torch.compile(network.__call__, dynamic=False))
+
+
+def wrap_for_drawing(family: Family, device: torch.device, able: Sequence[str]) -> None:
+    """Compile the networks that a draw calls again and again, as constants: of a model that is not trained any more.
+
+    Raises `UsageError` where there are none, naming the families `able`, and without a compiler.
+    """
+    if not family.asked_often:
+        raise UsageError(
+            f"compiling pays where a draw calls a network again and again, and a {family.name!r} model does not: leave"
+            f" it out; families where it does: {', '.join(able)}."
+        )
+    if not compiler(device):
+        raise UsageError(
+            "compiling needs a C++ compiler (g++ or clang++), and on a GPU triton: install it, or leave it out."
+        )
+    for name in family.asked_often:
+        compiled = torch.compile(family.networks()[name].__call__, dynamic=False, options={"freezing": True})
+        family.wrap(name, compiled)
 
 
 def unwrap(family: Family) -> None:
@@ -46,7 +68,7 @@ def choose(
     if recipe.compile == "off" or world.sharded or not family.networks():
         warning = "compile=on is left out: sharded networks are not compiled."
         return False, [warning] if recipe.compile == "on" and world.sharded else []
-    if recipe.compile == "auto" and not (_compiler(world.device) and _long(recipe, world, steps, trial)):
+    if recipe.compile == "auto" and not (compiler(world.device) and _long(recipe, world, steps, trial)):
         return False, []
     eager_s = _time(trial, world) if recipe.compile == "auto" else float("inf")
     try:
@@ -84,7 +106,8 @@ def _time(trial: Callable[[], None], world: World, trials: int = _TRIALS) -> flo
     return world.largest([statistics.median(times)])[0]
 
 
-def _compiler(device: torch.device) -> bool:
+def compiler(device: torch.device) -> bool:
+    """Whether there is one for this device."""
     if device.type == "cuda":
         return bool(has_triton())
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
