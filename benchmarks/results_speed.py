@@ -286,7 +286,9 @@ SPEED = (
             "at least 1.5",
             "higher",
             ("sampling-speed",),
-            _ratio((f"ours, bf16 / diffusers, {precision}, batch {batch}",), 1.5),
+            _ratio(
+                [f"ours, {mine} / diffusers, {precision}, batch {batch}" for mine in ("bf16", "bf16, compiled")], 1.5
+            ),
         )
         for batch in (16, 1)
         for precision in ("fp32", "bf16")

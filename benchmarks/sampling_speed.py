@@ -6,7 +6,8 @@
 RGB pictures of 32 x 32 by DPM-Solver++ 2M with 20 evaluations, 16 and 1 at a time, from untrained networks, whose
 speed is that of trained ones. Ours is `mg.sample` with a U-Net of the FLOPs of diffusers' UNet2DModel "S", the model
 read from its files at each call; theirs a DDPMPipeline that is loaded already, in fp32 as it comes and within bf16
-autocast. The ceiling is the best 3 x 3 convolution in bf16 of the same round.
+autocast. Both also with their networks compiled, `compile=True` and `pipeline.unet = torch.compile(pipeline.unet)`:
+that takes `compile_s` at first, which is not counted. The ceiling is the best 3 x 3 convolution in bf16 of that round.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,6 +29,7 @@ from benchmarks.peers import ensure
 RESULT = Path(__file__).parent / "results" / "sampling-speed.json"
 STEPS, SIZE, BATCHES = 20, 32, (16, 1)
 CALLS = {16: 8, 1: 16}  # batches that one call of `mg.sample` draws
+COMPILED = "bf16, compiled"
 
 
 def made(out: Path) -> None:
@@ -39,22 +42,40 @@ def made(out: Path) -> None:
         pass
 
 
-def ours(model: Path, batch: int, precision: str, seconds: float) -> dict[str, float]:
-    """Pictures a second of `mg.sample`, and the GFLOP of a picture."""
+def ours(model: Path, batch: int, precision: str, seconds: float, compiled: bool) -> dict[str, float]:
+    """Pictures a second of `mg.sample`, and the GFLOP of a picture; compiled, of what `mg.sample` then does, once."""
+    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     import morphogen as mg
+    from morphogen.api import drawing
+    from morphogen.core.rng import Rng
+    from morphogen.train.compile import wrap_for_drawing
 
     with FlopCounterMode(display=False) as counter:
         mg.sample(model, batch, batch_size=batch, precision=precision)
+    found = {"gflop_per_image": counter.get_total_flops() / batch / 1e9}
     n = batch * CALLS[batch]
-    mg.sample(model, n, batch_size=batch, precision=precision)
+    start = time.perf_counter()
+    if compiled:
+        family = drawing.drawer(model, "cpu")
+        wrap_for_drawing(family, torch.device("cpu"), ())
+
+    def draw(n: int, seed: int) -> None:
+        if compiled:
+            drawing.made(family, n, lambda rows: None, Rng(seed), {}, precision=precision, size=batch)
+        else:
+            mg.sample(model, n, seed, batch_size=batch, precision=precision)
+
+    draw(batch, 0)
+    if compiled:
+        found["compile_s"] = time.perf_counter() - start
+    draw(n, 0)
     done, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
-        mg.sample(model, n, batch_size=batch, precision=precision, seed=done)
+        draw(n, done)
         done += n
-    rate = done / (time.perf_counter() - start)
-    return {"images_per_s": rate, "gflop_per_image": counter.get_total_flops() / batch / 1e9}
+    return {"images_per_s": done / (time.perf_counter() - start), **found}
 
 
 def compare(rounds: int, seconds: float) -> dict[str, Any]:
@@ -66,11 +87,11 @@ def compare(rounds: int, seconds: float) -> dict[str, Any]:
         made(model)
         jobs: dict[str, list[Any]] = {}
         for batch in BATCHES:
-            for precision in ("fp32", "bf16"):
-                shared = ["--precision", precision, "--seconds", seconds]
-                jobs[f"ours, {precision}, batch {batch}"] = [*here, "--ours", model, "--batch", batch, *shared]
+            for how in ("fp32", "bf16", COMPILED):
+                shared = ["--precision", how[:4], "--seconds", seconds, *["--compile"] * (how == COMPILED)]
+                jobs[f"ours, {how}, batch {batch}"] = [*here, "--ours", model, "--batch", batch, *shared]
                 theirs = [peer, "-m", "benchmarks.diffusers_peer", "pipeline", "--n", batch, "--steps", STEPS]
-                jobs[f"diffusers, {precision}, batch {batch}"] = [*theirs, *shared]
+                jobs[f"diffusers, {how}, batch {batch}"] = [*theirs, *shared]
         for index in range(rounds):
             tops = found.setdefault("ceiling", [])
             tops.append(ceiling(seconds))
@@ -86,14 +107,12 @@ def compare(rounds: int, seconds: float) -> dict[str, Any]:
         rows[name] = {**runs[0], "images_per_s": median(rates), "range": [min(rates), max(rates)]}
         rows[name] |= {"share_of_ceiling": gflops / top}
     ratios = {}
-    for batch in BATCHES:
-        for precision in ("fp32", "bf16"):
-            best, other = found[f"ours, bf16, batch {batch}"], found[f"diffusers, {precision}, batch {batch}"]
-            each = [a["images_per_s"] / b["images_per_s"] for a, b in zip(best, other, strict=True)]
-            ratios[f"ours, bf16 / diffusers, {precision}, batch {batch}"] = {
-                "median": median(each),
-                "range": [min(each), max(each)],
-            }
+    pairs = [(mine, theirs) for mine in ("bf16", COMPILED) for theirs in ("fp32", "bf16", COMPILED)]
+    for batch, (mine, theirs) in product(BATCHES, pairs):
+        one, other = found[f"ours, {mine}, batch {batch}"], found[f"diffusers, {theirs}, batch {batch}"]
+        each = [a["images_per_s"] / b["images_per_s"] for a, b in zip(one, other, strict=True)]
+        name = f"ours, {mine} / diffusers, {theirs}, batch {batch}"
+        ratios[name] = {"median": median(each), "range": [min(each), max(each)]}
     return {**recorded(peer), "rounds": rounds, "ceiling_gflops": top, "rows": rows, "ratios": ratios}
 
 
@@ -105,9 +124,10 @@ def main() -> None:
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, default=16, help=argparse.SUPPRESS)
     parser.add_argument("--precision", default="bf16", help=argparse.SUPPRESS)
+    parser.add_argument("--compile", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.ours:
-        print(json.dumps(ours(asked.ours, asked.batch, asked.precision, asked.seconds)))
+        print(json.dumps(ours(asked.ours, asked.batch, asked.precision, asked.seconds, asked.compile)))
         return
     found = compare(asked.rounds, asked.seconds)
     asked.out.parent.mkdir(parents=True, exist_ok=True)
