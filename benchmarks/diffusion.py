@@ -16,7 +16,7 @@ import math
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,28 +39,12 @@ FEW = ((1, SWEEP), (2, SWEEP), (4, SWEEP), (2, 10_000))  # evaluations of a dist
 FEWER = 1000  # samples of the peer, which draws one in the time of five
 LEAN = {"schedule": "edm", "times": "log-normal", "fold": 2, "widths": (64, 128), "blocks": (2, 3)}
 
-ON_FASHION = {"family": "diffusion", "data": FASHION, "options": {**LEAN, "time_mean": -0.6}}
-
-LONG, BRIEF = {"steps": 800, "batch_size": 64}, {"steps": 400, "batch_size": 32}  # recipes of distilled models
-
-
-def distilled(teacher: str, adversarial: float, recipe: dict[str, int]) -> dict[str, Any]:
-    """The model of the row `teacher`, distilled with a discriminator of that weight."""
-    how = f"{recipe['steps']} steps of {recipe['batch_size']}, a discriminator of weight {adversarial:g}"
-    return {
-        "what": f"Fashion-MNIST, the model of `{teacher}` distilled by distribution matching: {how}",
-        "family": "distilled",
-        "data": FASHION,
-        "parts": {"teacher": teacher},
-        "options": {"adversarial": adversarial},
-        "recipe": {**recipe, "clip": 1.0},
-    }
-
-
 ROWS: dict[str, dict[str, Any]] = {
     "fashion": {
-        **ON_FASHION,
         "what": "Fashion-MNIST, diffusion; the long run",
+        "family": "diffusion",
+        "data": FASHION,
+        "options": {**LEAN, "time_mean": -0.6},
         "recipe": {"steps": 9_000, "batch_size": 64, "clip": 1.0},
     },
     "mnist": {
@@ -85,16 +69,14 @@ ROWS: dict[str, dict[str, Any]] = {
         "options": {**LEAN, "time_mean": -0.3, "widths": (64, 128, 128), "blocks": (2, 2, 3), "context_dropout": 0.3},
         "recipe": {"steps": 2_000, "batch_size": 16, "clip": 1.0, "flips": True},
     },
-    "brief": {
-        **ON_FASHION,
-        "what": "Fashion-MNIST, diffusion, a quarter of the steps of `fashion`: the teacher of `brief-few` and others",
-        "recipe": {"steps": 2_400, "batch_size": 64, "clip": 1.0},
+    "few": {
+        "what": "Fashion-MNIST, the model of `fashion` distilled by distribution matching, with a discriminator",
+        "family": "distilled",
+        "data": FASHION,
+        "parts": {"teacher": "fashion"},
+        "options": {},
+        "recipe": {"steps": 800, "batch_size": 64, "clip": 1.0},
     },
-    "few": distilled("fashion", 0.4, LONG),
-    "brief-few-plain": distilled("brief", 0.0, BRIEF),
-    "brief-few": distilled("brief", 0.1, BRIEF),
-    "brief-few-strong": distilled("brief", 0.4, BRIEF),
-    "brief-few-long": distilled("brief", 0.4, LONG),
 }
 
 
@@ -147,11 +129,11 @@ def fashion(model: Path) -> dict[str, Any]:
     return {"fd": whole, "sampling_s": seconds, "sweep": sweep, "their samplers": theirs_on_ours(model)}
 
 
-def theirs_on_ours(model: Path, evaluations: Sequence[int] = (20, 10)) -> dict[str, Any]:
+def theirs_on_ours(model: Path) -> dict[str, Any]:
     """diffusers' samplers on our network, from the same noise, by 2,000 samples."""
     python, found = ensure("diffusers"), {}
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    for scheduler, steps in ((name, k) for k in evaluations for name in ("dpm++2m", "unipc")):
+    for scheduler, steps in ((name, k) for k in (20, 10) for name in ("dpm++2m", "unipc")):
         made = RUNS / "their-samples.npz"
         how = ["--n", str(SWEEP), "--scheduler", scheduler, "--steps", str(steps)]
         command = [python, "-m", "benchmarks.diffusers_peer", "sample-ours", model, made, *how]
@@ -163,26 +145,10 @@ def theirs_on_ours(model: Path, evaluations: Sequence[int] = (20, 10)) -> dict[s
     return found
 
 
-def brief(model: Path) -> dict[str, Any]:
-    """By 2,000 samples: 50 evaluations, which the models distilled from it stand beside, and 20 beside diffusers'."""
-    sweep = {}
-    for stepper, steps in (("dpm++2m", 50), ("dpm++2m", 20), ("unipc", 20)):
-        made = mg.sample(model, SWEEP, precision="auto", batch_size=250, stepper=stepper, steps=steps)
-        judged = frechet(made.x, FASHION, RUNS / "scratch.npz")
-        sweep[f"{stepper}, {steps} evaluations"] = {k: judged[k] for k in ("value", "interval", "n")}
-        _say(stepper, steps, judged)
-    return {"fd": sweep["dpm++2m, 50 evaluations"], "sweep": sweep, "their samplers": theirs_on_ours(model, (20,))}
-
-
-def brief_few(model: Path) -> dict[str, Any]:
-    """A distilled model at 1 and 2 evaluations, by 2,000 samples."""
-    return few(model, ((1, SWEEP), (2, SWEEP)))
-
-
-def few(model: Path, draws: Sequence[tuple[int, int]] = FEW) -> dict[str, Any]:
+def few(model: Path) -> dict[str, Any]:
     """A distilled model at so many evaluations, by so many samples."""
     found = {}
-    for steps, n in draws:
+    for steps, n in FEW:
         made = mg.sample(model, n, precision="auto", batch_size=250, steps=steps)
         judged = frechet(made.x, FASHION, RUNS / "scratch.npz")
         found[f"{steps} evaluations, n = {n}"] = {k: judged[k] for k in ("value", "interval", "n")}
@@ -289,9 +255,6 @@ JUDGED = {
     "fashion": fashion,
     "mnist": bits,
     "few": few,
-    "brief": brief,
-    **dict.fromkeys(("brief-few-plain", "brief-few", "brief-few-strong"), brief_few),
-    "brief-few-long": few,
 }
 
 if __name__ == "__main__":

@@ -103,27 +103,11 @@ DIFFUSION = (
         for k in (20, 10)
     ),
     Row(
-        "20 evaluations: the same on a network trained for a quarter of its steps",
-        "python -m benchmarks.diffusion brief",
-        "at most 1",
-        "lower",
-        ("diffusion-brief",),
-        _samplers(20),
-    ),
-    Row(
         "distilled, 2 evaluations, Frechet distance",
         "python -m benchmarks.diffusion few",
         "at most twice that of 50 evaluations",
         "lower",
         ("diffusion-few", "diffusion-fashion"),
-        _few,
-    ),
-    Row(
-        "the same with a discriminator, from a teacher trained for a quarter of its steps",
-        "python -m benchmarks.diffusion brief-few-long",
-        "at most twice that of 50 evaluations of that teacher",
-        "lower",
-        ("diffusion-brief-few-long", "diffusion-brief"),
         _few,
     ),
     Row(

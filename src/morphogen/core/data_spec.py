@@ -131,7 +131,7 @@ class DataSpec(Spec):
         if self.kind == "binary":
             return stored.to(dtype)
         if self.levels is not None:
-            return stored.to(dtype) * (2.0 / (self.levels - 1)) - 1.0
+            return stored.to(dtype, copy=True).mul_(2.0 / (self.levels - 1)).sub_(1.0)
         return (stored.to(dtype) - self.shift) / self.scale
 
     def decode(self, x: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class DistilledSpec(Spec):
     lr: float = Field(2e-4, gt=0, description="peak learning rate of the student")
     judge_lr: float = Field(4e-4, gt=0, description="peak learning rate of the second network")
     adversarial: float = Field(
-        0.1, ge=0, description="weight of a discriminator of the student's records and those of the data; 0: none"
+        0.4, ge=0, description="weight of a discriminator of the student's records and those of the data; 0: none"
     )
     discriminator_widths: tuple[int, ...] = Field(
         (32, 64, 128),

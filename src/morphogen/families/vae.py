@@ -149,17 +149,19 @@ class Generation(nn.Module):
 
 class Bound(nn.Module):
     """The ELBO with a standard normal prior, one network, so that it is compiled as one: x (B, *shape) and noise (B, D)
-    to log p(x | z) (B,) and the KL of each latent dimension (B, D)."""
+    to the distortion -log p(x | z), the rate less the bits that are free, and the rate itself, detached; each (B,)."""
 
-    def __init__(self, inference: Inference, generation: Generation) -> None:
+    def __init__(self, inference: Inference, generation: Generation, free_bits: float) -> None:
         super().__init__()
-        self.inference, self.generation = inference, generation
+        self.inference, self.generation, self.free_bits = inference, generation, free_bits
 
-    def forward(self, x: Tensor, eps: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, eps: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         mean, log_var = self.inference(x, c)
         q = Gaussian(mean, log_var)
-        log_p = self.generation(q.rsample(eps), x, c)
-        return log_p, q.kl_elements(standard_normal(mean.shape[-1:], mean))
+        distortion = -self.generation(q.rsample(eps), x, c)
+        kl = q.kl_elements(standard_normal(mean.shape[-1:], mean))
+        rate = kl.sum(-1)
+        return distortion, elbo.free_bits(kl, self.free_bits) if self.free_bits else rate, rate.detach()
 
 
 class VAE(Family):
@@ -221,7 +223,7 @@ class VAE(Family):
         self.flow = FlowPrior(spec.latent_dim) if spec.prior == "flow" else None
         plain = spec.importance_samples == 1 and spec.prior == "standard"
         # In a tuple: its networks are this module's already.
-        self._bound = (Bound(self.inference, self.generation),) if plain else ()
+        self._bound = (Bound(self.inference, self.generation, spec.free_bits),) if plain else ()
         if spec.prior != "standard":  # others do not factorize, as a codec's prior must
             self.capabilities = self.capabilities - {Latents}
 
@@ -250,11 +252,9 @@ class VAE(Family):
         weight = self.spec.beta * elbo.kl_weight(at.fraction, self.spec.kl_warmup)
         eps = rng.normal("z", batch.address, (k, self.spec.latent_dim))
         if self._bound:
-            log_p, kl = self.network("bound")(x, eps[:, 0], c)
-            rate = kl.sum(-1)
-            paid = elbo.free_bits(kl, self.spec.free_bits) if self.spec.free_bits else rate
-            metrics = {"elbo": (log_p - rate).mean().detach(), "rate": rate.mean().detach()}
-            yield Step("vae", {"distortion": -log_p, "rate": weight * paid}, metrics)
+            distortion, paid, rate = self.network("bound")(x, eps[:, 0], c)
+            metrics = {"elbo": -(distortion.detach() + rate).mean(), "rate": rate.mean()}
+            yield Step("vae", {"distortion": distortion, "rate": paid if weight == 1.0 else weight * paid}, metrics)
             return
         mean, log_var, *pseudo = self.network("inference")(x, c, null)
         q = Gaussian(mean, log_var)

@@ -50,8 +50,10 @@ class Rounds:
         the family breaks the contract.
         """
         batch = self._stream.batch(at.step, self._world.rank, self._world.size)
+        if batch.x.device != self._world.device:
+            batch = batch.to(self._world.device)
         size = len(batch) // self._parts
-        parts = [batch[i * size : (i + 1) * size].to(self._world.device) for i in range(self._parts)]
+        parts = [batch] if self._parts == 1 else [batch[i * size : (i + 1) * size] for i in range(self._parts)]
         generators = [self._family.steps(part, self._noise, at) for part in parts]
         context = autocast(precision, self._world.device)
         while True:
@@ -82,7 +84,8 @@ class Rounds:
             move = next(generator, None)
         if move is None:
             return None, torch.zeros(())
-        loss = reduce(torch.add, move.terms.values()).float().mean() / self._parts
+        loss = reduce(torch.add, move.terms.values()).float().mean()
+        loss = loss if self._parts == 1 else loss / self._parts
         # Sharded parameters are not the leaves of the graph, so there all players' gradients are computed.
         loss.backward(inputs=None if self._world.sharded else self._mover(move.player).parameters)
         return move, loss.detach()
