@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import median
 
-from benchmarks.results_rows import Result, Row, Seen, named, ratio, rung, seen_of, short
+from benchmarks.results_rows import LeftOut, Result, Row, Seen, named, ratio, rung, seen_of, short
 
 # ------------------------------------------------------------------------------- diffusion
 
@@ -245,7 +245,10 @@ HALF = 0.5  # of a rival's distance is asked for at most
 
 
 def _as_long(mine: str, rivals: tuple[str, ...]) -> Callable[[Result], Seen]:
-    """Ours over the best of theirs. Where one was not trained, only a miss is told: others can but confirm it."""
+    """Ours over the best of theirs. Where one was not trained, only a miss is told: others can but confirm it.
+
+    Raises LeftOut where the two were trained on different machines.
+    """
 
     def read(record: Result) -> Seen:
         there, lacking = ([n for n in rivals if (n in record) is trained] for trained in (True, False))
@@ -255,6 +258,8 @@ def _as_long(mine: str, rivals: tuple[str, ...]) -> Callable[[Result], Seen]:
         if lacking and record[mine]["fd"]["value"] <= HALF * best["fd"]["value"]:
             raise KeyError(lacking[0])
         ours, threads = record[mine], record["threads"]
+        if (here := _processor(ours)) != (there := _processor(best)):
+            raise LeftOut(f"trained on other machines: {here}, {there}")
         plural = "s" if threads > 1 else ""
         each = f"{ours['what']}; {best['what']}", f"{record['minutes']:g} min, {threads} thread{plural} each"
         sizes = f"n = {ours['fd']['n']:,} and {best['fd']['n']:,}"
@@ -262,6 +267,10 @@ def _as_long(mine: str, rivals: tuple[str, ...]) -> Callable[[Result], Seen]:
         return ratio(ours["fd"], best["fd"], HALF, *each, sizes, *left)
 
     return read
+
+
+def _processor(one: Result) -> str:
+    return str(one["training"]["hardware"]["cpu"])
 
 
 EQUAL_TIME = tuple(

@@ -14,7 +14,7 @@ Results = Mapping[str, Result]  # name of a file without .json -> what it holds
 
 
 class LeftOut(KeyError):
-    """A record is as it should be, and the run that wrote it had no such contestant."""
+    """A record is as it should be, and the run that wrote it had no such contestant, or none that can be compared."""
 
 
 @dataclass(frozen=True)

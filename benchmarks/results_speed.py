@@ -293,6 +293,17 @@ SPEED = (
         for batch in (16, 1)
         for precision in ("fp32", "bf16")
     ),
+    *(
+        Row(
+            f"drawing, 20 evaluations, {batch} at a time, over diffusers' pipeline in bf16, both compiled",
+            SAMPLING,
+            "at least 1.5",
+            "higher",
+            ("sampling-speed",),
+            _ratio([f"ours, bf16, compiled / diffusers, bf16, compiled, batch {batch}"], 1.5),
+        )
+        for batch in (16, 1)
+    ),
     Row(
         "two processes of one core over one, U-Net, global batch 64",
         GROWTH,

@@ -44,7 +44,6 @@ def made(out: Path) -> None:
 
 def ours(model: Path, batch: int, precision: str, seconds: float, compiled: bool) -> dict[str, float]:
     """Pictures a second of `mg.sample`, and the GFLOP of a picture; compiled, of what `mg.sample` then does, once."""
-    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     import morphogen as mg
@@ -59,7 +58,7 @@ def ours(model: Path, batch: int, precision: str, seconds: float, compiled: bool
     start = time.perf_counter()
     if compiled:
         family = drawing.drawer(model, "cpu")
-        wrap_for_drawing(family, torch.device("cpu"), ())
+        networks = wrap_for_drawing(family)
 
     def draw(n: int, seed: int) -> None:
         if compiled:
@@ -69,6 +68,7 @@ def ours(model: Path, batch: int, precision: str, seconds: float, compiled: bool
 
     draw(batch, 0)
     if compiled:
+        assert not any(network.warning for network in networks)
         found["compile_s"] = time.perf_counter() - start
     draw(n, 0)
     done, start = 0, time.perf_counter()

@@ -188,6 +188,10 @@ def test_at_equal_time_each_of_ours_stands_beside_the_best_of_its_rivals(module,
     write(tmp_path, equal_time=record)
     vae = cells(module("results_page").page(tmp_path), f"{start} best of the VAE family over pythae's best")
     assert vae[3].startswith("**missed**") and "not trained: pythae-rae" in vae[4]
+    record["vae"]["training"] = {"hardware": {**CPU, "cpu": "another"}, "versions": {"torch": "9.9"}}
+    write(tmp_path, equal_time=record)
+    page = module("results_page").page(tmp_path)
+    assert cells(page, f"{start} best of the VAE family over pythae's best")[1] == "not measured"
 
 
 def test_contestants_are_judged_only_after_equal_times(module, tmp_path):

@@ -82,6 +82,25 @@ def test_the_student_moves_along_the_direction_once_the_judge_has_moved():
     assert step.terms["distribution"].shape == (9,)
 
 
+def test_at_t_1_the_student_learns_from_noise_alone(monkeypatch):
+    student, asked = distilled(), []
+
+    def seen(role, x_t, t, cond):
+        asked.append((role, x_t, t))
+        return student._teacher.asked(student.network(role), None, x_t, t, cond)
+
+    monkeypatch.setattr(student, "_asked", seen)
+    records = batch(n=64)
+    next(student.steps(records, Rng(0), Progress(0, 0.5)))
+    role, x_t, t = asked[0]
+    teacher, first = student._teacher, t == 1.0
+    x_0 = teacher.encoded(records.x, Rng(0), records.address)
+    eps = Rng(0).normal("eps", records.address, teacher.shape, x_0.dtype)
+    assert role == "student" and 10 < int(first.sum()) < 54
+    torch.testing.assert_close(x_t[first], student.readout.noised(torch.zeros_like(x_0), eps, t)[first])
+    torch.testing.assert_close(x_t[~first], student.readout.noised(x_0, eps, t)[~first])
+
+
 def test_records_from_noise_are_judged_at_more_noise_than_those_from_later_times(monkeypatch):
     """And each at its own law of times, whose mean is asserted within 5 standard errors."""
     student, asked = distilled(judged_mean=(0.9, -0.7), judged_std=0.5), {}

@@ -423,7 +423,7 @@ def test_the_classic_pair_is_the_textbook_s():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not compilation._compiler(torch.device("cpu")), reason="needs a C++ compiler")
+@pytest.mark.skipif(not compilation.compiler(torch.device("cpu")), reason="needs a C++ compiler")
 def test_compiled_networks_give_the_same_gradients():
     """The discriminator is differentiated twice, and the generator resamples: both have gone wrong in a compiler."""
     model, b = build(**CONDITIONAL), batch()

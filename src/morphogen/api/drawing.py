@@ -113,9 +113,7 @@ def _drawn(
     """`n` samples from the noise that there is on a device, `size` at a time, the last ones too if `padded`."""
     family = drawer(model, device)
     how = drawn_how(family, how)
-    if compiled:
-        able = [name for name in registry.names() if registry.family(name).asked_often]
-        compilation.wrap_for_drawing(family, device_of(family), able)
+    networks = compilation.wrap_for_drawing(family) if compiled else []
     row = class_row(family.data, label, family)
     words = None if text is None else weighted(family, text)
     on = device_of(family)
@@ -130,7 +128,8 @@ def _drawn(
         padded=padded,
     )
     labels = None if row is None else np.full(n, row)
-    return Pictures(x, family.data, labels=labels, warnings=() if words is None else words.warnings)
+    warnings = [network.warning for network in networks if network.warning is not None]
+    return Pictures(x, family.data, labels=labels, warnings=(*(words.warnings if words else ()), *warnings))
 
 
 def drawer(model: Path | str, device: str) -> Family:

@@ -149,7 +149,7 @@ class Generation(nn.Module):
 
 class Bound(nn.Module):
     """The ELBO with a standard normal prior, one network, so that it is compiled as one: x (B, *shape) and noise (B, D)
-    to the distortion -log p(x | z), the rate less the bits that are free, and the rate itself, detached; each (B,)."""
+    to the distortion -log p(x | z), the rate as it is charged (`elbo.free_bits`), and as it is, detached; each (B,)."""
 
     def __init__(self, inference: Inference, generation: Generation, free_bits: float) -> None:
         super().__init__()

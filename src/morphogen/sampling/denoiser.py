@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, final
 
 from torch import Tensor
 
@@ -41,13 +41,14 @@ class Conditioned:
         return self.denoiser.posterior(x_t, t.to(x_t.device).expand(len(x_t)), self.cond)
 
 
+@final
 @dataclass(frozen=True)
 class Answered(Conditioned):
     """A denoiser that has said what it has to say of one x already, and is not asked again."""
 
-    x: Tensor | None = None
-    found: Gaussian | None = None
+    x: Tensor = field(kw_only=True)
+    found: Gaussian = field(kw_only=True)
 
     def posterior(self, x_t: Tensor, t: Tensor) -> Gaussian:
         """What is known of x itself, that same tensor; anything else is asked."""
-        return self.found if x_t is self.x and self.found is not None else super().posterior(x_t, t)
+        return self.found if x_t is self.x else super().posterior(x_t, t)

@@ -1,7 +1,7 @@
 """The one integration loop, and where it starts.
 
-    state = None
-    for state in integrate(denoiser, stepper, x, times, addressed(rng, n, x), cond):
+    x, state = starting_noise(denoiser.schedule, rng, n, shape), None
+    for state in integrate(denoiser, stepper, x, times, addressed(rng, n, x), cond, from_noise=True):
         show(state.x_0)                       # a live preview; leave at any time
     picture = state.x
 
@@ -34,7 +34,7 @@ def addressed(rng: Rng, index: Index, like: Tensor) -> Noise:
 def starting_noise(
     schedule: Schedule, rng: Rng, index: Index, shape: Sequence[int], dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """sigma_1 eps, (len(index), *shape): x_1 without the signal that is left in it, which `integrate` adds."""
+    """sigma_1 eps, (len(index), *shape): x_1 without its signal, which `integrate(from_noise=True)` adds."""
     sigma = schedule(torch.ones((), dtype=torch.float64))[1]
     return sigma * rng.normal("x_T", index, shape, dtype)
 
@@ -54,10 +54,12 @@ def integrate(
     x (B, *shape) at times[0]; times (steps + 1,) strictly decreasing to 0; `cond` with B rows or None. No gradients.
     Raises `UsageError` for another grid.
 
-    from_noise  x is noise alone, sigma eps. A schedule that ends before alpha / sigma = 0 leaves some signal in its
-                last x_t, whose mean is alpha E[x_0]: that of bright pictures is bright. The probability flow leads
-                there from where no signal is left, and as d(x / sigma) = E[x_0 | x] d(alpha / sigma), one Euler step of
-                it is x + alpha E[x_0 | x]. Its estimate is also that of the first step, so it costs no evaluation
+    from_noise  x is noise alone, sigma_1 eps, and times[0] is 1. A schedule that ends before alpha / sigma = 0 leaves
+                some signal in its x_1, with the mean alpha E[x_0]: that of bright pictures is bright. The probability
+                flow leads there from where none is left, and along it d(x / sigma) = E[x_0 | x] d(alpha / sigma). One
+                step of it is x_1 = sigma eps + alpha E[x_0 | sigma eps], with the estimate at t = 1, which is also
+                taken for the first step's, E[x_0 | x_1], so that all this costs no evaluation. For Gaussian data both
+                replacements are wrong by O((alpha_1 / sigma_1)^2) of what they replace
     """
     times = times.detach().to("cpu", torch.float64)
     if times.ndim != 1 or len(times) < 2 or times[0] > 1 or times[-1] != 0 or not (times.diff() < 0).all():
@@ -68,7 +70,7 @@ def integrate(
         with torch.no_grad():
             found = asked.posterior(x, times[0])
         x = x + alpha * found.mean
-        asked = Answered(denoiser, cond, x, found)
+        asked = Answered(denoiser, cond, x=x, found=found)
     state = State(0, len(times) - 1, times[0], x)
     yield state
     for i, s in enumerate(times[1:]):

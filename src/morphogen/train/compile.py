@@ -11,11 +11,15 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any, final
 
 import torch
+from torch import nn
+from torch._inductor import config as inductor
 from torch.utils._triton import has_triton
 
+from morphogen.core import registry
 from morphogen.core.errors import MorphogenError, UsageError
 from morphogen.core.family import Family
 from morphogen.train.distributed import World
@@ -33,23 +37,43 @@ def wrap(family: Family) -> None:
         family.wrap(name, torch.compile(network.__call__, dynamic=False))
 
 
-def wrap_for_drawing(family: Family, device: torch.device, able: Sequence[str]) -> None:
-    """Compile the networks that a draw calls again and again, as constants: of a model that is not trained any more.
+@final
+class Constant:
+    """A network of an artifact, compiled with its weights as constants; eager, and saying why, where that fails."""
 
-    Raises `UsageError` where there are none, naming the families `able`, and without a compiler.
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        self._network = network
+        self._compiled = torch.compile(network.__call__, dynamic=False)
+        self.warning = None if compiler(device) else _without("there is no C++ compiler (g++ or clang++)")
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        if self.warning is None:
+            try:
+                with inductor.patch(freezing=True):  # read when it is traced, at the first call of a shape
+                    return self._compiled(*given, **named)
+            except MorphogenError:
+                raise
+            except Exception as error:  # compilers fail in many ways, and eager execution always remains
+                self.warning = _without(_first_line(error))
+        return self._network(*given, **named)
+
+
+def wrap_for_drawing(family: Family) -> list[Constant]:
+    """Compile the networks that a draw calls again and again, those of its parts too, for a model as it is.
+
+    They are returned, as each says after a draw whether it was compiled. Raises `UsageError` where there are none.
     """
     if not family.asked_often:
+        able = [name for name in registry.names() if registry.family(name).asked_often]
         raise UsageError(
-            f"compiling pays where a draw calls a network again and again, and a {family.name!r} model does not: leave"
-            f" it out; families where it does: {', '.join(able)}."
+            f"drawing with a {family.name!r} model is not compiled: leave it out; families whose is: {', '.join(able)}."
         )
-    if not compiler(device):
-        raise UsageError(
-            "compiling needs a C++ compiler (g++ or clang++), and on a GPU triton: install it, or leave it out."
-        )
-    for name in family.asked_often:
-        compiled = torch.compile(family.networks()[name].__call__, dynamic=False, options={"freezing": True})
-        family.wrap(name, compiled)
+    device, wrapped = next(family.parameters()).device, []
+    for one in (family, *(part for part in family.parts.values() if isinstance(part, Family))):
+        for name in one.asked_often:
+            wrapped.append(Constant(one.networks()[name], device))
+            one.wrap(name, wrapped[-1])
+    return wrapped
 
 
 def unwrap(family: Family) -> None:
@@ -78,7 +102,7 @@ def choose(
         raise
     except Exception as error:  # compilers fail in many ways, and eager execution always remains
         unwrap(family)
-        return False, [f"torch.compile failed, so training goes on without it ({_first_line(error)})."]
+        return False, [_without(_first_line(error))]
     if recipe.compile == "auto" and _time(trial, world) > _FASTER * eager_s:
         unwrap(family)
         return False, []
@@ -111,6 +135,10 @@ def compiler(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(has_triton())
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+
+
+def _without(why: str) -> str:
+    return f"torch.compile failed, so it goes on without ({why})."
 
 
 def _first_line(error: Exception) -> str:

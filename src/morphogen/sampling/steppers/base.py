@@ -35,7 +35,8 @@ class State:
     step   steps done, of `steps`
     t      the time, of shape (), float64 on the CPU; 0 exactly after the last step
     x      (B, *shape) x_t
-    x_0    the estimate E[x_0 | x_t] that the last step was made with, for previews; None at the start
+    x_0    the estimate E[x_0 | x_t] that the last step was made with, for previews; None at the start. From noise, the
+           first one is that of the noise (`sampling/loop.py`)
     past   earlier estimates, the latest first, as far as a multistep method needs them
     """
 
