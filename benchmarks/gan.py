@@ -108,8 +108,9 @@ def stacked(seeds: int) -> dict[str, Any]:
         data = f"{source}:validation=0.02,test=0"
         for _ in mg.train("gan", data, out, options=STACKED, recipe=recipe, resume=out.exists()):
             pass
-        found["seeds"].append(_read(mg.sample(out, READ, seed=1).x))
-        print(f"stacked, seed {seed}:", found["seeds"][-1], flush=True)
+        one = _read(mg.sample(out, READ, seed=1).x)
+        print(f"stacked, seed {seed}:", one, flush=True)
+        found["seeds"].append({**one, "training": mg.show(out)["provenance"]})
     return found
 
 
