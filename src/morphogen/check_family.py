@@ -359,6 +359,8 @@ def _capabilities_are_truthful(s: _Subject) -> str:
     for capability in model.capabilities:
         assert capability in capabilities.ALL, f"{capability!r} is no capability"
         assert isinstance(model, capability), f"declares {capability.__name__} but lacks its methods"
+    for name in model.asked_often:
+        assert name in model.networks(), f"asked_often names {name!r}, which is none of its networks"
     if capabilities.Encodes in model.capabilities:
         z = model.encode(batch.x, batch.cond).mean
         x = model.decode(z, batch.cond).mean
