@@ -6,8 +6,9 @@
 RGB pictures of 32 x 32 by DPM-Solver++ 2M with 20 evaluations, 16 and 1 at a time, from untrained networks, whose
 speed is that of trained ones. Ours is `mg.sample` with a U-Net of the FLOPs of diffusers' UNet2DModel "S", the model
 read from its files at each call; theirs a DDPMPipeline that is loaded already, in fp32 as it comes and within bf16
-autocast. Both also with their networks compiled, `compile=True` and `pipeline.unet = torch.compile(pipeline.unet)`:
-that takes `compile_s` at first, which is not counted. The ceiling is the best 3 x 3 convolution in bf16 of that round.
+autocast. Both also compiled: ours as `compile=True` does, with its weights as constants and the model read once; theirs
+by `pipeline.unet = torch.compile(pipeline.unet)`. That takes `compile_s` at first, which is not counted. The ceiling is
+the best 3 x 3 convolution in bf16 of the same round.
 """
 
 from __future__ import annotations
