@@ -248,10 +248,10 @@ SPEED = (
         for rival, name, bound in (
             ("Keras' loop", "keras", 1.5),
             ("Keras' loop with XLA", "keras-xla", 1.3),
+            ("torchgan's Trainer", "torchgan", 1.8),
             ("a bare bf16 loop", "bare", 0.9),
         )
     ),
-    _mlp("GAN", "throughput-gan-avx2", SLOW_GAN, "torchgan's Trainer, fp32", "torchgan", 1.8),
     Row(
         "diffusion U-Net, training, over diffusers' example loop as published",
         DIFFUSION,

@@ -51,8 +51,8 @@ def sample(
     the model hardly knows.
     In another `batch_size` it agrees to within 1/255; with `exact` it is the same bit for bit whatever n is.
     `precision` bf16 is about twice as fast where the hardware multiplies in it (auto finds out), with its rounding.
-    `compile` first compiles the network of a diffusion or flow model, which takes about a minute, so that it pays where
-    thousands are drawn; compiled arithmetic rounds differently, and does not go with `exact`.
+    `compile` first compiles the network of a diffusion or flow model, which takes about half a minute, so that it pays
+    where thousands are drawn; compiled arithmetic rounds differently, and does not go with `exact`.
     `how` are further options of the family's own `sample`, such as temperature; None leaves one as it is. Guidance
     leads away from the class `avoid`, or from the prompt `negative`.
     """
