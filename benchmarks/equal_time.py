@@ -94,7 +94,7 @@ def train_ours(name: str, runs: Path, minutes: float, draws: int, threads: int) 
     if first := how.get("first"):
         of = runs / name / "autoencoder"
         facts["first"] = {**first, **_trained("autoencoder", of, first, minutes * first["share"], name)}
-        parts["autoencoder"] = of
+        parts["autoencoder"] = Path(os.path.relpath(of))  # as the record then names it
         minutes *= 1.0 - first["share"]
     found = _trained(how["family"], runs / name / "model", how, minutes, name, parts)
     drawn = mg.sample(runs / name / "model", draws, seed=1, batch_size=250, **how["sampling"])

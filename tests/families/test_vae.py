@@ -14,6 +14,7 @@ from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
 from morphogen.families.vae import VAE, VAESpec
 from morphogen.theory.linear_gaussian import LinearGaussian
+from morphogen.train import compile as compilation
 
 POINTS = DataSpec(name="points", shape=(4,), kind="continuous", classes=("a", "b"))
 PICTURES = DataSpec(name="pictures", shape=(1, 28, 28), kind="continuous", levels=256, classes=("a", "b"))
@@ -100,6 +101,21 @@ def test_beta_warmup_and_free_bits_weigh_the_rate():
     assert torch.allclose(losses(build(kl_warmup=0.4), b, fraction=0.1).terms["rate"], 0.25 * rate)
     assert torch.allclose(losses(build(kl_warmup=0.4), b, fraction=0.4).terms["rate"], rate)
     assert (losses(build(free_bits=0.7), b).terms["rate"] >= 16 * 0.7 - 1e-4).all()
+
+
+@pytest.mark.skipif(not compilation.compiler(torch.device("cpu")), reason="needs a C++ compiler")
+@pytest.mark.parametrize("free_bits", [0.0, 0.5])
+def test_the_compiled_bound_gives_the_same_gradients(free_bits):
+    """What is charged and what is logged are one tensor where no bits are free."""
+    model, b = build(prior="standard", free_bits=free_bits), batch(POINTS)
+
+    def gradients():
+        return torch.autograd.grad(sum(losses(model, b).terms.values()).mean(), model.own_parameters())
+
+    eager = gradients()
+    compilation.wrap(model)
+    for g, h in zip(eager, gradients(), strict=True):
+        assert g.any() and float((g - h).norm()) <= 1e-4 * float(g.norm()) + 1e-7
 
 
 def test_classic_is_squared_error_plus_kl():

@@ -61,7 +61,9 @@ def sample(
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"cannot draw {batch_size} samples at a time: the batch size is at least 1.")
     if compile and exact:
-        raise UsageError("compiled arithmetic rounds differently from machine to machine: give exact or compile.")
+        raise UsageError(
+            "compiled arithmetic rounds in its own way, so it is never exact: give exact or compile, not both."
+        )
     size = CHUNK if exact else (batch_size or CHUNK)
     if compile:  # for one size of batches
         size = math.ceil(n / math.ceil(n / size))
