@@ -1,0 +1,83 @@
+"""One writer at a time: a lock that the system releases when its holder ends, however it ends, and that names it.
+
+The lock of PATH lies beside it as .NAME.PURPOSE.lock, so that PATH itself can be exchanged while it is held. Those that
+only read take no lock.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import socket
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from morphogen.core.errors import ArtifactError
+from morphogen.core.reading import read_json
+
+_SAY_AFTER_S = 3.0
+Purpose = Literal["training", "writing"]
+
+
+@contextmanager
+def locked(path: Path | str, purpose: Purpose, doing: str, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock of `path` for `purpose` while the block runs.
+
+    purpose   "training" is held by a whole training, "writing" for the moments in which files are exchanged
+    doing     what the holder does, for those that find the lock taken: "training vae"
+    wait_s    how long to wait for another holder; what waits longer than some seconds warns for whom
+
+    Raises `ArtifactError` that names the holder where the lock is still taken after `wait_s`, and `OSError` where the
+    folder cannot be written to.
+    """
+    target = Path(os.path.abspath(path))
+    file = target.with_name(f".{target.name}.{purpose}.lock")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file, mode=0o666 & ~_umask())
+    start = time.monotonic()
+    said = False
+    while True:
+        left = wait_s - (time.monotonic() - start)
+        try:
+            lock.acquire(timeout=max(0.0, min(left, _SAY_AFTER_S)))
+            break
+        except Timeout:
+            if wait_s - (time.monotonic() - start) <= 0:
+                raise ArtifactError(f"{path} is in use: {_holder(file)}. Wait for it, or end it.") from None
+            if not said:
+                said = True
+                warnings.warn(f"waiting for {path}: {_holder(file)}.", stacklevel=3)
+    try:
+        with suppress(OSError):
+            about = {"process": os.getpid(), "host": socket.gethostname(), "doing": doing}
+            file.write_text(json.dumps({**about, "since": _now()}), encoding="utf-8")
+        yield
+    finally:
+        with suppress(OSError):
+            file.write_text("", encoding="utf-8")
+        lock.release()
+
+
+def _holder(file: Path) -> str:
+    try:
+        about = read_json(file, 4096)
+        return f"process {about['process']} on {about['host']} has been {about['doing']} since {about['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process holds its lock"
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

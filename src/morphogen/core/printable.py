@@ -1,0 +1,32 @@
+"""Text of others, made safe to show: in a terminal, a log, a card or a page.
+
+Control characters can move the cursor, set the window's title or hide what was printed; marks of direction can turn the
+order of what is read; halves of surrogate pairs cannot be encoded. Each is shown as its escape, as Python writes it.
+"""
+
+from __future__ import annotations
+
+import re
+
+# C0 but for tab and line feed, DEL, C1; line and paragraph separators; marks of direction; surrogates
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""`text` with every unsafe character escaped: ESC as \x1b, a byte of a file name that is not UTF-8 as \xe9.
+
+    Line feeds and tabs stay: whoever prints one line replaces them as well.
+    """
+    return _UNSAFE.sub(_escape, text)
+
+
+def one_line(text: str) -> str:
+    r"""`printable`, and line feeds and tabs as \n and \t."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that Python read as a surrogate (PEP 383)
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -1,0 +1,56 @@
+"""Files that others wrote: regular files of bounded size, and JSON of bounded depth without NaN."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pydantic_core
+
+MOST_JSON_BYTES = 256 << 20
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most `most` bytes.
+
+    Raises `OSError` where it cannot be opened, and `ValueError` where it is a folder, a pipe or a device, whose reading
+    could last for ever, or where it is larger.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError("it is no regular file")
+        if about.st_size > most:
+            raise ValueError(f"it has {about.st_size:,} bytes, and at most {most:,} are read")
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it has more than the {most:,} bytes that are read")
+    return data
+
+
+def parse_json(text: bytes | str) -> Any:
+    """The value of one JSON document, in linear time.
+
+    Raises `ValueError` for what is no JSON in UTF-8, for NaN and infinity, for numbers that float64 cannot hold, for
+    halves of surrogate pairs and for values nested more than some 200 deep.
+    """
+    value = pydantic_core.from_json(text, allow_inf_nan=False, cache_strings="keys")
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+        elif isinstance(item, float) and not math.isfinite(item):
+            raise ValueError("a number is too large for float64")
+    return value
+
+
+def read_json(path: Path, most: int = MOST_JSON_BYTES) -> Any:
+    """`parse_json` of a file. Raises `OSError` or `ValueError`, as `read_bytes` and `parse_json` do."""
+    return parse_json(read_bytes(path, most))
