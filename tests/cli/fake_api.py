@@ -130,6 +130,7 @@ class Inspection:
             "low": float("nan"),
             "high": 16.0,
             "problems": [{"record": "cat.png", "what": "cannot be read"}],
+            "notes": ["the array notes is not used"],
         }
 
     def examples(self, n: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import torch
 
 from morphogen.core.errors import DataError
 from morphogen.data import inspect, load
+from morphogen.report.sheets import to_bytes
 
 
 @pytest.fixture
@@ -41,6 +42,25 @@ def test_bad_records_are_listed_instead_of_raised(tmp_path):
     assert found.to_dict()["problems"] == [{"record": "x[3]", "what": "holds NaN or infinite values"}]
     with pytest.raises(DataError, match="no pictures"):
         found.examples(4)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
+@pytest.mark.parametrize("shape", [(40, 3, 8, 8), (40, 8, 8, 3), (40, 8, 8)])
+def test_real_valued_pictures_are_drawn_as_samples_are(tmp_path, dtype, low, high, shape):
+    values = (low + (high - low) * np.random.default_rng(0).random(shape)).astype(dtype)
+    values.flat[0], values.flat[-1] = low, high
+    values[5, 0] = np.nan
+    np.savez(tmp_path / "a.npz", images=values)
+    found = inspect(f"{tmp_path}/a.npz:test=0,validation=0")
+    assert found.spec.shape == ((1, 8, 8) if len(shape) == 3 else (3, 8, 8)) and found.spec.is_picture
+    assert [p.record for p in found.problems] == ["images[5]"]
+    train = found.dataset.train
+    drawn = found.examples(100)
+    assert drawn.dtype == torch.uint8 and np.array_equal(drawn.numpy(), to_bytes(train.stored.numpy(), found.spec))
+    assert (drawn.min(), drawn.max()) == (0, 255)
+    assert (train.ids[0], train.ids[-1]) == (0, 39)  # the smallest and the largest value, each at its place
+    assert drawn[0].flatten()[0] == 0 and drawn[-1].flatten()[-1] == 255
 
 
 def test_digits_have_no_duplicates_and_examples_use_all_of_a_byte():

@@ -13,7 +13,8 @@ from morphogen.cli.console import Json, print_fields, print_json, print_pictures
 from morphogen.cli.flags import flag
 from morphogen.cli.outputs import Output, Overwrite, png
 
-SHOWN = 10  # groups of duplicates; problems are shown all
+SHOWN = 10  # groups of duplicates
+LISTED = 100  # classes, and records that cannot be used
 
 
 def families(
@@ -98,17 +99,24 @@ def _describe(found: dict[str, Any]) -> None:
     print_text(f"values in the data: {found['low']:g} to {found['high']:g}")
     counts, balance = found["counts"], found["balance"]
     classes = list(dict.fromkeys(name for split in balance.values() for name in split))
-    rows = [[name, *(f"{balance.get(split, {}).get(name, 0):,}" for split in counts)] for name in classes]
+    listed = classes if len(classes) <= LISTED else classes[:LISTED]
+    rows = [[name, *(f"{balance.get(split, {}).get(name, 0):,}" for split in counts)] for name in listed]
+    if len(classes) > len(listed):
+        rows.append([f"and {len(classes) - len(listed):,} more classes (--json)", *("" for _ in counts)])
     print_table(["class", *counts], [*rows, ["all records", *(f"{n:,}" for n in counts.values())]])
     groups, across = found["duplicates"], found["duplicates_across_splits"]
     print_text(f"exact duplicates: {len(groups)} groups, {len(across)} of them in more than one split")
     for group in (across or groups)[:SHOWN]:
         print_text(f"  {' = '.join(group)}")
     if len(across or groups) > SHOWN:
-        print_text("  ... all of them with --json")
+        print_text(f"  and {len(across or groups) - SHOWN:,} more; all of them with --json")
     print_text(f"records that cannot be used: {len(found['problems'])}")
-    for problem in found["problems"]:
+    for problem in found["problems"][:LISTED]:
         print_text(f"  {problem['record']}: {problem['what']}")
+    if len(found["problems"]) > LISTED:
+        print_text(f"  and {len(found['problems']) - LISTED:,} more; all of them with --json")
+    for note in found["notes"]:
+        print_text(f"note: {note}")
 
 
 def _flags(fields: list[dict[str, Any]]) -> list[list[str]]:

@@ -124,6 +124,13 @@ class DataSpec(Spec):
         """The largest value of x."""
         return float((self.levels or 2) - 1) if self.kind in ("discrete", "sequence") else 1.0
 
+    @property
+    def stored_range(self) -> tuple[float, float]:
+        """The smallest and the largest stored value of x in its range; for real numbers shift -+ scale."""
+        if self.kind == "binary":
+            return 0.0, 1.0
+        return (self.shift - self.scale, self.shift + self.scale) if self.levels is None else (0.0, self.levels - 1.0)
+
     def encode(self, stored: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Stored elements to x, shape kept."""
         if self.kind in ("discrete", "sequence"):

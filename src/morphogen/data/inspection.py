@@ -27,6 +27,7 @@ class Inspection:
     duplicates   groups of records with exactly equal content, each as "split/name"
     low, high    the smallest and the largest stored value
     problems     records that cannot be used and were left out
+    notes        what is unusual in the source but usable, or is not used
     """
 
     spec: DataSpec
@@ -36,6 +37,7 @@ class Inspection:
     low: float
     high: float
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
     dataset: Dataset
 
     @property
@@ -54,15 +56,21 @@ class Inspection:
             "low": self.low,
             "high": self.high,
             "problems": [{"record": p.record, "what": p.what} for p in self.problems],
+            "notes": list(self.notes),
         }
 
     def examples(self, n: int) -> Tensor:
-        """`n` pictures (or all, if there are fewer), evenly spread over the first split: (n, C, H, W) uint8."""
-        if not self.spec.is_picture or self.spec.levels is None:
+        """`n` pictures (or all, if there are fewer), evenly spread over the first split: (n, C, H, W) uint8.
+
+        As sheets of samples, by the affine map of the whole range of x to 0 .. 255, for levels and real numbers alike.
+        """
+        if not self.spec.is_picture:
             raise DataError(f"records of {self.spec.name} are no pictures but have shape {self.spec.shape}.")
         records = next(iter(self.dataset.splits.values()))
         rows = torch.arange(min(n, len(records))) * len(records) // max(1, min(n, len(records)))
-        return (records.stored[rows].to(torch.int32) * 255 // (self.spec.levels - 1)).to(torch.uint8)
+        low, high = self.spec.stored_range
+        scaled = (records.stored[rows].cpu().double() - low) * (255.0 / (high - low))
+        return scaled.round().clamp(0.0, 255.0).to(torch.uint8)
 
 
 def inspect(source: str | Path | Dataset) -> Inspection:
@@ -77,6 +85,7 @@ def inspect(source: str | Path | Dataset) -> Inspection:
         low=min(float(r.stored.min()) for r in splits.values()),
         high=max(float(r.stored.max()) for r in splits.values()),
         problems=tuple(dataset.problems),
+        notes=tuple(dataset.notes),
         dataset=dataset,
     )
 

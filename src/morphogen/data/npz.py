@@ -126,7 +126,7 @@ def _stored(x: np.ndarray, options: Options) -> tuple[Tensor, int | None]:
     if x.dtype.kind == "f":
         with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is reported
             values = torch.from_numpy(x.astype(np.float32))
-        if is_picture and x.ndim == 4:
+        if is_picture:
             values = pictures_from(values.numpy())
         return values.reshape(len(x), *values.shape[1:] or (1,)), None
     return torch.from_numpy(x.astype(np.uint8)), 2 if x.dtype.kind == "b" else 256

@@ -87,7 +87,7 @@ def prepare(
     )
     splits = {s: whole.select(rows) for s, rows in members.items()}
     spec = spec.replace(fingerprint=fingerprint(splits))
-    return Dataset(spec, {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()}, raw.problems)
+    return Dataset(spec, {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()}, raw.problems, raw.notes)
 
 
 def binarized(stored: Tensor, ids: Tensor, levels: int, binary: str | float) -> Tensor:

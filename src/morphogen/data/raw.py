@@ -37,6 +37,7 @@ class Raw:
     ids      (N,) int64, or None for 0 .. N-1
     captions     a text each, "" for none; paraphrases: further ones of each record, as many as there are
     groups   records of one group stay together when some are set aside; None: those of equal content do
+    notes    what is unusual but usable, or was left aside, said once: a sentence each
     """
 
     stored: Tensor
@@ -54,6 +55,7 @@ class Raw:
     groups: list[str] | None = None
     license: str = ""
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def all_ids(self) -> Tensor:

@@ -128,11 +128,13 @@ class Records:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Loaded data: `splits` in memory, `spec` that describes them, and `problems` that were left out."""
+    """Loaded data: `splits` in memory, `spec` that describes them, `problems` that were left out, and `notes` on what
+    is unusual in the source but usable, or is not used."""
 
     spec: DataSpec
     splits: Mapping[str, Records]
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def split(self, name: str) -> Records:
         """The split called `name`. Raises `DataError` that names the splits there are."""

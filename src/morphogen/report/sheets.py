@@ -31,12 +31,7 @@ def to_bytes(stored: ArrayLike, spec: DataSpec) -> NDArray[np.uint8]:
     if not spec.is_picture:
         raise DataError(f"{spec.name}: records of shape {spec.shape} are no pictures; expected (1, 3 or 4, H, W).")
     values = np.asarray(stored)
-    if spec.kind == "binary":
-        low, high = 0.0, 1.0
-    elif spec.levels is not None:
-        low, high = 0.0, spec.levels - 1.0
-    else:
-        low, high = spec.shift - spec.scale, spec.shift + spec.scale
+    low, high = spec.stored_range
     if values.dtype == np.uint8 and high == 255.0:
         return values
     scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
