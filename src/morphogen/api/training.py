@@ -19,6 +19,7 @@ from morphogen.core import capabilities, registry
 from morphogen.core.batch import RawCondition
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, resolve_preset
+from morphogen.core.printable import one_line
 from morphogen.core.rng import Rng
 from morphogen.nn.conditioner import READER
 from morphogen.quickstart import quickstart as first_steps
@@ -94,7 +95,8 @@ def train(
             return
         sheets.mkdir(parents=True, exist_ok=True)
         if cond is not None and cond.text is not None:
-            (sheets / "captions.txt").write_text("\n".join(_captions(watched, len(x))) + "\n", encoding="utf-8")
+            lines = [one_line(caption) for caption in _captions(watched, len(x))]
+            (sheets / "captions.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         sheet(to_bytes(as_stored(x, dataset.spec), dataset.spec)).save(sheets / f"step-{step:07d}.png")
 
     provenance: dict[str, Any] = {"source": data, "preset": preset}

@@ -32,7 +32,7 @@ def families(
         print_table(["family", "what it is", "what it can do", "presets"], rows)
     else:
         print_text(f"{found['name']}: {found['summary']}")
-        print_text(f"can do: {', '.join(found['capabilities'])}\n")
+        print_text(f"can do: {', '.join(found['capabilities'])}", "")
         presets = [
             [f"--preset {preset}", ", ".join(f"{k}={v}" for k, v in options.items())]
             for preset, options in found["presets"].items()

@@ -1,27 +1,46 @@
-"""What verbs print: results on standard output, as text or as pure JSON; everything else on standard error."""
+"""What verbs print: results on standard output, as text or as pure JSON; everything else on standard error.
+
+Text of others (names, captions, paths, messages) is escaped here, where it goes out, and nowhere before.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from morphogen.core.errors import MorphogenError
+from morphogen.core.printable import UNSAFE, one_line, printable
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def as_json(value: Any, *, ascii: bool = True) -> str:
+    r"""`value` as one JSON document, whatever the strings in it hold.
+
+    NaN and infinity, which JSON lacks, become null; characters that are unsafe to show are written as \u escapes; half
+    a surrogate pair, such as Python makes of a byte of a file name that is not UTF-8, becomes the text of its escape.
+    """
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=ascii, allow_nan=False)
+    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def print_json(value: Any) -> None:
-    """`value` as one JSON document on standard output; NaN and infinity, which JSON lacks, become null."""
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    """`as_json` on standard output; as ASCII where that is not UTF-8."""
+    _print(as_json(value, ascii=not _speaks_utf8(sys.stdout)))
 
 
-def print_text(text: str) -> None:
-    """A line of text, unwrapped, on standard output."""
-    print(text)
+def print_text(*lines: str) -> None:
+    """Lines of text, unwrapped, on standard output."""
+    for line in lines:
+        _print(one_line(line))
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
@@ -30,17 +49,19 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: st
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(*headers, title=escape(title) or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    heads = [escape(one_line(head)) for head in headers]
+    table = Table(*heads, title=escape(one_line(title)) or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    _stdout().print(table)
+        table.add_row(*(escape(one_line(cell)) for cell in row))
+    with _writing():
+        _stdout().print(table)
 
 
 def print_fields(fields: Mapping[str, Any], indent: str = "") -> None:
     """Names and values, one a line; mappings inside are indented under their name."""
     from morphogen.report.tables import MISSING, number
 
-    width = max((len(str(name)) for name in fields), default=0)
+    width = max((len(one_line(str(name))) for name in fields), default=0)
     for name, value in fields.items():
         if isinstance(value, Mapping) and value:
             print_text(f"{indent}{name}")
@@ -49,43 +70,80 @@ def print_fields(fields: Mapping[str, Any], indent: str = "") -> None:
             items = value if isinstance(value, list | tuple) else [value]
             said = [number(_plain(item)) for item in items] or [MISSING]
             text = ("; " if any("," in str(item) for item in items) else ", ").join(said)
-            print_text(f"{indent}{name!s:{width}}  {text}")
+            print_text(f"{indent}{one_line(str(name)):{width}}  {text}")
 
 
 def print_pictures(pictures: Any) -> None:
     """As many of the pictures (N, C, H, W) as fit into two rows of a terminal; elsewhere nothing."""
     console = _stdout()
-    if console.is_terminal and console.color_system:
+    if console.is_terminal and console.color_system and _speaks_utf8(sys.stdout):
         from morphogen.report.sheets import sheet
         from morphogen.report.terminal import half_blocks
 
         columns = max(1, min((console.width - 2) // (pictures.shape[-1] + 2), len(pictures)))
-        console.print(half_blocks(sheet(pictures[: 2 * columns], columns=columns, scale=1), console.width))
+        with _writing():
+            console.print(half_blocks(sheet(pictures[: 2 * columns], columns=columns, scale=1), console.width))
+
+
+def print_error(text: str) -> None:
+    """Text on standard error, its further lines indented, so that no name in it can pass for a line of ours.
+
+    Nothing where standard error cannot be written.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        print(re.sub(r"\n\s*", "\n  ", printable(text).rstrip()), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def busy(what: str) -> Iterator[None]:
     """A spinner on standard error while something takes its time; silent where that is no terminal."""
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console(stderr=True)
-    with console.status(what) if console.is_terminal else contextlib.nullcontext():
+    with console.status(escape(one_line(what))) if console.is_terminal else contextlib.nullcontext():
         yield
+
+
+def _print(text: str) -> None:
+    with _writing():
+        print(text, flush=True)
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Errors of standard output in words; that its reader has gone is for the entry point to see."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise MorphogenError(f"standard output cannot be written: {error.strerror or error}.") from None
+
+
+def _speaks_utf8(stream: Any) -> bool:
+    return (getattr(stream, "encoding", None) or "").lower().replace("-", "").replace("_", "") in ("utf8", "utf8sig")
 
 
 def _stdout() -> Any:
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    return Console(width=None if sys.stdout is not None and sys.stdout.isatty() else 200, highlight=False)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {_whole(str(k)): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(v) for v in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, str):
+        return _whole(value)
+    if value is None or isinstance(value, bool | int):
         return value
-    return _plain(value.tolist()) if hasattr(value, "tolist") else str(value)
+    return _plain(value.tolist()) if hasattr(value, "tolist") else _whole(str(value))
+
+
+def _whole(text: str) -> str:
+    return _SURROGATE.sub(lambda found: printable(found[0]), text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from morphogen import UsageError
-from morphogen.cli.console import Json, busy, print_fields, print_json, print_table, print_text
+from morphogen.cli.console import Json, as_json, busy, print_fields, print_json, print_table, print_text
 from morphogen.cli.outputs import Output, Overwrite, npz
 from morphogen.report.tables import DIFFERENCE_HEADERS, RESULT_HEADERS, difference_rows, results_rows
 
@@ -57,7 +56,7 @@ def evaluate(
         return
     for one in found["models"]:
         if len(models) > 1:
-            print_text(f"\n{one['model']}")
+            print_text("", str(one["model"]))
         _tell(one)
     if found["differences"]:
         print_table(DIFFERENCE_HEADERS, difference_rows(found["differences"]))
@@ -140,7 +139,7 @@ def alignment(
 
         target.write(page([{"model": str(model or samples), **result}], (), _beside(found)).html().encode())
     elif target is not None:
-        target.write((json_.dumps(result, indent=2) + "\n").encode())
+        target.write((as_json(result) + "\n").encode())
     if json:
         print_json(result)
         return
@@ -169,7 +168,7 @@ def _write(
     if target is None:
         return
     if target.format == ".json":
-        target.write((json_.dumps(result, indent=2) + "\n").encode())
+        target.write((as_json(result) + "\n").encode())
         return
     from morphogen.report.evaluation import page
     from morphogen.report.sheets import sheet, to_bytes

@@ -1,21 +1,27 @@
 """`morphogen`: the verbs, and what happens when one fails.
 
-Exit status: 0 done, 1 the work failed, 2 wrong usage. A failure is one paragraph on standard
-error; `--debug`, anywhere on the line, shows the traceback too. Nothing heavy is imported before a
-verb needs it, so that help and wrong usage answer at once.
+Exit status: 0 done, 1 the work failed, 2 wrong usage, 141 (128 + SIGPIPE) where whoever read the output has gone. A
+failure is one paragraph on standard error; `--debug`, anywhere on the line, shows the traceback too. Nothing heavy is
+imported before a verb needs it, so that help and wrong usage answer at once.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from morphogen import MorphogenError, UsageError, __version__
 from morphogen.cli import browse, chains, judge, latents, making, pictures, recalling, restoring, words
+from morphogen.cli.console import print_error, print_text
+
+CLOSED = 141
 
 app = typer.Typer(
     name="morphogen",
@@ -57,7 +63,7 @@ app.command("check")(judge.check)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"morphogen {__version__}")
+        print_text(f"morphogen {__version__}")
         raise typer.Exit
 
 
@@ -71,7 +77,26 @@ def _options(
 
 def main() -> None:
     """The entry point of the `morphogen` command."""
-    sys.exit(run(sys.argv[1:]))
+    out, err = sys.stdout, sys.stderr
+    for stream in (out, err):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    status = run(sys.argv[1:])
+    failed = _flush(out)
+    _flush(err)  # what could not be said is no failure of the work
+    sys.exit(status or failed)
+
+
+def _flush(stream: Any) -> int:
+    """Write out what waits in a stream of ours, or forget it, so that the interpreter does not try again; a status."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return CLOSED if isinstance(error, BrokenPipeError) else 1
+    return 0
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -92,6 +117,8 @@ def run(arguments: Sequence[str]) -> int:
         context = getattr(error, "ctx", None)
         hint = f" Try `{context.command_path} --help`." if context is not None else ""
         return _failed(error.format_message() + hint, error.exit_code, debug)
+    except (BrokenPipeError, SystemExit):  # typer and rich exit where whoever read the output has gone
+        return CLOSED
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _failed(f"{error.strerror or error}{where}.", 1, debug)
@@ -102,6 +129,6 @@ def run(arguments: Sequence[str]) -> int:
 
 def _failed(message: str, status: int, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
-    print(f"Error: {message}", file=sys.stderr)
+        print_error(traceback.format_exc())
+    print_error(f"Error: {message}")
     return status

@@ -100,7 +100,7 @@ def quickstart(
         print_json({"report": str(report), "elapsed_s": last.elapsed_s})
     else:
         print_text(f"the report is at {report}")
-        print_text("next:\n" + "\n".join(f"  {command}" for command in api.next_commands(out)))
+        print_text("next:", *(f"  {command}" for command in api.next_commands(out)))
 
 
 def _parts(given: list[str]) -> dict[str, str]:

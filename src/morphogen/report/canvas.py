@@ -16,6 +16,7 @@ PIXELS_PER_INCH = 160  # twice the screen's, so that print and dense displays st
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 10,
+    "text.parse_math": False,  # a $ in a name is a dollar
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "axes.edgecolor": "#9aa0a6",

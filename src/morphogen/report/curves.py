@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from morphogen.core.errors import DataError
 from morphogen.report.canvas import COLORS, figure, styled
+from morphogen.report.lettering import drawable
 
 Series = tuple[Sequence[float], Sequence[float]]
 
@@ -68,7 +69,7 @@ def curves(
         mean = running_mean(y, max(1, len(y) // 50))
         if len(y) >= 50:
             axes.plot(xs, y, color=color, alpha=0.22, linewidth=0.8)
-        axes.plot(xs, mean, color=color, linewidth=1.8, label=f"{name}  {mean[-1]:.4g}")
+        axes.plot(xs, mean, color=color, linewidth=1.8, label=f"{drawable(name)}  {mean[-1]:.4g}")
         settled += [v for v in mean[len(y) // 20 :] if np.isfinite(v)]
     if settled:
         low, high = min(settled), max(settled)

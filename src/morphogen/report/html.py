@@ -16,7 +16,7 @@ import os
 import re
 import struct
 from collections.abc import Iterable, Sequence
-from html import escape
+from html import escape as escape_markup
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any, Self
 from PIL import Image
 
 from morphogen.core.errors import DataError
+from morphogen.core.printable import printable
 from morphogen.report.tables import number
 
 Picture = Any  # a PIL image, a matplotlib Figure, or the bytes or path of a PNG or GIF
@@ -137,6 +138,11 @@ class Report:
         finally:
             part.unlink(missing_ok=True)
         return path
+
+
+def escape(text: str) -> str:
+    """Text of others as HTML: markup and unsafe characters escaped."""
+    return escape_markup(printable(text))
 
 
 def _inline(text: str) -> str:

@@ -10,10 +10,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from morphogen.core.errors import DataError
 from morphogen.report.canvas import COLORS, figure, styled
+from morphogen.report.lettering import drawable, lettered
 from morphogen.report.sheets import INK, sheet
 from morphogen.report.tables import number
 
@@ -58,16 +59,16 @@ def ladder(
     _scale(axes, everything, better)
     heights = {name: len(rows) - 1 - i for i, name in enumerate(rows)}
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_yticks(list(heights.values()), labels=list(heights))
+    axes.set_yticks(list(heights.values()), labels=[drawable(name) for name in heights])
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    axes.set(xlabel=f"{x_label} ({better} is better)", title=title)
+    axes.set(xlabel=f"{drawable(x_label)} ({better} is better)", title=drawable(title))
     if floor:
         _draw_floor(axes, floor, better)
     for color, (name, (value, interval)) in zip(_colors(len(models)), models.items(), strict=True):
         if interval is not None:
             axes.axvspan(*interval, color=color, alpha=0.18, linewidth=0, zorder=1)
-        axes.axvline(value, color=color, linewidth=1.8, zorder=2, label=f"{name}  {number(value, interval)}")
+        axes.axvline(value, color=color, linewidth=1.8, zorder=2, label=f"{drawable(name)}  {number(value, interval)}")
     if floor or models:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     fig.draw_without_rendering()  # places the axes, so that the labels' room is known
@@ -90,13 +91,13 @@ def ladder_pictures(rows: Mapping[str, Sequence[tuple[str, ArrayLike]]], scale: 
         pictures = np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:])  # picture by picture, all strengths
         factor = scale or math.ceil(_TILE / pictures.shape[-1])
         blocks.append(sheet(pictures, columns=len(columns), column_labels=[s for s, _ in track], scale=factor))
-    font = ImageFont.load_default(size=13)
-    left = max(math.ceil(font.getlength(name)) for name in rows) + 14
+    names = [lettered(name) for name in rows]
+    left = max(math.ceil(font.getlength(name)) for name, font in names) + 14
     size = left + max(b.width for b in blocks), sum(b.height for b in blocks)
     canvas = Image.new("RGB", size, (255, 255, 255))
     draw: Any = ImageDraw.Draw(canvas)
     top = 0
-    for name, block in zip(rows, blocks, strict=True):
+    for (name, font), block in zip(names, blocks, strict=True):
         canvas.paste(block, (left, top))
         draw.text((left - 7, top + block.height / 2 + 8), name, INK, font=font, anchor="rm")
         top += block.height

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from morphogen.core.errors import DataError
 from morphogen.report.canvas import COLORS, figure, styled
+from morphogen.report.lettering import drawable
 
 
 @styled
@@ -44,7 +45,7 @@ def scatter(
         for k in present:
             few = len(present) <= len(COLORS)
             color = "#9aa0a6" if k < 0 else COLORS[k % len(COLORS)] if few else many((k % 10) * 2 + (k // 10) % 2)
-            name = "unknown" if k < 0 else classes[k] if k < len(classes) else str(k)
+            name = "unknown" if k < 0 else drawable(classes[k]) if k < len(classes) else str(k)
             axes.scatter(*xy[groups == k].T, s=size, color=color, alpha=0.75, linewidths=0, label=name)
     if reference is not None or labels is not None:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=max(1.0, (36.0 / size) ** 0.5))

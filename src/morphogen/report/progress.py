@@ -1,18 +1,20 @@
 """The progress of long work: a live bar on a terminal, plain lines elsewhere.
 
 `watch` hands on the events that it shows, so the loop stays the caller's:
-`for event in watch(trainer): ...`.
+`for event in watch(trainer): ...`. The work matters more than its display: where this cannot be written (a closed
+terminal, a full disk), nothing more is shown, and the work goes on.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from morphogen.core.printable import one_line
 from morphogen.report.tables import duration, number
 
 QUIET_S = 10.0  # plain lines come at most this often
@@ -46,27 +48,51 @@ def watch(events: Iterable[E], *, label: str = "training", console: Console | No
     Warnings are printed once each, above the bar.
     """
     console = console or Console(stderr=True)
-    shown: set[str] = set()
-    view = _Bar(label, console) if console.is_terminal else _Lines(label, console)
-    with view:
+    view = _Bar(one_line(label), console) if console.is_terminal else _Lines(one_line(label), console)
+    display = _Display(view, console)
+    display.attempt(view.start)
+    try:
         for event in events:
-            for warning in event.warnings:
-                if warning not in shown:
-                    shown.add(warning)
-                    console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
-            view.show(event)
+            display.attempt(lambda event=event: display.show(event))  # type: ignore[misc]
             yield event
+    finally:
+        display.attempt(view.stop, again=True)  # a thread that refreshes has to end
 
 
 def line(event: Event) -> str:
     """The parts of the loss, the speed and the remaining time, in one line."""
-    parts = [f"{name} {number(float(value))}" for name, value in event.terms.items()]
+    parts = [f"{one_line(name)} {number(float(value))}" for name, value in event.terms.items()]
     if len(event.terms) > 1:
         parts.insert(0, f"loss {number(float(sum(event.terms.values())))}")
     if event.images_per_s:
         parts.append(f"{round(event.images_per_s):,} records/s")
     parts.append(f"{duration(event.remaining_s)} left" if event.remaining_s is not None else duration(event.elapsed_s))
     return "  ".join(parts)
+
+
+class _Display:
+    """What shows events, until it fails."""
+
+    def __init__(self, view: _Bar | _Lines, console: Console) -> None:
+        self._view, self._console = view, console
+        self._shown: set[str] = set()
+        self._works = True
+
+    def attempt(self, action: Callable[[], None], again: bool = False) -> None:
+        """Call it, if all went well so far, or `again` in any case."""
+        if self._works or again:
+            try:
+                action()
+            except (OSError, ValueError):  # ValueError: a stream that was closed
+                self._works = False
+
+    def show(self, event: Event) -> None:
+        for warning in event.warnings:
+            if warning not in self._shown:
+                self._shown.add(warning)
+                said = f"warning: {one_line(warning)}"
+                self._console.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        self._view.show(event)
 
 
 class _Bar:
@@ -80,10 +106,10 @@ class _Bar:
         self._progress = Progress(*columns, console=console, transient=False, refresh_per_second=4)
         self._task = self._progress.add_task(label, total=None, steps="", line="starting")
 
-    def __enter__(self) -> None:
+    def start(self) -> None:
         self._progress.start()
 
-    def __exit__(self, *error: Any) -> None:
+    def stop(self) -> None:
         self._progress.stop()
 
     def show(self, event: Event) -> None:
@@ -97,10 +123,10 @@ class _Lines:
         self._last: Event | None = None
         self._printed_at = -QUIET_S
 
-    def __enter__(self) -> None:
+    def start(self) -> None:
         pass
 
-    def __exit__(self, *error: Any) -> None:
+    def stop(self) -> None:
         if self._last is not None:
             self._print(self._last)
 

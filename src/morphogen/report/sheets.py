@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from morphogen.core.errors import DataError
+from morphogen.report.lettering import lettered
 
 if TYPE_CHECKING:
     from morphogen.core.data_spec import DataSpec
@@ -58,7 +59,7 @@ def sheet(
     """Lay pictures (N, C, H, W) uint8 out in rows; the same pictures always give the same bytes.
 
     columns  pictures in a row; about a square by default
-    row_labels, column_labels   text left of the rows and above the columns
+    row_labels, column_labels   text left of the rows and above the columns, escaped where no font of ours draws it
     scale    whole enlargement factor; by default such that a picture is about 64 pixels wide
     """
     array = np.asarray(pictures)
@@ -68,8 +69,8 @@ def sheet(
     rows = math.ceil(n / columns)
     scale = scale or max(1, round(_TILE / max(height, width)))
     gap = max(2, scale // 3)
-    font = ImageFont.load_default(size=13)
-    left = max((math.ceil(font.getlength(text)) for text in row_labels), default=-10) + 10
+    beside, above = ([lettered(text) for text in labels] for labels in (row_labels[:rows], column_labels[:columns]))
+    left = max((math.ceil(font.getlength(text)) for text, font in beside), default=-10) + 10
     top = 20 if column_labels else 0
     pitch_x, pitch_y = width * scale + gap, height * scale + gap
     # Labels want a quiet ground; an unlabeled sheet is gap color all over.
@@ -81,10 +82,10 @@ def sheet(
         at = (left + gap + column * pitch_x, top + gap + row * pitch_y)
         canvas.paste(tile, at, mask=tile if channels == 4 else None)
     draw: Any = ImageDraw.Draw(canvas)
-    for row, text in enumerate(row_labels[:rows]):
+    for row, (text, font) in enumerate(beside):
         middle = top + gap + row * pitch_y + height * scale / 2
         draw.text((left - 6, middle), text, INK, font=font, anchor="rm")
-    for column, text in enumerate(column_labels[:columns]):
+    for column, (text, font) in enumerate(above):
         middle = left + gap + column * pitch_x + width * scale / 2
         draw.text((middle, top - 6), text, INK, font=font, anchor="ms")
     return canvas

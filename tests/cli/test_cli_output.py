@@ -1,0 +1,116 @@
+"""What goes out: text of others is escaped, JSON is pure, any encoding will do, a closed or full stream is no fault."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_api import FakeApi
+
+from morphogen import DataError
+from morphogen.cli import console, main
+from morphogen.cli.main import run
+from morphogen.core.reading import parse_json
+
+BAD = "\x1b]0;owned\x07\x1b[31mred\x9b\u202e\x7f\udce9\nwhole and unaltered  True"
+UNSAFE = set("\x1b\x07\x9b\u202e\x7f\udce9")
+
+
+def test_text_of_others_is_escaped_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_text(BAD)
+    console.print_table([BAD], [[BAD]], BAD)
+    console.print_fields({BAD: BAD, "list": [BAD], "inside": {BAD: 1}})
+    out = capsys.readouterr().out
+    assert not UNSAFE & set(out) and "\nwhole and unaltered" not in out
+    assert out.count("\\x1b]0;owned\\x07") == 8
+
+
+def test_errors_and_their_tracebacks_are_escaped(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    api.error = DataError(f"{BAD} cannot be read.")
+    assert run(["data", "inspect", "x", "--debug"]) == 1
+    assert run(["data", "inspect", "x", f"--{BAD}"]) == 2
+    assert run(["sample", "m", "--out", f"{BAD}.jpg"]) == 2
+    err = capsys.readouterr().err
+    assert not UNSAFE & set(err) and "\nwhole and unaltered" not in err and err.count("Error: ") >= 3
+
+
+def test_json_is_pure_whatever_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_json({BAD: [BAD, "ü", float("nan"), float("inf")]})
+    out = capsys.readouterr().out
+    assert not UNSAFE & set(out) and "ü" in out
+    ((name, values),) = parse_json(out).items()
+    assert name == values[0] == BAD.replace("\udce9", "\\xe9") and values[1:] == ["ü", None, None]
+    assert json.loads(console.as_json("\u4e2d")) == "\u4e2d"
+
+
+@pytest.fixture
+def stdout(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Put a stream in the place of standard output."""
+    with monkeypatch.context() as patch:
+        yield lambda stream: patch.setattr(sys, "stdout", stream)
+
+
+def outcome(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit status of the command."""
+    monkeypatch.setattr(sys, "argv", ["morphogen", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    return int(end.value.code or 0)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@pytest.mark.parametrize("arguments", [["show", "m"], ["show", "m", "--json"], ["families"], ["train", "--help"]])
+def test_any_encoding_will_do(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, stdout: Any, encoding: str, arguments: list[str]
+) -> None:
+    monkeypatch.setattr(
+        api,
+        "show",
+        lambda model: {"name": "中 → ü \udce9", "evaluations": [], "data": {"splits": ["test"], "source": "\udce9"}},
+    )
+    raw = io.BytesIO()
+    stdout(io.TextIOWrapper(raw, encoding=encoding, errors="strict"))
+    assert outcome(arguments, monkeypatch) == 0
+    text = raw.getvalue().decode(encoding)
+    if "--json" in arguments:
+        assert parse_json(text)["name"] == "中 → ü \\xe9"
+
+
+def test_who_stops_reading_ends_the_command_quietly(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, stdout: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["families"], ["show", "m", "--json"], ["sample", "--help"]):
+        read, write = os.pipe()
+        os.close(read)
+        stdout(os.fdopen(write, "w"))
+        assert outcome(arguments, monkeypatch) == main.CLOSED
+        sys.stdout.close()  # nothing is left in it that could not be written
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_streams_are_said_or_suffered(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, stdout: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["families"], ["show", "m", "--json"]):
+        stdout(os.fdopen(os.open("/dev/full", os.O_WRONLY), "w"))
+        assert outcome(arguments, monkeypatch) == 1
+        assert "Error: standard output cannot be written: No space left" in capsys.readouterr().err
+    stdout(sys.__stdout__)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", os.fdopen(os.open("/dev/full", os.O_WRONLY), "w"))
+        assert outcome(["train", "vae", "--data", "digits", "--out", "x"], patch) == 0
+        patch.setattr(sys, "stderr", os.fdopen(os.open("/dev/full", os.O_WRONLY), "w"))
+        assert outcome(["smaple"], patch) == 2
+
+
+def test_no_streams_at_all(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run(["families"]) == 0 and run(["smaple"]) == 2
