@@ -126,7 +126,7 @@ def test_rows_that_are_no_numbers_are_listed_by_name(saved):
         ({"x": np.zeros((4, 2)), "images": np.zeros((4, 2))}, "mean the same"),
         ({"x": np.zeros((4, 2)), "label": np.zeros(4)}, "did you mean 'labels'"),
         ({"x": np.zeros((4, 2)), "labels": np.zeros(3, int)}, "labels has 3 entries for 4 records"),
-        ({"x": np.zeros((4, 2)), "labels": np.zeros(4)}, "whole numbers or names"),
+        ({"x": np.zeros((4, 2)), "labels": np.full(4, 0.5)}, r"labels\[0\] = 0.5"),
         ({"x": np.zeros((4, 2)), "labels": np.full(4, 3), "class_names": np.array(["a"])}, "expected 0 to 0"),
         ({"x": np.zeros((4, 2)), "labels": np.array(["b"] * 4), "class_names": np.array(["a"])}, "label 'b'"),
         ({"images": np.full((4, 8, 8), 300)}, "integers from 300 to 300, expected 0 to 255"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -19,6 +18,8 @@ from morphogen.core.errors import CapabilityError, DataError, UsageError
 from morphogen.core.family import Family, require
 from morphogen.core.rng import Rng
 from morphogen.data import Records
+from morphogen.data.arrays import read_arrays
+from morphogen.data.labels import texts
 from morphogen.evaluate.intervals import Estimate
 
 ENCODED_AT_ONCE = 256
@@ -59,16 +60,14 @@ class Directions:
     @classmethod
     def read(cls, path: Path | str) -> Directions:
         """From an .npz file of `arrays`. Raises `DataError` for any other."""
+        if not Path(path).exists():
+            raise DataError(f"{path}: there is no such file.")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                names, n, model = tuple(map(str, file["names"])), int(file["n"]), str(file["model"])
-                vectors, share, interval = (
-                    file[name].astype(np.float64) for name in ("vectors", "ordered", "interval")
-                )
-        except FileNotFoundError:
-            raise DataError(f"{path}: there is no such file.") from None
-        except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile):
-            raise DataError(f"{path} holds no directions: make it with `morphogen directions`.") from None
+            found = read_arrays(Path(path), "names", "n", "model", "vectors", "ordered", "interval")
+            names, n, model = tuple(texts(found["names"], "names")), int(found["n"]), str(found["model"])
+            vectors, share, interval = (found[name].astype(np.float64) for name in ("vectors", "ordered", "interval"))
+        except (DataError, ValueError, TypeError, OverflowError) as error:
+            raise DataError(f"{path} holds no directions: make it with `morphogen directions` ({error}).") from None
         if vectors.ndim != 2 or len(vectors) != len(names) or not np.isfinite(vectors).all():
             raise DataError(f"{path} is damaged: it has {len(names)} names and vectors of shape {vectors.shape}.")
         return cls(names, vectors, share, interval, n, model)

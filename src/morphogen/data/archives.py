@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import tarfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -13,11 +14,17 @@ from typing import Literal
 import torch
 
 from morphogen.core.errors import DataError
+from morphogen.core.memory import available_bytes
+from morphogen.core.printable import one_line
+from morphogen.core.reading import read_bytes
 from morphogen.data.arrays import pictures_from, read_arrays
+from morphogen.data.labels import class_numbers, listed, texts
 from morphogen.data.options import Carved, Options, Resize, Size
 from morphogen.data.pictures import collect, prepared
 from morphogen.data.raw import Raw
 from morphogen.data.split import SPLIT_NAMES
+
+_MOST_TABLE = 256 << 20  # bytes of a table
 
 
 class AerialOptions(Carved):
@@ -41,14 +48,14 @@ class BloodOptions(Options):
 
 def ucmerced(folder: Path, options: AerialOptions) -> Raw:
     """Aerial pictures of 21 kinds of land use."""
-    rows = {f"{row['split']}/{row['file']}": row for row in table(folder / "labels.csv")}
+    rows = {f"{row['split']}/{row['file']}": row for row in table(folder / "labels.csv", "split", "file", "class")}
     raw = _tar(folder / "images.tar", options)
-    assert raw.names is not None
     classes = sorted({row["class"] for row in rows.values()})
+    found = _listed(raw, rows, folder / "labels.csv", {name: name for name in raw.names or ()})
     return dataclasses.replace(
         raw,
-        split=[rows[name]["split"] for name in raw.names],
-        labels=torch.tensor([classes.index(rows[name]["class"]) for name in raw.names]),
+        split=[row["split"] for row in found],
+        labels=torch.tensor([classes.index(row["class"]) for row in found]),
         classes=tuple(classes),
         license="public domain (USGS National Map; set by Y. Yang and S. Newsam, UC Merced 2010)",
     )
@@ -66,36 +73,51 @@ def bccd(folder: Path, options: BloodOptions) -> Raw:
     license = "MIT (c) 2017 shenggan"
     if options.what == "cells":
         cells = read_arrays(folder / "cells_32.npz", "images", "split", "labels", "class_names")
+        labels, classes = class_numbers(cells["labels"], cells["class_names"])
+        splits = texts(cells["split"], "split")
         return Raw(
             stored=prepared(pictures_from(cells["images"]), options),
-            split=[SPLIT_NAMES[s] for s in cells["split"].tolist()],
-            labels=torch.from_numpy(cells["labels"].astype("int64")),
-            classes=tuple(cells["class_names"].tolist()),
+            split=[SPLIT_NAMES.get(s, s) for s in splits],
+            labels=labels,
+            classes=classes,
             license=license,
         )
-    split = {row["image"]: SPLIT_NAMES[row["split"]] for row in table(folder / "boxes.csv")}
+    rows = {row["image"]: row for row in table(folder / "boxes.csv", "image", "split")}
     raw = _tar(folder / "images.tar", options)
-    assert raw.names is not None
-    return dataclasses.replace(raw, split=[split[Path(name).stem] for name in raw.names], license=license)
+    found = _listed(raw, rows, folder / "boxes.csv", {name: Path(name).stem for name in raw.names or ()})
+    return dataclasses.replace(raw, split=[SPLIT_NAMES.get(r["split"], r["split"]) for r in found], license=license)
 
 
-def table(path: Path) -> list[dict[str, str]]:
-    """The rows of a .csv file that belongs to a named set."""
+def _listed(raw: Raw, rows: Mapping[str, dict[str, str]], path: Path, keys: Mapping[str, str]) -> list[dict[str, str]]:
+    """The row of each picture. Raises `DataError` for a picture that the table `path` does not list."""
+    missing = [name for name, key in keys.items() if key not in rows]
+    if missing:
+        raise DataError(f"{path} does not list {listed(missing)}.")
+    return [rows[keys[name]] for name in raw.names or ()]
+
+
+def table(path: Path, *columns: str) -> list[dict[str, str]]:
+    """The rows of a .csv file that belongs to a named set. Raises `DataError` if it lacks one of `columns`."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).") from None
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path, _MOST_TABLE).decode("utf-8"), newline="")))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({one_line(str(error))}).") from None
+    for number, row in enumerate(rows, start=1):
+        lacking = [column for column in columns if row.get(column) is None]
+        if lacking:
+            raise DataError(f"{path}: record {number} has no {lacking[0]}.")
+    return rows
 
 
 def _tar(path: Path, options: Options) -> Raw:
     """All pictures of a .tar in the order of their names."""
     try:
-        with tarfile.open(path) as archive:
-            members = sorted((m for m in archive if m.isfile()), key=lambda m: m.name)
+        # Never through a packer, so that all members together are no larger than the file itself.
+        with tarfile.open(fileobj=io.BytesIO(read_bytes(path, available_bytes() // 3)), mode="r:") as archive:
+            members = sorted((m for m in archive if m.isreg() and not m.issparse()), key=lambda m: m.name)
             files = {m.name: file.read() for m in members if (file := archive.extractfile(m)) is not None}
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"{path} cannot be read ({error}).") from None
+    except (OSError, ValueError, OverflowError, tarfile.TarError) as error:
+        raise DataError(f"{path} cannot be read ({one_line(str(error))}).") from None
     names = list(files)
     stored, kept, problems = collect(names, [partial(io.BytesIO, data) for data in files.values()], options)
     return Raw(stored, ids=torch.tensor(kept), names=[names[i] for i in kept], problems=problems)

@@ -8,8 +8,10 @@ from typing import Literal
 import torch
 
 from morphogen.core.data_spec import Attribute
+from morphogen.core.errors import DataError
 from morphogen.data.archives import table
 from morphogen.data.arrays import pictures_from, read_arrays
+from morphogen.data.labels import listed, texts
 from morphogen.data.options import Captioned, Carved
 from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw
@@ -40,18 +42,22 @@ def read(folder: Path, options: EmojiOptions) -> Raw:
 
     The tones of two people are no single tone: that attribute counts as not known.
     """
-    rows = {row["hexcode"]: row for row in table(folder / "annotations.csv")}
+    columns = ("hexcode", "group", "label", "tags", "concept", *(a.name for a in _SCHEMA))
+    rows = {row["hexcode"]: row for row in table(folder / "annotations.csv", *columns)}
     stored, ids, found, names, split = [], [], [], [], []
     for number, vendor in enumerate(_LICENSE):
         if options.vendor not in (vendor, "both"):
             continue
         arrays = read_arrays(folder / f"{vendor}_64.npz", "images", "hexcode", "split")
-        codes = arrays["hexcode"].tolist()
+        codes = texts(arrays["hexcode"], "hexcode")
+        missing = [code for code in codes if code not in rows]
+        if missing:
+            raise DataError(f"annotations.csv does not list {listed(missing)}.")
         stored.append(prepared(pictures_from(arrays["images"]), options))
         ids.append(torch.arange(len(codes)) + number * _IDS_PER_VENDOR)
         found += [rows[code] for code in codes]
         names += [f"{vendor}/{code}" for code in codes]
-        split += arrays["split"].tolist()
+        split += texts(arrays["split"], "split")
     classes = sorted({row["group"] for row in rows.values()})
     known = [[row[a.name] in a.values for a in _SCHEMA] for row in found]
     values = [[a.values.index(row[a.name]) if row[a.name] in a.values else 0 for a in _SCHEMA] for row in found]

@@ -65,7 +65,7 @@ def _reader(name: str) -> Reader:
     path = Path(name)
     if path.is_dir():
         return Reader(OwnSplits, partial(folder.read, path), "")
-    if path.suffix == ".npz" and path.is_file():
+    if path.suffix.lower() == ".npz" and path.is_file():
         return Reader(OwnSplits, partial(npz.read, path), "")
     if path.exists():
         raise UsageError(f"{name!r} is neither a folder of pictures nor an .npz file.")

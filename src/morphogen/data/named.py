@@ -14,6 +14,7 @@ import torch
 from morphogen.core.errors import DataError
 from morphogen.data import archives, emoji
 from morphogen.data.arrays import pictures_from, read_arrays
+from morphogen.data.labels import class_numbers, texts
 from morphogen.data.options import Carved, Options
 from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw, Reader
@@ -42,11 +43,17 @@ def _npz(license: str, files: Mapping[str, str], folder: Path, options: Options)
     Ids count on from file to file, by the published position where the file tells it.
     """
     parts: list[dict[str, Any]] = [
-        read_arrays(folder / file, "images", "labels", "class_names") for file in files.values()
+        read_arrays(folder / file, "images", "labels", "class_names", optional=("index", "source_image"))
+        for file in files.values()
     ]
     split: list[str] = []
     ids, base = [], 0
     for which, part in zip(files, parts, strict=True):
+        if part["images"].ndim == 0 or any(
+            a.shape[:1] != part["images"].shape[:1] for name, a in part.items() if name != "class_names"
+        ):
+            shapes = ", ".join(f"{name} {a.shape}" for name, a in part.items())
+            raise DataError(f"{folder / files[which]}: expected one entry a record in each array, got {shapes}.")
         n = len(part["images"])
         index = part.get("index", np.arange(n)).astype(np.int64)
         split += [which] * n
@@ -54,13 +61,15 @@ def _npz(license: str, files: Mapping[str, str], folder: Path, options: Options)
         base += int(index.max()) + 1
     groups = None
     if all("source_image" in p for p in parts):  # patches of one picture are no independent records
-        groups = [str(g) for p in parts for g in p["source_image"]]
+        groups = [g for p in parts for g in texts(p["source_image"].astype(str), "source_image")]
+    names = parts[0]["class_names"]
+    numbered = [class_numbers(p["labels"], names) for p in parts]
     return Raw(
         stored=prepared(torch.cat([pictures_from(p["images"]) for p in parts]), options),
         split=split,
         ids=torch.from_numpy(np.concatenate(ids)),
-        labels=torch.from_numpy(np.concatenate([p["labels"] for p in parts]).astype(np.int64)),
-        classes=tuple(str(c) for c in parts[0]["class_names"]),
+        labels=torch.cat([numbers for numbers, _ in numbered]),
+        classes=numbered[0][1],
         groups=groups,
         license=license,
     )

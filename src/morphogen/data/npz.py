@@ -2,13 +2,15 @@
 
 Either `images` or `x` for all records, with `labels`, `class_names`, `split` and `captions` if wanted; or
 `train_images`, `test_images`, `validation_images` and the like, each with its `train_labels`, ... (`val`
-is read as validation, `y` as labels, and `x_train` as `train_x`). Bytes keep their 256 levels, booleans
-are binary, and floating-point arrays are real numbers of any shape.
+is read as validation, `y` as labels, and `x_train` as `train_x`). Where there is none of these, `samples` or
+`arr_0`, as other programs write them, are the records. Bytes keep their 256 levels, booleans are binary, and
+floating-point arrays are real numbers of any shape. Arrays without a meaning are not read, and listed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,9 @@ import torch
 from torch import Tensor
 
 from morphogen.core.errors import DataError, nearest
-from morphogen.data.arrays import pictures_from, read_arrays
+from morphogen.data.array_file import ArrayFile
+from morphogen.data.arrays import pictures_from
+from morphogen.data.labels import class_numbers, listed, texts
 from morphogen.data.options import Options
 from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw
@@ -25,23 +29,38 @@ from morphogen.data.split import SPLIT_NAMES
 
 _WHAT = {"images": "x", "x": "x", "labels": "labels", "y": "labels", "captions": "captions"}
 _KNOWN = (*_WHAT, "class_names", "split")
+_OF_OTHERS = ("samples", "arr_0")  # what other programs call the records that they made
+_MOST_SPLITS = 20
 
-# split ("" if the arrays are not apart) -> "x", "labels", "captions" -> (name in the file, array)
-Parts = dict[str, dict[str, tuple[str, np.ndarray]]]
+# split ("" if the arrays are not apart) -> "x", "labels", "captions" -> name in the file
+Parts = dict[str, dict[str, str]]
 
 
 def read(path: Path, options: Options) -> Raw:
     """All records: those of train, validation and test in this order where they lie apart."""
-    arrays = read_arrays(path)
-    try:
-        return _raw(arrays, _parts(arrays), options)
-    except DataError as error:
-        raise DataError(f"{path.name}: {error}") from None
+    with ArrayFile(path) as file:
+        try:
+            parts, notes = _parts(file)
+            used = [name for part in parts.values() for name in part.values()]
+            if any("labels" in part for part in parts.values()) and "class_names" in file.names:
+                used.append("class_names")
+            if "" in parts and "split" in file.names:
+                used.append("split")
+            unused = [name for name in file.names if name not in used]
+            if unused:
+                notes.append(f"{path.name} holds arrays that are not used: {listed(unused)}.")
+            raw = _raw(file.read(used), parts, options)
+        except DataError as error:
+            if str(error).startswith(path.name):
+                raise
+            raise DataError(f"{path.name}: {error}") from None
+    return dataclasses.replace(raw, notes=notes)
 
 
-def _parts(arrays: Mapping[str, np.ndarray]) -> Parts:
+def _parts(file: ArrayFile) -> tuple[Parts, list[str]]:
+    """Which array is what, and what is to be said of it."""
     found: Parts = {}
-    for name, array in arrays.items():
+    for name in file.names:
         split, what = _meaning(name)
         if what is None:
             close = [] if name in _KNOWN else nearest(name, _KNOWN, 1)
@@ -49,13 +68,17 @@ def _parts(arrays: Mapping[str, np.ndarray]) -> Parts:
                 raise DataError(f"does not know the array {name!r}; did you mean {close[0]!r}?")
             continue
         if what in found.setdefault(split, {}):
-            raise DataError(f"{name!r} and {found[split][what][0]!r} mean the same; keep one of them.")
-        found[split][what] = (name, array)
+            raise DataError(f"{name!r} and {found[split][what]!r} mean the same; keep one of them.")
+        found[split][what] = name
     parts = {s: found[s] for s in ("", "train", "validation", "test") if "x" in found.get(s, {})}
+    other = next((name for name in _OF_OTHERS if name in file.names), None)
+    if not parts and other is not None:
+        return {"": {**found.get("", {}), "x": other}}, [f"the array {other} is taken for the records."]
     if not parts or ("" in parts and len(parts) > 1):
-        there = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "none"
-        raise DataError(f"expected an array `images` or `x`, or `train_images`, `test_images`, ...; found {there}.")
-    return parts
+        raise DataError(
+            f"expected an array `images` or `x`, or `train_images`, `test_images`, ...; found {file.described()}."
+        )
+    return parts, []
 
 
 def _meaning(name: str) -> tuple[str, str | None]:
@@ -67,50 +90,73 @@ def _meaning(name: str) -> tuple[str, str | None]:
 
 
 def _raw(arrays: Mapping[str, np.ndarray], parts: Parts, options: Options) -> Raw:
-    x = _joined(parts, "x")
+    x = _joined(arrays, parts, "x")
     assert x is not None
     n = len(x)
-    split = None if "" in parts else [s for s, p in parts.items() for _ in range(len(p["x"][1]))]
-    if split is None and "split" in arrays:
-        split = [SPLIT_NAMES.get(str(s), str(s)) for s in arrays["split"]]
-    labels = _joined(parts, "labels")
-    captions = _joined(parts, "captions")
-    for name, values in {"split": split, "labels": labels, "captions": captions}.items():
-        if values is not None and len(values) != n:
-            raise DataError(f"{name} has {len(values)} entries for {n} records.")
-    numbers, classes = (None, ()) if labels is None else _classes(labels, arrays.get("class_names"))
+    split = None if "" in parts else [s for s, p in parts.items() for _ in range(len(arrays[p["x"]]))]
+    labels = _joined(arrays, parts, "labels")
+    captions = _joined(arrays, parts, "captions")
+    for name, values in {"split": arrays.get("split"), "labels": labels, "captions": captions}.items():
+        if values is not None and (values.ndim == 0 or len(values) != n):
+            raise DataError(f"{name} has {len(values) if values.ndim else 1} entries for {n} records.")
+    if "split" in arrays:
+        split = _splits(arrays["split"])
+    numbers, classes = (None, ()) if labels is None else class_numbers(labels, arrays.get("class_names"))
     raw = Raw(
         *_stored(x, options),
         split=split,
         labels=numbers,
         classes=classes,
-        captions=None if captions is None else [str(c) for c in captions],
+        captions=None if captions is None else texts(captions, "captions"),
     )
     if raw.levels is not None:
         return raw
     bad = ~torch.isfinite(raw.stored).flatten(1).all(dim=1)
-    names = [f"{name}[{i}]" for p in parts.values() for name, a in [p["x"]] for i in range(len(a))]
+    names = [f"{p['x']}[{i}]" for p in parts.values() for i in range(len(arrays[p["x"]]))]
     return raw.without(bad, [Problem(names[i], "holds NaN or infinite values") for i in bad.nonzero()[:, 0].tolist()])
 
 
-def _joined(parts: Parts, what: str) -> np.ndarray | None:
-    """The arrays of all splits in one; all of them or none must be there, and agree in shape."""
+def _splits(values: np.ndarray) -> list[str]:
+    """The split of each record, by the names that people use."""
+    named = texts(values, "split")
+    if "" in named:
+        raise DataError(f"split[{named.index('')}] is empty; name the split of every record, such as train or test.")
+    different = sorted(set(named))
+    if len(different) > _MOST_SPLITS:
+        raise DataError(f"split has {len(different):,} different names, expected a few: {listed(different)}.")
+    return [SPLIT_NAMES.get(name.lower(), name) for name in named]
+
+
+def _joined(arrays: Mapping[str, np.ndarray], parts: Parts, what: str) -> np.ndarray | None:
+    """The arrays of all splits in one; all of them or none must be there, and agree in shape and kind."""
     there = {s: p[what] for s, p in parts.items() if what in p}
     if not there:
         return None
     if len(there) < len(parts):
         raise DataError(f"has {what} for {', '.join(there)} but not for {', '.join(parts.keys() - there.keys())}.")
-    names, arrays = zip(*there.values(), strict=True)
-    if any(a.ndim == 0 for a in arrays) or len({a.shape[1:] for a in arrays}) > 1:
-        shapes = ", ".join(f"{name} {a.shape}" for name, a in zip(names, arrays, strict=True))
+    found = {name: arrays[name] for name in there.values()}
+    if (what == "x" and any(a.ndim == 0 for a in found.values())) or len({a.shape[1:] for a in found.values()}) > 1:
+        shapes = ", ".join(f"{name} {a.shape}" for name, a in found.items())
         raise DataError(f"expected records of one shape in every split, got {shapes}.")
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    if len({"text" if a.dtype.kind in "SU" else what == "x" and a.dtype for a in found.values()}) > 1:
+        types = ", ".join(f"{name} {a.dtype}" for name, a in found.items())
+        raise DataError(f"expected values of one type in every split, got {types}.")
+    return next(iter(found.values())) if len(found) == 1 else _concatenated(list(found.values()))
+
+
+def _concatenated(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """In one; bytes beside text are read as UTF-8 first, which numpy would take for ASCII."""
+    if {a.dtype.kind for a in arrays} == {"S", "U"}:
+        arrays = [np.char.decode(a, "utf-8") if a.dtype.kind == "S" else a for a in arrays]
+    return np.concatenate(arrays)
 
 
 def _stored(x: np.ndarray, options: Options) -> tuple[Tensor, int | None]:
     """(N, *shape) and its levels. Raises `DataError` for values that cannot be what they seem."""
     if x.dtype.kind not in "buif":
         raise DataError(f"expected numbers, got an array of type {x.dtype}.")
+    if len(x) and not x.size:
+        raise DataError(f"the records hold no values: their shape is {x.shape[1:]}.")
     if x.dtype.kind in "ui":
         low, high = (int(x.min()), int(x.max())) if x.size else (0, 0)
         if low < 0 or high > 255:
@@ -130,22 +176,3 @@ def _stored(x: np.ndarray, options: Options) -> tuple[Tensor, int | None]:
             values = pictures_from(values.numpy())
         return values.reshape(len(x), *values.shape[1:] or (1,)), None
     return torch.from_numpy(x.astype(np.uint8)), 2 if x.dtype.kind == "b" else 256
-
-
-def _classes(labels: np.ndarray, names: np.ndarray | None) -> tuple[Tensor, tuple[str, ...]]:
-    """Class numbers and names; labels may be numbers (-1 where not known) or names."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1 or labels.dtype.kind not in "uiU":
-        raise DataError(f"labels must be whole numbers or names (N,), got {labels.dtype} {labels.shape}.")
-    if labels.dtype.kind == "U":
-        classes = [str(c) for c in (np.unique(labels) if names is None else names)]
-        strange = set(labels.tolist()) - set(classes)
-        if strange:
-            raise DataError(f"label {min(strange)!r} is not among class_names {', '.join(classes)}.")
-        return torch.tensor([classes.index(c) for c in labels.tolist()]), tuple(classes)
-    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
-    classes = [str(c) for c in (range(high + 1) if names is None else names)]
-    if low < -1 or high >= len(classes):
-        raise DataError(f"labels go from {low} to {high}, expected 0 to {len(classes) - 1} (-1 where not known).")
-    return torch.from_numpy(labels.astype(np.int64)), tuple(classes)
