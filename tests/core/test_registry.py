@@ -52,7 +52,7 @@ DATA = DataSpec(name="points", shape=(1,), kind="continuous")
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_registered", {})
-    monkeypatch.setattr("morphogen.core.registry.entry_points", lambda group: [])
+    monkeypatch.setattr("morphogen.core.registry._announced", lambda group: {})
     monkeypatch.setitem(sys.modules, "a_third_partys_module", sys.modules[__name__])
     registry.register("toy", "a_third_partys_module:Toy")
 
