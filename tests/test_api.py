@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from morphogen import api
 from morphogen.core.batch import RawCondition
 from morphogen.core.errors import ArtifactError, DataError, SpecError, UsageError
-from morphogen.train import Event
+from morphogen.training import Event
 
 OPTIONS: dict[str, Any] = {"latent_dim": 2, "hidden": (64,), "conditional": True, "lr": 5e-3, "ema": None}
 LIKELIHOODS = ("elbo", "nll", "bits_per_dim")
@@ -321,14 +321,14 @@ def test_what_another_program_made_is_judged_like_a_model(
 
 
 def test_families_are_listed_with_all_that_they_can_be_told() -> None:
-    assert "vae" in [f["name"] for f in api.families()]
-    found = api.families("vae")
+    assert "vae" in [f["name"] for f in api.list_families()]
+    found = api.describe_family("vae")
     assert found["capabilities"] == ["Encodes", "Latents", "Samples", "Scores"]
     assert found["presets"]["classic"]["latent_dim"] == 2
     for field in found["options"] + found["recipe"]:
         assert field["name"] and field["type"] and field["description"], f"{field['name']} is not described"
     with pytest.raises(UsageError, match="did you mean 'vae'"):
-        api.families("vea")
+        api.describe_family("vea")
 
 
 def test_what_is_shown_is_what_was_asked_for(model: Path) -> None:

@@ -21,7 +21,7 @@ from morphogen.core.errors import CapabilityError, UsageError
 from morphogen.core.rng import Rng
 from morphogen.families.diffusion import Diffusion
 from morphogen.theory.schedules import broadcast, schedule
-from morphogen.train import compile as compilation
+from morphogen.training import compile as compilation
 
 TINY: dict[str, Any] = {"backbone": "mlp", "hidden": (16,)}
 STDS = (1.0, 0.5, 2.0)  # of the points' coordinates

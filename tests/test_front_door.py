@@ -31,19 +31,6 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         _ = mg.smaple
 
 
-@pytest.mark.parametrize("first", ["import morphogen.train, morphogen.evaluate", "pass"])
-def test_functions_that_share_their_name_with_a_room_can_be_called(first: str) -> None:
-    code = f"""
-{first}
-import morphogen as mg
-for call in (lambda: mg.train("no-such-family", "digits", "x"), lambda: mg.evaluate("no-such-model", "digits")):
-    try:
-        list(call())
-    except mg.MorphogenError as error:
-        print("called")
-import morphogen.train
-from morphogen import train
-assert mg.train is train and train.__name__ == "morphogen.train"
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "called\ncalled\n", done.stderr
+def test_no_room_takes_the_name_of_a_function() -> None:
+    rooms = {path.parent.name for path in Path(mg.__file__).parent.glob("*/__init__.py")}
+    assert rooms.isdisjoint(mg.__all__)

@@ -11,10 +11,8 @@ Names are imported when they are first used, so `import morphogen` costs nothing
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from importlib.metadata import version as _version
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from morphogen.api import attention_maps as attention_maps
     from morphogen.api import check_family as check_family
     from morphogen.api import compare as compare
+    from morphogen.api import describe_family as describe_family
     from morphogen.api import directions as directions
     from morphogen.api import draw as draw
     from morphogen.api import edit as edit
@@ -30,16 +29,15 @@ if TYPE_CHECKING:
     from morphogen.api import evaluate as evaluate
     from morphogen.api import evaluate_alignment as evaluate_alignment
     from morphogen.api import evaluate_samples as evaluate_samples
-    from morphogen.api import families as families
     from morphogen.api import fingerprint as fingerprint
     from morphogen.api import forward_chain as forward_chain
     from morphogen.api import inspect as inspect
     from morphogen.api import interpolate as interpolate
     from morphogen.api import levels as levels
+    from morphogen.api import list_families as list_families
     from morphogen.api import load_data as load_data
     from morphogen.api import load_model as load_model
     from morphogen.api import manifold as manifold
-    from morphogen.api import quickstart as quickstart
     from morphogen.api import reconstruct as reconstruct
     from morphogen.api import restore as restore
     from morphogen.api import reverse_chain as reverse_chain
@@ -71,7 +69,8 @@ _FUNCTIONS = (
     "evaluate",
     "evaluate_alignment",
     "evaluate_samples",
-    "families",
+    "describe_family",
+    "list_families",
     "fingerprint",
     "forward_chain",
     "inspect",
@@ -80,7 +79,6 @@ _FUNCTIONS = (
     "load_data",
     "load_model",
     "manifold",
-    "quickstart",
     "reconstruct",
     "restore",
     "reverse_chain",
@@ -107,8 +105,7 @@ __version__ = _version("morphogen")
 
 def __getattr__(name: str) -> Any:
     if name in _FUNCTIONS:
-        function = getattr(import_module("morphogen.api"), name)
-        return globals().get(name, function)  # importing api may have bound a room of this name, see below
+        return getattr(import_module("morphogen.api"), name)
     if name in _ERRORS:
         return getattr(import_module("morphogen.core.errors"), name)
     if not name.startswith("_"):
@@ -120,22 +117,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Room(ModuleType):
-    """A subpackage that shares its name with a function of the API, and can be called as that function."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return getattr(import_module("morphogen.api"), self.__name__.rpartition(".")[2])(*args, **kwargs)
-
-
-class _Package(ModuleType):
-    # Importing `morphogen.train` binds that room to the name `train` here, whoever imports it and when.
-    # `mg.train(...)` has to work all the same.
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _FUNCTIONS and isinstance(value, ModuleType):
-            value.__class__ = _Room
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -6,6 +6,7 @@ import pytest
 from fake_api import FakeApi
 
 import morphogen
+import morphogen.quickstart
 
 
 @pytest.fixture
@@ -14,4 +15,5 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     fake = FakeApi()
     monkeypatch.setitem(sys.modules, "morphogen.api", fake)
     monkeypatch.setattr(morphogen, "api", fake, raising=False)
+    monkeypatch.setattr(morphogen.quickstart, "quickstart", fake.quickstart)
     return fake

@@ -155,11 +155,15 @@ class FakeApi(ModuleType):
         if self.error is not None:
             raise self.error
 
-    def families(self, name: str | None = None) -> Any:
-        self.calls.append(("families", (name,), {}))
+    def list_families(self) -> Any:
+        self.calls.append(("list_families", (), {}))
+        return [VAE]
+
+    def describe_family(self, name: str) -> Any:
+        self.calls.append(("describe_family", (name,), {}))
         if name not in (None, "vae"):
             raise morphogen.UsageError(f"unknown family {name!r}: did you mean 'vae'?")
-        return [VAE] if name is None else VAE
+        return VAE
 
     def inspect(self, source: str) -> Inspection:
         self._note("inspect", source)
@@ -176,9 +180,6 @@ class FakeApi(ModuleType):
     def quickstart(self, out: Path, budget: str) -> Iterator[Event]:
         self._note("quickstart", out, budget)
         yield Event(1)
-
-    def next_commands(self, out: Path) -> tuple[str, ...]:
-        return (f"morphogen show {out}", f"morphogen verify {out}")
 
     def sample(self, model: Path, n: int, seed: int = 0, **kwargs: Any) -> Pictures:
         self._note("sample", model, n, seed, **kwargs)

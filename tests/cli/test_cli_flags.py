@@ -65,10 +65,10 @@ def test_a_flag_that_would_mean_two_options_is_refused() -> None:
         parse_fields([], [[field], VAE["recipe"]])
 
 
-@pytest.mark.parametrize("name", [each["name"] for each in api.families()])
+@pytest.mark.parametrize("name", [each["name"] for each in api.list_families()])
 def test_every_option_of_a_family_has_a_flag_of_its_own(name: str) -> None:
     """But for one: `train --steps` is how long to train, and the steps of sampling are said to `sample --steps`."""
-    known = api.families(name)
+    known = api.describe_family(name)
     recipe = [each for each in known["recipe"] if flag(each["name"]) not in OWN_FLAGS]
     assert parse_fields([], [known["options"], recipe]) == [{}, {}]
     assert {flag(each["name"]) for each in known["options"]} & set(OWN_FLAGS) <= {"--steps"}

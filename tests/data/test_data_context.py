@@ -12,9 +12,9 @@ from morphogen.core.rng import Rng
 from morphogen.data import Stream, load
 from morphogen.data.context import Degradation
 from morphogen.families.diffusion import Diffusion, DiffusionSpec
-from morphogen.nn.conditioner import partly_hidden
-from morphogen.nn.dit import DiT
-from morphogen.nn.unet import UNet
+from morphogen.nn.backbones.dit import DiT
+from morphogen.nn.backbones.unet import UNet
+from morphogen.nn.conditioning.conditioner import partly_hidden
 
 
 def pictures(*shape, seed=0):

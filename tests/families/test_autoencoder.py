@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from morphogen import artifact, check_family
+from morphogen import artifact
 from morphogen.core.batch import Batch
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
@@ -24,8 +24,9 @@ from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
 from morphogen.data import Stream, load
 from morphogen.families.autoencoder import Autoencoder, AutoencoderSpec, multi_scale_error, psnr
+from morphogen.testing import check_family
 from morphogen.theory.adversarial import HINGE
-from morphogen.train import Recipe, fit
+from morphogen.training import Recipe, fit
 
 RGB = DataSpec(name="rgb", shape=(3, 13, 10), kind="continuous", levels=256)
 KINDS = {

@@ -7,15 +7,15 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from morphogen import check_family
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
 from morphogen.families.autoregressive import Autoregressive, AutoregressiveSpec
-from morphogen.nn.causal import CausalNet
-from morphogen.nn.symbols import Symbols
+from morphogen.nn.backbones.causal import CausalNet
+from morphogen.nn.backbones.symbols import Symbols
+from morphogen.testing import check_family
 
 LEARNS, CONDITIONS = "samples beat the best single Gaussian", "conditions are obeyed"
 GRAY = DataSpec(name="gray", shape=(1, 5, 6), kind="continuous", levels=256, classes=("a", "b"))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from morphogen import artifact, check_family
+from morphogen import artifact
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.capabilities import Denoises, Samples, Scores
 from morphogen.core.data_spec import DataSpec
@@ -20,6 +20,7 @@ from morphogen.families.diffusion import Diffusion, DiffusionSpec
 from morphogen.sampling import grids, loop
 from morphogen.sampling.guidance import classifier_free
 from morphogen.sampling.steppers import STEPPERS, stepper
+from morphogen.testing import check_family
 from morphogen.theory.diffusion import q_posterior, reverse_kernel
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
 from morphogen.theory.schedules import SCHEDULES, broadcast

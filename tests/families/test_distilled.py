@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from morphogen import SpecError, UsageError
-from morphogen import check_family as checking
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.family import Progress
@@ -15,6 +14,7 @@ from morphogen.families.diffusion import Diffusion
 from morphogen.families.distilled import Distilled, DistilledSpec
 from morphogen.families.flow_matching import FlowMatching
 from morphogen.families.gan import GAN
+from morphogen.testing import check_family as checking
 
 POINTS = DataSpec(name="points", shape=(2,), kind="continuous", classes=("a", "b", "c"))
 PICTURES = DataSpec(name="pictures", shape=(1, 8, 8), kind="continuous", levels=17)

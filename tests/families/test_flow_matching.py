@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from morphogen import check_family
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.capabilities import Denoises, Samples, Scores
 from morphogen.core.data_spec import Attribute, DataSpec
 from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
 from morphogen.families.flow_matching import FlowMatching, FlowMatchingSpec
+from morphogen.testing import check_family
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
 from morphogen.theory.schedules import broadcast, schedule
 

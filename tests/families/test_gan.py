@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from morphogen import artifact, check_family
+from morphogen import artifact
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import SpecError, UsageError
@@ -21,9 +21,10 @@ from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
 from morphogen.data import Stream, load
 from morphogen.families.gan import GAN, GANSpec, _coverage
+from morphogen.testing import check_family
 from morphogen.theory.adversarial import GAMES, RELATIVISTIC
-from morphogen.train import Recipe, fit
-from morphogen.train import compile as compilation
+from morphogen.training import Recipe, fit
+from morphogen.training import compile as compilation
 
 LEARNS, CONDITIONS = "samples beat the best single Gaussian", "conditions are obeyed"
 PICTURES = DataSpec(name="pictures", shape=(3, 13, 12), kind="continuous", levels=256, classes=("a", "b", "c"))

@@ -6,13 +6,13 @@ import math
 import pytest
 import torch
 
-from morphogen import check_family
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
 from morphogen.families.hierarchical_vae import HierarchicalVAE, HierarchicalVAESpec
+from morphogen.testing import check_family
 from morphogen.theory import elbo
 
 LEARNS, CONDITIONS = "samples beat the best single Gaussian", "conditions are obeyed"

@@ -9,7 +9,6 @@ from safetensors.torch import load_file
 
 import morphogen as mg
 from morphogen import SpecError, UsageError, artifact
-from morphogen import check_family as checking
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.family import Progress
@@ -20,7 +19,8 @@ from morphogen.families.flow_matching import FlowMatching
 from morphogen.families.gan import GAN
 from morphogen.families.lora import LoRA, LoRASpec
 from morphogen.nn import adapters
-from morphogen.nn.attention import SelfAttention
+from morphogen.nn.layers.attention import SelfAttention
+from morphogen.testing import check_family as checking
 
 LEARNS, CONDITIONS = "samples beat the best single Gaussian", "conditions are obeyed"
 PICTURES = DataSpec(name="pictures", shape=(1, 8, 8), kind="continuous", levels=17, classes=("a", "b"))

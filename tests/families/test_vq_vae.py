@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from morphogen import check_family
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
 from morphogen.families.vq_vae import VQVAE, VQVAESpec
-from morphogen.nn.quantizer import usage
-from morphogen.train import Recipe, checkpoint, fit
+from morphogen.nn.quantization.quantizer import usage
+from morphogen.testing import check_family
+from morphogen.training import Recipe, checkpoint, fit
 
 LEARNS, CONDITIONS = "samples beat the best single Gaussian", "conditions are obeyed"
 GRAY = DataSpec(name="gray", shape=(1, 9, 11), kind="continuous", levels=256, classes=("a", "b"), splits={"train": 64})

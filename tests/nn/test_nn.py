@@ -10,12 +10,12 @@ from morphogen.core.data_spec import Attribute, DataSpec
 from morphogen.core.distributions import LOG_2PI
 from morphogen.core.errors import SpecError
 from morphogen.core.rng import Rng
-from morphogen.nn.build import backbone, centered
-from morphogen.nn.conditioner import Conditioner, partly_hidden
-from morphogen.nn.conv import ConvDecoder, ConvEncoder
-from morphogen.nn.flow_prior import FlowPrior
-from morphogen.nn.mlp import MLP, MLPDecoder, MLPEncoder
-from morphogen.nn.norm import GroupNorm
+from morphogen.nn.backbones.conv import ConvDecoder, ConvEncoder
+from morphogen.nn.backbones.encoders import backbone, centered
+from morphogen.nn.backbones.mlp import MLP, MLPDecoder, MLPEncoder
+from morphogen.nn.conditioning.conditioner import Conditioner, partly_hidden
+from morphogen.nn.distributions.flow_prior import FlowPrior
+from morphogen.nn.layers.norm import GroupNorm
 
 
 @pytest.fixture(autouse=True)

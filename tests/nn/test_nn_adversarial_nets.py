@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from morphogen.core.rng import Rng
-from morphogen.nn.adversarial_nets import (
+from morphogen.nn.backbones.adversarial_nets import (
     MLPDiscriminator,
     MLPGenerator,
     PictureDiscriminator,

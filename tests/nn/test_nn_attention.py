@@ -8,9 +8,9 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from morphogen.core.batch import Condition
 from morphogen.core.rng import Rng
-from morphogen.nn import attention as module
-from morphogen.nn.attention import CrossAttention, SelfAttention, attention, attention_weights
-from morphogen.nn.time_embedding import TimeEmbedding
+from morphogen.nn.conditioning.time_embedding import TimeEmbedding
+from morphogen.nn.layers import attention as module
+from morphogen.nn.layers.attention import CrossAttention, SelfAttention, attention, attention_weights
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from morphogen.core.rng import Rng
-from morphogen.nn.augmentation import (
+from morphogen.nn.layers.augmentation import (
     DRAWS,
     STRONGEST,
     AdaptiveStrength,

@@ -7,8 +7,8 @@ import torch
 from scipy.stats import chi2
 
 from morphogen.core.rng import Rng
-from morphogen.nn import causal_transformer as module
-from morphogen.nn.causal_transformer import CausalTransformer
+from morphogen.nn.backbones import causal_transformer as module
+from morphogen.nn.backbones.causal_transformer import CausalTransformer
 
 
 def build(places=3, levels=2, size=3, cond=0, width=16, blocks=2):

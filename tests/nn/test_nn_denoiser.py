@@ -10,9 +10,9 @@ from morphogen.core.batch import Condition
 from morphogen.core.data_spec import Attribute, DataSpec, TextSchema
 from morphogen.core.errors import SpecError
 from morphogen.core.rng import Rng
-from morphogen.nn.denoiser import DenoiserSpec, MLPDenoiser, denoiser
-from morphogen.nn.dit import DiT
-from morphogen.nn.unet import UNet
+from morphogen.nn.backbones.denoiser import DenoiserSpec, MLPDenoiser, denoiser
+from morphogen.nn.backbones.dit import DiT
+from morphogen.nn.backbones.unet import UNet
 
 COND = 6
 CAPTIONED = DataSpec(

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from morphogen.core.rng import Rng
-from morphogen.nn import dit
-from morphogen.nn.dit import DiT, DiTBlock, positions
+from morphogen.nn.backbones import dit
+from morphogen.nn.backbones.dit import DiT, DiTBlock, positions
 
 
 @pytest.fixture(autouse=True)

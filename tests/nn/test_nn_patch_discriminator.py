@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from morphogen.core.rng import Rng
-from morphogen.nn.patch_discriminator import PatchDiscriminator
+from morphogen.nn.backbones.patch_discriminator import PatchDiscriminator
 
 
 @pytest.mark.parametrize("widths", [(4,), (4, 6), (4, 6, 8)])

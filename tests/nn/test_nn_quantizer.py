@@ -9,7 +9,7 @@ from scipy.stats import chi2
 from sklearn.cluster import KMeans
 
 from morphogen.core.rng import Rng
-from morphogen.nn.quantizer import FSQ, Codebook, usage
+from morphogen.nn.quantization.quantizer import FSQ, Codebook, usage
 
 
 def book(size=7, dim=3, residual=1, **options):

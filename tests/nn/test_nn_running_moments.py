@@ -5,7 +5,7 @@ import math
 import torch
 
 from morphogen.core.rng import Rng
-from morphogen.nn.running_moments import RunningMoments
+from morphogen.nn.layers.running_moments import RunningMoments
 
 
 def draws(n, seed=0, mean=(1.0, -2.0, 0.0), std=(0.5, 2.0, 1.0)):

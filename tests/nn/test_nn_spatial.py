@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from morphogen.core.rng import Rng
-from morphogen.nn.spatial import PictureLayer, SpatialDecoder, SpatialEncoder, grid
+from morphogen.nn.backbones.spatial import PictureLayer, SpatialDecoder, SpatialEncoder, grid
 
 SIZES = [(8, 8), (13, 10), (7, 7), (1, 3), (32, 20)]
 

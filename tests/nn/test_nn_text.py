@@ -8,8 +8,8 @@ from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import DataError, SpecError
 from morphogen.core.rng import Rng
-from morphogen.nn.conditioner import Conditioner, partly_hidden
-from morphogen.nn.text import TextEncoder, places
+from morphogen.nn.conditioning.conditioner import Conditioner, partly_hidden
+from morphogen.nn.conditioning.text import TextEncoder, places
 
 NAMES = ("transformer", "recurrent")
 VOCABULARY, LONGEST = 30, 7

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from morphogen.core.rng import Rng
-from morphogen.nn.attention import SelfAttention
-from morphogen.nn.norm import GroupNorm
-from morphogen.nn.sizes import padded, resized
-from morphogen.nn.unet import ResidualBlock, UNet
+from morphogen.nn.backbones.unet import ResidualBlock, UNet
+from morphogen.nn.layers.attention import SelfAttention
+from morphogen.nn.layers.norm import GroupNorm
+from morphogen.nn.layers.sizes import padded, resized
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ from morphogen.core.batch import RawCondition
 from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import CapabilityError
 from morphogen.core.rng import Rng
-from morphogen.nn.attention import CrossAttention
-from morphogen.nn.conditioner import Conditioner
-from morphogen.nn.dit import DiT
-from morphogen.nn.unet import UNet
-from morphogen.nn.word_maps import WordMaps, watched
+from morphogen.nn.backbones.dit import DiT
+from morphogen.nn.backbones.unet import UNet
+from morphogen.nn.conditioning.conditioner import Conditioner
+from morphogen.nn.conditioning.word_maps import WordMaps, watched
+from morphogen.nn.layers.attention import CrossAttention
 
 DATA = DataSpec(name="d", shape=(1, 8, 8), kind="continuous", text=TextSchema(longest=5, vocabulary=20))
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from morphogen.report.canvas import png
-from morphogen.report.denoising import chain_frames, chain_sheet, stacked, variance_figure
+from morphogen.report.chain_plots import chain_frames, chain_sheet, stacked, variance_figure
 from morphogen.report.sheets import sheet
 
 T, LOG_SNR = np.array([0.0, 0.5, 1.0]), np.array([np.inf, 0.3, -np.inf])

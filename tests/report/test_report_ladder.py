@@ -7,7 +7,7 @@ import pytest
 
 from morphogen.core.errors import DataError
 from morphogen.report.canvas import png
-from morphogen.report.ladder import ladder, ladder_pictures
+from morphogen.report.ladder_plot import ladder, ladder_pictures
 
 TRACKS = {
     "blur": [("0.25 px", 1.0), ("0.5 px", 4.0), ("2 px", 50.0)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from morphogen.report.ladder import ladder
+from morphogen.report.ladder_plot import ladder
 from morphogen.report.lettering import LONGEST, drawable, lettered
 from morphogen.report.points import scatter
 from morphogen.report.sheets import sheet

@@ -16,7 +16,7 @@ from torch import Tensor
 from morphogen.core.errors import UsageError
 from morphogen.core.rng import Rng
 from morphogen.sampling.grids import angle, grid, karras
-from morphogen.sampling.likelihood import Likelihood, flow_log_likelihood, variational_bound
+from morphogen.sampling.ode_likelihood import Likelihood, flow_log_likelihood, variational_bound
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
 from morphogen.theory.schedules import Schedule
 

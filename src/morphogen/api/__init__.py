@@ -12,12 +12,11 @@ from morphogen.api.judging import compare, evaluate, evaluate_samples
 from morphogen.api.latent_directions import Directions, directions
 from morphogen.api.latent_editing import LatentEdits, edit_latent
 from morphogen.api.latents import encode, interpolate, levels, manifold, reconstruct
-from morphogen.api.models import check_family, families, fingerprint, show, verify
+from morphogen.api.models import check_family, describe_family, fingerprint, list_families, show, verify
 from morphogen.api.prompts import Drawing, draw
 from morphogen.api.records import Pictures, inspect, load_data, load_model
 from morphogen.api.restoring import Restored, edit, restore, upscale
-from morphogen.api.training import quickstart, train
-from morphogen.quickstart import next_commands
+from morphogen.api.training import train
 
 __all__ = [
     "Alignment",
@@ -33,6 +32,7 @@ __all__ = [
     "attention_maps",
     "check_family",
     "compare",
+    "describe_family",
     "directions",
     "draw",
     "edit",
@@ -41,17 +41,15 @@ __all__ = [
     "evaluate",
     "evaluate_alignment",
     "evaluate_samples",
-    "families",
     "fingerprint",
     "forward_chain",
     "inspect",
     "interpolate",
     "levels",
+    "list_families",
     "load_data",
     "load_model",
     "manifold",
-    "next_commands",
-    "quickstart",
     "reconstruct",
     "restore",
     "reverse_chain",

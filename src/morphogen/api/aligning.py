@@ -21,12 +21,12 @@ from morphogen.core.family import Family, require
 from morphogen.core.rng import Rng
 from morphogen.data import Dataset
 from morphogen.data.tokenizer import Read
-from morphogen.evaluate import Result, judge_records
-from morphogen.evaluate.alignment import Question, copies, splits
-from morphogen.evaluate.copying import LEAST
-from morphogen.evaluate.degradations import as_bytes, drawn
-from morphogen.evaluate.prompts import chosen, matched
-from morphogen.train.precision import autocast, resolve
+from morphogen.evaluation import Result, judge_records
+from morphogen.evaluation.alignment.alignment import Question, copies, splits
+from morphogen.evaluation.alignment.prompts import chosen, matched
+from morphogen.evaluation.context.degradations import as_bytes, drawn
+from morphogen.evaluation.metrics.copying import LEAST
+from morphogen.training.precision import autocast, resolve
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from morphogen.core.batch import RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError
 from morphogen.core.rng import Rng
-from morphogen.nn.word_maps import watched
+from morphogen.nn.conditioning.word_maps import watched
 
 
 @dataclass(frozen=True)

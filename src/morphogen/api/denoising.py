@@ -25,7 +25,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError
 from morphogen.core.family import require
 from morphogen.core.rng import Rng
-from morphogen.evaluate.result import mean_interval
+from morphogen.evaluation.result import mean_interval
 from morphogen.sampling import grids
 from morphogen.sampling.steppers import State
 from morphogen.theory.diffusion import q_marginal, stride

@@ -22,8 +22,8 @@ from morphogen.core.family import Family, require
 from morphogen.core.rng import Rng
 from morphogen.data import weighted_prompts
 from morphogen.data.tokenizer import Read, Tokenizer
-from morphogen.train import compile as compilation
-from morphogen.train.precision import autocast, resolve
+from morphogen.training import compile as compilation
+from morphogen.training.precision import autocast, resolve
 
 CHUNK = 64  # samples drawn together; with `exact`, always this many, so that the arithmetic is the same
 PRECISIONS = ("fp32", "bf16", "auto")

@@ -13,9 +13,10 @@ from morphogen import artifact
 from morphogen.api.records import load_data, load_like, load_model
 from morphogen.core import capabilities
 from morphogen.core.errors import MorphogenError, UsageError
-from morphogen.evaluate import Evaluation, Reference, differences, fidelity, judge_records
-from morphogen.evaluate import evaluate as measure
-from morphogen.nn.frozen import NAMES, frozen
+from morphogen.evaluation import Evaluation, Reference, differences, judge_records
+from morphogen.evaluation import evaluate as measure
+from morphogen.evaluation.features.frozen import NAMES, frozen
+from morphogen.evaluation.metrics import fidelity
 
 
 def evaluate(
@@ -132,7 +133,7 @@ def _network(name: str | None) -> Any:
     """A shipped feature network by name, or one's own by its path; None for the one that suits the data."""
     if name is None:
         return None
-    from morphogen.nn.pretrained import pretrained
+    from morphogen.evaluation.features.local_networks import pretrained
 
     return frozen(name) if name in NAMES or not Path(name).exists() else pretrained(name)
 

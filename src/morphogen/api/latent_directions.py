@@ -20,7 +20,7 @@ from morphogen.core.rng import Rng
 from morphogen.data import Records
 from morphogen.data.arrays import read_arrays
 from morphogen.data.labels import texts
-from morphogen.evaluate.intervals import Estimate
+from morphogen.theory.statistics.intervals import Estimate
 
 ENCODED_AT_ONCE = 256
 NOTHING = Estimate(float("nan"), (float("nan"), float("nan")))

@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from morphogen import artifact
-from morphogen.check_family import check_family as checks
 from morphogen.core import registry
 from morphogen.core.errors import MorphogenError
 from morphogen.core.family import Family
 from morphogen.core.spec import Spec
-from morphogen.train import Recipe
+from morphogen.testing.check_family import check_family as checks
+from morphogen.training import Recipe
 
 
-def families(name: str | None = None) -> Any:
-    """All families as a list of descriptions, or one with its presets and options."""
-    if name is None:
-        return [_describe(registry.family(n)) for n in registry.names()]
+def list_families() -> list[dict[str, Any]]:
+    """All families: their names, summaries, capabilities and presets."""
+    return [_describe(registry.family(name)) for name in registry.names()]
+
+
+def describe_family(name: str) -> dict[str, Any]:
+    """One family, with its options and those of training. Raises `UsageError` with the nearest names."""
     found = registry.family(name)
     return {**_describe(found), "options": _fields(found.Spec), "recipe": _fields(Recipe)}
 

@@ -9,8 +9,8 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.family import Family
 from morphogen.data import tokenizer
 from morphogen.families.pretrained_text import PretrainedText, PretrainedTextSpec
-from morphogen.nn import pretrained_text
-from morphogen.nn.conditioner import READER
+from morphogen.nn.conditioning import pretrained_text
+from morphogen.nn.conditioning.conditioner import READER
 
 
 def part(name: str, path: Path | str) -> Family:

@@ -13,7 +13,7 @@ from morphogen import artifact, data
 from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import UsageError
 from morphogen.core.family import Family
-from morphogen.train.distributed import resolve_device
+from morphogen.training.distributed import resolve_device
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,10 @@ from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, resolve_preset
 from morphogen.core.printable import one_line
 from morphogen.core.rng import Rng
-from morphogen.nn.conditioner import READER
-from morphogen.quickstart import quickstart as first_steps
+from morphogen.nn.conditioning.conditioner import READER
 from morphogen.report.sheets import sheet, to_bytes
-from morphogen.train import Event, Recipe, fit
-from morphogen.train.distributed import resolve_device
+from morphogen.training import Event, Recipe, fit
+from morphogen.training.distributed import resolve_device
 
 LENGTHS = {"steps", "epochs", "budget"}  # of training; ten minutes where none is given
 WATCHED = 1000  # validation records that a family's health is judged on
@@ -108,12 +107,6 @@ def train(
     return fit(
         model, stream, plan, Path(out), resume=resume, validation=validation, provenance=provenance, on_sheet=draw
     )
-
-
-def quickstart(out: Path | str, budget: str = "6min") -> Iterator[Event]:
-    """Train a VAE, a GAN and a diffusion model of digits and one that draws what words say, judge them, and write
-    `out`/report.html; iterate over the trainings' events."""
-    return first_steps(Path(out), budget)
 
 
 def _shown(held_out: data.Records, n: int) -> RawCondition | None:

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from morphogen.core.errors import DataError
 from morphogen.data.records import Records
-from morphogen.evaluate import intervals
-from morphogen.evaluate.intervals import Estimate
+from morphogen.theory.statistics import intervals
+from morphogen.theory.statistics.intervals import Estimate
 
 RIDGE = 0.1  # of the mean variance of a latent
 LEAST = 5  # records on either side of the mean property, to find its direction and to measure it

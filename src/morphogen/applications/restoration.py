@@ -28,13 +28,13 @@ from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import UsageError
 from morphogen.core.rng import Rng
 from morphogen.data.context import Degradation
-from morphogen.evaluate.intervals import Z, student_quantile
 from morphogen.sampling import loop
 from morphogen.sampling.denoiser import Denoiser
 from morphogen.sampling.inverse import Measured
 from morphogen.sampling.operators import LinearOperator
 from morphogen.sampling.steppers import Ancestral, Stepper
 from morphogen.theory.schedules import Schedule
+from morphogen.theory.statistics.intervals import Z, student_quantile
 
 
 @final

@@ -24,7 +24,7 @@ def families(
     """List the families of models, or all that one of them can be told."""
     from morphogen import api
 
-    found = api.families(name)
+    found = api.list_families() if name is None else api.describe_family(name)
     if json:
         print_json(found)
     elif isinstance(found, list):

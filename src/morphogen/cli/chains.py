@@ -84,7 +84,7 @@ def variances(
         target.write(npz({"t": found.t, "s": found.s, "log_snr": found.log_snr, **curves, "n": found.n}))
     else:
         from morphogen.report import canvas
-        from morphogen.report.denoising import variance_figure
+        from morphogen.report.chain_plots import variance_figure
 
         title = f"Reverse variance in {len(found.t) + 1} steps"
         target.write(canvas.png(variance_figure(found.log_snr, **curves, title=title)))
@@ -103,7 +103,7 @@ def _arrays(reverse: Any, forward: Any) -> dict[str, Any]:
 
 
 def _drawn(reverse: Any, forward: Any) -> Any:
-    from morphogen.report.denoising import chain_sheet, stacked
+    from morphogen.report.chain_plots import chain_sheet, stacked
 
     sheets = [] if forward is None else [chain_sheet({"x_t": _bytes(forward)}, forward.t, forward.log_snr, FORWARD)]
     return stacked([*sheets, chain_sheet(_reverse(reverse), reverse.t, reverse.log_snr, REVERSE)])
@@ -112,7 +112,7 @@ def _drawn(reverse: Any, forward: Any) -> Any:
 def _animated(reverse: Any, forward: Any) -> bytes:
     """Records turn into noise, and noise into samples."""
     from morphogen.report.animations import animation
-    from morphogen.report.denoising import chain_frames
+    from morphogen.report.chain_plots import chain_frames
 
     frames = chain_frames(_reverse(reverse), reverse.t, reverse.log_snr, "reverse")
     if forward is not None:

@@ -135,7 +135,7 @@ def alignment(
     if target is not None and target.format == ".npz":
         target.write(npz({"x": found.drawn.x, "captions": found.captions}))
     elif target is not None and target.format == ".html":
-        from morphogen.report.evaluation import page
+        from morphogen.report.evaluation_page import page
 
         target.write(page([{"model": str(model or samples), **result}], (), _beside(found)).html().encode())
     elif target is not None:
@@ -170,7 +170,7 @@ def _write(
     if target.format == ".json":
         target.write((as_json(result) + "\n").encode())
         return
-    from morphogen.report.evaluation import page
+    from morphogen.report.evaluation_page import page
     from morphogen.report.sheets import sheet, to_bytes
 
     drawn = samples()

@@ -59,7 +59,7 @@ def train(
         raise UsageError("--steps and --epochs both say how long to train: give one, and a --budget if you like.")
     from morphogen import api
 
-    known = api.families(family)
+    known = api.describe_family(family)
     own = [field for field in known["recipe"] if f"--{field['name']}" not in OWN_FLAGS]
     options, recipe = parse_fields(context.args, [known["options"], own], OWN_FLAGS)
     recipe |= given if seed is None else {**given, "seed": seed}
@@ -92,15 +92,16 @@ def quickstart(
 
     A VAE, a GAN and a diffusion model of handwritten digits, and a diffusion model that draws shapes as told in words.
     """
-    from morphogen import api
+    from morphogen.quickstart import next_commands
+    from morphogen.quickstart import quickstart as make_report
 
-    last = _watch(api.quickstart(out, budget), "quickstart")
+    last = _watch(make_report(out, budget), "quickstart")
     report = (out / "report.html").resolve()
     if json:
         print_json({"report": str(report), "elapsed_s": last.elapsed_s})
     else:
         print_text(f"the report is at {report}")
-        print_text("next:", *(f"  {command}" for command in api.next_commands(out)))
+        print_text("next:", *(f"  {command}" for command in next_commands(out)))
 
 
 def _parts(given: list[str]) -> dict[str, str]:

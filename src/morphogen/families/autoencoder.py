@@ -44,10 +44,10 @@ from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
-from morphogen.nn.build import centered
-from morphogen.nn.patch_discriminator import PatchDiscriminator
-from morphogen.nn.running_moments import RunningMoments, over_processes
-from morphogen.nn.spatial import PictureLayer, SpatialDecoder, SpatialEncoder, grid
+from morphogen.nn.backbones.encoders import centered
+from morphogen.nn.backbones.patch_discriminator import PatchDiscriminator
+from morphogen.nn.backbones.spatial import PictureLayer, SpatialDecoder, SpatialEncoder, grid
+from morphogen.nn.layers.running_moments import RunningMoments, over_processes
 from morphogen.theory import elbo
 from morphogen.theory.adversarial import HINGE, balance
 from morphogen.theory.discretized import DiscretizedGaussian, DiscretizedLogistic

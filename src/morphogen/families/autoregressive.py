@@ -35,10 +35,10 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
-from morphogen.nn.causal import CausalConv, CausalNet, Seen
-from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
-from morphogen.nn.mixture_head import MixtureHead
-from morphogen.nn.symbols import SymbolHead, Symbols
+from morphogen.nn.backbones.causal import CausalConv, CausalNet, Seen
+from morphogen.nn.backbones.symbols import SymbolHead, Symbols
+from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.distributions.mixture_head import MixtureHead
 from morphogen.theory.discretized import DiscretizedLogisticMixture
 from morphogen.theory.likelihoods import likelihood
 
@@ -183,7 +183,7 @@ class Autoregressive(Family):
     Spec = AutoregressiveSpec
     stands_on = (READER,)
     capabilities = frozenset({Samples, Scores})
-    presets = {  # see benchmarks/quality/likelihood.py
+    presets = {  # see benchmarks/deep.py
         "large": {"width": 96, "blocks": 6},
         "photo": {
             "width": 64,

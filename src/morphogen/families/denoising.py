@@ -31,13 +31,13 @@ from morphogen.core.errors import CapabilityError, SpecError, UsageError
 from morphogen.core.family import Family, Health, Player
 from morphogen.core.rng import Index, Rng
 from morphogen.families.guide import check_guide
-from morphogen.nn.build import centered
-from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
-from morphogen.nn.denoiser import DenoiserSpec, denoiser
+from morphogen.nn.backbones.denoiser import DenoiserSpec, denoiser
+from morphogen.nn.backbones.encoders import centered
+from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
 from morphogen.sampling import grids, loop, steppers
 from morphogen.sampling.denoiser import Denoiser
 from morphogen.sampling.guidance import autoguidance, classifier_free
-from morphogen.sampling.likelihood import flow_log_likelihood, variational_bound
+from morphogen.sampling.ode_likelihood import flow_log_likelihood, variational_bound
 from morphogen.sampling.readout import Readout
 from morphogen.sampling.steppers import State
 from morphogen.theory.diffusion import Variance

@@ -45,8 +45,8 @@ from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
 from morphogen.families.denoiser_part import denoiser_part
 from morphogen.families.denoising import COND, DenoisingFamily
-from morphogen.nn.adversarial_nets import MLPDiscriminator, PictureDiscriminator, Sloped
-from morphogen.nn.build import SMALLEST_PICTURE
+from morphogen.nn.backbones.adversarial_nets import MLPDiscriminator, PictureDiscriminator, Sloped
+from morphogen.nn.backbones.encoders import SMALLEST_PICTURE
 from morphogen.sampling import loop
 from morphogen.theory.adversarial import RELATIVISTIC, penalty_weight, zero_centered
 from morphogen.theory.distillation import direction

@@ -41,17 +41,17 @@ from morphogen.core.distributions import Gaussian, Point
 from morphogen.core.errors import SpecError, UsageError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
-from morphogen.nn.adversarial_nets import (
+from morphogen.nn.backbones.adversarial_nets import (
     MLPDiscriminator,
     MLPGenerator,
     PictureDiscriminator,
     PictureGenerator,
     Sloped,
 )
-from morphogen.nn.augmentation import DRAWS, AdaptiveStrength, augmented
-from morphogen.nn.build import Backbone, backbone, centered
-from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.backbones.encoders import Backbone, backbone, centered
+from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
 from morphogen.nn.inversion import inverted
+from morphogen.nn.layers.augmentation import DRAWS, AdaptiveStrength, augmented
 from morphogen.theory.adversarial import GAMES, one_centered, penalty_weight, zero_centered
 from morphogen.theory.resampling import raced
 

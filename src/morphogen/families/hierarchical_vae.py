@@ -28,10 +28,10 @@ from morphogen.core.distributions import Distribution, Gaussian
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
-from morphogen.nn.activation import Activation
-from morphogen.nn.build import centered
-from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
-from morphogen.nn.top_down import BottomUp, TopDown
+from morphogen.nn.backbones.encoders import centered
+from morphogen.nn.backbones.top_down import BottomUp, TopDown
+from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.layers.activation import Activation
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
 

@@ -19,7 +19,7 @@ from morphogen.core.errors import CapabilityError, SpecError
 from morphogen.core.family import Family, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
-from morphogen.nn import pretrained_text
+from morphogen.nn.conditioning import pretrained_text
 
 
 class PretrainedTextSpec(Spec):

@@ -39,12 +39,12 @@ from morphogen.core.distributions import Distribution, Gaussian, GaussianMixture
 from morphogen.core.errors import CapabilityError, SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
-from morphogen.nn.activation import Activation
-from morphogen.nn.build import Backbone, backbone, centered
-from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
-from morphogen.nn.conv import ConvDecoder, ConvEncoder
-from morphogen.nn.flow_prior import FlowPrior
-from morphogen.nn.mlp import MLPDecoder, MLPEncoder
+from morphogen.nn.backbones.conv import ConvDecoder, ConvEncoder
+from morphogen.nn.backbones.encoders import Backbone, backbone, centered
+from morphogen.nn.backbones.mlp import MLPDecoder, MLPEncoder
+from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.distributions.flow_prior import FlowPrior
+from morphogen.nn.layers.activation import Activation
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
 
@@ -181,7 +181,7 @@ class VAE(Family):
             "likelihood": "gaussian",
             "variance": 2.0,
         },
-        "conv-flow": {  # the best likelihood for the time it takes, see benchmarks/quality/likelihood.py
+        "conv-flow": {  # the best likelihood for the time it takes, see benchmarks/likelihood.py
             "backbone": "conv",
             "widths": (32, 64),
             "blocks": 1,

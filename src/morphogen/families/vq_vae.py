@@ -41,13 +41,13 @@ from morphogen.core.distributions import Distribution, Point
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
-from morphogen.nn.activation import Activation, activation
-from morphogen.nn.build import centered
-from morphogen.nn.causal_transformer import CausalTransformer
-from morphogen.nn.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
-from morphogen.nn.conv import ResidualBlock, pyramid
-from morphogen.nn.norm import GroupNorm
-from morphogen.nn.quantizer import FSQ, Codebook, usage
+from morphogen.nn.backbones.causal_transformer import CausalTransformer
+from morphogen.nn.backbones.conv import ResidualBlock, pyramid
+from morphogen.nn.backbones.encoders import centered
+from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.layers.activation import Activation, activation
+from morphogen.nn.layers.norm import GroupNorm
+from morphogen.nn.quantization.quantizer import FSQ, Codebook, usage
 from morphogen.theory.likelihoods import NAMES, automatic, fitting, likelihood, parameters
 
 AtLeastOne = Annotated[int, Field(ge=1)]

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from morphogen.core.errors import UsageError
-from morphogen.nn.attention import CrossAttention, SelfAttention
+from morphogen.nn.layers.attention import CrossAttention, SelfAttention
 
 Layers = Literal["all", "attention"]
 _MARK = "lora_"  # in the names of what learns, and in no others

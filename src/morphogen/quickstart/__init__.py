@@ -16,7 +16,7 @@ from typing import Any
 from morphogen.core.errors import UsageError
 from morphogen.quickstart import diffusion, gan, judging, vae, words
 from morphogen.report.html import Report
-from morphogen.train import Event, seconds
+from morphogen.training import Event, seconds
 
 LEAST = 20.0  # seconds; less makes no digit
 CHAPTERS = (vae.CHAPTER, gan.CHAPTER, diffusion.CHAPTER, words.CHAPTER)

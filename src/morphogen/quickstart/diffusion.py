@@ -7,7 +7,7 @@ from typing import Any
 
 from morphogen.quickstart.chapter import DATA, Chapter, Training, logged, samples
 from morphogen.report.animations import animation
-from morphogen.report.denoising import chain_frames, chain_sheet, variance_figure
+from morphogen.report.chain_plots import chain_frames, chain_sheet, variance_figure
 from morphogen.report.html import Report
 from morphogen.report.sheets import to_bytes
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from morphogen.quickstart.chapter import DATA, Chapter
-from morphogen.report.evaluation import ladders
+from morphogen.report.evaluation_page import ladders
 from morphogen.report.html import Report
 from morphogen.report.tables import (
     DIFFERENCE_HEADERS,

@@ -1,1 +1,0 @@
-"""The results page and how its figures are described."""

@@ -1,1 +1,0 @@
-"""Whether what measures is right: intervals, metrics and steppers against truths that are known."""

@@ -1,1 +1,0 @@
-"""How the data that the package ships came about."""

@@ -1,1 +1,0 @@
-"""How the frozen feature networks that the package ships are trained."""

@@ -1,0 +1,1 @@
+"""Do pictures show what their captions say?"""

@@ -1,0 +1,242 @@
+"""Alignment: do drawings show what their prompts say? For data whose captions can be checked.
+
+    shapes   everything that a caption says, by the exact parser (`aligned_shapes.py`)
+    emoji    retrieval, skin tone and gender, by the frozen dual encoder (`aligned_emoji.py`)
+
+Prompts are captions that nobody was trained on, of one split at a time. Each number is a share of pictures with its
+interval (`shares.py`), and stands beside what the records' own pictures reach (the floor), the same drawings with
+captions of others, and training pictures of the nearest captions (`prompts.py`). Differences are paired by the prompt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import DataError, UsageError, unknown
+from morphogen.core.rng import Rng
+from morphogen.data import Dataset
+from morphogen.evaluation.alignment.aligned_emoji import EmojiJudge
+from morphogen.evaluation.alignment.aligned_shapes import ShapesJudge
+from morphogen.evaluation.alignment.prompts import Prompts, deranged, nearest
+from morphogen.evaluation.context.degradations import as_bytes
+from morphogen.evaluation.features.extraction import Features
+from morphogen.evaluation.metrics.copying import Copying, copying
+from morphogen.evaluation.result import Result
+from morphogen.theory.statistics.shares import difference, share
+
+SHUFFLED, REMEMBERED = "captions of others", "nearest training caption"
+
+
+class Judge(Protocol):
+    """Says of pictures whether they show what captions of one split say.
+
+    network  its name, "" for none
+    what     the kinds of statements, and what a share of pictures with them is
+    """
+
+    @property
+    def network(self) -> str: ...
+
+    @property
+    def what(self) -> Mapping[str, str]: ...
+
+    def __call__(self, captions: Sequence[str], pictures: Tensor) -> dict[str, Tensor]:
+        """For each kind (n,): 1, 0, or NaN where a caption says nothing of the kind; `pictures` (n, C, H, W) uint8."""
+
+
+@dataclass(frozen=True)
+class Checkable:
+    """A set whose captions can be checked: its splits to draw prompts from, what is new in each, and who judges."""
+
+    splits: Mapping[str, str]
+    judge: Callable[[Dataset, str], Judge]
+
+
+CHECKABLE = {
+    "shapes": Checkable(
+        {"test": "triples seen in training", "test_withheld": "a triple never seen in training"},
+        lambda dataset, split: ShapesJudge(),
+    ),
+    "emoji": Checkable({"test_combo": "unseen tone x concept x gender", "test_concept": "unseen concepts"}, EmojiJudge),
+}
+
+
+def checkable(spec: DataSpec) -> Checkable:
+    """How the captions of these data are checked. Raises `DataError` where they cannot be."""
+    found = CHECKABLE.get(spec.source.partition(":")[0] or spec.name)
+    if found is None:
+        raise DataError(
+            f"whether pictures show what their captions say is known for {' and '.join(CHECKABLE)}, not for"
+            f" {spec.name}: no judge of other captions is shipped."
+        )
+    return found
+
+
+def splits(dataset: Dataset, asked: Sequence[str] | None = None) -> list[str]:
+    """The splits to draw prompts from: those `asked` for, or all. Raises `UsageError` for an unknown one."""
+    there = [name for name in checkable(dataset.spec).splits if len(dataset.splits.get(name, ()))]
+    for name in asked or ():
+        if name not in there:
+            raise UsageError(unknown("split of prompts", name, there))
+    if not there:
+        raise DataError(f"{dataset.spec.name} has no split of prompts; it has {', '.join(dataset.splits) or 'none'}.")
+    return list(asked or there)
+
+
+class Question:
+    """Prompts of one split with all that does not depend on who draws them.
+
+    Several models, or one at several scales of guidance, should be asked the same one.
+    """
+
+    def __init__(self, dataset: Dataset, prompts: Prompts, seed: int) -> None:
+        self.dataset, self.prompts, self.seed = dataset, prompts, seed
+        self._known = checkable(dataset.spec)
+        self._judge = self._known.judge(dataset, prompts.split)
+        self._rng = Rng(seed).child(f"alignment/{prompts.split}")
+
+    @cached_property
+    def _real(self) -> dict[str, Tensor]:
+        return self._judge(self.prompts.captions, self.prompts.real())
+
+    @cached_property
+    def _remembered(self) -> dict[str, Tensor]:
+        train = self.dataset.train
+        rows = nearest(self.prompts.captions, train.captions or [], self._rng)
+        return self._judge(self.prompts.captions, as_bytes(train.stored.cpu()[rows], train.spec))
+
+    @cached_property
+    def _partner(self) -> Tensor | None:
+        return deranged(self.prompts.captions, self._rng)
+
+    def results(self, made: Tensor, made_by: str = "", how: Mapping[str, Any] | None = None) -> list[Result]:
+        """One for each kind of statement that the captions make, of `made` (n, C, H, W) uint8.
+
+        made_by  who made them, for the protocol; how: the options that they were drawn with, for the details
+        """
+        start = time.perf_counter()
+        found = self._judge(self.prompts.captions, made)
+        shuffled = self._shuffled(made)
+        seconds = time.perf_counter() - start
+        results = []
+        for name, what in self._judge.what.items():
+            told = ~found[name].isnan()
+            if not told.any():
+                continue
+            rows = self.prompts.rows[told]
+            ours, real = found[name][told], self._real[name][told]
+            others = {REMEMBERED: self._remembered[name][told]}
+            value, ceiling = share(ours, rows), share(real, rows)
+            below = {other: share(holds, rows) for other, holds in others.items()}
+            if shuffled is not None and (said := ~shuffled[name].isnan()).any():
+                below = {SHUFFLED: share(shuffled[name][said], self.prompts.rows[said]), **below}
+            results.append(
+                Result(
+                    name=f"aligned-{name}-{self.prompts.split}",
+                    value=value.value,
+                    interval=value.interval,
+                    unit="share",
+                    n=len(ours),
+                    seed=self.seed,
+                    better="higher",
+                    protocol=f"share of {what}; {len(ours):,} pictures{made_by} of {len(rows.unique()):,} captions of"
+                    f" {self.prompts.split} ({self._known.splits[self.prompts.split]}); 95 % interval",
+                    baselines={other: estimate.value for other, estimate in below.items()},
+                    floor=ceiling.value,
+                    floor_interval=ceiling.interval,
+                    network=self._judge.network,
+                    details={
+                        "prompts": len(rows.unique()),
+                        "baseline_intervals": {other: estimate.interval for other, estimate in below.items()},
+                        "above": {other: difference(ours, holds, rows)[:2] for other, holds in others.items()},
+                        "below_real": difference(real, ours, rows)[:2],
+                        **({"drawn_with": dict(how)} if how else {}),
+                    },
+                    data=f"{self.dataset.spec.source or self.dataset.spec.name} ({self.prompts.split})",
+                    fingerprint=self.dataset.spec.fingerprint,
+                    duration_s=round(seconds, 2),
+                )
+            )
+        return results
+
+    def _shuffled(self, made: Tensor) -> dict[str, Tensor] | None:
+        """The drawings judged by captions of others."""
+        if self._partner is None:
+            return None
+        return self._judge([self.prompts.captions[i] for i in self._partner.tolist()], made)
+
+
+class Copies(NamedTuple):
+    """Which drawings are copies of training pictures: the results, and `twins` (n,), the nearest training record of
+    each drawing that was compared; `drawn` (n,) says which those are, over all questions in order."""
+
+    results: list[Result]
+    twins: Tensor
+    drawn: Tensor
+
+
+def copies(questions: Sequence[Question], made: Sequence[Tensor], made_by: str = "") -> Copies:
+    """Are drawings nearer to training pictures than the real pictures of the same prompts are? By features and pixels.
+
+    One drawing a prompt is compared, so that both sides have the same prompts in the same proportions. Twins are by
+    features. Raises `DataError` for fewer than 100 prompts.
+    """
+    dataset, first, start = questions[0].dataset, [], 0
+    for question in questions:
+        rows = question.prompts.rows.tolist()
+        seen = {row: start + i for i, row in reversed(list(enumerate(rows)))}
+        first += sorted(seen.values())
+        start += len(rows)
+    drawn = torch.tensor(first, dtype=torch.int64)
+    pictures = torch.cat(list(made))[drawn]
+    real = torch.cat([question.prompts.real() for question in questions])[drawn]
+    train = as_bytes(dataset.train.stored.cpu(), dataset.spec)
+    features = Features(dataset.spec)
+    views: dict[str, Callable[[Tensor], Tensor]] = {
+        features.name: features.of,
+        "pixels": lambda x: x.float() / 255.0,
+    }
+    results, twins = [], torch.empty(0, dtype=torch.int64)
+    for name, view in views.items():
+        begin = time.perf_counter()
+        found = copying(view(pictures), view(real), view(train))
+        twins = found.twins if name == features.name else twins
+        results.append(_copied(found, name, questions, made_by, time.perf_counter() - begin))
+    return Copies(results, twins, drawn)
+
+
+def _copied(found: Copying, view: str, questions: Sequence[Question], made_by: str, seconds: float) -> Result:
+    one, n = questions[0], len(found.distances)
+    asked = ", ".join(question.prompts.split for question in questions)
+    return Result(
+        name=f"aligned-copied-{view}",
+        value=found.copied.value,
+        interval=found.copied.interval,
+        unit="share",
+        n=n,
+        seed=one.seed,
+        better="lower",
+        protocol=f"estimated share of copies, by {'pixels' if view == 'pixels' else 'features'}; {n:,} pictures"
+        f"{made_by}, one a prompt, against all {len(one.dataset.train):,} training records, beside the real pictures of"
+        " the same prompts; 95 % interval",
+        network="" if view == "pixels" else view,
+        details={
+            "flagged": found.flagged,
+            "p_value": found.p_value,
+            "false_alarm_rate": found.level,
+            "near": found.near,
+            "near_if_new": found.expected,
+            "held_out_in_training": found.duplicates,
+        },
+        data=f"{one.dataset.spec.source or one.dataset.spec.name} (train, {asked})",
+        fingerprint=one.dataset.spec.fingerprint,
+        duration_s=round(seconds, 2),
+    )

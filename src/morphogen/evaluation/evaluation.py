@@ -1,0 +1,165 @@
+"""`evaluate`: all measures of a model, its likelihood of held-out records and the records that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from morphogen.core.batch import RawCondition
+from morphogen.core.capabilities import Samples, Scores
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import CapabilityError, DataError, MorphogenError, UsageError, unknown
+from morphogen.core.family import Family
+from morphogen.core.rng import Rng
+from morphogen.data import Dataset
+from morphogen.evaluation.context.ladder import Ladder
+from morphogen.evaluation.context.reference import Reference
+from morphogen.evaluation.features.extraction import Network
+from morphogen.evaluation.metrics import fidelity, likelihood
+from morphogen.evaluation.metrics.metric import Made
+from morphogen.evaluation.result import Result
+
+METRICS = (*likelihood.METRICS, *fidelity.METRICS)
+DRAWN_AT_ONCE = 250
+
+
+class Evaluation(NamedTuple):
+    """What was measured of one model or one set of records.
+
+    results   one for each metric
+    left_out  why metrics were left out that nobody named
+    ladders   the ladder that a result was placed on, by its name
+    values    of single records, by metric, for likelihoods
+    made      the generated records
+    """
+
+    results: list[Result]
+    left_out: dict[str, str]
+    ladders: dict[str, Ladder]
+    values: dict[str, Tensor]
+    made: Made | None
+
+
+def evaluate(
+    family: Family,
+    dataset: Dataset,
+    metrics: Sequence[str] | None = None,
+    *,
+    split: str = "test",
+    n: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    network: Network | None = None,
+    reference: Reference | None = None,
+) -> Evaluation:
+    """Measure `metrics` of a model; without any named, all that it is capable of and that the data allow.
+
+    split, samples  of likelihoods: the records, and importance samples for each. Generated records are compared with
+                    training records, and with this split for copies and the floor
+    n               records: the first n of the split for likelihoods (all by default), and n generated ones
+                    (10,000 by default, or as many as there are training records)
+    network         a feature network of one's own instead of the shipped one
+    reference       for several models: what they are all compared with, made with the same split, n, seed and network
+
+    Raises `UsageError` for an unknown metric or an impossible number, `CapabilityError` for a model that cannot do what
+    a named metric needs, `DataError` for too few records.
+    """
+    for name in metrics or ():
+        if name not in METRICS:
+            raise UsageError(unknown("metric", name, METRICS))
+    for what, number in {"n": n, "samples": samples}.items():
+        if number is not None and number < 1:
+            raise UsageError(f"cannot measure with {what} = {number}: it is at least 1.")
+    wanted = [name for name in METRICS if (not metrics or name in metrics)]
+    of_records = [name for name in wanted if name in likelihood.METRICS]
+    of_samples = [name for name in wanted if name in fidelity.METRICS]
+    if metrics:
+        _capable(family, of_records, of_samples)
+    likelihoods: list[tuple[Result, Tensor]] = []
+    if of_records and Scores in family.capabilities:
+        how: dict[str, Any] = {"split": split, "n": n, "samples": samples, "seed": seed}
+        likelihoods = likelihood.measure(family, dataset, of_records, **how)
+    of_made = Evaluation([], {}, {}, {}, None)
+    if of_samples and Samples in family.capabilities:
+        try:
+            reference = reference or Reference(dataset, split=split, n=n, seed=seed, network=network)
+        except MorphogenError as error:
+            if metrics:
+                raise
+            of_made = of_made._replace(left_out=dict.fromkeys(of_samples, str(error)))
+        else:
+            of_made = _judged(
+                draw(family, reference), reference, of_samples if metrics else None, " that the model made"
+            )
+    return of_made._replace(
+        results=[result for result, _ in likelihoods] + of_made.results,
+        values={result.name: values for result, values in likelihoods},
+    )
+
+
+def judge_records(
+    stored: Tensor,
+    spec: DataSpec,
+    dataset: Dataset,
+    metrics: Sequence[str] | None = None,
+    *,
+    split: str = "test",
+    seed: int = 0,
+    network: Network | None = None,
+    labels: Tensor | None = None,
+) -> Evaluation:
+    """Measure records that another program made, (N, *shape) stored as `spec` says, the first as many of them as
+    `dataset` has training records. `labels` (N,) are the classes that were asked for. Raises as `evaluate` does."""
+    for name in metrics or ():
+        if name not in fidelity.METRICS:
+            raise UsageError(unknown("metric of generated records", name, fidelity.METRICS))
+    n = min(len(stored), len(dataset.train))
+    reference = Reference(dataset, split=split, n=n, seed=seed, network=network)
+    if spec.shape != dataset.spec.shape:
+        raise DataError(f"the records have shape {spec.shape}, those of {dataset.spec.name} {dataset.spec.shape}.")
+    made = reference.made(reference.features.judged(stored[:n].cpu(), spec), None if labels is None else labels[:n])
+    return _judged(made, reference, metrics, "")
+
+
+def _judged(made: Made, reference: Reference, metrics: Sequence[str] | None, made_by: str) -> Evaluation:
+    chosen = [fidelity.METRICS[m] for m in (metrics or fidelity.applicable(reference))]
+    results, left_out = fidelity.judge(made, reference, chosen, strict=bool(metrics), made_by=made_by)
+    scales = reference.scales([m for m in chosen if m.placed])
+    ladders = {
+        result.name: scale.ladder
+        for result, metric in zip(results, (m for m in chosen if m.name not in left_out), strict=True)
+        if (scale := scales.get(metric.name)) is not None and scale.ladder is not None
+    }
+    return Evaluation(results, left_out, ladders, {}, made)
+
+
+@torch.no_grad()
+def draw(family: Family, reference: Reference) -> Made:
+    """As many records as the reference has, under the conditions of its records, so far as the model reads them."""
+    parameter = next(family.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    rng = Rng(reference.seed, device)
+    known = reference.condition()
+    cond = known if family.conditional else None
+    if cond is None and known is not None and known.context is not None:
+        cond = RawCondition(context=known.context)
+    parts = []
+    for start in range(0, reference.n, DRAWN_AT_ONCE):
+        count = min(DRAWN_AT_ONCE, reference.n - start)
+        part = None if cond is None else cond[start : start + count].to(device)
+        x = cast(Any, family).sample(count, part, rng.shifted(start))
+        parts.append(reference.features.judged_samples(x))
+    labels = None if cond is None or cond.label is None else cond.label.cpu()
+    return reference.made(torch.cat(parts), labels)
+
+
+def _capable(family: Family, of_records: Sequence[str], of_samples: Sequence[str]) -> None:
+    for names, capability, what in (
+        (of_records, Scores, "give no likelihoods (Scores)"),
+        (of_samples, Samples, "draw no records (Samples)"),
+    ):
+        if names and capability not in family.capabilities:
+            raise CapabilityError(f"cannot measure {', '.join(names)}: {family.name!r} models {what}.")

@@ -1,0 +1,1 @@
+"""What metrics compare: features of records by frozen networks."""

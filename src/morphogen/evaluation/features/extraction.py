@@ -1,0 +1,94 @@
+"""What a metric compares: pictures by the features of a frozen network, other records as they are.
+
+Pictures are bytes, (N, C, H, W) uint8 in 0 .. 255, whatever made them, so that a model, a folder of files and a
+degradation are judged alike. Features of pictures are kept by the hash of the network and of the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import DataError
+from morphogen.evaluation.context import cache
+from morphogen.evaluation.context.degradations import as_bytes
+from morphogen.evaluation.features.frozen import frozen, suited
+from morphogen.evaluation.metrics.modes import labels
+
+AT_ONCE = 2000  # pictures on their way through the network
+
+
+class Network(Protocol):
+    """A feature network: pictures (B, C, H, W) in [-1, 1] to features (B, dim)."""
+
+    name: str
+    sha256: str
+    dim: int
+    classes: tuple[str, ...]
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+
+class Features:
+    """Features of one network, or for records that are no pictures the standardized records themselves.
+
+    name   of the network, for the names of results; "raw" without one
+    dim    D
+    """
+
+    def __init__(self, spec: DataSpec, network: Network | None = None, train: Tensor | None = None) -> None:
+        """`network` defaults to the shipped one for these data; `train` (N, *shape), the stored training records,
+        standardizes records that are no pictures."""
+        self.spec = spec
+        self.network = network
+        if spec.is_picture:
+            self.network = network or frozen(suited(spec))
+            self.name, self.sha256, self.dim = self.network.name, self.network.sha256, self.network.dim
+            return
+        if network is not None:
+            raise DataError(f"a feature network judges pictures; {spec.name} has records of shape {spec.shape}.")
+        if train is None:
+            raise DataError("records that are no pictures are standardized by the training records: give them.")
+        x = spec.encode(train).flatten(1).double()
+        self._mean, deviation = x.mean(0), x.std(0)
+        self._scale = torch.where(deviation > 0.0, deviation, torch.ones_like(deviation))
+        self.name, self.sha256, self.dim = "raw", "", x.shape[1]
+
+    def of(self, judged: Tensor) -> Tensor:
+        """Features (N, D) of what `judged` gives."""
+        if self.network is None:
+            return (judged.flatten(1).double() - self._mean) / self._scale
+        return cache.tensor(cache.key("features", self.sha256, judged), lambda: self._through(judged))
+
+    def judged(self, stored: Tensor, spec: DataSpec | None = None) -> Tensor:
+        """Stored records as metrics see them: pictures as bytes, others as x. `spec` says how they are stored, if not
+        as the data set's are."""
+        spec = spec or self.spec
+        return as_bytes(stored, spec) if self.network is not None else spec.encode(stored)
+
+    def judged_samples(self, x: Tensor) -> Tensor:
+        """Records that a model made, in its own units, as metrics see them."""
+        if self.network is None:
+            return x.detach().cpu()
+        low, high = self.spec.low, self.spec.high
+        share = (x.detach().cpu().float() - low) / (high - low)
+        return (share * 255.0).round().clamp(0, 255).to(torch.uint8)
+
+    def classify(self, features: Tensor) -> Tensor | None:
+        """The likeliest class (N,) of each record, if the network names the data's own classes."""
+        classes = getattr(self.network, "classes", ())
+        if not classes or tuple(classes) != tuple(self.spec.classes):
+            return None
+        with torch.no_grad():
+            return labels(self.network.classify(features.float()))  # type: ignore[union-attr]
+
+    @torch.no_grad()
+    def _through(self, pictures: Tensor) -> Tensor:
+        assert self.network is not None
+        parameter = next(self.network.parameters(), None) if isinstance(self.network, nn.Module) else None
+        device = torch.device("cpu") if parameter is None else parameter.device
+        parts = [self.network(part.to(device).float() / 127.5 - 1.0).cpu() for part in pictures.split(AT_ONCE)]
+        return torch.cat(parts)

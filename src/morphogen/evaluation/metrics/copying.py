@@ -1,0 +1,182 @@
+"""Is a set of pictures copied from the training set?
+
+Closeness to training records says nothing by itself: real records lie close to each other too. So the distance of each
+generated record to its nearest training record is compared with those of held-out real records to the same training
+set (Meehan et al., "A non-parametric test to detect data-copying in generative models", 2020). If the model makes new
+records of the training distribution, generated and held-out records are alike given the training set, so that ranks
+of their distances are free of any assumption, ties (such as held-out records that occur in the training set) included.
+
+**Each record**: p = (1 + #{held-out distances <= d}) / (n + 1), its conformal p-value: P(p <= alpha) <= alpha.
+
+**Near-copies** are the records no farther than the alpha-quantile t of the held-out ones. If a share c is copied and
+the rest is new, F_g(t) = c + (1 - c) F_h(t), so
+
+    c = (F_g(t) - F_h(t)) / (1 - F_h(t))
+
+estimates the copied share, also where F_h(t) > alpha as many held-out records have an exact twin in the training set.
+
+**Two tests**, as one is blind where the other sees, each at half the level (Bonferroni):
+  ranks   the Mann-Whitney test that generated records are nearer, within cells around centers of the training set and
+          summed over them (van Elteren, 1960), so that a model that prefers a dense class, whose records all lie
+          close to each other, is not accused of copying. Sees slight closeness of all records; blind if some are
+          copied and the others too far out
+  nearest of the K pooled records no farther than the pooled alpha-quantile, the number of generated ones is
+          hypergeometric. Sees few copies among anything
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from morphogen.core.errors import DataError, UsageError
+from morphogen.theory.statistics import intervals
+from morphogen.theory.statistics.intervals import Estimate
+from morphogen.theory.statistics.neighbors import nearest
+
+LEAST = 100  # records of either kind, so that alpha = 0.01 can be reached
+_CELLS, _CENTERED = 10, 5000  # cells at most; training records that choose their centers
+_CELL_LEAST = 20  # records of either kind in a cell, from which a normal approximation of its ranks holds
+
+
+class Copying(NamedTuple):
+    """What the distances to the training set say.
+
+    copied       the estimated share of copied records, 0 for a model that copies none, with a 95 % interval
+    near         the share of generated records within `threshold`; `expected`, that of the held-out ones
+    p_value      of both tests together: flagged at the false-alarm rate `level` if it is below it
+    p_ranks, p_nearest   the two tests
+    p_values     (N,) the conformal p-value of each generated record
+    distances    (N,) to the nearest training record; `twins` (N,) which one that is
+    closest      (N,) the generated records in the order of their distances, for a sheet of the closest pairs
+    duplicates   how many held-out records occur exactly in the training set
+    """
+
+    copied: Estimate
+    near: float
+    expected: float
+    threshold: float
+    p_value: float
+    p_ranks: float
+    p_nearest: float
+    flagged: bool
+    level: float
+    p_values: Tensor
+    distances: Tensor
+    twins: Tensor
+    closest: Tensor
+    duplicates: int
+
+
+def copying(generated: Tensor, held_out: Tensor, train: Tensor, alpha: float = 0.01, level: float = 0.05) -> Copying:
+    """Compare generated records (N, *shape) with held-out real ones (M, *shape) by their distance to `train`.
+
+    All three are features of one network, or the pictures themselves: ask for both, as a network may overlook small
+    changes and pixels overlook shifts. `held_out` must not have been trained on.
+
+    Raises `DataError` for fewer than 100 records of any, or 1 / alpha held-out ones, or for differing shapes.
+    """
+    if not 0.0 < alpha < 1.0 or not 0.0 < level < 1.0:
+        raise UsageError(f"alpha and level lie between 0 and 1 (got {alpha} and {level}).")
+    why = "closeness is judged by ranks among held-out records"
+    intervals.samples(generated, held_out, LEAST, why)
+    intervals.samples(train, held_out, LEAST, why)
+    if len(held_out) < 1.0 / alpha:
+        raise DataError(
+            f"the {alpha:g} quantile of held-out distances needs at least {math.ceil(1 / alpha)} held-out records, got"
+            f" {len(held_out)}: use more, or a larger alpha."
+        )
+    g, h, t = (_rows(v) for v in (generated, held_out, train))
+    distances, twins = nearest(g, t)
+    reference = nearest(h, t)[0]
+    ordered = reference.sort().values
+    p_values = (1 + torch.searchsorted(ordered, distances, right=True)).double() / (len(ordered) + 1)
+    threshold = float(ordered[math.ceil(alpha * len(ordered)) - 1])
+    near, expected = (float((d <= threshold).double().mean()) for d in (distances, reference))
+    p_ranks = _ranks(distances, reference, *_cells(g, h, t))
+    p_nearest = _nearest(distances, reference, alpha)
+    p_value = min(1.0, 2.0 * min(p_ranks, p_nearest))
+    return Copying(
+        _copied(near, expected, len(g), len(h)),
+        near,
+        expected,
+        threshold,
+        p_value,
+        p_ranks,
+        p_nearest,
+        p_value <= level,
+        level,
+        p_values,
+        distances,
+        twins,
+        distances.argsort(stable=True),
+        int((reference == 0.0).sum()),
+    )
+
+
+def _rows(records: Tensor) -> Tensor:
+    """(N, D) in the records' own precision, at least float32."""
+    return records.detach().flatten(1).to(torch.promote_types(records.dtype, torch.float32))
+
+
+def _copied(near: float, expected: float, n: int, m: int) -> Estimate:
+    """(F_g - F_h) / (1 - F_h); the interval by the exact ones of both shares, each at 97.5 %."""
+    level = 1.0 - 0.5 * (1.0 - intervals.LEVEL)
+    low_g, high_g = intervals.binomial_interval(round(near * n), n, level)
+    low_h, high_h = intervals.binomial_interval(round(expected * m), m, level)
+
+    def share(g: float, h: float) -> float:
+        return max(0.0, (g - h) / (1.0 - h)) if h < 1.0 else 0.0
+
+    return Estimate(share(near, expected), (share(low_g, high_h), share(high_g, low_h)))
+
+
+def _nearest(distances: Tensor, reference: Tensor, alpha: float) -> float:
+    """P(at least so many generated records among the K nearest of all), hypergeometric."""
+    pooled = torch.cat((distances, reference)).sort().values
+    cut = pooled[math.ceil(alpha * len(pooled)) - 1]
+    n, m, k = len(distances), len(reference), int((pooled <= cut).sum())
+    observed = int((distances <= cut).sum())
+    at = torch.arange(observed, min(n, k) + 1, dtype=torch.float64)
+    at = at[k - at <= m]
+
+    def log_choose(total: float, some: Tensor) -> Tensor:
+        return math.lgamma(total + 1) - torch.lgamma(some + 1) - torch.lgamma(total - some + 1)
+
+    whole = log_choose(n + m, torch.tensor(float(k), dtype=torch.float64))
+    return min(1.0, float((log_choose(n, at) + log_choose(m, k - at) - whole).exp().sum()))
+
+
+def _ranks(distances: Tensor, reference: Tensor, cell: Tensor, reference_cell: Tensor) -> float:
+    """One-sided: P(so many pairs in which the generated record is nearer), by van Elteren's weighted sum over cells."""
+    excess, variance = 0.0, 0.0
+    for c in cell.unique().tolist():
+        g, h = distances[cell == c], reference[reference_cell == c]
+        n, m = len(g), len(h)
+        if min(n, m) < _CELL_LEAST:
+            continue
+        ordered = h.sort().values
+        nearer = torch.searchsorted(ordered, g) + torch.searchsorted(ordered, g, right=True)  # ties count half
+        farther = n * m - 0.5 * float(nearer.sum())
+        ties = torch.cat((g, h)).unique(return_counts=True)[1].double()
+        spread = n * m / 12.0 * (n + m + 1.0 - float((ties**3 - ties).sum()) / ((n + m) * (n + m - 1.0)))
+        weight = 1.0 / (n + m + 1.0)
+        excess += weight * (farther - 0.5 * n * m)
+        variance += weight**2 * spread
+    return 0.5 * math.erfc(excess / math.sqrt(2.0 * variance)) if variance > 0.0 else 1.0
+
+
+def _cells(generated: Tensor, held_out: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
+    """Which center of the training set each generated and held-out record is nearest to."""
+    count = min(_CELLS, len(held_out) // 100, len(generated) // 100)
+    if count < 2:
+        return torch.zeros(len(generated)), torch.zeros(len(held_out))
+    from sklearn.cluster import KMeans  # takes a second to import
+
+    some = train[:: -(-len(train) // _CENTERED)].cpu().numpy()
+    centers = KMeans(count, n_init=1, max_iter=20, random_state=0).fit(some).cluster_centers_
+    to = torch.from_numpy(centers).to(train)
+    return nearest(generated, to)[1].cpu(), nearest(held_out, to)[1].cpu()

@@ -1,0 +1,246 @@
+"""Metrics of generated records: how close to real ones, how diverse, of which classes, and whether they are copies.
+
+All compare n records with n training records (`Reference`) in the features of a frozen network; `copied` compares with
+the whole training set.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+
+from morphogen.core.errors import DataError, MorphogenError
+from morphogen.core.rng import Rng
+from morphogen.evaluation.context.reference import Reference
+from morphogen.evaluation.metrics import tables
+from morphogen.evaluation.metrics.copying import Copying, copying
+from morphogen.evaluation.metrics.frechet import frechet
+from morphogen.evaluation.metrics.kernel import kid
+from morphogen.evaluation.metrics.metric import Made, Measured, SampleMetric
+from morphogen.evaluation.metrics.modes import class_conditional_frechet, modes
+from morphogen.evaluation.metrics.two_sample import two_sample_test
+from morphogen.evaluation.result import Result
+from morphogen.theory.statistics.intervals import Estimate
+
+
+def judge(
+    made: Made, reference: Reference, metrics: Sequence[SampleMetric], *, strict: bool = True, made_by: str = ""
+) -> tuple[list[Result], dict[str, str]]:
+    """Measure each metric of `made`; the results, and why others are left out if not `strict`.
+
+    `made_by` says in the protocol what the records are. Copying is checked whatever is asked for: where it is found,
+    every result carries a warning.
+    """
+    results, left_out = [], {}
+    scales = reference.scales([m for m in metrics if m.scaled])
+    found, copied = {}, []
+    for metric in metrics:
+        start = time.perf_counter()
+        try:
+            found[metric.name] = (metric.measure(made, reference), time.perf_counter() - start)
+        except MorphogenError as error:
+            if strict:
+                raise
+            left_out[metric.name] = str(error)
+    for name in COPIED if reference.dataset.spec.is_picture else COPIED[:1]:
+        try:
+            (value, details), _ = found.get(name) or (METRICS[name].measure(made, reference), 0.0)
+        except MorphogenError as error:
+            copied.append(f"copying is not checked ({METRICS[name].what}): {error}")
+            continue
+        if details["flagged"]:
+            copied.append(
+                f"copying: {value.value:.1%} of the records are nearer to a training record than new ones would be"
+                f" ({METRICS[name].what}); fidelity says little about a copy."
+            )
+    for metric in metrics:
+        if metric.name not in found:
+            continue
+        (value, details), seconds = found[metric.name]
+        scale = scales.get(metric.name)
+        results.append(
+            Result(
+                name=f"{metric.title}-{reference.features.name}" if metric.name != "copied_pixels" else metric.title,
+                value=value.value,
+                interval=value.interval,
+                unit=metric.unit,
+                n=len(made),
+                seed=reference.seed,
+                better=metric.better,
+                protocol=f"{metric.what}; {len(made):,} records{made_by} against {_against(metric, reference)};"
+                " 95 % interval",
+                baselines={} if scale is None else dict(scale.baselines),
+                floor=None if scale is None else scale.floor,
+                floor_interval=None if scale is None else scale.floor_interval,
+                place="" if scale is None else scale.place(value.value),
+                network=reference.features.sha256 and reference.features.name,
+                warnings=tuple(copied),
+                details={**details, **({"bias_removed": value.bias} if value.bias else {})},
+                data=f"{reference.dataset.spec.source or reference.dataset.spec.name} (train, {reference.split})",
+                fingerprint=reference.dataset.spec.fingerprint,
+                duration_s=round(seconds, 2),
+            )
+        )
+    return results, left_out
+
+
+def _against(metric: SampleMetric, reference: Reference) -> str:
+    if metric.name in COPIED:
+        return f"all {len(reference.train):,} training records, beside {len(reference.held_out):,} held out"
+    return f"{reference.n:,} training records drawn with seed {reference.seed}"
+
+
+def _fd(made: Made, reference: Reference) -> Measured:
+    return frechet(made.features, reference.real.features), {}
+
+
+def _kid(made: Made, reference: Reference) -> Measured:
+    return kid(made.features, reference.real.features), {}
+
+
+def _precision(made: Made, reference: Reference) -> Measured:
+    return made.neighborhoods(reference.real).precision, {"k": made.neighborhoods(reference.real).k}
+
+
+def _recall(made: Made, reference: Reference) -> Measured:
+    return made.neighborhoods(reference.real).recall, {"k": made.neighborhoods(reference.real).k}
+
+
+def _density(made: Made, reference: Reference) -> Measured:
+    return made.neighborhoods(reference.real).density, {"k": made.neighborhoods(reference.real).k}
+
+
+def _coverage(made: Made, reference: Reference) -> Measured:
+    return made.neighborhoods(reference.real).coverage, {"k": made.neighborhoods(reference.real).k}
+
+
+def _two_sample(made: Made, reference: Reference) -> Measured:
+    n, rng = min(len(made), reference.n), Rng(reference.seed).child("two-sample")
+    if reference.dataset.spec.is_picture:
+        found = two_sample_test(made.features[:n], reference.real.features[:n], rng)
+    else:
+        found = tables.table_test(_rows(made)[:n], _rows(reference.real)[:n], _numbers(made), rng)
+    return found.accuracy, {"p_value": found.p_value, "auc": found.auc, "judged": found.n}
+
+
+def _modes(made: Made, reference: Reference) -> Measured:
+    ours, theirs = made.classes, reference.real.classes
+    if ours is None or theirs is None:
+        raise DataError(
+            f"modes are counted by a classifier of the data's own classes; the network {reference.features.name!r} has"
+            " none. Give one that has."
+        )
+    names = reference.dataset.spec.classes
+    found = modes(ours, theirs, len(names))
+    shares = {name: round(float(share), 4) for name, share in zip(names, found.shares[0], strict=True)}
+    details = {
+        "of": found.there,
+        "missing": [names[k] for k in found.missing],
+        "kl": found.kl.value,
+        "kl_interval": found.kl.interval,
+        "shares": shares,
+    }
+    return found.found, details
+
+
+def _class_fd(made: Made, reference: Reference) -> Measured:
+    """With the classes that were asked for; else, and for both sides alike, those of the classifier."""
+    if made.labels is not None and reference.real.labels is not None:
+        ours, theirs, by = made.labels, reference.real.labels, "as asked for"
+    elif made.classes is not None and reference.real.classes is not None:
+        ours, theirs, by = made.classes, reference.real.classes, "by the network's classifier"
+    else:
+        raise DataError("distances within classes need a conditional model, or a network with the data's classes.")
+    found = class_conditional_frechet(made.features, ours, reference.real.features, theirs)
+    names = reference.dataset.spec.classes
+    details = {
+        "classes": by,
+        "each": {names[k]: e.value for k, e in found.each.items()},
+        "worst": names[found.worst_class],
+        "worst_value": found.worst.value,
+        "worst_interval": found.worst.interval,
+        "left_out": {names[k]: why for k, why in found.left_out.items()},
+    }
+    return found.mean, details
+
+
+def _copied(made: Made, reference: Reference) -> Measured:
+    return _copies(copying(made.features, reference.held_out_features, reference.train_features))
+
+
+def _copied_pixels(made: Made, reference: Reference) -> Measured:
+    if not reference.dataset.spec.is_picture:
+        raise DataError("records that are no pictures are compared as they are; see `copied`.")
+    made_, held_out, train = (x.float() / 255.0 for x in (made.judged, reference.held_out, reference.train))
+    return _copies(copying(made_, held_out, train))
+
+
+def _copies(found: Copying) -> Measured:
+    closest = found.closest[:8].tolist()
+    details = {
+        "flagged": found.flagged,
+        "p_value": found.p_value,
+        "false_alarm_rate": found.level,
+        "near": found.near,
+        "near_if_new": found.expected,
+        "held_out_in_training": found.duplicates,
+        "closest": [[i, int(found.twins[i]), float(found.distances[i])] for i in closest],
+    }
+    return found.copied, details
+
+
+def _marginals(made: Made, reference: Reference) -> Measured:
+    found = tables.marginals(_rows(made), _rows(reference.real), _numbers(made))
+    value = sum(e.value for e in found) / len(found)
+    worst = max(range(len(found)), key=lambda c: found[c].value)
+    details = {"each": [e.value for e in found], "worst": worst, "worst_interval": found[worst].interval}
+    return Estimate(value, None), details
+
+
+def _associations(made: Made, reference: Reference) -> Measured:
+    found = tables.associations(_rows(made), _rows(reference.real), _numbers(made))
+    return found.mean, {}
+
+
+def _rows(made: Made) -> torch.Tensor:
+    return made.judged.flatten(1)
+
+
+def _numbers(made: Made) -> list[tables.Kind]:
+    return ["number"] * _rows(made).shape[1]
+
+
+_NEAR = "improved precision and recall, and density and coverage, with 5 neighbors"
+METRICS: dict[str, SampleMetric] = {
+    m.name: m
+    for m in (
+        SampleMetric("fd", "FD", "squared Frechet distance of features, bias removed", _fd, placed=True),
+        SampleMetric("kid", "KID", "unbiased squared MMD of features, cubic kernel, all pairs", _kid, placed=True),
+        SampleMetric("precision", "precision", f"share of records among real ones ({_NEAR})", _precision, "higher"),
+        SampleMetric("recall", "recall", f"share of real records among these ({_NEAR})", _recall, "higher"),
+        SampleMetric("density", "density", f"real neighborhoods around a record ({_NEAR})", _density, "higher"),
+        SampleMetric("coverage", "coverage", f"share of real neighborhoods met ({_NEAR})", _coverage, "higher"),
+        SampleMetric(
+            "two_sample", "two-sample", "held-out accuracy of telling real from generated; 0.5 is chance", _two_sample
+        ),
+        SampleMetric("modes", "modes", "classes found, by the network's classifier", _modes, "higher", "classes"),
+        SampleMetric("class_fd", "class-FD", "mean Frechet distance within classes", _class_fd),
+        SampleMetric("copied", "copied", "estimated share of copies, by features", _copied, scaled=False),
+        SampleMetric(
+            "copied_pixels", "copied-pixels", "estimated share of copies, by pixels", _copied_pixels, scaled=False
+        ),
+        SampleMetric("marginals", "marginals", "mean Kolmogorov-Smirnov distance of columns", _marginals),
+        SampleMetric("associations", "associations", "mean difference of pairwise correlations", _associations),
+    )
+}
+COPIED = ("copied", "copied_pixels")
+_OF_TABLES = ("marginals", "associations")
+_OF_PICTURES = ("modes", "class_fd", "copied_pixels")
+
+
+def applicable(reference: Reference) -> list[str]:
+    """The metrics that are measured where none is named."""
+    picture = reference.dataset.spec.is_picture
+    return [name for name in METRICS if name not in (_OF_TABLES if picture else _OF_PICTURES)]

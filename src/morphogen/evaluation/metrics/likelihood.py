@@ -1,0 +1,167 @@
+"""How likely a model finds held-out records.
+
+elbo           a lower bound of log p(x), one draw of z per record: -E[log p(x | z)] + KL, in nats
+nll            -log 1/K sum_k w_k, importance sampling; in expectation an upper bound of -log p(x) that falls to
+               it as K grows. Its bias shows as the change from K/2 to K samples
+bits_per_dim   the bound (or the exact value) as bits for each stored element, beside general compressors
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from morphogen.core.capabilities import Score
+from morphogen.core.data_spec import Measure
+from morphogen.core.errors import DataError
+from morphogen.core.family import Family
+from morphogen.core.rng import Rng
+from morphogen.data import Dataset, Records
+from morphogen.evaluation.metrics.codecs import bits_per_dim_of_codecs
+from morphogen.evaluation.result import Result, mean_interval
+from morphogen.theory import baselines, elbo
+
+AT_ONCE = 250  # records scored together
+LEAST = 16  # records below which an interval of their mean means nothing
+IMPORTANCE_SAMPLES = 500
+Measured = tuple[Tensor, dict[str, Any]]  # the values of single records, and fields of the result
+
+
+def measure(
+    family: Family,
+    dataset: Dataset,
+    metrics: Sequence[str],
+    *,
+    split: str = "test",
+    n: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+) -> list[tuple[Result, Tensor]]:
+    """Measure some of `METRICS` on the first `n` records of a split (all by default): each result, and the values (N,)
+    of single records whose mean it is, for paired comparisons.
+
+    Raises `DataError` for too few records.
+    """
+    records = dataset.split(split).select(slice(0, n))
+    if len(records) < LEAST:
+        raise DataError(f"an evaluation needs at least {LEAST} records; the {split} split gives {len(records)}.")
+    results = []
+    for name in metrics:
+        start = time.perf_counter()
+        values, made = METRICS[name](family, dataset, records, seed, samples or IMPORTANCE_SAMPLES)
+        mean = float(values.mean())
+        result = Result(
+            name=name,
+            value=mean,
+            interval=mean_interval(mean, float(values.std()), len(values)),
+            n=len(records),
+            seed=seed,
+            data=f"{dataset.spec.source or dataset.spec.name} ({split})",
+            fingerprint=dataset.spec.fingerprint,
+            duration_s=round(time.perf_counter() - start, 2),
+            **made,
+        )
+        results.append((result, values))
+    return results
+
+
+@torch.no_grad()
+def scores(family: Family, records: Records, seed: int, samples: int = 1, conditioned: bool = True) -> list[Score]:
+    """The family's scores of all records, chunk by chunk; noise is addressed by the row."""
+    device = next(family.parameters()).device
+    rng = Rng(seed, device)
+    found = []
+    for start in range(0, len(records), AT_ONCE):
+        batch = records.batch(slice(start, start + AT_ONCE)).to(device)
+        cond = batch.cond if conditioned else None
+        found.append(cast(Any, family).score(batch.x, cond, rng.shifted(start), samples))
+    return found
+
+
+def _elbo(family: Family, dataset: Dataset, records: Records, seed: int, samples: int) -> Measured:
+    found = scores(family, records, seed)
+    value = torch.cat([s.value for s in found]).double().cpu()
+    terms = {k: float(torch.cat([s.terms[k] for s in found]).double().mean()) for k in found[0].terms}
+    kind = found[0].kind.replace("_", " ")
+    draws = "" if found[0].kind == "exact" else ", one draw of z per record"
+    return value, {
+        "unit": "nats",
+        "better": "higher",
+        "protocol": f"{kind} of log p(x){_given(family)}{draws}; 95 % interval over records",
+        "baselines": {name: -nll for name, nll in _trivial(dataset, records, found[0].measure).items()},
+        "details": {"kind": found[0].kind, "measure": found[0].measure, "terms": terms},
+    }
+
+
+def _nll(family: Family, dataset: Dataset, records: Records, seed: int, samples: int) -> Measured:
+    found = scores(family, records, seed, samples)
+    value = -torch.cat([s.value for s in found]).double().cpu()
+    details: dict[str, Any] = {"kind": found[0].kind, "measure": found[0].measure, "importance_samples": samples}
+    protocol = f"-log p(x){_given(family)}, {found[0].kind}"
+    if found[0].log_weights is not None:
+        log_w = torch.cat([cast(Tensor, s.log_weights) for s in found]).double().cpu()  # (N, K)
+        details["bias_by_halving"] = float(elbo.halving(log_w, dim=1).mean())
+        details["effective_samples"] = float(elbo.effective_sample_size(log_w, dim=1).median())
+        protocol += f" sampling with {samples} samples from q(z | x): an upper bound in expectation"
+    return value, {
+        "unit": "nats",
+        "protocol": protocol + "; 95 % interval over records",
+        "baselines": _trivial(dataset, records, found[0].measure),
+        "details": details,
+    }
+
+
+def _bits_per_dim(family: Family, dataset: Dataset, records: Records, seed: int, samples: int) -> Measured:
+    found = scores(family, records, seed)
+    spec = family.data
+    log_p = torch.cat([s.value for s in found]).double().cpu()
+    bits = torch.tensor([spec.bits_per_dim(v, found[0].measure) for v in log_p.tolist()], dtype=torch.float64)
+    trivial = _trivial(dataset, records, found[0].measure)
+    others = {name: spec.bits_per_dim(-nll, found[0].measure) for name, nll in trivial.items()}
+    if records.stored.dtype == torch.uint8 and spec.is_picture:
+        others |= bits_per_dim_of_codecs(records.stored.cpu())
+    kind = "mass" if found[0].measure == "mass" else "density, by the log-Jacobian per stored value"
+    return bits, {
+        "unit": "bits/dim",
+        "protocol": f"{found[0].kind.replace('_', ' ')} of P(x){_given(family)} as bits per stored element ({kind});"
+        " 95 % interval over records",
+        "baselines": others,
+        "details": {"kind": found[0].kind, "measure": found[0].measure},
+    }
+
+
+def _given(family: Family) -> str:
+    """What the likelihood of a conditional model is given."""
+    return " given the record's condition" if family.conditional else ""
+
+
+def _trivial(dataset: Dataset, records: Records, measure: Measure) -> dict[str, float]:
+    """-log p(x) in nats of models that know no relation between elements, fitted on the training split.
+
+    None where the data have no training split.
+
+    Histograms give masses of stored elements; beside a density of x they stand as the density that is constant
+    over each element's cell, -log p(x) = -log P(u) + log |dx / du|.
+    """
+    if "train" not in dataset.splits:
+        return {}
+    spec, train = dataset.spec, dataset.train.stored.cpu()
+    if spec.levels is None and spec.kind != "binary":
+        try:
+            x, y = spec.encode(train), spec.encode(records.stored.cpu())
+            return {"one Gaussian": -baselines.single_gaussian(x, y).nats}
+        except DataError:
+            return {}
+    levels, shift = spec.levels or 2, spec.log_jacobian if measure == "density" else 0.0
+    return {
+        "pixel marginals": shift - baselines.pixel_marginals(train, records.stored.cpu(), levels).nats,
+        "one histogram": shift - baselines.global_histogram(train, records.stored.cpu(), levels).nats,
+    }
+
+
+Metric = Callable[[Family, Dataset, Records, int, int], Measured]
+METRICS: dict[str, Metric] = {"elbo": _elbo, "nll": _nll, "bits_per_dim": _bits_per_dim}

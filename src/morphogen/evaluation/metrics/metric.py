@@ -1,0 +1,69 @@
+"""A metric of generated records: what it is called, which direction is better, and how it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from torch import Tensor
+
+from morphogen.evaluation.features.extraction import Features
+from morphogen.theory.statistics.intervals import Estimate
+from morphogen.theory.statistics.neighbors import Neighborhoods, neighborhoods
+
+if TYPE_CHECKING:
+    from morphogen.evaluation.context.reference import Reference
+
+Measured = tuple[Estimate, Mapping[str, Any]]
+
+
+class Made:
+    """A set of records as metrics see them, with their features.
+
+    judged  (N, *shape): pictures as bytes, other records as x
+    labels  (N,) the classes that were asked for, or None
+    """
+
+    def __init__(self, judged: Tensor, through: Features, labels: Tensor | None = None) -> None:
+        self.judged, self.labels, self._through = judged, labels, through
+        self._neighborhoods: dict[int, Neighborhoods] = {}
+
+    def __len__(self) -> int:
+        return len(self.judged)
+
+    @cached_property
+    def features(self) -> Tensor:
+        return self._through.of(self.judged)
+
+    @cached_property
+    def classes(self) -> Tensor | None:
+        """What the network's classifier takes the records for, where it has the data's classes."""
+        return self._through.classify(self.features)
+
+    def neighborhoods(self, reference: Made) -> Neighborhoods:
+        """Precision, recall, density and coverage against the reference, found together."""
+        if id(reference) not in self._neighborhoods:
+            self._neighborhoods[id(reference)] = neighborhoods(self.features, reference.features)
+        return self._neighborhoods[id(reference)]
+
+
+@dataclass(frozen=True)
+class SampleMetric:
+    """Compares generated records with a reference.
+
+    name      as asked for; the result is called `title` and the network's name, such as "FD-mnist-1a2b"
+    measure   gives the estimate and further numbers. Raises a `MorphogenError` where the data do not allow it
+    placed    whether values stand on the ladder of degradations
+    scaled    whether there are baselines and a floor
+    """
+
+    name: str
+    title: str
+    what: str
+    measure: Callable[[Made, Reference], Measured]
+    better: Literal["lower", "higher"] = "lower"
+    unit: str = ""
+    placed: bool = False
+    scaled: bool = True

@@ -1,0 +1,1 @@
+"""Whole networks between records, latents and noise."""

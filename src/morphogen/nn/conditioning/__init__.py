@@ -1,0 +1,1 @@
+"""Conditions, times and words as networks read them."""

@@ -1,0 +1,1 @@
+"""Vectors to integers and back."""

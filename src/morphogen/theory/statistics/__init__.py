@@ -1,0 +1,1 @@
+"""Intervals, shares, neighbors, principal components: statistics of samples, without parameters."""

@@ -1,0 +1,146 @@
+"""`torch.compile` where it pays: in training measured once, recorded in the checkpoint, never measured again.
+
+Compiled kernels round differently from eager ones, so a resumed run takes the choice that it began with.
+
+For drawing, weights are constants: they are laid out once as the kernels want them, and whatever is made of them alone,
+such as their rounding to bf16, is made once.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from torch import nn
+from torch._inductor import config as inductor
+from torch.utils._triton import has_triton
+
+from morphogen.core import registry
+from morphogen.core.errors import MorphogenError, UsageError
+from morphogen.core.family import Family
+from morphogen.training.distributed import World
+from morphogen.training.recipe import Recipe
+
+WORTH_S = 300.0  # compiling takes 10 to 50 seconds on a CPU, so shorter runs do without
+_FASTER = 0.95  # a gain below five percent is noise
+_TRIALS = 5
+
+
+def wrap(family: Family) -> None:
+    """Compile each network of `family`; shapes are constant in training, so they are compiled in."""
+    for name, network in family.networks().items():
+        # The call is compiled and not the module: `bool` of a compiled module wants a length and fails.
+        family.wrap(name, torch.compile(network.__call__, dynamic=False))
+
+
+@final
+class Constant:
+    """A network of an artifact, compiled with its weights as constants; eager, and saying why, where that fails."""
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        self._network = network
+        self._compiled = torch.compile(network.__call__, dynamic=False)
+        self.warning = None if compiler(device) else _without("there is no C++ compiler (g++ or clang++)")
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        if self.warning is None:
+            try:
+                with inductor.patch(freezing=True):  # read when it is traced, at the first call of a shape
+                    return self._compiled(*given, **named)
+            except MorphogenError:
+                raise
+            except Exception as error:  # compilers fail in many ways, and eager execution always remains
+                self.warning = _without(_first_line(error))
+        return self._network(*given, **named)
+
+
+def wrap_for_drawing(family: Family) -> list[Constant]:
+    """Compile the networks that a draw calls again and again, those of its parts too, for a model as it is.
+
+    They are returned, as each says after a draw whether it was compiled. Raises `UsageError` where there are none.
+    """
+    if not family.asked_often:
+        able = [name for name in registry.names() if registry.family(name).asked_often]
+        raise UsageError(
+            f"drawing with a {family.name!r} model is not compiled: leave it out; families whose is: {', '.join(able)}."
+        )
+    device, wrapped = next(family.parameters()).device, []
+    for one in (family, *(part for part in family.parts.values() if isinstance(part, Family))):
+        for name in one.asked_often:
+            wrapped.append(Constant(one.networks()[name], device))
+            one.wrap(name, wrapped[-1])
+    return wrapped
+
+
+def unwrap(family: Family) -> None:
+    """Back to eager networks."""
+    for name in family.networks():
+        family.wrap(name, None)
+
+
+def choose(
+    family: Family, recipe: Recipe, world: World, steps: int | None, trial: Callable[[], None]
+) -> tuple[bool, list[str]]:
+    """Whether to compile, and what there is to warn of; leaves the networks wrapped accordingly.
+
+    `steps` is the length of the run if it is known; `trial` computes the gradients of one step and moves nothing.
+    """
+    if recipe.compile == "off" or world.sharded or not family.networks():
+        warning = "compile=on is left out: sharded networks are not compiled."
+        return False, [warning] if recipe.compile == "on" and world.sharded else []
+    if recipe.compile == "auto" and not (compiler(world.device) and _long(recipe, world, steps, trial)):
+        return False, []
+    eager_s = _time(trial, world) if recipe.compile == "auto" else float("inf")
+    try:
+        wrap(family)
+        trial()
+    except MorphogenError:
+        raise
+    except Exception as error:  # compilers fail in many ways, and eager execution always remains
+        unwrap(family)
+        return False, [_without(_first_line(error))]
+    if recipe.compile == "auto" and _time(trial, world) > _FASTER * eager_s:
+        unwrap(family)
+        return False, []
+    return True, []
+
+
+def _long(recipe: Recipe, world: World, steps: int | None, trial: Callable[[], None]) -> bool:
+    if steps is None or (recipe.budget or WORTH_S) < WORTH_S:
+        return (recipe.budget or 0.0) >= WORTH_S
+    if steps < 100:
+        return False
+    trial()
+    return steps * _time(trial, world, 1) >= WORTH_S
+
+
+def _time(trial: Callable[[], None], world: World, trials: int = _TRIALS) -> float:
+    """Median seconds of a trial; the same number in every process."""
+    times = []
+    for _ in range(trials):
+        start = time.perf_counter()
+        trial()
+        if world.device.type == "cuda":
+            torch.cuda.synchronize(world.device)
+        times.append(time.perf_counter() - start)
+    return world.largest([statistics.median(times)])[0]
+
+
+def compiler(device: torch.device) -> bool:
+    """Whether there is one for this device."""
+    if device.type == "cuda":
+        return bool(has_triton())
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+
+
+def _without(why: str) -> str:
+    return f"torch.compile failed, so it goes on without ({why})."
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

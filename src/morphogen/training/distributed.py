@@ -1,0 +1,166 @@
+"""Several processes, as torchrun starts them: each takes its share of every batch.
+
+Replicated ("ddp"): after the last accumulated part the gradients are averaged by one all-reduce of
+a flat buffer, just before they are clipped. `DistributedDataParallel` would overlap that with the
+backward pass, but it sees only parameters that a wrapped network used in its last call: it fails on
+those that a step leaves out, never averages those outside `networks()`, and does not know that
+another player's parameters are to be left alone. Where overlap matters, the model is large, and
+sharded ("fsdp"): FSDP2's `fully_shard` splits each of `networks()` over the processes and averages
+their gradients as it goes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from morphogen.core.errors import SpecError
+from morphogen.core.family import Family
+from morphogen.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all."""
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+    sharded: bool = False
+
+    @property
+    def leads(self) -> bool:
+        """True in the one process that writes."""
+        return self.rank == 0
+
+    def average(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Replace `.grad` by its mean over the processes; a gradient that one lacks counts as zero.
+
+        A parameter without a gradient in every process keeps none.
+        """
+        if self.size == 1 or not parameters:
+            return
+        here = [float(p.grad is not None) for p in parameters]
+        present = torch.tensor(here, device=self.device)
+        flat = torch.cat([*(_in_memory_order(p) for p in parameters), present])
+        dist.all_reduce(flat)
+        means = flat[: -len(parameters)].div_(self.size).split([p.numel() for p in parameters])
+        anywhere = flat[-len(parameters) :].tolist() if not all(here) else here
+        for p, mean, count in zip(parameters, means, anywhere, strict=True):
+            # in the layout of p, channels-last or not: a fused optimizer takes it for granted
+            p.grad = mean.to(p.dtype).as_strided(p.shape, _strides(p)) if count else None
+
+    def mean(self, values: Sequence[Tensor]) -> list[Tensor]:
+        """Each tensor's mean over the processes."""
+        if self.size == 1 or not values:
+            return list(values)
+        flat = torch.cat([v.reshape(-1) for v in values])
+        dist.all_reduce(flat)
+        parts = (flat / self.size).split([v.numel() for v in values])
+        return [part.view_as(v) for part, v in zip(parts, values, strict=True)]
+
+    def largest(self, values: Sequence[float]) -> list[float]:
+        """The largest of each over the processes, so that all of them decide alike."""
+        if self.size == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+        return tensor.tolist()
+
+    def meet(self) -> None:
+        """Wait until every process is here."""
+        self.largest([0.0])
+
+    @torch.no_grad()
+    def share_weights(self, family: Family) -> None:
+        """Give every process the weights of the leading one; shard them if so wished."""
+        if self.size == 1:
+            return
+        for value in [*family.parameters(), *family.buffers()]:
+            dist.broadcast(value.data, src=0)
+        if self.sharded:
+            # A group of its own: shards keep theirs alive past `_leave`, and gloo's threads must have ended by then.
+            mesh = DeviceMesh.from_group(dist.new_group(), self.device.type)
+            for network in family.networks().values():
+                network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # FSDP2 needs it
+                fully_shard(network, mesh=mesh)
+
+
+def join(recipe: Recipe) -> World:
+    """Join the processes that torchrun has started, if it has, until this one ends. Raises `SpecError`."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    device = resolve_device(recipe.device)
+    if size == 1:
+        if recipe.distributed == "fsdp":
+            raise SpecError("distributed='fsdp' shards a model over processes: start it with torchrun.")
+        return World(device)
+    if recipe.batch_size % (size * recipe.accumulate):
+        raise SpecError(
+            f"batch_size {recipe.batch_size} is not divisible by {size} processes x accumulate {recipe.accumulate}."
+        )
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # Not at the end of a run: a second group that meets at the same place may hang.
+        atexit.register(_leave)
+    return World(device, dist.get_rank(), size, recipe.distributed == "fsdp")
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def resolve_device(wanted: str) -> torch.device:
+    """The device that "auto", "cpu", "cuda" or "cuda:N" means here. Raises `SpecError` if there is none such."""
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SpecError(f"unknown device {wanted!r}: expected auto, cpu, cuda or cuda:N.") from None
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
+        raise SpecError(f"device {wanted!r} is not available: use auto or cpu.")
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device
+
+
+def _in_memory_order(p: nn.Parameter) -> Tensor:
+    """The gradient of `p`, zero where there is none, as one row in the order in which `p` lies in memory."""
+    grad = torch.zeros_like(p) if p.grad is None else p.grad
+    if grad.stride() != _strides(p):
+        grad = torch.empty_like(p).copy_(grad)
+    return grad.detach().as_strided((grad.numel(),), (1,))
+
+
+def _strides(p: nn.Parameter) -> tuple[int, ...]:
+    """Those of a tensor without gaps in the layout of `p`, which may be a view of a larger one."""
+    return torch.empty_like(p, device="meta").stride()
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """True for a tensor of which each process holds a part."""
+    return isinstance(tensor, DTensor)
+
+
+def full(tensor: Tensor) -> Tensor:
+    """The whole of a tensor; every process must ask for it if it is sharded."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def fill(tensor: Tensor, value: Tensor) -> Tensor:
+    """Copy a whole `value` into a tensor, sharded or not; returns the tensor."""
+    value = value.to(tensor.device)
+    if isinstance(tensor, DTensor):
+        value = distribute_tensor(value, tensor.device_mesh, tensor.placements)
+    return tensor.copy_(value)

@@ -1,0 +1,111 @@
+"""Monitors that explain: values that are not finite."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from morphogen.core.batch import Batch
+from morphogen.core.errors import NonFiniteError
+from morphogen.core.family import Family, Step
+from morphogen.training.distributed import World, full
+from morphogen.training.optim import Mover
+
+_EVERY = 32  # moves between two looks at an accelerator, which each wait for it
+_IN_A_ROW = 50  # moves skipped one after the other, after which training has failed
+
+
+@dataclass(frozen=True)
+class _Move:
+    """One player's move: `value` is its loss plus its gradient norm; ids and terms of each part of the batch."""
+
+    step: int
+    player: str
+    value: Tensor
+    parts: Sequence[tuple[Tensor, Mapping[str, Tensor]]]
+
+
+class Guard:
+    """Stops a move whose loss or gradient is not finite, and says where it came from.
+
+    On a CPU each move is looked at before it is made. On an accelerator that would wait for the
+    device each time, so there a flag that stays on the device turns all moves off from the bad one
+    on, and is read every 32 moves and before each checkpoint.
+
+    A player that may skip moves (`Player.skip`) is looked at each time, everywhere: what is not finite is then left
+    out instead, unless 50 moves in a row are.
+    """
+
+    def __init__(self, family: Family, world: World) -> None:
+        self._names = {id(p): name for name, p in family.named_parameters()}
+        self.at_once = world.device.type == "cpu" or world.sharded
+        self._bad = torch.zeros((), device=world.device)
+        self._recent: deque[_Move] = deque(maxlen=_EVERY)
+        self._moves = 0
+        self._skipped: dict[str, int] = {}  # moves of each player in a row
+
+    def before(
+        self, step: int, mover: Mover, loss: Tensor, norm: Tensor, batches: Sequence[Batch], moves: Sequence[Step]
+    ) -> bool:
+        """Look at a move that is about to be made: False to skip it. Raises `NonFiniteError`."""
+        value = loss + norm
+        if mover.skip is not None:
+            # By the norm alone, which all processes share, so that they decide alike; a bad loss makes it bad too.
+            kept, player = mover.keeps(norm), moves[0].player
+            self._skipped[player] = 0 if kept else self._skipped.get(player, 0) + 1
+            if self._skipped[player] < _IN_A_ROW:
+                return kept
+            raise NonFiniteError(
+                f"step {step}, player {player!r}: the last {_IN_A_ROW} moves were skipped, as the norms of their"
+                f" gradients were not finite or above {mover.skip:g} times the usual {mover.usual or 0.0:.3g} (the last"
+                f" one: {norm.item():.3g}). The weights were not moved. Try a smaller learning rate, precision=fp32, or"
+                " a larger skip."
+            )
+        if self.at_once and math.isfinite(value.item()):
+            return True
+        parts = [
+            (batch.ids, {name: term.detach() for name, term in move.terms.items()})
+            for batch, move in zip(batches, moves, strict=True)
+        ]
+        move = _Move(step, moves[0].player, value, parts)
+        if self.at_once:
+            bad = [p for p in mover.parameters if p.grad is not None and not torch.isfinite(full(p.grad)).all()]
+            raise NonFiniteError(_explain(move, [self._names[id(p)] for p in bad]))
+        self._bad = torch.maximum(self._bad, (~torch.isfinite(value)).float())
+        mover.optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # fused AdamW obeys it, as for loss scaling
+        self._recent.append(move)
+        self._moves += 1
+        if self._moves % _EVERY == 0:
+            self.look()
+        return True
+
+    def look(self) -> None:
+        """Wait for the device. Raises `NonFiniteError` if a move was turned off since the last look."""
+        if not self.at_once and self._bad.item():
+            raise NonFiniteError(_explain(next(m for m in self._recent if not torch.isfinite(m.value)), []))
+
+
+def _explain(move: _Move, gradients: Sequence[str]) -> str:
+    """The player, the terms and the records of a move that is not finite, and what to try."""
+    found = []
+    ids = torch.cat([ids for ids, _ in move.parts])
+    for name in move.parts[0][1]:
+        values = torch.cat([terms[name] for _, terms in move.parts]).cpu()
+        bad = ~torch.isfinite(values)
+        if bad.any():
+            records = ids[bad].tolist()
+            shown = ", ".join(map(str, records[:8])) + (f" and {len(records) - 8} more" if len(records) > 8 else "")
+            found.append(f"term {name!r} is {values[bad][0].item()} for the records with id {shown}")
+    if not found:
+        where = ", ".join(gradients[:4]) + (" and others" if len(gradients) > 4 else "")
+        found = [f"the loss of these records is finite, but the gradient is not{' in ' + where if where else ''}"]
+    return (
+        f"step {move.step}, player {move.player!r}: " + "; ".join(found) + "."
+        " The weights were not moved, and the last checkpoint is good."
+        " Try a smaller learning rate, a smaller clip or precision=fp32, and look at these records."
+    )

@@ -1,0 +1,130 @@
+"""How one player moves: AdamW (Loshchilov & Hutter, "Decoupled weight decay regularization", 2019)
+with a schedule, after clipping the norm of its gradient; then its moving average follows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from morphogen.core.family import Player
+from morphogen.training.distributed import World, fill, full, is_sharded
+from morphogen.training.ema import Ema
+from morphogen.training.recipe import Recipe
+
+_KNOWN_AFTER = 20  # moves after which the usual norm of a gradient is known
+_USUAL_DECAY = 0.98  # of its moving mean, which so remembers about 50 moves
+
+
+def factor(recipe: Recipe, step: int, total: int | None, until: float = 1.0) -> float:
+    """What the learning rate is multiplied by at `step` (from 0); no decay while `total` is unknown.
+
+    With f = step / (until * total), at most 1: cosine (1 + cos pi f) / 2, linear 1 - f, constant 1; times a linear rise
+    over the first `warmup` steps, or the first tenth of a short run.
+    """
+    warmup = recipe.warmup if total is None else min(recipe.warmup, total // 10)
+    rise = min(1.0, (step + 1) / (warmup + 1))
+    f = 0.0 if total is None else min(1.0, step / (until * total))
+    falls = {"cosine": 0.5 * (1.0 + math.cos(math.pi * f)), "linear": 1.0 - f, "constant": 1.0}
+    return rise * falls[recipe.lr_schedule]
+
+
+class Mover:
+    """One player's optimizer, clipping and average."""
+
+    def __init__(self, player: Player, clip: float | None) -> None:
+        self.lr, self.clip, self.skip, self.until, self.moves = player.lr, clip, player.skip, player.until, 0
+        self.usual: float | None = (
+            None  # a moving geometric mean of the gradient's norm, kept where moves may be skipped
+        )
+        self.parameters = list(player.parameters)
+        for p in self.parameters:
+            p.requires_grad_(True)
+        # A sharded and a plain tensor cannot share one fused call, so they form two groups.
+        kinds = ([p for p in self.parameters if is_sharded(p) is kind] for kind in (False, True))
+        self._groups = [group for group in kinds if group]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": group} for group in self._groups],
+            lr=player.lr,
+            betas=player.betas,
+            eps=player.eps,
+            weight_decay=player.weight_decay,
+            fused=True,
+        )
+        self.emas = [Ema(group, player.ema) for group in self._groups if player.ema is not None]
+
+    def averaged(self) -> list[AbstractContextManager[None]]:
+        """Contexts that put the average in the place of the weights."""
+        return [ema.swapped() for ema in self.emas] or [nullcontext()]
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for p in self.parameters:
+            p.grad = None
+
+    def average_gradients(self, world: World) -> None:
+        """Replace each gradient by its mean over the processes; sharded ones already are."""
+        world.average([p for p in self.parameters if not is_sharded(p)])
+
+    @torch.no_grad()
+    def gradient_norm(self) -> Tensor:
+        """The Euclidean norm of all gradients together, a scalar."""
+        norms = [
+            full(torch.nn.utils.get_total_norm([p.grad for p in group if p.grad is not None])) for group in self._groups
+        ]
+        return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
+
+    def keeps(self, norm: Tensor) -> bool:
+        """Whether a move with this norm is made: finite, and at most `skip` times the usual one, once that is known."""
+        if self.skip is None:
+            return True
+        value = max(norm.item(), 1e-30)
+        known = self.usual is not None and self.moves >= _KNOWN_AFTER
+        if not math.isfinite(value) or (known and value > self.skip * self.usual):  # type: ignore[operator]
+            return False
+        self.usual = value if self.usual is None else self.usual**_USUAL_DECAY * value ** (1.0 - _USUAL_DECAY)
+        return True
+
+    @torch.no_grad()
+    def move(self, norm: Tensor, lr_factor: float) -> None:
+        """Clip, update the weights, and let the average follow."""
+        if self.clip is not None and (norm.device.type != "cpu" or norm.item() > self.clip):
+            scale = (self.clip / (norm + 1e-6)).clamp(max=1.0)
+            for group in self._groups:
+                torch._foreach_mul_([p.grad for p in group if p.grad is not None], scale)
+        for settings in self.optimizer.param_groups:
+            settings["lr"] = self.lr * lr_factor
+        self.optimizer.step()
+        for ema in self.emas:
+            ema.update(self.moves)
+        self.moves += 1
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next move depends on, besides the weights; whole tensors."""
+        tensors = {"moves": torch.tensor(self.moves)}
+        if self.usual is not None:
+            tensors["usual"] = torch.tensor(self.usual, dtype=torch.float64)
+        for i, p in enumerate(self.parameters):
+            for name, value in self.optimizer.state.get(p, {}).items():
+                tensors[f"adamw/{i}/{name}"] = full(value)
+        for j, ema in enumerate(self.emas):
+            tensors |= {f"ema/{j}/{i}": full(value) for i, value in enumerate(ema.averages)}
+        return tensors
+
+    @torch.no_grad()
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `state`."""
+        self.moves = int(tensors["moves"])
+        self.usual = tensors["usual"].item() if "usual" in tensors else None
+        for i, p in enumerate(self.parameters):
+            prefix = f"adamw/{i}/"
+            for name in [n for n in tensors if n.startswith(prefix)]:
+                like = torch.zeros((), device=p.device) if name.endswith("/step") else torch.zeros_like(p)
+                self.optimizer.state[p][name.removeprefix(prefix)] = fill(like, tensors[name])
+        for j, ema in enumerate(self.emas):
+            for i, value in enumerate(ema.averages):
+                fill(value, tensors[f"ema/{j}/{i}"])

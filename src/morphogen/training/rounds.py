@@ -1,0 +1,111 @@
+"""One training step as rounds, one for each player's move.
+
+The batch is cut into parts; one generator `family.steps` per part is advanced in lockstep, so that
+every part's loss of a round is computed before its player moves, and after the players of the
+rounds before have moved. A round's gradient is that of the mean over records of the summed terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from morphogen.core.batch import BatchSource
+from morphogen.core.errors import UsageError, unknown
+from morphogen.core.family import Family, Progress, Step
+from morphogen.core.rng import Rng
+from morphogen.training.distributed import World
+from morphogen.training.log import Meters
+from morphogen.training.monitors import Guard
+from morphogen.training.optim import Mover
+from morphogen.training.precision import Precision, autocast
+from morphogen.training.recipe import Recipe
+
+
+class Rounds:
+    """Computes gradients; who asks for them moves."""
+
+    def __init__(
+        self,
+        family: Family,
+        stream: BatchSource,
+        recipe: Recipe,
+        world: World,
+        movers: Mapping[str, Mover],
+        guard: Guard,
+    ) -> None:
+        self._family, self._stream, self._world, self._movers, self._guard = family, stream, world, movers, guard
+        self._parts = recipe.accumulate
+        self._noise = Rng(recipe.seed, world.device).child("train")
+
+    def of(self, at: Progress, precision: Precision, meters: Meters | None) -> Iterator[tuple[Mover, Tensor]]:
+        """Yield each round's mover, its gradients in place, and their norm; it is to move before the next is asked for.
+        Moves that are skipped are not yielded.
+
+        Losses and metrics are counted into `meters`. Raises `NonFiniteError`, and `UsageError` if
+        the family breaks the contract.
+        """
+        batch = self._stream.batch(at.step, self._world.rank, self._world.size)
+        if batch.x.device != self._world.device:
+            batch = batch.to(self._world.device)
+        size = len(batch) // self._parts
+        parts = [batch] if self._parts == 1 else [batch[i * size : (i + 1) * size] for i in range(self._parts)]
+        generators = [self._family.steps(part, self._noise, at) for part in parts]
+        context = autocast(precision, self._world.device)
+        while True:
+            # Autocast is on while a generator runs, and off in the backward pass.
+            computed = [self._backward(generator, context) for generator in generators]
+            moves = [move for move, _ in computed if move is not None]
+            if not moves:
+                return
+            if len(moves) < len(parts) or len({move.player for move in moves}) > 1:
+                raise UsageError(f"family {self._family.name!r} yields different players for parts of one batch.")
+            mover = self._mover(moves[0].player)
+            mover.average_gradients(self._world)
+            norm = mover.gradient_norm()
+            loss = reduce(torch.add, (loss for _, loss in computed))
+            kept = self._guard.before(at.step, mover, loss, norm, parts, moves)
+            if meters is not None:
+                self._count(meters, mover, moves, norm, kept)
+            if kept:
+                yield mover, norm
+            for other in self._movers.values():
+                other.clear()
+
+    def _backward(
+        self, generator: Iterator[Step], context: AbstractContextManager[object]
+    ) -> tuple[Step | None, Tensor]:
+        """The next move of one part, and its share of the loss, whose gradients are added up."""
+        with context:
+            move = next(generator, None)
+        if move is None:
+            return None, torch.zeros(())
+        loss = reduce(torch.add, move.terms.values()).float().mean()
+        loss = loss if self._parts == 1 else loss / self._parts
+        # Sharded parameters are not the leaves of the graph, so there all players' gradients are computed.
+        loss.backward(inputs=None if self._world.sharded else self._mover(move.player).parameters)
+        return move, loss.detach()
+
+    def _count(self, meters: Meters, mover: Mover, moves: Sequence[Step], norm: Tensor, kept: bool) -> None:
+        prefix = f"{moves[0].player}/" if len(self._movers) > 1 else ""
+        if mover.skip is not None:
+            meters.metrics.add(f"{prefix}skipped", torch.tensor(float(not kept), device=norm.device))
+        if not kept:
+            return
+        for move in moves:
+            for name, term in move.terms.items():
+                meters.terms.add(prefix + name, term.detach().float().mean())
+            for name, value in move.metrics.items():
+                meters.metrics.add(prefix + name, value)
+        meters.metrics.add(f"{prefix}grad_norm", norm)
+        if mover.clip is not None:
+            meters.metrics.add(f"{prefix}clipped", norm > mover.clip)
+
+    def _mover(self, name: str) -> Mover:
+        if name not in self._movers:
+            raise UsageError(unknown(f"player of {self._family.name!r}", name, self._movers))
+        return self._movers[name]

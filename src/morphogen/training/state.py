@@ -1,0 +1,110 @@
+"""The state of a trainer: everything that its next step depends on, to a checkpoint and back.
+
+A run goes on only as the run that it was: with the same family, spec, data, parts and recipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from morphogen.artifact.store import own_state
+from morphogen.core.errors import UsageError
+from morphogen.core.family import Family
+from morphogen.training import checkpoint
+from morphogen.training.checkpoint import prefixed, under
+from morphogen.training.distributed import fill, full
+from morphogen.training.trainer import Trainer
+
+_FREE = ("recipe.device", "recipe.checkpoint_seconds", "recipe.sheet_seconds")  # change no result
+_LENGTH = ("recipe.steps", "recipe.epochs", "recipe.budget")
+_FACTS = ("step", "compiled", "precision", "warned", "paused_s")
+
+
+def save(trainer: Trainer, folder: Path) -> None:
+    """Write the checkpoint; all processes take part if the model is sharded, the leading one writes."""
+    world = trainer.world
+    if world.leads or world.sharded:
+        tensors = prefixed("weights", {name: full(value) for name, value in own_state(trainer.family).items()})
+        for name, mover in trainer.movers.items():
+            tensors |= prefixed(f"players/{name}", mover.state())
+        tensors |= prefixed("terms", trainer.meters.terms.state()) | prefixed("metrics", trainer.meters.metrics.state())
+    if world.leads:
+        facts = {name: getattr(trainer, name) for name in _FACTS}
+        length = {"total": trainer.budget.total, "settled": trainer.budget.settled, "elapsed_s": trainer.elapsed_s}
+        checkpoint.write(folder, tensors, {**facts, **length, "run": _run(trainer)})
+
+
+def restore(trainer: Trainer, folder: Path) -> None:
+    """Read the checkpoint into a new trainer. Raises `UsageError` if it belongs to another run."""
+    tensors, facts = checkpoint.read(folder)
+    total, settled = trainer.budget.total, trainer.budget.settled
+    if not _length_changed(trainer, facts["run"], folder):
+        total = facts["total"]
+        settled = facts.get("settled", total is not None)  # older checkpoints know a budget's steps, or none
+    if total is not None and total < facts["step"]:
+        raise UsageError(f"the run in {folder.parent} is at step {facts['step']}, past the {total} asked for.")
+    for name in _FACTS:
+        setattr(trainer, name, facts[name])
+    trainer.budget.total, trainer.budget.settled, trainer.elapsed_before = total, settled, facts["elapsed_s"]
+    with torch.no_grad():
+        for name, value in own_state(trainer.family).items():
+            fill(value, tensors[f"weights/{name}"])
+    for name, mover in trainer.movers.items():
+        mover.load_state(under(tensors, f"players/{name}"))
+    trainer.meters.terms.load_state(under(tensors, "terms"), trainer.world.device)
+    trainer.meters.metrics.load_state(under(tensors, "metrics"), trainer.world.device)
+
+
+def _run(trainer: Trainer) -> dict[str, Any]:
+    """What makes a run this run; where data and parts lie does not matter, what is in them does."""
+    family = trainer.family
+    data = {name: value for name, value in family.data.to_dict().items() if name not in ("source", "license")}
+    about = {"family": {"name": family.name}, "spec": family.spec.to_dict(), "data": data}
+    parts = {name: digest(part) for name, part in family.parts.items()}
+    return {**about, "parts": parts, "recipe": trainer.recipe.to_dict()}
+
+
+def digest(part: nn.Module) -> str:
+    """The beginning of the sha256 of what a part computes with: its family's name and spec, and its weights by name."""
+    about = [part.name, part.spec.to_dict()] if isinstance(part, Family) else [type(part).__name__]
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, value in sorted(part.state_dict().items()):
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()[:16]
+
+
+def _length_changed(trainer: Trainer, before: Mapping[str, Any], folder: Path) -> bool:
+    """True if only the length differs, which a constant schedule allows. Raises `UsageError` for anything else."""
+    now, then = dict(_flat(_run(trainer))), dict(_flat(before))
+    changed = [name for name in {**then, **now} if now.get(name) != then.get(name) and name not in _FREE]
+    constant = trainer.recipe.lr_schedule == "constant"
+    wrong = [name for name in changed if name not in _LENGTH or not constant]
+    if wrong:
+        said = "; ".join(_difference(name, now.get(name), then.get(name)) for name in sorted(wrong))
+        raise UsageError(
+            f"the run in {folder.parent} cannot go on with other settings: {said}."
+            " Resume with the old ones, or train into another folder."
+        )
+    return bool(changed)
+
+
+def _difference(name: str, now: Any, then: Any) -> str:
+    section, _, field = name.partition(".")
+    if section != "parts":
+        return f"{name} is {now!r} and was {then!r}"
+    if now is None or then is None:
+        return f"the part {field!r} is {'missing' if now is None else 'new'}"
+    return f"the part {field!r} is another model ({now}) than it was ({then})"
+
+
+def _flat(run: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for section, values in run.items():
+        yield from ((f"{section}.{name}", value) for name, value in values.items())

@@ -1,0 +1,177 @@
+"""The one trainer: for each step, for each round of it, the gradient is computed and its player moves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+from morphogen.core.batch import BatchSource
+from morphogen.core.errors import SpecError
+from morphogen.core.family import Family, Progress
+from morphogen.core.rng import Rng
+from morphogen.training import compile as compilation
+from morphogen.training import precision
+from morphogen.training.budget import Budget, Pauses
+from morphogen.training.distributed import World
+from morphogen.training.interrupt import Stop
+from morphogen.training.log import Event, Log, Meters
+from morphogen.training.monitors import Guard
+from morphogen.training.optim import Mover, factor
+from morphogen.training.recipe import Recipe
+from morphogen.training.rounds import Rounds
+
+EVENT_S = 0.5  # at least this often, whoever watches hears something
+OnSheet = Callable[[Family, int], None]
+
+
+class Trainer:
+    """Moves a family; knows nothing of where the results go (`run.py` does)."""
+
+    def __init__(self, family: Family, stream: BatchSource, recipe: Recipe, world: World, log: Log, stop: Stop) -> None:
+        self.family, self.stream, self.recipe = family, stream, recipe
+        self.world, self.log, self.stop = world, log, stop
+        if world.sharded and not family.shardable:
+            raise SpecError(
+                f"a {family.name!r} model whose loss has a penalty on gradients cannot be sharded: use distributed=ddp."
+            )
+        family.to(world.device).train()
+        family.parts.eval()
+        world.share_weights(family)
+        self.movers = {name: Mover(player, recipe.clip) for name, player in family.players().items()}
+        self.guard = Guard(family, world)
+        self.budget = Budget(recipe, stream.records)
+        self.precision = precision.resolve(recipe.precision, world.device)
+        self.compiled: bool | None = None  # not chosen yet
+        self.step = 0
+        self.elapsed_before = 0.0  # seconds of earlier sessions
+        self.paused_s = 0.0  # seconds of all sessions that went into checkpoints and sheets
+        self.pauses = Pauses()
+        self.meters = Meters()
+        self.warned: list[str] = []
+        self._new_warnings: list[str] = []
+        self._rounds = Rounds(family, stream, recipe, world, self.movers, self.guard)
+        self._globals = Rng(recipe.seed).child(f"global:{world.rank}")
+        self._began = self._last_event = time.perf_counter()
+        self._first_step = self._last_step = 0
+        self._since_paused = 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began, over all sessions."""
+        return self.elapsed_before + time.perf_counter() - self._began
+
+    @property
+    def training_s(self) -> float:
+        """The part of it outside checkpoints and sheets."""
+        return self.elapsed_s - self.paused_s
+
+    @property
+    def done(self) -> bool:
+        """True once all steps are made."""
+        return self.budget.total is not None and self.step >= self.budget.total
+
+    def warn(self, message: str) -> None:
+        """Say something once."""
+        if message not in self.warned:
+            self.warned.append(message)
+            self._new_warnings.append(message)
+
+    def take_warnings(self) -> list[str]:
+        """What was said since the last call."""
+        said, self._new_warnings = self._new_warnings, []
+        return said
+
+    def prepare(self) -> None:
+        """Compile as recorded, or choose and record; begin to count this session's steps."""
+        if self.compiled is None:
+            with self.isolated():
+                self.compiled, warnings = compilation.choose(
+                    self.family, self.recipe, self.world, self.budget.total, self._trial
+                )
+            for warning in warnings:
+                self.warn(warning)
+            choices = {"compiled": self.compiled, "precision": self.precision}
+            self.log.write({"step": self.step, "kind": "choices", **choices})
+        elif self.compiled:
+            compilation.wrap(self.family)
+        self._first_step = self._last_step = self.step
+        self._last_event = time.perf_counter()
+
+    def advance(self) -> None:
+        """Make steps until something is due: a line of the log, an event, the end."""
+        with self.isolated():
+            while not self.done:
+                self._seed_globals()
+                at = Progress(self.step, self.budget.fraction(self.step))
+                for mover, norm in self._rounds.of(at, self.precision, self.meters):
+                    mover.move(norm, factor(self.recipe, self.step, self.budget.total, mover.until))
+                self.step += 1
+                late = time.perf_counter() - self._last_event > min(EVENT_S, 0.02 * (self.recipe.budget or 60.0))
+                if self.step % self.recipe.log_every == 0 or (self.world.size == 1 and (late or self.stop.requested)):
+                    return
+
+    def event(self) -> Event:
+        """What there is to say now; writes a line of the log where one is due."""
+        now = time.perf_counter()
+        spent = now - self._last_event - (self.paused_s - self._since_paused)
+        made = self.step - self._last_step
+        speed = made * self.stream.batch_size / spent if made and spent > 0 else None
+        self._last_event, self._last_step, self._since_paused = now, self.step, self.paused_s
+        terms, metrics = self.meters.terms.means(self.world), self.meters.metrics.means(self.world)
+        if made and (self.done or self.step % self.recipe.log_every == 0):
+            entry = {"step": self.step, "elapsed_s": round(self.elapsed_s, 3), "images_per_s": speed}
+            self.log.write({**entry, "terms": terms, "metrics": metrics})
+            self.meters.clear()
+        said = self.take_warnings()
+        return Event(self.step, self.budget.total, self.elapsed_s, self._remaining(), terms, metrics, speed, said)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model as it will be used: averaged weights, evaluation mode, eager networks, no gradients."""
+        with ExitStack() as stack, torch.no_grad():
+            for mover in self.movers.values():
+                for context in mover.averaged():
+                    stack.enter_context(context)
+            wrapped = {name: self.family.network(name) for name in self.family.networks()}
+            compilation.unwrap(self.family)
+            self.family.eval()
+            try:
+                with self.isolated():
+                    yield
+            finally:
+                for name, network in wrapped.items():
+                    self.family.wrap(name, network)
+                self.family.train()
+                self.family.parts.eval()
+
+    @contextmanager
+    def isolated(self) -> Iterator[None]:
+        """Leave torch's global random state as it was."""
+        with torch.random.fork_rng([self.world.device] if self.world.device.type == "cuda" else []):
+            yield
+
+    def _trial(self) -> None:
+        """The gradients of one step, without moving, counting, or changing a buffer."""
+        buffers = [b.clone() for b in self.family.buffers()]
+        for _ in self._rounds.of(Progress(self.step, 0.0), self.precision, None):
+            pass
+        for buffer, before in zip(self.family.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+
+    def _seed_globals(self) -> None:
+        """For what cannot take an address, such as dropout: a fresh global state per (seed, step)."""
+        seed = self._globals.child(str(self.step)).seed
+        # torch.manual_seed takes 80 us of bookkeeping; the generators themselves take one.
+        torch.default_generator.manual_seed(seed)
+        if self.world.device.type == "cuda":
+            torch.cuda.default_generators[self.world.device.index].manual_seed(seed)
+
+    def _remaining(self) -> float | None:
+        made = self.step - self._first_step
+        if self.budget.total is None or not made:
+            return None if self.recipe.budget is None else max(0.0, self.recipe.budget - self.elapsed_s)
+        left = (self.budget.total - self.step) * (time.perf_counter() - self._began) / made
+        return left if self.budget.settled else min(left, max(0.0, (self.recipe.budget or left) - self.elapsed_s))

@@ -1,1 +1,0 @@
-"""What keeps this repository in order: programs that write its documents."""
