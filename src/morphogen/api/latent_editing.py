@@ -72,7 +72,7 @@ def edit_latent(
     known = factorized(family) | _given(model, directions)
     vectors = torch.stack([_named(name, known).to(on) for name in names])
     row, words = class_row(data, label, family), None if text is None else weighted(family, text)
-    x = values(fitted(read(image), data, image, tiles=None), data).to(on)
+    x = values(fitted(read(image, data), data, image, tiles=None), data).to(on)
     with torch.no_grad():
         z = family.encode(x, condition(1, row, words, on)).mean
         start = z.flatten(1)

@@ -91,7 +91,7 @@ def edit(
     if _latent(family) and (mask is not None or tiles):
         raise UsageError("this model works in the latent space of its autoencoder, where neither mask nor tiles reach.")
     row, words = class_row(data, label, family), None if text is None else weighted(family, text)
-    stored = read(image)
+    stored = read(image, data)
     x = values(fitted(stored, data, image, tiles), data)
     redrawn = None
     if mask is not None:
@@ -168,7 +168,7 @@ def restore(
     if known is not None and not learned and not _without_context(family):
         raise UsageError(f"this model was trained to undo {known}, not {asked}: ask for that, or use another model.")
     options = options_of(data)
-    low = with_channels(read(image), "gray" if asked.kind == "gray" else options.channels, options.background_rgb)
+    low = with_channels(read(image, data), "gray" if asked.kind == "gray" else options.channels, options.background_rgb)
     on = device_of(family)
     y = values(low, data)[0].to(on)
     shape = (data.shape[0], y.shape[1] * asked.scale, y.shape[2] * asked.scale)

@@ -104,6 +104,10 @@ def train(
     if parts:
         provenance["parts"] = {name: named(path) for name, path in parts.items()}
     provenance["problems"] = [str(p) for p in dataset.problems]
+    if dataset.files is not None:
+        provenance["files"] = dataset.files.to_dict()
+    if dataset.notes:
+        provenance["notes"] = list(dataset.notes)
     return fit(
         model, stream, plan, Path(out), resume=resume, validation=validation, provenance=provenance, on_sheet=draw
     )
