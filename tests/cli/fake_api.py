@@ -131,6 +131,7 @@ class Inspection:
             "high": 16.0,
             "problems": [{"record": "cat.png", "what": "cannot be read"}],
             "notes": ["the array notes is not used"],
+            "files": None,
         }
 
     def examples(self, n: int) -> np.ndarray:

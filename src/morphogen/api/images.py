@@ -20,7 +20,7 @@ Image = Path | str | np.ndarray  # a picture file, or bytes (H, W) or (H, W, cha
 
 
 def read(image: Image, data: DataSpec | None = None) -> Tensor:
-    """(1, C, H, W) uint8, in the range of `data` where it has more than 8 bits. Raises `DataError` that says why not."""
+    """(1, C, H, W) uint8, by the range of `data` where values have more than 8 bits. Raises `DataError`."""
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim not in (2, 3):
             raise DataError(f"a picture is bytes (H, W) or (H, W, channels), not {image.dtype} of shape {image.shape}.")
