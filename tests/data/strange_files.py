@@ -31,8 +31,8 @@ class Expected:
 
 @dataclass(frozen=True)
 class Sorted:
-    """Of a folder: `error`, words of the error that stops everything; or else the number of `records`, those of each split
-    (before any are set aside), `classes`, `problems` (words by record), and words that are among the `notes`."""
+    """Of a folder: `error`, words of the error that stops everything; or else the number of `records`, those of each
+    split (before any are set aside), `classes`, `problems` (words by record), and words among the `notes`."""
 
     error: str | None = None
     records: int = 0
