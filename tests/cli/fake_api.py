@@ -98,6 +98,7 @@ class Chain:
     estimates: np.ndarray | None = None
     ids: np.ndarray | None = None
     labels: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def log_snr(self) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.api.drawing import class_row, condition, drawn_how, guided, weighted
+from morphogen.api.drawing import class_row, condition, drawn_how, guided, of_classes, weighted
 from morphogen.api.images import Image, by, fitted, name_of, options_of, read, values
 from morphogen.api.records import Pictures, as_stored, device_of, load_model
 from morphogen.applications.editing import edited
@@ -117,8 +117,9 @@ def edit(
 
     made = _drawn(draw, n, seed, family, x.shape[2:])
     labels = None if row is None else np.full(n, row)
+    said = (*of_classes(data, label), *(() if words is None else words.warnings))
     spec = data.replace(shape=tuple(made.shape[1:]))
-    return Pictures(as_stored(made, data), spec, labels=labels, warnings=() if words is None else words.warnings)
+    return Pictures(as_stored(made, data), spec, labels=labels, warnings=said)
 
 
 def upscale(model: Path | str, image: Image, scale: int = 4, **how: Any) -> Restored:
@@ -220,7 +221,7 @@ def restore(
         (found.stddev * unit).cpu().numpy(),
         (found.uncertainty * unit).cpu().numpy(),
         data.replace(shape=shape),
-        () if words is None else words.warnings,
+        (*of_classes(data, label), *(() if words is None else words.warnings)),
     )
 
 

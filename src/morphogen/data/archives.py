@@ -15,10 +15,10 @@ import torch
 
 from morphogen.core.errors import DataError
 from morphogen.core.memory import available_bytes
-from morphogen.core.printable import one_line
+from morphogen.core.printable import listed, one_line
 from morphogen.core.reading import read_bytes
 from morphogen.data.arrays import pictures_from, read_arrays
-from morphogen.data.labels import class_numbers, listed, texts
+from morphogen.data.labels import class_numbers, texts
 from morphogen.data.options import Carved, Options, Resize, Size
 from morphogen.data.picture_files.collecting import collect
 from morphogen.data.pictures import prepared
