@@ -95,8 +95,10 @@ def train(
         sheets.mkdir(parents=True, exist_ok=True)
         if cond is not None and cond.text is not None:
             lines = [one_line(caption) for caption in _captions(watched, len(x))]
-            (sheets / "captions.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        sheet(to_bytes(as_stored(x, dataset.spec), dataset.spec)).save(sheets / f"step-{step:07d}.png")
+            with artifact.replacing(sheets / "captions.txt") as file:
+                file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with artifact.replacing(sheets / f"step-{step:07d}.png") as file:
+            sheet(to_bytes(as_stored(x, dataset.spec), dataset.spec)).save(file, "PNG")
 
     provenance: dict[str, Any] = {"source": data, "preset": preset}
     if start is not None:
