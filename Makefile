@@ -37,9 +37,9 @@ test: lint ## lint, then all fast tests
 test-slow: $(READY) ## the tests that take minutes
 	$(PY) -m pytest -m slow --timeout 3600
 
-bench: $(READY) ## measure every figure that the README states
-	$(PY) benchmarks/run.py
+bench: $(READY) ## measure speed, memory and the quickstart, in about an hour; name the longer ones
+	$(PY) -m benchmarks.run
 
 clean: ## remove .venv, caches and build products
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks recipes tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""What this project measures of itself and of its peers; README.md lists the commands."""

@@ -1,6 +1,6 @@
 """Run the benchmarks that take minutes, and name those that take longer.
 
-    python -m benchmarks.run              # `make bench`: speed beside the peers, growth, memory, quickstart
+    python -m benchmarks.run              # `make bench`: speed beside the peers, scaling, memory, quickstart
     python -m benchmarks.run --quick      # the same at toy sizes, into runs/bench-quick/, to see that all of it runs
     python -m benchmarks.run --all        # the long ones too
     python -m benchmarks.run --quickstart # the quickstart alone
@@ -12,97 +12,58 @@ of all that lies there. Leave the machine alone meanwhile.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
-ROOT = Path(__file__).resolve().parent.parent
-QUICK = Path("runs/bench-quick")
+from benchmarks.harness import QUICK, Json, path_of, plain_parser, write
+from benchmarks.page.tables import Figure, Seen, at_most
+from benchmarks.peers.environments import ROOT
 
-
-@dataclass(frozen=True)
-class Benchmark:
-    """One command: its module, what it measures, how long it takes, and the options of a toy run."""
-
-    module: str
-    what: str
-    takes: str
-    options: tuple[str, ...] = ()
-    quick: tuple[str, ...] = ()
-    file: str = ""  # of a toy run's result, where the module has more than one
-
-    def command(self, quick: bool) -> list[str]:
-        """What to run; a toy run never touches the results."""
-        own = self.file or self.module.rpartition(".")[2].replace("_", "-")
-        options = (*self.quick, "--out", str(QUICK / f"{own}.json")) if quick else self.options
-        return [sys.executable, "-m", self.module, *options]
-
-
+# what follows `python -m benchmarks.`, what it measures, how long it takes
 SHORT = (
-    Benchmark(
-        "benchmarks.throughput",
-        "training throughput beside pythae, Keras and a bare loop",
-        "8 minutes",
-        quick=("--rounds", "1", "--seconds", "1", "--records", "2000"),
-    ),
-    Benchmark(
-        "benchmarks.throughput",
-        "training throughput of the classic GAN beside Keras, torchgan and a bare loop",
-        "10 minutes",
-        ("--model", "gan"),
-        ("--model", "gan", "--rounds", "1", "--seconds", "1", "--records", "2000"),
-        "throughput-gan",
-    ),
-    Benchmark(
-        "benchmarks.diffusion_speed",
+    ("speed.training vae", "training throughput of the classic VAE beside pythae, Keras and a bare loop", "8 minutes"),
+    ("speed.training gan", "training throughput of the classic GAN beside Keras, torchgan, a bare loop", "10 minutes"),
+    (
+        "speed.training diffusion --compile",
         "training of a diffusion U-Net beside diffusers' example loop",
         "12 minutes",
-        ("--compile",),
-        ("--rounds", "1", "--seconds", "1"),
     ),
-    Benchmark(
-        "benchmarks.sampling_speed",
-        "drawing beside diffusers' pipeline",
-        "4 minutes",
-        quick=("--rounds", "1", "--seconds", "1"),
-    ),
-    Benchmark("benchmarks.growth", "time of a step against batch and pixels", "12 minutes", quick=("--quick",)),
-    Benchmark("benchmarks.memory", "memory of training on MNIST", "6 minutes", quick=("--steps", "20")),
+    ("speed.sampling diffusion", "drawing beside diffusers' pipeline", "4 minutes"),
+    ("speed.scaling", "time of a step against batch and pixels", "12 minutes"),
+    ("speed.memory", "memory of training on MNIST", "6 minutes"),
 )
 LONG = (
-    Benchmark("benchmarks.likelihood", "test likelihoods, every row", "hours", ("all",)),
-    Benchmark("benchmarks.deep", "deep VAEs, codes and exact likelihoods, every row", "hours", ("all",)),
-    Benchmark("benchmarks.deep", "how fast the hierarchical VAE samples", "a minute", ("sampling",)),
-    Benchmark("benchmarks.alignment", "the judge of shapes on real pictures", "a minute", ("parser",)),
-    Benchmark("benchmarks.gan", "modes of mixtures in the plane, three seeds", "two hours", ("points",)),
-    Benchmark("benchmarks.gan", "modes of stacked digits, three seeds", "an hour", ("stacked",)),
-    *(
-        Benchmark("benchmarks.gan_pictures", what, "an hour", (row,))
-        for row, what in (
-            ("fashion", "Fashion-MNIST by GANs, beside Keras"),
-            ("aerial", "aerial pictures enlarged by a GAN"),
-            ("emoji", "emoji by a GAN"),
-            ("sampling", "how fast a GAN draws"),
-        )
+    ("quality.likelihood all", "test likelihoods and codes in use, every row", "hours"),
+    ("speed.sampling hierarchical-vae", "how fast the hierarchical VAE samples", "a minute"),
+    ("quality.text parser", "the judge of shapes on real pictures", "a minute"),
+    ("quality.modes points", "modes of mixtures in the plane, three seeds", "two hours"),
+    ("quality.modes stacked", "modes of stacked digits, three seeds", "an hour"),
+    ("quality.gan fashion", "Fashion-MNIST by GANs, beside Keras", "an hour"),
+    ("quality.gan aerial", "aerial pictures enlarged by a GAN", "an hour"),
+    ("quality.gan emoji", "emoji by a GAN", "an hour"),
+    ("speed.sampling gan", "how fast a GAN draws", "a minute"),
+    ("quality.equal_time", "Fashion-MNIST after 10 minutes each, beside pythae, Keras, diffusers", "two hours"),
+    ("validity.steppers", "order of convergence of every stepper", "3 minutes"),
+    ("validity.estimators", "coverage of every interval, beside torchmetrics and prdc", "20 minutes"),
+    ("validity.evaluation all", "what the metrics see, catch and take", "25 minutes"),
+    ("quality.pythae_likelihood", "pythae's test likelihood beside ours", "40 minutes"),
+)
+FIGURES = (
+    Figure(
+        "`morphogen quickstart`, seconds",
+        "run",
+        at_most(360.0),
+        ("quickstart",),
+        lambda record: Seen(record["duration_s"], None, "", ".0f"),
     ),
-    Benchmark(
-        "benchmarks.equal_time", "Fashion-MNIST after 10 minutes each, beside pythae, Keras, diffusers", "two hours"
-    ),
-    Benchmark("benchmarks.steppers", "order of convergence of every stepper", "3 minutes"),
-    Benchmark("benchmarks.estimators", "coverage of every interval, beside torchmetrics and prdc", "20 minutes"),
-    Benchmark(
-        "benchmarks.evaluation", "what the metrics see, catch and take; docs/evaluation.md", "25 minutes", ("all",)
-    ),
-    Benchmark("benchmarks.pythae_likelihood", "pythae's test likelihood beside ours", "40 minutes"),
 )
 
 
-def quickstart(quick: bool) -> dict[str, float | str]:
+def quickstart(quick: bool) -> Json:
     """Seconds of `morphogen quickstart` from its start to its report. Exits if it fails."""
     with tempfile.TemporaryDirectory() as folder:
         budget = ["--budget", "20s"] if quick else []
@@ -113,34 +74,44 @@ def quickstart(quick: bool) -> dict[str, float | str]:
         return {"what": "duration of `morphogen quickstart`", "duration_s": round(time.perf_counter() - start, 1)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="toy sizes, no figure to be quoted")
-    parser.add_argument("--all", action="store_true", help="the long ones too")
-    parser.add_argument("--quickstart", action="store_true", help="the duration of the quickstart alone")
-    chosen = parser.parse_args()
+def command(words: str, quick: bool) -> list[str]:
+    """The process that runs a benchmark; a quick one never touches the results."""
+    return [sys.executable, "-m", *f"benchmarks.{words}".split(), *["--quick"] * quick]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = plain_parser(__doc__)
+    found.add_argument("--quick", action="store_true", help="toy sizes, no figure to be quoted")
+    found.add_argument("--all", action="store_true", help="the long ones too")
+    found.add_argument("--quickstart", action="store_true", help="the duration of the quickstart alone")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run them and write the page."""
+    of = parser()
+    chosen = of.parse_args(arguments)
     if chosen.all and (chosen.quick or chosen.quickstart):
-        parser.error("--quick and --quickstart run less: leave out --all")
+        of.error("--quick and --quickstart run less: leave out --all")
     if "MORPHOGEN_DATA" not in os.environ and not chosen.quickstart:
-        parser.error("set MORPHOGEN_DATA to the folder that holds mnist/ (`morphogen data inspect mnist` tests it)")
+        of.error("set MORPHOGEN_DATA to the folder that holds mnist/ (`morphogen data inspect mnist` tests it)")
 
     failed = []
-    for one in () if chosen.quickstart else SHORT + (LONG if chosen.all else ()):
-        print(f"\n== {one.what} ({'toy size' if chosen.quick else one.takes}): {one.module}", flush=True)
-        if subprocess.run(one.command(chosen.quick), cwd=ROOT).returncode:
-            failed.append(one.module)
+    for words, what, takes in () if chosen.quickstart else SHORT + (LONG if chosen.all else ()):
+        print(f"\n== {what} ({'toy size' if chosen.quick else takes}): {words}", flush=True)
+        if subprocess.run(command(words, chosen.quick), cwd=ROOT).returncode:
+            failed.append(words)
     print("\n== duration of the quickstart", flush=True)
     found = quickstart(chosen.quick)
-    out = ROOT / (QUICK if chosen.quick else "benchmarks/results") / "quickstart.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write(path_of("quickstart", chosen.quick), found)
     print(f"{found['duration_s']} s")
     page = ["--results", str(QUICK), "--out", str(QUICK / "RESULTS.md")] if chosen.quick else []
-    subprocess.run([sys.executable, "-m", "benchmarks.results_page", *page], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "benchmarks.page", *page], cwd=ROOT, check=True)
     if not chosen.all and not chosen.quickstart:
         print("\nThe longer ones, each by its name (`--all` runs them here):")
-        for one in LONG:
-            print(f"  python -m {' '.join([one.module, *one.options])}    # {one.what}: {one.takes}")
+        for words, what, takes in LONG:
+            print(f"  python -m benchmarks.{words}    # {what}: {takes}")
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 

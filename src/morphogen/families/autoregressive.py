@@ -183,7 +183,7 @@ class Autoregressive(Family):
     Spec = AutoregressiveSpec
     stands_on = (READER,)
     capabilities = frozenset({Samples, Scores})
-    presets = {  # see benchmarks/deep.py
+    presets = {  # see benchmarks/quality/likelihood.py
         "large": {"width": 96, "blocks": 6},
         "photo": {
             "width": 64,

@@ -181,7 +181,7 @@ class VAE(Family):
             "likelihood": "gaussian",
             "variance": 2.0,
         },
-        "conv-flow": {  # the best likelihood for the time it takes, see benchmarks/likelihood.py
+        "conv-flow": {  # the best likelihood for the time it takes, see benchmarks/quality/likelihood.py
             "backbone": "conv",
             "widths": (32, 64),
             "blocks": 1,

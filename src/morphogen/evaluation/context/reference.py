@@ -154,7 +154,7 @@ class Reference:
         return known
 
     def _known(self, metric: SampleMetric) -> Scale | None:
-        """Of named sets at the usual n, from the package: `python -m benchmarks.evaluation scales` wrote them."""
+        """Of named sets at the usual n, from the package: `python -m recipes.scales` wrote them."""
         file = files("morphogen.evaluation.context") / "scales" / f"{self.key[:16]}.json"
         if not file.is_file():
             return None

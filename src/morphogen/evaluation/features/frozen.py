@@ -3,7 +3,7 @@
 A distance between sets of pictures is one between their features, so its value means something only beside
 the name of the network. Each network here is named by its file, "mnist-1a2b": the set, then the first four
 hex digits of the file's sha256, which is checked against the one recorded below whenever it is loaded. A
-network that changes gets a new name. `python -m benchmarks.frozen_networks all` is the recipe.
+network that changes gets a new name. `python -m recipes.frozen_networks all` is the recipe.
 
 What the features see is decided by what they were trained for, all by linear maps of the features:
 

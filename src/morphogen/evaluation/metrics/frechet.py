@@ -20,7 +20,7 @@ if P = Q. For whitened features at D = 96 and n = m = 1000 that is 4.8, where th
 **Bias**, by the delete-a-group jackknife (`intervals`) of F_hat: each sample's moments less those of a group, so that
 no record is read twice. It sees all orders of the expansion and leaves O(D^3/n^2). Taking E|z|^2 / n itself leaves
 ten times as much at D = 96, n = 1000, and the extrapolation in 1/n (Chong and Forsyth, "Effectively unbiased FID",
-2020) as little, but with 1.2 to 1.3 times the standard deviation: `benchmarks/estimators.py` prints all three.
+2020) as little, but with 1.2 to 1.3 times the standard deviation: `benchmarks/validity/estimators.py` prints all three.
 
 **Interval**, from the expansion: J = Var l / n + Var l' / m and the variance of the pairs (`intervals`),
 

@@ -23,7 +23,7 @@ middle of the stride: equal to its order, and it extrapolates less when steps ar
 The papers interpolate in lambda, which is infinite at either end of a process that starts with alpha = 0: strides
 there never become small, and the order suffers. In the angle theta = arctan(sigma / alpha), from 0 to at most pi/2, D
 is smooth at both ends. `variable` "angle" interpolates in that, with the same integral, e^lambda = cot theta. On the
-oracles it is several times more accurate at 10 to 20 steps (benchmarks/steppers.py).
+oracles it is several times more accurate at 10 to 20 steps (benchmarks/validity/steppers.py).
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ itself. Hence
     c = (J - 2 Q + w c_0 b) / (T + w b),   w b = min(b, Q^1/2):
 
 c_0 counts for as much as keeps the noise of T from the denominator. It is least sure in between, at theta of about
-3 Q^1/2 with a difference along one of many unlike directions: 86 % in the worst case that `benchmarks/estimators.py`
-tries, where -+ 1.96 (L + Q)^1/2 has 78 %.
+3 Q^1/2 with a difference along one of many unlike directions: 86 % in the worst case that
+`benchmarks/validity/estimators.py` tries, where -+ 1.96 (L + Q)^1/2 has 78 %.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def neighborhoods(generated: Tensor, real: Tensor, k: int = 5) -> Neighborhoods:
     What an interval covers: the value that new records of the judged kind would give against the same other sample.
     Judged are the generated records for precision and density, the real ones for recall and coverage. How the value
     would move with another reference sample it does not say: over both, it covers less, density least
-    (`benchmarks/estimators.py` prints both rates). So compare models against the same real records.
+    (`benchmarks/validity/estimators.py` prints both rates). So compare models against the same real records.
 
     Raises `DataError` for fewer than 10 k records, whose balls would cover much of everything.
     """

@@ -1,0 +1,1 @@
+"""The results page and how its figures are described."""

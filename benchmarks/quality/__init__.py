@@ -1,0 +1,1 @@
+"""How good models are that are trained here, each beside baselines and peers."""

@@ -1,0 +1,1 @@
+"""How the frozen feature networks that the package ships are trained."""
