@@ -140,6 +140,8 @@ def test_a_class_is_its_name_or_its_number(tmp_path: Path) -> None:
     named, numbered, written, other = (api.sample(out, 4, label=k) for k in ("dogs", 1, "1", "cats"))
     assert np.array_equal(named.x, numbered.x) and np.array_equal(named.x, written.x)
     assert not np.array_equal(named.x, other.x)
+    assert not named.warnings and not other.warnings
+    assert numbered.warnings == written.warnings and "position of the class 'dogs'" in numbered.warnings[0]
     for unknown in ("cat", 2, -1):
         with pytest.raises(UsageError, match="unknown class"):
             api.sample(out, 4, label=unknown)

@@ -1,11 +1,11 @@
-"""Train the frozen feature networks that the package ships. What they are trained for, and why: `morphogen.evaluation.features.frozen`.
+"""Train the frozen feature networks that the package ships: `morphogen.evaluation.features.frozen` says why so.
 
     python -m recipes.frozen_networks mnist          # or another of RECIPES, or `all`
     python -m recipes.frozen_networks mnist --judge  # the figures of the shipped network again, no training
 
 Needs MORPHOGEN_DATA. Each takes about six minutes of one core, is a function of its seed on one kind of machine, and
-is written to runs/frozen/NAME.safetensors. To ship it, move it into src/morphogen/nn/weights/ and its sha256 into
-`frozen.py`: its name changes, and no distance measured with the old one can be compared with a new one.
+is written to runs/frozen/NAME.safetensors. To ship it, move it into src/morphogen/evaluation/features/weights/ and its
+sha256 into `frozen.py`: its name changes, and no distance measured with the old one can be compared with a new one.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def speed(median, low, high):
 
 
 def trained(ratio, hardware=CPU):
-    """What `benchmarks.speed.training diffusion` writes, as far as it is read; the ratio is that to the published loop."""
+    """What `benchmarks.speed.training diffusion` writes, as far as it is read; `ratio` is to the published loop."""
 
     def row(images_per_s, share):
         found = {"images_per_s": images_per_s, "range": [0.9 * images_per_s, 1.1 * images_per_s]}

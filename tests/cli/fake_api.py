@@ -98,6 +98,7 @@ class Chain:
     estimates: np.ndarray | None = None
     ids: np.ndarray | None = None
     labels: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def log_snr(self) -> np.ndarray:
@@ -131,6 +132,7 @@ class Inspection:
             "high": 16.0,
             "problems": [{"record": "cat.png", "what": "cannot be read"}],
             "notes": ["the array notes is not used"],
+            "files": None,
         }
 
     def examples(self, n: int) -> np.ndarray:

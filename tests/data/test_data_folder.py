@@ -145,7 +145,7 @@ def test_bad_records_are_listed_by_name_and_never_dropped_silently(tmp_path):
     frames[0].save(tmp_path / "22.gif", save_all=True, append_images=frames[1:])
     with pytest.raises(DataError, match="4 records cannot be used") as raised:
         load(tmp_path)
-    for name in ("03.png", "05.png", "21.heic", "22.gif: holds 2 frames"):
+    for name in ("03.png", "05.png", "21.heic", "22.gif: holds several frames"):
         assert name in str(raised.value)
     for data in (load(tmp_path, strict=False), load(f"{tmp_path}:skip_bad")):
         assert [p.record for p in data.problems] == ["03.png", "05.png", "21.heic", "22.gif"]
@@ -262,6 +262,6 @@ def test_orientation_is_respected(tmp_path):
 
 def test_pictures_that_do_not_fit_into_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
     picture(tmp_path / "a.png")
-    monkeypatch.setattr("morphogen.data.pictures._MOST_BYTES", 100)
+    monkeypatch.setattr("morphogen.data.picture_files.collecting._MOST_BYTES", 100)
     with pytest.raises(DataError, match="choose a smaller size"):
         load(tmp_path)

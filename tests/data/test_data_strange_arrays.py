@@ -68,7 +68,7 @@ def test_arrays_without_a_meaning_are_listed(tmp_path):
     many = {f"a{i}": np.zeros(1) for i in range(40)}
     np.savez(tmp_path / "many.npz", x=strange_arrays.pictures(4), **many)
     (note,) = inspect(tmp_path / "many.npz").notes
-    assert "and 30 more" in note
+    assert "and 20 more" in note
 
 
 def test_what_does_not_fit_is_refused_before_it_is_read(tmp_path, monkeypatch):

@@ -168,7 +168,7 @@ def test_temperature_scales_the_priors():
 
 
 def test_health_names_a_collapse():
-    model, b = build(), batch()
+    model, b = build(), batch(n=24)
     assert not model.health(b, Rng(0)).warnings
     with torch.no_grad():
         for group in model.bound.top_down.groups:

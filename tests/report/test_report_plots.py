@@ -11,7 +11,8 @@ import pytest
 
 from morphogen.core.errors import DataError
 from morphogen.report.canvas import png
-from morphogen.report.curves import curves, loss_curves, read_log, running_mean, series
+from morphogen.report.curves import curves, loss_curves, running_mean, series
+from morphogen.report.log import read_log
 from morphogen.report.points import scatter
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -61,3 +62,28 @@ def test_watching_is_lazy_and_an_error_passes_through_after_the_last_line() -> N
     with pytest.raises(KeyboardInterrupt):
         list(watched)
     assert "step 2/100" in out.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_console_that_fails_ends_the_showing_and_not_the_work(terminal: bool) -> None:
+    """A disk that is full, a terminal that is gone, a character that the encoding lacks."""
+
+    class Full(io.StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            self.writes += 1
+            raise OSError(28, "No space left on device")
+
+    for file in (Full(), io.TextIOWrapper(io.BytesIO(), encoding="ascii")):
+        before = sys.stdout, sys.stderr
+        console = Console(file=file, force_terminal=terminal)
+        events = [Event(i, warnings=["größer"]) for i in range(1, 6)]
+        assert list(progress.watch(events, console=console)) == events
+        assert (sys.stdout, sys.stderr) == before
+
+
+def test_warnings_are_shown_escaped() -> None:
+    _, text = shown([Event(1, warnings=["\x1b]0;title\x07"])])
+    assert "\x1b" not in text
+    assert "warning: \\x1b]0;title\\x07" in text

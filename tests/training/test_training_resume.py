@@ -14,7 +14,7 @@ import torch
 from training_toys import DATA, Autoencoder, Game, Points, build, points, recipe
 
 from morphogen import artifact
-from morphogen.core.errors import MorphogenError, UsageError
+from morphogen.core.errors import ArtifactError, MorphogenError, UsageError
 from morphogen.core.rng import Rng
 from morphogen.training import Interrupted, checkpoint, fit
 
@@ -140,39 +140,105 @@ def test_a_run_killed_at_any_time_goes_on_from_its_last_checkpoint(tmp_path):
     assert {f.name for f in (tmp_path / "parts" / "checkpoint").iterdir()} == {"state.safetensors", "log.jsonl"}
 
 
-def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
-    events = run(tmp_path / "m", steps=1000, log_every=5, checkpoint_seconds=1e-6)
-    next(events)
-    before = (tmp_path / "m" / "checkpoint" / "state.safetensors").read_bytes()
-    step = checkpoint.read(tmp_path / "m" / "checkpoint")[1]["step"]
+@pytest.fixture
+def full(monkeypatch):
+    """Turns writing checkpoints into writing onto a full disk, from the call on."""
 
-    def full(tensors, path, metadata):
+    def write_half(tensors, path, metadata):
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(MorphogenError, match=r"No space left on device.*previous checkpoint is intact"):
-        list(events)
+    return lambda: monkeypatch.setattr(checkpoint, "save_file", write_half)
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_and_training_goes_on(tmp_path, full, monkeypatch):
+    more = {"steps": 100, "log_every": 5, "checkpoint_seconds": 1e-6}
+    events = run(tmp_path / "m", **more)
+    next(events)
+    before = (tmp_path / "m" / "checkpoint" / "state.safetensors").read_bytes()
+    full()
+    said = [next(events).warnings for _ in range(3)]
+    monkeypatch.undo()  # room was made
+    assert sum(map(len, said)) == 1
+    assert "the checkpoint of step" in str(said)
+    assert "No space left on device" in str(said)
+    assert "previous checkpoint is intact" in str(said)
     assert (tmp_path / "m" / "checkpoint" / "state.safetensors").read_bytes() == before
     assert {f.name for f in (tmp_path / "m" / "checkpoint").iterdir()} == {"state.safetensors", "log.jsonl"}
-    monkeypatch.undo()
-    event = next(iter(run(tmp_path / "m", resume=True, steps=1000, log_every=5, checkpoint_seconds=1e-6)))
-    assert event.step == step + 5
+    events.close()
+    list(run(tmp_path / "m", resume=True, **more))
+    list(run(tmp_path / "whole", **more))
+    assert any(line.get("kind") == "warning" for line in log(tmp_path / "m"))
+    wa, wb = (artifact.load(tmp_path / name).family.state_dict() for name in ("whole", "m"))
+    assert all(torch.equal(wa[name], wb[name]) for name in wa)
+
+
+def test_a_last_checkpoint_that_cannot_be_written_costs_no_finished_model(tmp_path, full):
+    events = run(tmp_path / "m", steps=10, log_every=5)
+    next(events)
+    full()
+    (last,) = events
+    assert "step 10 could not be written" in last.warnings[0]
+    assert artifact.load(tmp_path / "m").provenance["complete"] is True
+
+
+def test_an_interrupted_run_whose_state_cannot_be_written_says_what_there_is(tmp_path, full):
+    events = run(tmp_path / "m", steps=100, log_every=5)
+    next(events)
+    full()
+    with pytest.raises(MorphogenError, match=r"step 5 could not be written.*intact.*The model so far is in"):
+        events.close()
+    assert artifact.load(tmp_path / "m").provenance["steps"] == 5
+
+
+def test_a_model_that_cannot_be_written_leaves_its_state(tmp_path, monkeypatch):
+    events = run(tmp_path / "m", steps=10, log_every=5)
+    next(events)
+
+    def fail(*_, **__):
+        raise ArtifactError("no room for it.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artifact, "save", fail)
+        with pytest.raises(MorphogenError, match=r"no room for it\. The checkpoint of step 10 is in .*resume"):
+            list(events)
+    list(run(tmp_path / "m", resume=True, steps=10, log_every=5))
+    assert artifact.load(tmp_path / "m").provenance["complete"] is True
+
+
+def test_what_would_fail_at_the_end_fails_before_the_first_step(tmp_path):
+    """A name that no UTF-8 can hold, for example, in what is stored with the model."""
+
+    class Counting(Points):
+        def batch(self, step, rank=0, world=1):
+            raise AssertionError("a step was made")
+
+    told = {"note": "caf\udce9"}
+    with pytest.raises(MorphogenError, match=r"training does not begin.*surrogates not allowed"):
+        list(fit(build(), Counting(points()), recipe(steps=5), tmp_path / "m", provenance=told))
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_limit_on_the_size_of_files_is_the_clear_error_too(tmp_path):
-    """The operating system itself refuses the write here."""
+    """The operating system itself refuses the write here: of the model, or of the checkpoint, which is larger."""
 
     def limited():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6144, 6144))
 
-    told = {"family": "autoencoder", "recipe": {"steps": 5}, "out": str(tmp_path / "m"), "spec": {"hidden": 64}}
+    told = [
+        {"family": "autoencoder", "recipe": {"steps": 5}, "out": str(tmp_path / "m"), "spec": {"hidden": hidden}}
+        for hidden in (1024, 128)
+    ]
     done = subprocess.run(
-        [sys.executable, TOYS, json.dumps([told])], preexec_fn=limited, capture_output=True, text=True, check=False
+        [sys.executable, TOYS, json.dumps(told)], preexec_fn=limited, capture_output=True, text=True, check=False
     )
-    assert "the checkpoint of step 0 could not be written" in json.loads(done.stdout)["error"]
-    assert not (tmp_path / "m" / "checkpoint" / "state.safetensors").exists()
+    model, state = (json.loads(line)["error"] for line in done.stdout.splitlines())
+    assert "the model could not be written at the end, so training does not begin" in model
+    assert "a checkpoint of" in state
+    assert "File too large" in model
+    assert "File too large" in state
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_the_clear_error(tmp_path):

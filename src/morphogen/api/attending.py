@@ -9,7 +9,17 @@ from typing import Any, cast
 import numpy as np
 import torch.nn.functional as F
 
-from morphogen.api.drawing import CHUNK, class_row, condition, drawer, drawn_how, guided, tokens_of_words, weighted
+from morphogen.api.drawing import (
+    CHUNK,
+    class_row,
+    condition,
+    drawer,
+    drawn_how,
+    guided,
+    of_classes,
+    tokens_of_words,
+    weighted,
+)
 from morphogen.api.records import as_stored, device_of
 from morphogen.core.batch import RawCondition
 from morphogen.core.data_spec import DataSpec
@@ -67,6 +77,7 @@ def attention_maps(
     cond = cast(RawCondition, condition(n, row, read, on))
     size = tuple(getattr(family, "shape", family.data.shape))[1:]  # that of latents, if the model draws those
     asked = drawn_how(family, guided(family, {**how, "negative": negative}))
+    said = (*of_classes(family.data, label, how.get("avoid")), *read.warnings)
     with watched(family.networks(), cond, size) as seen:
         x = cast(Any, family).sample(n, cond, Rng(seed, on), **asked)
     found = seen.mean()
@@ -74,4 +85,4 @@ def attention_maps(
     if found.shape[2:] != x.shape[2:]:
         found = F.interpolate(found, x.shape[2:], mode="bilinear")
     maps = np.stack([found[:, places].sum(1).cpu().numpy() for _, places in words], axis=1)
-    return AttentionMaps(as_stored(x, family.data), family.data, tuple(word for word, _ in words), maps, read.warnings)
+    return AttentionMaps(as_stored(x, family.data), family.data, tuple(word for word, _ in words), maps, said)

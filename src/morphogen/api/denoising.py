@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.api.drawing import CHUNK, class_row, condition, drawn_how, weighted
+from morphogen.api.drawing import CHUNK, class_row, condition, drawn_how, of_classes, weighted
 from morphogen.api.records import as_stored, device_of, load_model, pictures_of, records_of
 from morphogen.core import capabilities, registry
 from morphogen.core.batch import RawCondition
@@ -48,6 +48,7 @@ class Chain:
     estimates: np.ndarray | None = None
     ids: np.ndarray | None = None
     labels: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def reverse_chain(
     family = _denoiser(model, device)
     if family.data.context_shape is not None and not getattr(family.spec, "context_dropout", 0.0):
         raise UsageError("this model makes pictures from pictures, and nothing from noise alone: `morphogen restore`.")
+    said = of_classes(family.data, label, how.get("avoid"))
     how = drawn_how(family, how)
     row = class_row(family.data, label, family)
     words = None if text is None else weighted(family, text)
@@ -141,6 +143,7 @@ def reverse_chain(
         family.data,
         np.concatenate(estimates),
         labels=None if row is None else np.full(n, row),
+        warnings=(*said, *(() if words is None else words.warnings)),
     )
 
 

@@ -16,6 +16,7 @@ from morphogen.api.records import Pictures, as_stored, device_of, load_model
 from morphogen.applications.walks import Walk
 from morphogen.core import capabilities, registry
 from morphogen.core.batch import RawCondition
+from morphogen.core.classes import find_class, taken_by_position
 from morphogen.core.data_spec import PAD, DataSpec
 from morphogen.core.errors import UsageError, unknown
 from morphogen.core.family import Family, require
@@ -46,7 +47,7 @@ def sample(
 ) -> Pictures:
     """Draw `n` new records. Sample i depends on (seed, i, label, text) only.
 
-    `label` is a class, by name or number, and `text` a prompt for all of them; either may be left out. In a prompt,
+    `label` is a class, by name or position, and `text` a prompt for all of them; either may be left out. In a prompt,
     `(words:1.3)` count 1.3 times (`data/weighted_prompts.py`). The result's `warnings` say which words of the prompt
     the model hardly knows.
     In another `batch_size` it agrees to within 1/255; with `exact` it is the same bit for bit whatever n is.
@@ -114,6 +115,7 @@ def _drawn(
 ) -> Pictures:
     """`n` samples from the noise that there is on a device, `size` at a time, the last ones too if `padded`."""
     family = drawer(model, device)
+    classes = of_classes(family.data, label, how.get("avoid"))
     how = drawn_how(family, how)
     networks = compilation.wrap_for_drawing(family) if compiled else []
     row = class_row(family.data, label, family)
@@ -131,7 +133,7 @@ def _drawn(
     )
     labels = None if row is None else np.full(n, row)
     warnings = [network.warning for network in networks if network.warning is not None]
-    return Pictures(x, family.data, labels=labels, warnings=(*(words.warnings if words else ()), *warnings))
+    return Pictures(x, family.data, labels=labels, warnings=(*classes, *(words.warnings if words else ()), *warnings))
 
 
 def drawer(model: Path | str, device: str) -> Family:
@@ -210,16 +212,17 @@ def condition(n: int, row: int | None, words: Read | None, device: torch.device)
 
 
 def class_row(spec: DataSpec, label: str | int | None, family: Family) -> int | None:
-    """A class by its name or number. Raises `UsageError` for one that the model does not know."""
+    """A class by its name or position (`core/classes.py`). Raises `UsageError` for one that the model does not know."""
     if label is None:
         return None
     if not family.conditional or not spec.classes:
         raise UsageError("this model knows no classes: train one on labelled data with --conditional.")
-    if str(label) in spec.classes:
-        return spec.classes.index(str(label))
-    if str(label).isdecimal() and int(label) < len(spec.classes):
-        return int(label)
-    raise UsageError(unknown("class", str(label), spec.classes))
+    return find_class(label, spec.classes)
+
+
+def of_classes(spec: DataSpec, *labels: str | int | None) -> tuple[str, ...]:
+    """What is to be said about classes that were given: those that were taken by their position."""
+    return tuple(sentence for label in labels for sentence in taken_by_position(label, spec.classes))
 
 
 def drawn_how(family: Family, how: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,26 +10,28 @@ from torch import Tensor
 
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError, UsageError
+from morphogen.core.printable import one_line
 from morphogen.data.arrays import pictures_from
 from morphogen.data.options import PREPARATION, Options
+from morphogen.data.picture_files.guards import open_file
 from morphogen.data.pictures import decode, with_channels, with_size
 
 Image = Path | str | np.ndarray  # a picture file, or bytes (H, W) or (H, W, channels)
 
 
-def read(image: Image) -> Tensor:
-    """(1, C, H, W) uint8. Raises `DataError` that says why not."""
+def read(image: Image, data: DataSpec | None = None) -> Tensor:
+    """(1, C, H, W) uint8, by the range of `data` where values have more than 8 bits. Raises `DataError`."""
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim not in (2, 3):
             raise DataError(f"a picture is bytes (H, W) or (H, W, channels), not {image.dtype} of shape {image.shape}.")
         return pictures_from(image[None])
     try:
-        with Path(image).open("rb") as file:
-            return decode(file)[None]
+        with open_file(Path(image)) as file:
+            return decode(file, None if data is None else data.preprocessing.get("bits"))[None]
     except OSError as error:
-        raise DataError(f"{image}: {error.strerror or error}.") from None
+        raise DataError(f"{one_line(str(image))}: {error.strerror or error}.") from None
     except DataError as error:
-        raise DataError(f"{image} {error}.") from None
+        raise DataError(f"{one_line(str(image))} {error}.") from None
 
 
 def options_of(data: DataSpec) -> Options:
@@ -74,7 +76,7 @@ def values(stored: Tensor, data: DataSpec) -> Tensor:
 
 def name_of(image: Image) -> str:
     """What to call a picture in a message."""
-    return "the picture" if isinstance(image, np.ndarray) else str(image)
+    return "the picture" if isinstance(image, np.ndarray) else one_line(str(image))
 
 
 def by(size: Any) -> str:

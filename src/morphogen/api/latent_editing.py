@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.api.drawing import class_row, condition, weighted
+from morphogen.api.drawing import class_row, condition, of_classes, weighted
 from morphogen.api.images import Image, fitted, options_of, read, values
 from morphogen.api.latent_directions import Directions, factorized, weights_of, with_latents
 from morphogen.api.records import as_stored, device_of, load_model
@@ -72,7 +72,7 @@ def edit_latent(
     known = factorized(family) | _given(model, directions)
     vectors = torch.stack([_named(name, known).to(on) for name in names])
     row, words = class_row(data, label, family), None if text is None else weighted(family, text)
-    x = values(fitted(read(image), data, image, tiles=None), data).to(on)
+    x = values(fitted(read(image, data), data, image, tiles=None), data).to(on)
     with torch.no_grad():
         z = family.encode(x, condition(1, row, words, on)).mean
         start = z.flatten(1)
@@ -90,7 +90,7 @@ def edit_latent(
             mean = family.sample(AVERAGED, condition(AVERAGED, row, words, on), Rng(0, on)).to(made.dtype).mean(0)
             baseline = _rmse(mean, x[0], data)
     rmse = _rmse(made[0], x[0], data)
-    warnings = () if words is None else words.warnings
+    warnings = (*of_classes(data, label), *(() if words is None else words.warnings))
     if baseline is not None and rmse >= baseline:
         warnings += (
             "the model cannot make this picture: its reconstruction is no nearer to it than the mean of samples is, so"

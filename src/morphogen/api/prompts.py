@@ -18,7 +18,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.api.drawing import CHUNK, class_row, condition, drawer, drawn_how, guided, made, weighted, without_null
+from morphogen.api.drawing import (
+    CHUNK,
+    class_row,
+    condition,
+    drawer,
+    drawn_how,
+    guided,
+    made,
+    of_classes,
+    weighted,
+    without_null,
+)
 from morphogen.api.records import Pictures, device_of
 from morphogen.core.batch import RawCondition
 from morphogen.core.errors import UsageError, unknown
@@ -69,7 +80,7 @@ def draw(
     _check(texts, n, to, frames, grid, batch_size, how)
     family = drawer(model, device)
     on, row, words = device_of(family), class_row(family.data, label, family), weighted(family, *texts)
-    said = list(words.warnings)
+    said = [*of_classes(family.data, label, how.get("avoid")), *words.warnings]
     rows, conditions = len(texts), _conditions(words, row, on)
     if to is not None:
         end = weighted(family, to)

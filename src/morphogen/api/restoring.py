@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.api.drawing import class_row, condition, drawn_how, guided, weighted
+from morphogen.api.drawing import class_row, condition, drawn_how, guided, of_classes, weighted
 from morphogen.api.images import Image, by, fitted, name_of, options_of, read, values
 from morphogen.api.records import Pictures, as_stored, device_of, load_model
 from morphogen.applications.editing import edited
@@ -91,7 +91,7 @@ def edit(
     if _latent(family) and (mask is not None or tiles):
         raise UsageError("this model works in the latent space of its autoencoder, where neither mask nor tiles reach.")
     row, words = class_row(data, label, family), None if text is None else weighted(family, text)
-    stored = read(image)
+    stored = read(image, data)
     x = values(fitted(stored, data, image, tiles), data)
     redrawn = None
     if mask is not None:
@@ -117,8 +117,9 @@ def edit(
 
     made = _drawn(draw, n, seed, family, x.shape[2:])
     labels = None if row is None else np.full(n, row)
+    said = (*of_classes(data, label), *(() if words is None else words.warnings))
     spec = data.replace(shape=tuple(made.shape[1:]))
-    return Pictures(as_stored(made, data), spec, labels=labels, warnings=() if words is None else words.warnings)
+    return Pictures(as_stored(made, data), spec, labels=labels, warnings=said)
 
 
 def upscale(model: Path | str, image: Image, scale: int = 4, **how: Any) -> Restored:
@@ -168,7 +169,7 @@ def restore(
     if known is not None and not learned and not _without_context(family):
         raise UsageError(f"this model was trained to undo {known}, not {asked}: ask for that, or use another model.")
     options = options_of(data)
-    low = with_channels(read(image), "gray" if asked.kind == "gray" else options.channels, options.background_rgb)
+    low = with_channels(read(image, data), "gray" if asked.kind == "gray" else options.channels, options.background_rgb)
     on = device_of(family)
     y = values(low, data)[0].to(on)
     shape = (data.shape[0], y.shape[1] * asked.scale, y.shape[2] * asked.scale)
@@ -220,7 +221,7 @@ def restore(
         (found.stddev * unit).cpu().numpy(),
         (found.uncertainty * unit).cpu().numpy(),
         data.replace(shape=shape),
-        () if words is None else words.warnings,
+        (*of_classes(data, label), *(() if words is None else words.warnings)),
     )
 
 

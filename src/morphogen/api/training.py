@@ -95,8 +95,10 @@ def train(
         sheets.mkdir(parents=True, exist_ok=True)
         if cond is not None and cond.text is not None:
             lines = [one_line(caption) for caption in _captions(watched, len(x))]
-            (sheets / "captions.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        sheet(to_bytes(as_stored(x, dataset.spec), dataset.spec)).save(sheets / f"step-{step:07d}.png")
+            with artifact.replacing(sheets / "captions.txt") as file:
+                file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with artifact.replacing(sheets / f"step-{step:07d}.png") as file:
+            sheet(to_bytes(as_stored(x, dataset.spec), dataset.spec)).save(file, "PNG")
 
     provenance: dict[str, Any] = {"source": data, "preset": preset}
     if start is not None:
@@ -104,6 +106,10 @@ def train(
     if parts:
         provenance["parts"] = {name: named(path) for name, path in parts.items()}
     provenance["problems"] = [str(p) for p in dataset.problems]
+    if dataset.files is not None:
+        provenance["files"] = dataset.files.to_dict()
+    if dataset.notes:
+        provenance["notes"] = list(dataset.notes)
     return fit(
         model, stream, plan, Path(out), resume=resume, validation=validation, provenance=provenance, on_sheet=draw
     )

@@ -110,6 +110,8 @@ def _describe(found: dict[str, Any]) -> None:
         print_text(f"  {' = '.join(group)}")
     if len(across or groups) > SHOWN:
         print_text(f"  and {len(across or groups) - SHOWN:,} more; all of them with --json")
+    if found["files"] is not None:
+        print_text(found["files"]["in_words"])
     print_text(f"records that cannot be used: {len(found['problems'])}")
     for problem in found["problems"][:LISTED]:
         print_text(f"  {problem['record']}: {problem['what']}")

@@ -57,8 +57,11 @@ def chain(
         recipe = {"model": str(model), "data": data, "seed": seed, "class": label, "text": text, **how}
         target.write(png(_drawn(reverse, forward), recipe))
     if json:
-        print_json({"out": str(target.path), "n": n, "times": shown})
+        said = {"warnings": list(reverse.warnings)} if reverse.warnings else {}
+        print_json({"out": str(target.path), "n": n, "times": shown, **said})
     else:
+        for warning in reverse.warnings:
+            print_text(f"warning: {warning}")
         print_text(f"wrote {target.path}")
 
 

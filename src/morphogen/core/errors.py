@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from morphogen.core.printable import listed
+
 
 class MorphogenError(Exception):
     """Work that failed for a reason that a user can act on (exit status 1)."""
@@ -49,7 +51,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     if close:
         hint = "did you mean " + " or ".join(repr(c) for c in close) + "?"
     elif known:
-        hint = "known are " + ", ".join(known) + "."
+        hint = f"known are {listed(known, 40)}."
     else:
         hint = "none is known."
     return f"unknown {what} {name!r}: {hint}"

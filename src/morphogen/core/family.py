@@ -21,6 +21,8 @@ from morphogen.core.errors import CapabilityError, SpecError, unknown
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec as BaseSpec
 
+TELLING = 20  # held-out records that a warning about a model's health is based on, at least
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -118,7 +120,10 @@ class Family(nn.Module, ABC):
         """The moves of one training step; draws noise at `batch.address` only."""
 
     def health(self, batch: Batch, rng: Rng) -> Health:
-        """Diagnose on held-out records, without gradients. The default has nothing to say."""
+        """Diagnose on held-out records, without gradients; warn only where `TELLING` of them or more tell.
+
+        The default has nothing to say.
+        """
         return Health()
 
     @property

@@ -7,6 +7,7 @@ order of what is read; halves of surrogate pairs cannot be encoded. Each is show
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 # C0 but for tab and line feed, DEL, C1; line and paragraph separators; marks of direction; surrogates
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -23,6 +24,12 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     r"""`printable`, and line feeds and tabs as \n and \t."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """The first names of a list, each on one line, and how many more there are."""
+    said = ", ".join(one_line(n) for n in names[:most])
+    return said if len(names) <= most else f"{said} and {len(names) - most:,} more"
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -15,12 +15,13 @@ import torch
 
 from morphogen.core.errors import DataError
 from morphogen.core.memory import available_bytes
-from morphogen.core.printable import one_line
+from morphogen.core.printable import listed, one_line
 from morphogen.core.reading import read_bytes
 from morphogen.data.arrays import pictures_from, read_arrays
-from morphogen.data.labels import class_numbers, listed, texts
+from morphogen.data.labels import class_numbers, texts
 from morphogen.data.options import Carved, Options, Resize, Size
-from morphogen.data.pictures import collect, prepared
+from morphogen.data.picture_files.collecting import collect
+from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw
 from morphogen.data.split import SPLIT_NAMES
 
@@ -119,5 +120,12 @@ def _tar(path: Path, options: Options) -> Raw:
     except (OSError, ValueError, OverflowError, tarfile.TarError) as error:
         raise DataError(f"{path} cannot be read ({one_line(str(error))}).") from None
     names = list(files)
-    stored, kept, problems = collect(names, [partial(io.BytesIO, data) for data in files.values()], options)
-    return Raw(stored, ids=torch.tensor(kept), names=[names[i] for i in kept], problems=problems)
+    found = collect(names, [partial(io.BytesIO, data) for data in files.values()], options)
+    return Raw(
+        stored=found.stored,
+        ids=torch.tensor(found.kept),
+        names=[names[i] for i in found.kept],
+        problems=found.problems,
+        notes=found.notes,
+        bits=found.bits,
+    )

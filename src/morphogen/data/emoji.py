@@ -9,9 +9,10 @@ import torch
 
 from morphogen.core.data_spec import Attribute
 from morphogen.core.errors import DataError
+from morphogen.core.printable import listed
 from morphogen.data.archives import table
 from morphogen.data.arrays import pictures_from, read_arrays
-from morphogen.data.labels import listed, texts
+from morphogen.data.labels import texts
 from morphogen.data.options import Captioned, Carved
 from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw

@@ -15,7 +15,7 @@ from torch import Tensor
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError
 from morphogen.data.load import load
-from morphogen.data.records import Dataset, Problem, Records
+from morphogen.data.records import Dataset, Files, Problem, Records
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Inspection:
     dataset: Dataset
 
     @property
+    def files(self) -> Files | None:
+        """What became of the files of a folder; None for other sources."""
+        return self.dataset.files
+
+    @property
     def duplicates_across_splits(self) -> tuple[tuple[str, ...], ...]:
         """Those groups of duplicates that have members in more than one split."""
         return tuple(g for g in self.duplicates if len({m.partition("/")[0] for m in g}) > 1)
@@ -57,6 +62,7 @@ class Inspection:
             "high": self.high,
             "problems": [{"record": p.record, "what": p.what} for p in self.problems],
             "notes": list(self.notes),
+            "files": None if self.files is None else self.files.to_dict(),
         }
 
     def examples(self, n: int) -> Tensor:

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from morphogen.core.errors import DataError, nearest
-from morphogen.core.printable import one_line
+from morphogen.core.printable import listed, one_line
 
 MOST_NUMBERED = 10_000  # classes without names: a larger label is an id, a hash or -1 without its sign
-_SHOWN = 10
 
 
 def texts(values: np.ndarray, name: str) -> list[str]:
@@ -117,12 +116,6 @@ def _checked(names: np.ndarray) -> list[str]:
         twice = next(c for i, c in enumerate(found) if c in found[:i])
         raise DataError(f"class_names has {_quoted(twice)} twice; give every class a name of its own.")
     return found
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few of a list, and how many more there are."""
-    said = ", ".join(one_line(n) for n in names[:_SHOWN])
-    return said if len(names) <= _SHOWN else f"{said} and {len(names) - _SHOWN:,} more"
 
 
 def _quoted(name: str) -> str:

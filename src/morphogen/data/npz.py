@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from morphogen.core.errors import DataError, nearest
+from morphogen.core.printable import listed
 from morphogen.data.array_file import ArrayFile
 from morphogen.data.arrays import pictures_from
-from morphogen.data.labels import class_numbers, listed, texts
+from morphogen.data.labels import class_numbers, texts
 from morphogen.data.options import Options
 from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw

@@ -19,7 +19,8 @@ Resize = Literal["error", "stretch", "crop", "pad", "rotate"]
 Channels = Literal["auto", "gray", "rgb", "rgba"]
 
 # What a record looks like; the rest says which records there are.
-PREPARATION = ("size", "resize", "channels", "background", "binary", "context")
+_FREE = (("resize", "error"), ("bits", None))  # what a model was prepared with, and other data need not be
+PREPARATION = ("size", "resize", "channels", "background", "bits", "binary", "context")
 
 
 def _size(value: Any) -> Any:
@@ -85,6 +86,8 @@ class Options(Spec):
                 landscape into each other, no pixel resampled). Equal aspect ratios need no policy.
     channels    "auto" is gray if all pictures are gray, RGB otherwise
     background  the color that transparent pictures are laid on, and that padding has
+    bits        the range of picture files with more than 8 bits a value: 0 to 2^bits - 1 becomes 0 to 255; None: the
+                smallest such range that holds all values of the data
     binary      "stochastic" draws each pixel once, as 1 with probability u / max; a number is a threshold
     context     pictures come with a degraded copy of themselves as their condition, to learn to restore them:
                 "down4", "blur1.5", "noise0.2" or "gray" (`data/context.py`)
@@ -94,6 +97,7 @@ class Options(Spec):
     resize: Resize = "error"
     channels: Channels = "auto"
     background: Color = "#ffffff"
+    bits: Annotated[int, Field(ge=8, le=16)] | None = None
     binary: Binary = None
     context: Context = None
 
@@ -140,7 +144,7 @@ class Options(Spec):
                 continue
             if key not in values:
                 values[key] = wanted
-            elif key in PREPARATION and values[key] != wanted and (key, wanted) != ("resize", "error"):
+            elif key in PREPARATION and values[key] != wanted and (key, wanted) not in _FREE:
                 raise SpecError(
                     f"source {name!r}: option {key}={values[key]} contradicts {key}={wanted}, which the model's"
                     f" data {like.source!r} were prepared with; leave it out."

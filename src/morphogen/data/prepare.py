@@ -63,7 +63,7 @@ def prepare(
         levels=levels,
         shift=shift,
         scale=scale,
-        preprocessing=_resolved(options, stored),
+        preprocessing=_resolved(options, stored, raw.bits),
         classes=classes,
         attributes=raw.schema,
         text=_text(raw, next(iter(members.values())), options, like, reader),
@@ -87,7 +87,9 @@ def prepare(
     )
     splits = {s: whole.select(rows) for s, rows in members.items()}
     spec = spec.replace(fingerprint=fingerprint(splits))
-    return Dataset(spec, {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()}, raw.problems, raw.notes)
+    return Dataset(
+        spec, {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()}, raw.problems, raw.notes, raw.files
+    )
 
 
 def binarized(stored: Tensor, ids: Tensor, levels: int, binary: str | float) -> Tensor:
@@ -161,11 +163,13 @@ def _scaling(train: Tensor) -> tuple[float, float]:
     return float(shift), float(scale) or 1.0
 
 
-def _resolved(options: Options, stored: Tensor) -> dict[str, object]:
+def _resolved(options: Options, stored: Tensor, bits: int | None) -> dict[str, object]:
     """The options with what was found out on reading put in, so that other data can be prepared alike."""
     if stored.dtype == torch.uint8 and stored.ndim == 4:
         channels = {1: "gray", 3: "rgb", 4: "rgba"}.get(stored.shape[1], "auto")
         options = options.replace(size=f"{stored.shape[2]}x{stored.shape[3]}", channels=channels)
+    if bits is not None:
+        options = options.replace(bits=bits)
     return options.model_dump(mode="json")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from morphogen.core.data_spec import Attribute
 from morphogen.data.options import Options
-from morphogen.data.records import Problem, picked
+from morphogen.data.records import Files, Problem, picked
 
 _PER_RECORD = (
     "stored",
@@ -36,6 +36,8 @@ class Raw:
     split    the split that each record comes with, or None where there is no such thing
     ids      (N,) int64, or None for 0 .. N-1
     captions     a text each, "" for none; paraphrases: further ones of each record, as many as there are
+    bits     the range of picture files with more than 8 bits a value; None where there are none
+    files    of a folder: what became of them
     groups   records of one group stay together when some are set aside; None: those of equal content do
     notes    what is unusual but usable, or was left aside, said once: a sentence each
     """
@@ -56,6 +58,8 @@ class Raw:
     license: str = ""
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    bits: int | None = None
+    files: Files | None = None
 
     @property
     def all_ids(self) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import PAD, DataSpec
 from morphogen.core.errors import DataError, nearest
+from morphogen.core.printable import one_line
 from morphogen.core.rng import Rng
 from morphogen.data.context import Degradation
 
@@ -31,13 +32,56 @@ def picked(values: Any, rows: Tensor | slice) -> Any:
 
 @dataclass(frozen=True)
 class Problem:
-    """A record that cannot be used, by name, and what is wrong with it."""
+    """A record that cannot be used, by name, and what is wrong with it. Both are made safe to show and to store."""
 
     record: str
     what: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "record", one_line(self.record))
+        object.__setattr__(self, "what", one_line(self.what))
+
     def __str__(self) -> str:
         return f"{self.record}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Files:
+    """What became of the files of a folder: seen = records + captions + left_out + others.
+
+    records     pictures that are used
+    captions    files that captions, classes or splits were read from
+    left_out    files that cannot be used, each of which is among the problems
+    others      files that are no pictures, by name
+    """
+
+    records: int
+    captions: int
+    left_out: int
+    others: tuple[str, ...] = ()
+
+    @property
+    def seen(self) -> int:
+        """All of them."""
+        return self.records + self.captions + self.left_out + len(self.others)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        counts = {"seen": self.seen, "records": self.records, "captions": self.captions, "left_out": self.left_out}
+        return {**counts, "others": [one_line(name) for name in self.others], "in_words": str(self)}
+
+    def __str__(self) -> str:
+        parts = [f"{self.records:,} records"]
+        parts += [f"{self.captions:,} with captions or other columns"] * bool(self.captions)
+        parts += [f"{self.left_out:,} left out"] * bool(self.left_out)
+        parts += [f"{len(self.others):,} no pictures ({listed(self.others, 5)})"] * bool(self.others)
+        return f"{self.seen:,} files: {', '.join(parts)}"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Names in a row, of which many end as "and 37 more"."""
+    more = [f"and {len(names) - most:,} more"] * (len(names) > most)
+    return ", ".join([*(one_line(name) for name in names[:most]), *more])
 
 
 @dataclass(frozen=True)
@@ -128,13 +172,14 @@ class Records:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Loaded data: `splits` in memory, `spec` that describes them, `problems` that were left out, and `notes` on what
-    is unusual in the source but usable, or is not used."""
+    """Loaded data: `splits` in memory, `spec` that describes them, `problems` that were left out, `notes` on what is
+    unusual in the source but usable, or is not used, and of a folder what became of its `files`."""
 
     spec: DataSpec
     splits: Mapping[str, Records]
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    files: Files | None = None
 
     def split(self, name: str) -> Records:
         """The split called `name`. Raises `DataError` that names the splits there are."""

@@ -6,6 +6,7 @@ A record's key is a hash of its group or of its content, so exact duplicates lan
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +14,18 @@ from torch import Tensor
 
 ORDER = ("train", "validation", "test")
 # What people call them.
-SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training", "fit"), "train"),
+    **dict.fromkeys(("validation", "validate", "valid", "val", "dev", "devel", "development"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation", "holdout", "heldout", "unseen"), "test"),
+}
+_BESIDE = {"set", "data", "dataset", "split", "images", "image", "imgs", "img", "pictures", "photos", "files"}
+
+
+def split_of(name: str) -> str | None:
+    """The split that a folder or a value of this name means: "Training", "test_set", "val2017" and "held-out" do."""
+    words = [word for word in re.findall(r"[^\W\d_]+", name.lower()) if word not in _BESIDE]
+    return SPLIT_NAMES.get("".join(words))
 
 
 def keys(stored: Tensor, groups: Sequence[str] | None) -> np.ndarray:

@@ -41,7 +41,7 @@ from morphogen.core.capabilities import Encodes, Score, Scores
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian, standard_normal
 from morphogen.core.errors import SpecError
-from morphogen.core.family import Family, Health, Player, Progress, Step
+from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
 from morphogen.nn.backbones.encoders import centered
@@ -184,14 +184,15 @@ class Autoencoder(Family):
         q = self.encode(part.x)
         rate = float(q.kl(self._prior(q.mean)).mean())
         real, made = centered(part.x, self.data), self._picture(self.decode(q.mean))
-        active = float((q.mean.var(0) > 0.01).double().mean())
+        active = float((q.mean.var(0, correction=min(1, len(part) - 1)) > 0.01).double().mean())
         metrics: dict[str, float | list[float]] = {
             "held_out_psnr": float(psnr(made, real).mean()),
             "held_out_rate": rate,
             "held_out_elbo": float(self.score(part.x, None, rng).value.mean()),
-            "active_latents": active,
             "latent_stddev": self.moments.stddev.tolist(),
         }
+        if len(part) > 1:
+            metrics["active_latents"] = active
         warnings = []
         if active <= 0.1:
             warnings.append(
@@ -207,7 +208,7 @@ class Autoencoder(Family):
                     " no longer helps; lower --discriminator-lr, or --adversarial, or begin later with"
                     " --adversarial-from"
                 )
-        return Health(metrics, warnings)
+        return Health(metrics, warnings if len(part) >= TELLING else [])
 
     # ------------------------------------------------------------ capabilities
 

@@ -28,7 +28,7 @@ from morphogen.core.capabilities import Denoises, Samples, Score, Scores
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import CapabilityError, SpecError, UsageError
-from morphogen.core.family import Family, Health, Player
+from morphogen.core.family import TELLING, Family, Health, Player
 from morphogen.core.rng import Index, Rng
 from morphogen.families.guide import check_guide
 from morphogen.nn.backbones.denoiser import DenoiserSpec, denoiser
@@ -207,7 +207,7 @@ class DenoisingFamily(Family):
                 )
         if self.readout.variance != "learned":
             del found["variance_ratio"]
-        return Health({"bands": list(BANDS), **found}, warnings)
+        return Health({"bands": list(BANDS), **found}, warnings if len(part) >= TELLING else [])
 
     # ------------------------------------------------------------ capabilities
 

@@ -39,7 +39,7 @@ from morphogen.core.capabilities import Discriminates, Encodes, Samples
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian, Point
 from morphogen.core.errors import SpecError, UsageError
-from morphogen.core.family import Family, Health, Player, Progress, Step
+from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.nn.backbones.adversarial_nets import (
     MLPDiscriminator,
@@ -288,7 +288,7 @@ class GAN(Family):
                     "modes are missing: samples are varied, but more than a third of the held-out records have none"
                     " like them; take larger batches, larger networks, or --game relativistic"
                 )
-        return Health(metrics, warnings)
+        return Health(metrics, warnings if len(part) >= TELLING else [])
 
     # ------------------------------------------------------------ capabilities
 

@@ -26,7 +26,7 @@ from morphogen.core.capabilities import Encodes, Latents, Samples, Score, Scores
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian
 from morphogen.core.errors import SpecError
-from morphogen.core.family import Family, Health, Player, Progress, Step
+from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.nn.backbones.encoders import centered
 from morphogen.nn.backbones.top_down import BottomUp, TopDown
@@ -230,7 +230,7 @@ class HierarchicalVAE(Family):
                 f" {float(each.sum()):.2f} nats in all); set --free-bits 0.1, lengthen --kl-warmup, or take fewer"
                 " --groups"
             )
-        return Health(metrics, warnings)
+        return Health(metrics, warnings if len(batch) >= TELLING else [])
 
     # ------------------------------------------------------------ capabilities
 

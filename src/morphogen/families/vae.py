@@ -37,7 +37,7 @@ from morphogen.core.capabilities import Encodes, Latents, Samples, Score, Scores
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian, GaussianMixture, standard_normal
 from morphogen.core.errors import CapabilityError, SpecError
-from morphogen.core.family import Family, Health, Player, Progress, Step
+from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.nn.backbones.conv import ConvDecoder, ConvEncoder
 from morphogen.nn.backbones.encoders import Backbone, backbone, centered
@@ -270,7 +270,7 @@ class VAE(Family):
     def health(self, batch: Batch, rng: Rng) -> Health:
         """Active units, Var_x E[z | x] > 0.01 (Burda et al., 2016), and the KL of each dimension."""
         q = self.encode(batch.x, batch.cond)
-        active = q.mean.var(0) > 0.01
+        active = q.mean.var(0, correction=min(1, len(batch) - 1)) > 0.01
         kl = q.kl_elements(standard_normal((self.spec.latent_dim,), q.mean)).mean(0)
         held_out = self.score(batch.x, batch.cond, rng).value.mean()
         n, d = int(active.sum()), self.spec.latent_dim
@@ -282,10 +282,11 @@ class VAE(Family):
             )
         metrics: dict[str, float | list[float]] = {
             "held_out_elbo": float(held_out),
-            "active_units": n,
             "kl_per_dim": kl.tolist(),
         }
-        return Health(metrics, warnings)
+        if len(batch) > 1:
+            metrics["active_units"] = n
+        return Health(metrics, warnings if len(batch) >= TELLING else [])
 
     # ------------------------------------------------------------ capabilities
 

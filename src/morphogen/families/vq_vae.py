@@ -39,7 +39,7 @@ from morphogen.core.capabilities import Encodes, Samples, Score, Scores
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Point
 from morphogen.core.errors import SpecError
-from morphogen.core.family import Family, Health, Player, Progress, Step
+from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.nn.backbones.causal_transformer import CausalTransformer
 from morphogen.nn.backbones.conv import ResidualBlock, pyramid
@@ -262,7 +262,7 @@ class VQVAE(Family):
             "codes_in_use": used.tolist(),
             "perplexity": perplexity.tolist(),
         }
-        return Health(metrics, warnings)
+        return Health(metrics, warnings if len(part) >= TELLING else [])
 
     # ------------------------------------------------------------ capabilities
 

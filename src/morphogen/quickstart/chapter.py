@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from morphogen.report.curves import curves, read_log, series
+from morphogen.report.curves import curves, series
 from morphogen.report.html import Report
+from morphogen.report.log import read_log
 from morphogen.report.sheets import sheet, to_bytes
 
 DATA = "digits"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,28 +12,9 @@ from matplotlib.figure import Figure
 from morphogen.core.errors import DataError
 from morphogen.report.canvas import COLORS, figure, styled
 from morphogen.report.lettering import drawable
+from morphogen.report.log import read_log
 
 Series = tuple[Sequence[float], Sequence[float]]
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSON-lines log, in order.
-
-    A last line without its newline is what a killed process leaves, and is left out; any other
-    line that is no JSON object raises `DataError` with its number.
-    """
-    text = path.read_text(encoding="utf-8")
-    lines = text.split("\n")[:-1]  # what follows the last newline is empty, or half a record
-    records = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            record = None
-        if not isinstance(record, dict):
-            raise DataError(f"{path}, line {number}: expected one JSON object, got {line[:60]!r}.")
-        records.append(record)
-    return records
 
 
 def series(records: Sequence[Mapping[str, Any]], group: str = "terms", against: str = "step") -> dict[str, Series]:

@@ -83,7 +83,7 @@ class _Display:
         if self._works or again:
             try:
                 action()
-            except (OSError, ValueError):  # ValueError: a stream that was closed
+            except Exception:  # of whatever kind: what is shown is not the work
                 self._works = False
 
     def show(self, event: Event) -> None:

@@ -6,7 +6,9 @@ Tensors under prefixes; the rest as JSON in the file's metadata.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +24,43 @@ FORMAT = 1
 NAME = "state.safetensors"
 
 
+class CheckpointError(MorphogenError):
+    """A checkpoint that could not be written; the previous one stays."""
+
+
 def write(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Replace the checkpoint in `folder`. Raises `MorphogenError` if it cannot; the previous one then stays."""
+    """Replace the checkpoint in `folder`. Raises `CheckpointError` if it cannot; the previous one then stays."""
     metadata = {"state": json.dumps({"format": FORMAT, **facts})}
     try:
         with replacing(folder / NAME) as temporary:
             save_file(distinct(tensors), temporary, metadata)
     except (OSError, SafetensorError) as error:
         kept = "The previous checkpoint is intact. " if (folder / NAME).exists() else ""
-        raise MorphogenError(
+        raise CheckpointError(
             f"the checkpoint of step {facts.get('step')} could not be written to {folder} ({error})."
-            f" {kept}Make room, or choose another place, and resume."
+            f" {kept}Make room, or choose another place."
         ) from error
 
 
-def prepare(folder: Path) -> None:
-    """Make the folder, and remove what a killed writer left in it. Raises `MorphogenError`."""
+def prepare(folder: Path, samples: Path) -> None:
+    """Make the folder, and remove what a killed writer left in it and in `samples`. Raises `MorphogenError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(".*tmp*"):  # ours, and those that safetensors writes to
-            leftover.unlink()
+        ours = (".*tmp*",)  # and those that safetensors writes to
+        leftovers = [file for pattern in ours for file in folder.glob(pattern)]
+        leftovers += [file for pattern in (".step-*tmp*", ".captions.txt*tmp*") for file in samples.glob(pattern)]
+        for leftover in leftovers:
+            shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
     except OSError as error:
         raise MorphogenError(f"{folder} cannot be written to ({error}). Choose another place.") from error
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of a run that has no checkpoint yet, and the run's folder if nothing else is in it."""
+    with suppress(OSError):
+        (folder / "log.jsonl").unlink(missing_ok=True)
+        folder.rmdir()
+        folder.parent.rmdir()
 
 
 def exists(folder: Path) -> bool:

@@ -42,6 +42,13 @@ class World:
         """True in the one process that writes."""
         return self.rank == 0
 
+    def lost(self, error: RuntimeError) -> str | None:
+        """Which process is gone if `error` says that one is: "process 1", or "another process"; else None."""
+        words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
+        if self.size == 1 or not (isinstance(error, dist.DistError) or any(word in str(error) for word in words)):
+            return None
+        return f"process {1 - self.rank}" if self.size == 2 else "another process"
+
     def average(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace `.grad` by its mean over the processes; a gradient that one lacks counts as zero.
 
@@ -93,6 +100,11 @@ class World:
             for network in family.networks().values():
                 network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # FSDP2 needs it
                 fully_shard(network, mesh=mesh)
+
+
+def leads() -> bool:
+    """True in the process that writes, before the processes have joined."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or int(os.environ.get("RANK", "0")) == 0
 
 
 def join(recipe: Recipe) -> World:

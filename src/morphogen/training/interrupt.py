@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run between two steps, never within one."""
+"""Ctrl-C, SIGTERM and a terminal that is closed (SIGHUP) end a run between two steps, never within one."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ class Stop:
 
 @contextmanager
 def watched() -> Iterator[Stop]:
-    """Turn SIGINT and SIGTERM into a request; a second SIGINT acts as it always does.
+    """Turn SIGINT, SIGTERM and SIGHUP into a request; a second SIGINT acts as it always does.
 
-    Launchers send SIGTERM after SIGINT, and SIGKILL to those that take too long. Signals reach the
-    main thread only; in another one nothing is changed.
+    Launchers send SIGTERM after SIGINT, and SIGKILL to those that take too long. A SIGHUP that is ignored, as `nohup`
+    has it, stays ignored. Signals reach the main thread only; in another one nothing is changed.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {int(number): signal.getsignal(number) or signal.SIG_DFL for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {int(number): signal.getsignal(number) or signal.SIG_DFL for number in numbers}
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.requested = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from morphogen.core.errors import MorphogenError
+from morphogen.report.log import RESUMED, read_log
 from morphogen.training.distributed import World
 
 
@@ -90,33 +91,50 @@ class Meters:
 
 
 class Log:
-    """Lines of JSON, one for each entry, in the order of steps; written by the leading process alone."""
+    """Lines of JSON, one for each entry, in the order of steps; appended by the leading process, never rewritten.
+
+    `report.log.read_log` reads it.
+    """
 
     def __init__(self, path: Path, world: World) -> None:
         self.path, self._world = path, world
+        self.problem: str | None = None  # why an entry is missing
 
-    def truncate(self, step: int) -> None:
-        """Drop what was written after `step`, and a line that a kill cut short."""
-        if not self._world.leads or not self.path.exists():
-            return
-        kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                break
-        self.path.write_text("".join(kept), encoding="utf-8")
+    def begin(self, step: int) -> None:
+        """Begin a session at `step`: what an earlier one wrote of later steps, or by halves, is void from now on."""
+        if self._world.leads and self.path.exists():
+            self._append({"kind": RESUMED, "step": step}, b"\n" if self._cut() else b"")
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        """Append one entry; numbers that are not finite become null. Raises `MorphogenError` if it cannot."""
+        """Append one entry; numbers that are not finite become null. Where that fails, `problem` says why."""
         if not self._world.leads:
             return
+        if self.problem is not None and self._cut():
+            self.begin(entry["step"])  # so that readers leave out the half of an entry that a full disk has left
+        self._append(entry)
+
+    def copy(self, path: Path) -> None:
+        """Write the entries that count to `path`. Raises `OSError` and `DataError`."""
+        lines = [json.dumps(e, ensure_ascii=False) + "\n" for e in read_log(self.path) if e.get("kind") != RESUMED]
+        path.write_text("".join(lines), encoding="utf-8")
+
+    def _append(self, entry: Mapping[str, Any], before: bytes = b"") -> None:
         try:
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(_finite(entry), ensure_ascii=False, allow_nan=False) + "\n")
+            with self.path.open("ab") as stream:
+                stream.write(before + json.dumps(_finite(entry), ensure_ascii=False).encode() + b"\n")
         except OSError as error:
-            raise MorphogenError(f"{self.path} could not be written ({error}). Make room, and resume.") from error
+            self.problem = error.strerror or str(error)
+
+    def _cut(self) -> bool:
+        """Whether the last line has no end."""
+        try:
+            with self.path.open("rb") as stream:
+                if not stream.seek(0, os.SEEK_END):
+                    return False
+                stream.seek(-1, os.SEEK_END)
+                return stream.read() != b"\n"
+        except OSError:
+            return False
 
 
 def _finite(value: Any) -> Any:

@@ -1,8 +1,7 @@
-"""`fit`: one training run and its folder.
+"""One run: a trainer, what it writes to its folder and when.
 
-OUT/checkpoint/   state.safetensors, log.jsonl: what a run needs to go on
-OUT/samples/      where `on_sheet` may put its sheets
-OUT/...           the artifact, once training has ended or was interrupted
+Before the first step everything is tried that the end will do. Between steps come checkpoints and sheets, whose failure
+is a warning. At the end the state is written first, then the model, then what can be done without.
 """
 
 from __future__ import annotations
@@ -11,84 +10,31 @@ import datetime
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from morphogen import artifact
-from morphogen.artifact.files import read_json, recover
+from morphogen.artifact.files import read_json
 from morphogen.artifact.store import own_state
 from morphogen.core.batch import Batch, BatchSource
-from morphogen.core.errors import UsageError
+from morphogen.core.errors import MorphogenError
 from morphogen.core.family import Family
 from morphogen.core.rng import Rng
-from morphogen.training import checkpoint, state
+from morphogen.training import checkpoint, rehearsal, state
 from morphogen.training import provenance as facts
-from morphogen.training.compile import unwrap
-from morphogen.training.distributed import World, full, join
-from morphogen.training.interrupt import Interrupted, Stop, watched
+from morphogen.training.checkpoint import CheckpointError
+from morphogen.training.distributed import World, full
+from morphogen.training.interrupt import Interrupted, Stop
 from morphogen.training.log import Event, Log
 from morphogen.training.recipe import Recipe
 from morphogen.training.trainer import OnSheet, Trainer
 
 
-def fit(
-    family: Family,
-    stream: BatchSource,
-    recipe: Recipe,
-    out: Path,
-    *,
-    resume: bool = False,
-    validation: Batch | None = None,
-    provenance: Mapping[str, Any] | None = None,
-    on_sheet: OnSheet | None = None,
-) -> Iterator[Event]:
-    """Train `family` on `stream`; iterate over the events, and `out` holds a complete artifact.
+class Run:
+    """A trainer, and where its results go."""
 
-    `resume` goes on from the checkpoint in `out`, bit for bit; where there is none yet, the run begins.
-    `validation` is what `family.health` looks at. `on_sheet(family, step)` is called with averaged
-    weights whenever a sample sheet is due, in the leading process, but not for a sharded model.
-    `provenance` is added to the artifact's.
-
-    Ctrl-C, SIGTERM or closing the iterator ends the run between two steps, after a checkpoint and an
-    artifact marked `complete: false`; a signal then raises `Interrupted`. A second Ctrl-C ends at once, and
-    the last checkpoint stands. Raises `UsageError` if `out` is occupied or the run there is another
-    one, `NonFiniteError` for NaN, `MorphogenError` if a checkpoint cannot be written.
-    """
-    out = Path(out)
-    recover(out.resolve())
-    going_on = resume and checkpoint.exists(out / "checkpoint")
-    occupied = [entry.name for entry in out.iterdir()] if out.is_dir() else []
-    if occupied and not going_on and not (resume and set(occupied) <= {"checkpoint", "samples"}):
-        what = "holds no run to resume" if resume else "exists and is not empty"
-        raise UsageError(f"{out} {what}: choose another folder" + ("." if resume else ", or resume the run in it."))
-    return _fit(family, stream, recipe, out, going_on, validation, provenance or {}, on_sheet)
-
-
-def _fit(
-    family: Family,
-    stream: BatchSource,
-    recipe: Recipe,
-    out: Path,
-    going_on: bool,
-    validation: Batch | None,
-    given: Mapping[str, Any],
-    on_sheet: OnSheet | None,
-) -> Iterator[Event]:
-    with watched() as stop:
-        world = join(recipe)
-        run = _Run(family, stream, recipe, out, world, stop, going_on, validation, given, on_sheet)
-        try:
-            if run.finished:
-                yield run.last_event()
-            else:
-                yield from run.events()
-        finally:
-            unwrap(family)
-
-
-class _Run:
     def __init__(
         self,
         family: Family,
@@ -100,24 +46,29 @@ class _Run:
         going_on: bool,
         validation: Batch | None,
         given: Mapping[str, Any],
+        begun_with: Mapping[str, Any],
         on_sheet: OnSheet | None,
     ) -> None:
         self.out, self.folder, self.world, self.stop, self.recipe = out, out / "checkpoint", world, stop, recipe
         self.going_on, self.validation, self.given, self.on_sheet = going_on, validation, given, on_sheet
+        self.begun_with = begun_with
         self.last_checkpoint = self.last_sheet = time.perf_counter()
+        self.kept_step: int | None = None  # that of the last checkpoint
+        self.failed: set[str] = set()  # what has been said not to work
         self.log = Log(self.folder / "log.jsonl", world)
         self.trainer = Trainer(family, stream, recipe, world, self.log, stop)
+        self.to_say: list[str] = []
         if going_on:
-            state.restore(self.trainer, self.folder)
+            self.to_say = state.restore(self.trainer, self.folder)
+            self.kept_step = self.trainer.step
 
     def events(self) -> Iterator[Event]:
         trainer = self.trainer
-        if self.world.leads:
-            checkpoint.prepare(self.folder)
-        self.log.truncate(trainer.step if self.going_on else -1)
-        trainer.prepare()
-        if not self.going_on:
-            self.checkpoint()  # so that the run can be resumed from now on, and a full disk shows at once
+        try:
+            self._prepare()
+        finally:
+            if self.world.leads and self.kept_step is None:
+                checkpoint.discard(self.folder)  # a run that did not begin leaves nothing
         event = None
         while not trainer.done:
             trainer.advance()
@@ -135,16 +86,29 @@ class _Run:
                 raise
         complete = trainer.done
         if complete:
-            self.sheet()
+            self.look()
         self._end(complete)
         if not complete:
             raise Interrupted(
                 f"training was interrupted at step {trainer.step} of {trainer.budget.total or 'an unknown number'}."
                 f" The model so far and a checkpoint are in {self.out}; resume to go on."
             )
+        self.draw()  # when the model is safe
         said = (event.warnings if event else []) + trainer.take_warnings()
         event = event or trainer.event()  # of a run that was killed when only its artifact was missing
         yield replace(event, elapsed_s=trainer.elapsed_s, remaining_s=0.0, sheet=True, warnings=said)
+
+    def _prepare(self) -> None:
+        """All that can fail, before the first step."""
+        if self.world.leads:
+            checkpoint.prepare(self.folder, self.out / "samples")
+        self.log.begin(self.trainer.step if self.going_on else -1)
+        for message in self.to_say:
+            self.trainer.warn(message)
+        self._rehearse()
+        self.trainer.prepare()
+        if not self.going_on:
+            self._save()  # so that the run can be resumed from now on
 
     def _between(self) -> tuple[bool, bool]:
         """Sheets and checkpoints that are due, and the number of steps once it can be known."""
@@ -160,45 +124,78 @@ class _Run:
         if stop or trainer.done:
             return False, stop
         if sheet or settle:
-            self.sheet()
+            self.look()
+            self.draw()
         if settle:
             self.checkpoint()  # to know what it takes
             left = trainer.budget.steps_left(trainer.step, trainer.elapsed_s, trainer.training_s, trainer.pauses)
             left = -int(self.world.largest([-left])[0])
             trainer.budget.settle(trainer.step + left)
-            self.log.write({"step": trainer.step, "kind": "budget", "total": trainer.budget.total})
         if save or settle:
             self.checkpoint()
+        if settle:
+            self.log.write({"step": trainer.step, "kind": "budget", "total": trainer.budget.total})
         return sheet or settle, False
 
-    def sheet(self) -> None:
-        """Look at the model as it would be used now."""
+    def look(self) -> None:
+        """Check the model's health as it would be used now."""
         trainer, family = self.trainer, self.trainer.family
         with self._paused() as pause:
             if self.world.sharded:
                 if self.on_sheet or self.validation is not None:
                     trainer.warn("a sharded model is neither sampled nor checked during training.")
-            elif self.world.leads:
-                with trainer.averaged():
-                    if self.validation is not None:
-                        rng = Rng(self.recipe.seed, self.world.device).child("health")
-                        health = family.health(self.validation.to(self.world.device), rng)
-                        self.log.write({"step": trainer.step, "kind": "health", "metrics": health.metrics})
-                        for warning in health.warnings:
-                            trainer.warn(warning)
-                    if self.on_sheet:
-                        self.on_sheet(family, trainer.step)
-        self.last_sheet = time.perf_counter()
+            elif self.world.leads and self.validation is not None:
+                with self._harmless("the health check"), trainer.averaged():
+                    rng = Rng(self.recipe.seed, self.world.device).child("health")
+                    health = family.health(self.validation.to(self.world.device), rng)
+                    self.log.write({"step": trainer.step, "kind": "health", "metrics": health.metrics})
+                    for warning in health.warnings:
+                        trainer.warn(warning)
         trainer.pauses.sheet = pause()
 
+    def draw(self) -> None:
+        """Give the model as it would be used now to whoever draws sheets."""
+        with self._paused() as pause:
+            if self.on_sheet and self.world.leads and not self.world.sharded:
+                with self._harmless("a sheet of samples"), self.trainer.averaged():
+                    self.on_sheet(self.trainer.family, self.trainer.step)
+        self.last_sheet = time.perf_counter()
+        self.trainer.pauses.sheet += pause()
+
     def checkpoint(self) -> None:
-        """Write all that the next step depends on."""
+        """Write all that the next step depends on; a failure is a warning, and the last one stays."""
+        try:
+            self._save()
+        except CheckpointError as error:
+            self.last_checkpoint = time.perf_counter()
+            if "checkpoint" not in self.failed:
+                self.failed.add("checkpoint")
+                self.trainer.warn(
+                    f"{error} Training goes on, and tries again every {self.recipe.checkpoint_seconds:g} s."
+                )
+
+    def _save(self) -> None:
         trainer = self.trainer
         trainer.guard.look()
         with self._paused() as pause:
-            state.save(trainer, self.folder)
+            state.save(trainer, self.folder, self.begun_with)
         self.last_checkpoint = time.perf_counter()
+        self.kept_step = trainer.step
         trainer.pauses.checkpoint = pause()
+
+    @contextmanager
+    def _harmless(self, what: str) -> Iterator[None]:
+        """An error in the block is a warning, and training goes on."""
+        try:
+            yield
+        except Exception as error:
+            self._warn_of(what, error)
+
+    def _warn_of(self, what: str, error: Exception) -> None:
+        if what not in self.failed:
+            self.failed.add(what)
+            reason = str(error) if isinstance(error, MorphogenError) else f"{type(error).__name__}: {error}"
+            self.trainer.warn(f"{what} could not be made at step {self.trainer.step}: {reason}. Training goes on.")
 
     @property
     def finished(self) -> bool:
@@ -214,20 +211,64 @@ class _Run:
         return Event(trainer.step, trainer.budget.total, trainer.elapsed_s, 0.0, warnings=[message])
 
     def _end(self, complete: bool) -> None:
-        self.checkpoint()
+        """Keep the state and the model; a failure of one does not keep the other from being written."""
+        trainer = self.trainer
+        unsaved: MorphogenError | None = None
+        try:
+            self._save()
+        except CheckpointError as error:
+            unsaved = error
+        try:
+            self._write_model(self.out, complete)
+        except MorphogenError as error:
+            raise MorphogenError(
+                f"{error} The checkpoint of step {self.kept_step} is in {self.folder}: make room, and resume."
+            ) from error
+        self.world.meet()  # who goes on to read the artifact finds it
+        if unsaved is None:
+            return
+        if not complete:
+            raise MorphogenError(f"{unsaved} The model so far is in {self.out}.") from unsaved
+        trainer.warn(f"{unsaved} The model is complete.")
+
+    def _write_model(self, path: Path, complete: bool) -> None:
         trainer, family = self.trainer, self.trainer.family
         with trainer.averaged():
             weights = {name: full(value) for name, value in own_state(family).items()}
             if self.world.leads:
-                artifact.save(
-                    self.out,
-                    family,
-                    recipe=self.recipe.to_dict(),
-                    log=self.log.path if self.log.path.exists() else None,
-                    provenance={**self.given, **self._provenance(complete)},
-                    state=weights,
-                )
-        self.world.meet()  # who goes on to read the artifact finds it
+                with self._counting_log() as log:
+                    artifact.save(
+                        path,
+                        family,
+                        recipe=self.recipe.to_dict(),
+                        log=log,
+                        provenance={**self.given, **self._provenance(complete)},
+                        state=weights,
+                    )
+
+    @contextmanager
+    def _counting_log(self) -> Iterator[Path | None]:
+        """The entries of the log that count, in a file; None where that fails, as a model without its log is one."""
+        file, log = self.folder / ".log.tmp.jsonl", None
+        with self._harmless("the model's log"):
+            if self.log.path.exists():
+                self.log.copy(file)
+                log = file
+        try:
+            yield log
+        finally:
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+
+    def _rehearse(self) -> None:
+        """Write the model as if this were the end, and take the room of the end."""
+        with self._paused():
+            if not self.world.leads:
+                self._write_model(self.out, complete=False)  # its part of a sharded model
+                return
+            with rehearsal.rehearsing(self.folder) as room:
+                self._write_model(room / "model", complete=False)
+                rehearsal.reserve(room, state.size(self.trainer), checkpoint.exists(self.folder))
 
     def _provenance(self, complete: bool) -> dict[str, Any]:
         trainer = self.trainer
@@ -236,7 +277,7 @@ class _Run:
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "steps": trainer.step,
             "duration_s": round(trainer.elapsed_s, 1),
-            "images_per_s": round(trainer.step * self.recipe.batch_size / trainer.training_s, 1),
+            "images_per_s": round(trainer.step * self.recipe.batch_size / max(trainer.training_s, 1e-9), 1),
             "peak_memory_mb": facts.peak_memory_mb(),
             "seed": self.recipe.seed,
             "precision": trainer.precision,

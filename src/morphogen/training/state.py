@@ -27,7 +27,7 @@ _LENGTH = ("recipe.steps", "recipe.epochs", "recipe.budget")
 _FACTS = ("step", "compiled", "precision", "warned", "paused_s")
 
 
-def save(trainer: Trainer, folder: Path) -> None:
+def save(trainer: Trainer, folder: Path, begun_with: Mapping[str, Any]) -> None:
     """Write the checkpoint; all processes take part if the model is sharded, the leading one writes."""
     world = trainer.world
     if world.leads or world.sharded:
@@ -38,11 +38,22 @@ def save(trainer: Trainer, folder: Path) -> None:
     if world.leads:
         facts = {name: getattr(trainer, name) for name in _FACTS}
         length = {"total": trainer.budget.total, "settled": trainer.budget.settled, "elapsed_s": trainer.elapsed_s}
-        checkpoint.write(folder, tensors, {**facts, **length, "run": _run(trainer)})
+        known = {"run": _run(trainer), "begun_with": dict(begun_with), "processes": world.size}
+        checkpoint.write(folder, tensors, {**facts, **length, **known})
 
 
-def restore(trainer: Trainer, folder: Path) -> None:
-    """Read the checkpoint into a new trainer. Raises `UsageError` if it belongs to another run."""
+def size(trainer: Trainer) -> int:
+    """About how many bytes a checkpoint takes: weights, AdamW's two moments, averages."""
+    weights = sum(value.nbytes for value in own_state(trainer.family).values())
+    moved = sum(p.nbytes * (3 if mover.emas else 2) for mover in trainer.movers.values() for p in mover.parameters)
+    return weights + moved
+
+
+def restore(trainer: Trainer, folder: Path) -> list[str]:
+    """Read the checkpoint into a new trainer; returns what is to be said about it.
+
+    Raises `UsageError` if it belongs to another run.
+    """
     tensors, facts = checkpoint.read(folder)
     total, settled = trainer.budget.total, trainer.budget.settled
     if not _length_changed(trainer, facts["run"], folder):
@@ -60,6 +71,13 @@ def restore(trainer: Trainer, folder: Path) -> None:
         mover.load_state(under(tensors, f"players/{name}"))
     trainer.meters.terms.load_state(under(tensors, "terms"), trainer.world.device)
     trainer.meters.metrics.load_state(under(tensors, "metrics"), trainer.world.device)
+    before, now = facts.get("processes", trainer.world.size), trainer.world.size
+    if before == now:
+        return []
+    return [
+        f"from step {trainer.step} on, the run is made by {now} process{'es' * (now > 1)}, and was by {before}: sums"
+        " are rounded otherwise, so that it is not bit for bit what it would have been."
+    ]
 
 
 def _run(trainer: Trainer) -> dict[str, Any]:

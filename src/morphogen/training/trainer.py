@@ -11,6 +11,7 @@ import torch
 from morphogen.core.batch import BatchSource
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Progress
+from morphogen.core.printable import printable
 from morphogen.core.rng import Rng
 from morphogen.training import compile as compilation
 from morphogen.training import precision
@@ -74,13 +75,17 @@ class Trainer:
         return self.budget.total is not None and self.step >= self.budget.total
 
     def warn(self, message: str) -> None:
-        """Say something once."""
+        """Say something once, and record it in the log."""
+        message = printable(message)
         if message not in self.warned:
             self.warned.append(message)
             self._new_warnings.append(message)
+            self.log.write({"step": self.step, "kind": "warning", "message": message})
 
     def take_warnings(self) -> list[str]:
         """What was said since the last call."""
+        if self.log.problem is not None:
+            self.warn(f"{self.log.path} could not be written ({self.log.problem}): entries are missing.")
         said, self._new_warnings = self._new_warnings, []
         return said
 

@@ -155,7 +155,7 @@ class Reference:
 
     def _known(self, metric: SampleMetric) -> Scale | None:
         """Of named sets at the usual n, from the package: `python -m recipes.scales` wrote them."""
-        file = files("morphogen.evaluation") / "scales" / f"{self.key[:16]}.json"
+        file = files("morphogen.evaluation.context") / "scales" / f"{self.key[:16]}.json"
         if not file.is_file():
             return None
         found = json.loads(file.read_text(encoding="utf-8")).get(metric.name)

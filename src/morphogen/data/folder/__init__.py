@@ -1,0 +1,5 @@
+"""A folder of pictures as a source of data: `layout.read`."""
+
+from morphogen.data.folder.layout import read
+
+__all__ = ["read"]

@@ -1,0 +1,123 @@
+"""`fit`: one training run and its folder.
+
+OUT/checkpoint/   state.safetensors, log.jsonl: what a run needs to go on
+OUT/samples/      where `on_sheet` may put its sheets
+OUT/...           the artifact, once training has ended or was interrupted
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from morphogen.artifact.files import recover
+from morphogen.artifact.locks import locked
+from morphogen.core.batch import Batch, BatchSource
+from morphogen.core.errors import MorphogenError, UsageError
+from morphogen.core.family import Family
+from morphogen.training import checkpoint
+from morphogen.training.compile import unwrap
+from morphogen.training.distributed import join, leads
+from morphogen.training.interrupt import watched
+from morphogen.training.log import Event
+from morphogen.training.recipe import Recipe
+from morphogen.training.run import Run
+from morphogen.training.trainer import OnSheet
+
+
+def fit(
+    family: Family,
+    stream: BatchSource,
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    validation: Batch | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    begun_with: Mapping[str, Any] | None = None,
+    on_sheet: OnSheet | None = None,
+) -> Iterator[Event]:
+    """Train `family` on `stream`; iterate over the events, and `out` holds a complete artifact.
+
+    `resume` goes on from the checkpoint in `out`, bit for bit; where there is none yet, the run begins.
+    `validation` is what `family.health` looks at. `on_sheet(family, step)` is called with averaged
+    weights whenever a sample sheet is due, in the leading process, but not for a sharded model.
+    `provenance` is added to the artifact's. `begun_with` is kept in the checkpoint, which is private to the run, for
+    whoever resumes it.
+
+    Ctrl-C, SIGTERM, a terminal that is closed or closing the iterator ends the run between two steps, after a
+    checkpoint and an artifact marked `complete: false`; a signal then raises `Interrupted`. A second Ctrl-C ends at
+    once, and the last checkpoint stands. What can fail without harm (a sheet, a health check, a line of the log, a
+    checkpoint in between) is a warning. Raises `UsageError` if `out` is occupied or the run there is another one,
+    `ArtifactError` if another process trains there, `NonFiniteError` for NaN, `MorphogenError` before the first step
+    if checkpoints or the model could not be written, and at the end if they were not.
+    """
+    out = Path(out)
+    with _alone(out, family):
+        going_on = _goes_on(out, resume)
+    return _fit(family, stream, recipe, out, resume, going_on, validation, provenance or {}, begun_with or {}, on_sheet)
+
+
+def _goes_on(out: Path, resume: bool) -> bool:
+    """Whether there is a run in `out` to go on with. Raises `UsageError` if it holds anything else."""
+    recover(out.resolve())
+    if resume and checkpoint.exists(out / "checkpoint"):
+        return True
+    occupied = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
+    if occupied and not (resume and occupied <= {"checkpoint", "samples"}):
+        what = "holds no run to resume" if resume else "exists and is not empty"
+        raise UsageError(f"{out} {what}: choose another folder" + ("." if resume else ", or resume the run in it."))
+    return False
+
+
+@contextmanager
+def _alone(out: Path, family: Family) -> Iterator[None]:
+    """No other process trains into `out` meanwhile; the leading process sees to it."""
+    with ExitStack() as stack:
+        if leads():
+            try:
+                stack.enter_context(locked(out, "training", f"training {family.name}"))
+            except OSError as error:
+                raise MorphogenError(f"{out} cannot be written to ({error}). Choose another place.") from error
+        yield
+
+
+def _fit(
+    family: Family,
+    stream: BatchSource,
+    recipe: Recipe,
+    out: Path,
+    resume: bool,
+    going_on: bool,
+    validation: Batch | None,
+    given: Mapping[str, Any],
+    begun_with: Mapping[str, Any],
+    on_sheet: OnSheet | None,
+) -> Iterator[Event]:
+    with watched() as stop, _alone(out, family):
+        if leads():
+            going_on = _goes_on(out, resume)  # another run may have been there in the meantime
+        world = join(recipe)
+        run: Run | None = None
+        try:
+            run = Run(family, stream, recipe, out, world, stop, going_on, validation, given, begun_with, on_sheet)
+            if run.finished:
+                yield run.last_event()
+            else:
+                yield from run.events()
+        except RuntimeError as error:
+            lost = world.lost(error)
+            if lost is None:
+                raise
+            step = None if run is None else run.kept_step
+            kept = (
+                "" if step is None else f" The checkpoint of step {step} is in {out}: start all of them with --resume."
+            )
+            raise MorphogenError(
+                f"process {world.rank} of {world.size} has lost {lost}, whose own message says why it ended"
+                f" ({str(error).splitlines()[0]}).{kept}"
+            ) from error
+        finally:
+            unwrap(family)
