@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 
 from benchmarks.harness import QUICK, Json, path_of, plain_parser, write
-from benchmarks.page.tables import Figure, Seen, at_most
+from benchmarks.page import tables
 from benchmarks.peers.environments import ROOT
 
 # what follows `python -m benchmarks.`, what it measures, how long it takes
@@ -52,13 +52,12 @@ LONG = (
     ("validity.evaluation all", "what the metrics see, catch and take", "25 minutes"),
     ("quality.pythae_likelihood", "pythae's test likelihood beside ours", "40 minutes"),
 )
+_figure = tables.of("run", "quickstart")
 FIGURES = (
-    Figure(
+    _figure(
         "`morphogen quickstart`, seconds",
-        "run",
-        at_most(360.0),
-        ("quickstart",),
-        lambda record: Seen(record["duration_s"], None, "", ".0f"),
+        tables.at_most(360.0),
+        lambda record: tables.Seen(record["duration_s"], None, "", ".0f"),
     ),
 )
 

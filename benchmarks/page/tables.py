@@ -90,6 +90,15 @@ class Figure:
         return said
 
 
+def of(command: str, *files: str) -> Callable[[str, Target, Callable[..., Seen]], Figure]:
+    """What makes the figures of one command, which are read from these files."""
+
+    def figure(what: str, target: Target, read: Callable[..., Seen]) -> Figure:
+        return Figure(what, command, target, files, read)
+
+    return figure
+
+
 def _verdict(seen: Seen, bound: float, better: str) -> str:
     sign = 1.0 if better == "higher" else -1.0
     margins = [sign * (value - bound) for value in (seen.value, *(seen.ends or ()))]

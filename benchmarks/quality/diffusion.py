@@ -23,26 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.harness import (
-    RUNS,
-    Json,
-    Row,
-    Run,
-    briefly,
-    by_name,
-    frechet,
-    load_data,
-    load_family,
-    mean_of,
-    path_of,
-    read,
-    row_parser,
-    run_rows,
-    sample,
-    say,
-    write,
-)
-from benchmarks.page.tables import Figure, Result, Seen, at_most, ratio, rung, seen_of, short
+from benchmarks import harness
+from benchmarks.harness import RUNS, Json, Row, Run, briefly, by_name, frechet, load_data, mean_of, read, sample, say
+from benchmarks.page import tables
+from benchmarks.page.tables import Result, Seen, at_most, ratio, rung, seen_of, short
 from benchmarks.peers.environments import run_in
 from morphogen.core.rng import Rng
 from morphogen.sampling import grids
@@ -103,7 +87,7 @@ def few_steps(run: Run) -> Json:
 @torch.no_grad()
 def bits(run: Run) -> Json:
     """8-bit pictures: the variational bound, and the probability flow, in bits/dim; noise down to half a gray level."""
-    family = load_family(run.model)
+    family = harness.load_family(run.model)
     records = load_data(run.row.data).split("test")
     spec, levels = records.spec, records.spec.levels or 2
     rows = torch.linspace(0, len(records) - 1, 500).round().long()
@@ -194,7 +178,8 @@ def diffusers(minutes: float, asked: argparse.Namespace) -> None:
     if not asked.train:
         # DDIM clips its estimates of the picture
         found = peer_samples("sample", out, (("ddim", 50), ("dpm++2m", 20)), PEER_SAMPLES)
-        write(path_of("diffusion-diffusers", asked.quick), {"training": read(out / "training.json"), **found})
+        record = {"training": read(out / "training.json"), **found}
+        harness.write(harness.path_of("diffusion-diffusers", asked.quick), record)
 
 
 # ------------------------------------------------------------------------------- on the results page
@@ -242,42 +227,19 @@ def _beside_components(record: Result) -> Seen:
     return seen_of(record["fd"], record, f"the bound is {bound:.4g}", bound=bound)
 
 
-_COMMAND, _FILE = "quality.diffusion fashion", "diffusion-fashion"
+_fashion = tables.of("quality.diffusion fashion", "diffusion-fashion")
+_over_peer = tables.of("quality.diffusion diffusers", "diffusion-fashion", "diffusion-diffusers")
+_distilled = tables.of("quality.diffusion few", "diffusion-few", "diffusion-fashion")
+_mnist = tables.of("quality.diffusion mnist", "diffusion-mnist")
+_COMPONENTS = at_most(None, "below that of real pictures cut to 200 principal components")
+_OF_SAMPLERS = "evaluations: our best stepper over diffusers' best, same network, distances"
 FIGURES = (
-    Figure(
-        "Fashion-MNIST, Frechet distance, 50 evaluations",
-        _COMMAND,
-        at_most(None, "below that of real pictures cut to 200 principal components"),
-        (_FILE,),
-        _beside_components,
-    ),
-    Figure(
-        "the same over diffusers' at its best, both distances",
-        "quality.diffusion diffusers",
-        at_most(0.5),
-        (_FILE, "diffusion-diffusers"),
-        _over_diffusers,
-    ),
-    *(
-        Figure(f"{k} evaluations over 50, distances", _COMMAND, at_most(most), (_FILE,), _fewer(k))
-        for k, most in ((20, 1.1), (10, 1.3))
-    ),
-    *(
-        Figure(
-            f"{k} evaluations: our best stepper over diffusers' best, same network, distances",
-            _COMMAND,
-            at_most(1.0),
-            (_FILE,),
-            _samplers(k),
-        )
-        for k in (20, 10)
-    ),
-    Figure(
-        "distilled, 2 evaluations, Frechet distance",
-        "quality.diffusion few",
-        at_most(None, "at most twice that of 50 evaluations"),
-        ("diffusion-few", _FILE),
-        _few,
+    _fashion("Fashion-MNIST, Frechet distance, 50 evaluations", _COMPONENTS, _beside_components),
+    _over_peer("the same over diffusers' at its best, both distances", at_most(0.5), _over_diffusers),
+    *(_fashion(f"{k} evaluations over 50, distances", at_most(most), _fewer(k)) for k, most in ((20, 1.1), (10, 1.3))),
+    *(_fashion(f"{k} {_OF_SAMPLERS}", at_most(1.0), _samplers(k)) for k in (20, 10)),
+    _distilled(
+        "distilled, 2 evaluations, Frechet distance", at_most(None, "at most twice that of 50 evaluations"), _few
     ),
 )
 
@@ -289,19 +251,13 @@ def _bound(record: Result) -> Seen:
 
 
 LIKELIHOOD_FIGURES = (
-    Figure(
-        "8-bit MNIST, diffusion, variational bound, bits/dim",
-        "quality.diffusion mnist",
-        at_most(1.35, stretch=1.2),
-        ("diffusion-mnist",),
-        _bound,
-    ),
+    _mnist("8-bit MNIST, diffusion, variational bound, bits/dim", at_most(1.35, stretch=1.2), _bound),
 )
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = row_parser(__doc__, ROWS, "diffusers")
+    found = harness.row_parser(__doc__, ROWS, "diffusers")
     found.add_argument("--minutes", type=float, default=55.0, help="diffusers: how long to train")
     return found
 
@@ -312,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if asked.row == "diffusers":
         diffusers(asked.minutes, asked)
     else:
-        run_rows(ROWS, asked)
+        harness.run_rows(ROWS, asked)
 
 
 if __name__ == "__main__":

@@ -30,21 +30,9 @@ import numpy as np
 import torch
 
 from benchmarks import harness
-from benchmarks.harness import (
-    Json,
-    describe_training,
-    frechet,
-    load_data,
-    path_of,
-    plain_parser,
-    read,
-    recorded,
-    sample,
-    save_json,
-    say,
-    training,
-)
-from benchmarks.page.tables import Figure, LeftOut, Result, Seen, at_most, count, ratio
+from benchmarks.harness import Json, describe_training, frechet, load_data, path_of, read, sample, save_json, training
+from benchmarks.page import tables
+from benchmarks.page.tables import LeftOut, Result, Seen, at_most, count, ratio
 from benchmarks.peers.environments import ROOT, ensure, versions
 from benchmarks.quality import diffusion, gan
 from morphogen.report.progress import watch
@@ -166,7 +154,7 @@ def train(name: str, runs: Path, minutes: float, draws: int, threads: int) -> No
     if name in THEIRS:
         what, peer, packages = THEIRS[name]
         facts["versions"] = versions(ensure(peer), *packages)
-        facts["hardware"] = {**recorded(device="cpu")["hardware"], "threads": threads}
+        facts["hardware"] = {**harness.recorded(device="cpu")["hardware"], "threads": threads}
     else:
         what = OURS[name]["what"]
     said = {"what": what, "minutes": minutes, "threads": threads}
@@ -191,7 +179,7 @@ def judge(runs: Path) -> Json:
     for name, one in known.items():
         with np.load(runs / f"{name}.npz") as arrays:
             found[name] = {**one, "fd": frechet(arrays["x"], DATA)}
-        say(f"{one['what']}, FD", found[name]["fd"])
+        harness.say(f"{one['what']}, FD", found[name]["fd"])
     return found
 
 
@@ -238,16 +226,12 @@ def _processor(one: Result) -> str:
     return str(one["training"]["hardware"]["cpu"])
 
 
+_figure = tables.of("quality.equal_time", "equal-time")
+_PYTHAE = ("pythae-rae", "pythae-rae-mlp", "pythae-vaegan")
 FIGURES = tuple(
-    Figure(
-        f"Fashion-MNIST after as many minutes: {what}, Frechet distances",
-        "quality.equal_time",
-        at_most(HALF),
-        ("equal-time",),
-        _as_long(name, rivals),
-    )
+    _figure(f"Fashion-MNIST after as many minutes: {what}, Frechet distances", at_most(HALF), _as_long(name, rivals))
     for what, name, rivals in (
-        ("our best of the VAE family over pythae's best", "vae", ("pythae-rae", "pythae-rae-mlp", "pythae-vaegan")),
+        ("our best of the VAE family over pythae's best", "vae", _PYTHAE),
         ("our GAN over a Keras DCGAN", "gan", ("keras",)),
         ("our diffusion over diffusers'", "diffusion", ("diffusers",)),
     )
@@ -256,7 +240,7 @@ FIGURES = tuple(
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = plain_parser(__doc__)
+    found = harness.plain_parser(__doc__)
     what = found.add_mutually_exclusive_group()
     what.add_argument("--train", metavar="NAME", choices=NAMES, help=f"one of {', '.join(NAMES)}")
     what.add_argument("--evaluate", action="store_true", help="all is trained already")

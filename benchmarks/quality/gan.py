@@ -30,28 +30,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from benchmarks import harness
-from benchmarks.harness import (
-    IMAGES,
-    QUICK,
-    QUICK_N,
-    RUNS,
-    Json,
-    Row,
-    by_name,
-    describe_training,
-    evaluate,
-    frechet,
-    load_data,
-    load_family,
-    mean_of,
-    path_of,
-    plain_parser,
-    read,
-    sample,
-    say,
-    write,
-)
-from benchmarks.page.tables import Figure, Result, Seen, at_most, ratio, rung, seen_of, short
+from benchmarks.harness import QUICK, QUICK_N, RUNS, Json, Row, evaluate, frechet, load_data, mean_of, read, sample, say
+from benchmarks.page import tables
+from benchmarks.page.tables import Result, Seen, at_most, ratio, rung, seen_of, short
 from benchmarks.peers.environments import run_in
 from morphogen.core.batch import RawCondition
 from morphogen.core.rng import Rng
@@ -63,7 +44,7 @@ SAMPLES = 10_000
 MODERN: Json = {"penalty_every": 4, "widths": (32, 64, 128)}
 RECIPE: Json = {"batch_size": 32, "compile": "off", "sheet_seconds": 300}
 _AERIAL: Json = {**RECIPE, "batch_size": 16, "flips": True}
-ROWS = by_name(
+ROWS = harness.by_name(
     Row("gan", "fashion", "Fashion-MNIST, GAN", "gan", FASHION, RECIPE, options=MODERN),
     Row(
         "gan",
@@ -116,7 +97,7 @@ class How:
 
     def save(self, picture: Image.Image, name: str) -> None:
         """Keep a picture for the documents; of a quick run beside its results."""
-        picture.save((QUICK if self.quick else IMAGES) / name)
+        picture.save((QUICK if self.quick else harness.IMAGES) / name)
 
 
 def fashion(how: How) -> Json:
@@ -125,7 +106,7 @@ def fashion(how: How) -> Json:
     for name in ("fashion", "fashion-classic"):
         model = how.trained(name)
         drawn = sample(model, QUICK_N if how.quick else SAMPLES, seed=1)
-        found[name] = {"fd": frechet(drawn, FASHION), "training": describe_training(model)}
+        found[name] = {"fd": frechet(drawn, FASHION), "training": harness.describe_training(model)}
         say(f"{name}, FD", found[name]["fd"])
         how.save(sheet(drawn[:64], columns=8), f"gan-{name}.png")
     samples = how.keras()
@@ -146,7 +127,7 @@ def aerial(how: How) -> Json:
     ways = {"bicubic": np.stack([np.asarray(_picture(y).resize(sides, Image.Resampling.BICUBIC)) for y in given])}
     ways["bicubic"] = ways["bicubic"].transpose(0, 3, 1, 2)
     for name in ("aerial-l1", "aerial"):
-        model = load_family(how.trained(name))
+        model = harness.load_family(how.trained(name))
         parts = [
             model.sample(len(rows), RawCondition(context=cond.context[rows]), Rng(1).shifted(int(rows[0])))
             for rows in torch.arange(len(records)).split(50)
@@ -189,7 +170,7 @@ def emoji(how: How) -> Json:
     found = evaluate(model, EMOJI, ["copied"], split="test_concept", save=False)
     for result in found["results"]:
         say(result["name"], result)
-    return {"minutes": how.minutes, "results": found["results"], "training": describe_training(model)}
+    return {"minutes": how.minutes, "results": found["results"], "training": harness.describe_training(model)}
 
 
 def _quarters(x: np.ndarray) -> np.ndarray:
@@ -245,38 +226,20 @@ def _enhanced(record: Result) -> Seen:
     return ratio(record["aerial"]["fd"], record["bicubic"]["fd"], *ways, f"n = {record['n']}")
 
 
-_COMMAND = "quality.gan fashion"
+_fashion = tables.of("quality.gan fashion", "gan-fashion")
+_aerial = tables.of("quality.gan aerial", "gan-aerial")
+_BLURRED, _HALF = at_most(None, "below that of real pictures blurred by 0.5 px"), at_most(0.5, "below 0.5")
 FIGURES = (
-    Figure(
-        "Fashion-MNIST, Frechet distance",
-        _COMMAND,
-        at_most(None, "below that of real pictures blurred by 0.5 px"),
-        ("gan-fashion",),
-        _beside_blur,
-    ),
-    *(
-        Figure(
-            f"the same over {rival}, both distances",
-            _COMMAND,
-            at_most(0.5, "below 0.5"),
-            ("gan-fashion",),
-            _rival(name),
-        )
-        for rival, name in (("the classic pair's", "fashion-classic"), ("a Keras DCGAN's", KERAS))
-    ),
-    Figure(
-        "aerial pictures enlarged 4 times: Frechet distance over bicubic's",
-        "quality.gan aerial",
-        at_most(0.5),
-        ("gan-aerial",),
-        _enhanced,
-    ),
+    _fashion("Fashion-MNIST, Frechet distance", _BLURRED, _beside_blur),
+    _fashion("the same over the classic pair's, both distances", _HALF, _rival("fashion-classic")),
+    _fashion("the same over a Keras DCGAN's, both distances", _HALF, _rival(KERAS)),
+    _aerial("aerial pictures enlarged 4 times: Frechet distance over bicubic's", at_most(0.5), _enhanced),
 )
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = plain_parser(__doc__)
+    found = harness.plain_parser(__doc__)
     found.add_argument("row", choices=["fashion", "aerial", "emoji"])
     found.add_argument("--minutes", type=float, default=20.0, help="of training, each model")
     found.add_argument("--quick", action="store_true", help="two steps and few samples, to see that all of it runs")
@@ -294,10 +257,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if asked.train:
         how.keras() if asked.train == KERAS else how.trained(asked.train)
         return
-    write(
-        path_of(f"gan-{asked.row}", asked.quick),
-        {"fashion": fashion, "aerial": aerial, "emoji": emoji}[asked.row](how),
-    )
+    judged = {"fashion": fashion, "aerial": aerial, "emoji": emoji}[asked.row](how)
+    harness.write(harness.path_of(f"gan-{asked.row}", asked.quick), judged)
 
 
 if __name__ == "__main__":

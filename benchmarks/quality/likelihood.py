@@ -22,20 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.harness import (
-    Json,
-    Row,
-    Run,
-    by_name,
-    evaluate,
-    load_data,
-    load_family,
-    path_of,
-    row_parser,
-    run_rows,
-    say,
-    write,
-)
+from benchmarks import harness
+from benchmarks.harness import Json, Row, Run, by_name, evaluate, load_data, load_family, path_of, run_rows, say, write
+from benchmarks.page import tables
 from benchmarks.page.tables import Figure, Result, Seen, at_least, at_most, named, seen_of
 from benchmarks.peers.environments import run_in
 from morphogen.evaluation.metrics.likelihood import scores
@@ -244,61 +233,40 @@ def _codes_in_use(*records: Result) -> Seen:
 
 
 def _at_most(what: str, row: str, metric: str, most: float, stretch: float | None = None) -> Figure:
+    figure = tables.of(f"quality.likelihood {row}", ROWS[row].result)
     unit = "nats" if metric == "nll" else "bits/dim"
-    return Figure(
-        f"{what}, {unit}",
-        f"quality.likelihood {row}",
-        at_most(most, stretch=stretch),
-        (ROWS[row].result,),
-        lambda record: seen_of(named(record, metric), record),
-    )
+    target = at_most(most, stretch=stretch)
+    return figure(f"{what}, {unit}", target, lambda record: seen_of(named(record, metric), record))
 
 
+_over_pythae = tables.of("quality.pythae_likelihood", "likelihood-pythae")
+_iwae = tables.of("quality.likelihood iwae --against mlp", "likelihood-iwae-against-mlp")
+_aerial = tables.of("quality.likelihood pixels-aerial", "deep-pixels-aerial", "deep-codecs")
+_vq = tables.of("quality.likelihood codes-0", "deep-codes-0", "deep-codes-1", "deep-codes-2")
+_AERIAL = "aerial pictures, 128 x 128 RGB, autoregressive, exact, bits/dim"
 FIGURES = (
     _at_most("binarized MNIST, MLP VAE, -log p(x)", "mlp", "nll", 89.3),
-    Figure(
+    _over_pythae(
         "the same less pythae's VAE on the same pictures, paired, nats",
-        "quality.pythae_likelihood",
         at_most(0.0, "below 0"),
-        ("likelihood-pythae",),
         lambda record: seen_of(record["ours minus pythae, nats"]),
     ),
-    Figure(
-        "IWAE with k = 50 less the MLP VAE, paired, nats",
-        "quality.likelihood iwae --against mlp",
-        at_most(-1.5),
-        ("likelihood-iwae-against-mlp",),
-        seen_of,
-    ),
+    _iwae("IWAE with k = 50 less the MLP VAE, paired, nats", at_most(-1.5), seen_of),
     _at_most("binarized MNIST, convolutional VAE with a flow prior, -log p(x)", "conv", "nll", 84.3, 83.5),
     _at_most("8-bit MNIST, VAE, bound", "bits", "bits_per_dim", 1.33),
     _at_most("binarized MNIST, hierarchical VAE, -log p(x)", "ladder-binary", "nll", 82.3, 81.3),
     _at_most("8-bit MNIST, hierarchical VAE, bound", "ladder-bits", "bits_per_dim", 1.20, 1.10),
     _at_most("8-bit MNIST, autoregressive, exact", "pixels-mnist", "bits_per_dim", 0.95),
     _at_most("8-bit Fashion-MNIST, autoregressive, exact", "pixels-fashion", "bits_per_dim", 3.2),
-    *(
-        Figure(
-            "aerial pictures, 128 x 128 RGB, autoregressive, exact, bits/dim",
-            "quality.likelihood pixels-aerial",
-            at_most(None, f"below {rival}{word}"),
-            ("deep-pixels-aerial", "deep-codecs"),
-            _codec(rival),
-        )
-        for rival, word in (("PNG", ""), ("WebP", " (stretch)"))
-    ),
-    Figure(
-        "VQ-VAE: codes in use on 5,000 test pictures",
-        "quality.likelihood codes-0",
-        at_least(0.95, "over 95 %"),
-        ("deep-codes-0", "deep-codes-1", "deep-codes-2"),
-        _codes_in_use,
-    ),
+    _aerial(_AERIAL, at_most(None, "below PNG"), _codec("PNG")),
+    _aerial(_AERIAL, at_most(None, "below WebP (stretch)"), _codec("WebP")),
+    _vq("VQ-VAE: codes in use on 5,000 test pictures", at_least(0.95, "over 95 %"), _codes_in_use),
 )
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = row_parser(__doc__, ROWS, "codecs")
+    found = harness.row_parser(__doc__, ROWS, "codecs")
     found.add_argument("--against", choices=ROWS, help="the paired difference to this row, both trained already")
     found.add_argument("--samples", type=int, default=500, help="importance samples of the paired difference")
     return found

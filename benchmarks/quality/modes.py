@@ -26,20 +26,9 @@ from statistics import median
 import numpy as np
 import torch
 
-from benchmarks.harness import (
-    QUICK_N,
-    RUNS,
-    Json,
-    Row,
-    describe_training,
-    load_data,
-    path_of,
-    plain_parser,
-    read,
-    sample,
-    train,
-    write,
-)
+from benchmarks import harness
+from benchmarks.harness import QUICK_N, RUNS, Json, Row, describe_training, load_data, read, sample, train, write
+from benchmarks.page import tables
 from benchmarks.page.tables import Figure, Result, Seen, Target, at_least, at_most, count
 from morphogen.evaluation.features.frozen import frozen
 
@@ -185,17 +174,12 @@ def _stacked(what: str, target: Target, pick: Callable[[list[Result]], float], f
     return Figure(f"stacked MNIST: {what}", "quality.modes stacked", target, ("gan-stacked",), read)
 
 
+_points_figure = tables.of("quality.modes points", "gan-points")
+_SHARE = "least share of samples within 3 sigma, all modes found, over seeds"
+_ALL = at_least(0.95, "over 95 %, all modes, each seed")
 FIGURES = (
-    *(
-        Figure(
-            f"{name}: least share of samples within 3 sigma, all modes found, over seeds",
-            "quality.modes points",
-            at_least(0.95, "over 95 %, all modes, each seed"),
-            ("gan-points",),
-            _points(mixture),
-        )
-        for name, mixture in (("ring of 8 Gaussians", "ring"), ("grid of 25 Gaussians", "grid"))
-    ),
+    _points_figure(f"ring of 8 Gaussians: {_SHARE}", _ALL, _points("ring")),
+    _points_figure(f"grid of 25 Gaussians: {_SHARE}", _ALL, _points("grid")),
     _stacked("modes, median", at_least(990), lambda seeds: median(one["modes"] for one in seeds), ".0f"),
     _stacked("modes, least", at_least(950), lambda seeds: min(one["modes"] for one in seeds), ".0f"),
     _stacked("KL from equal shares, largest", at_most(0.15), lambda seeds: max(one["kl"] for one in seeds), ".3f"),
@@ -204,7 +188,7 @@ FIGURES = (
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = plain_parser(__doc__)
+    found = harness.plain_parser(__doc__)
     found.add_argument("row", choices=["points", "stacked"])
     found.add_argument("--seeds", type=int, default=3)
     found.add_argument("--mixture", choices=MIXTURES, help="points: this one alone")
@@ -215,7 +199,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, judge and write."""
     asked = parser().parse_args(arguments)
-    seeds, out = 1 if asked.quick else asked.seeds, path_of(f"gan-{asked.row}", asked.quick)
+    seeds, out = 1 if asked.quick else asked.seeds, harness.path_of(f"gan-{asked.row}", asked.quick)
     if asked.row == "stacked":
         record = stacked(seeds, asked.quick)
     else:

@@ -21,19 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.harness import (
-    RUNS,
-    Json,
-    describe_training,
-    load_data,
-    load_family,
-    path_of,
-    plain_parser,
-    read,
-    recorded,
-    say,
-    write,
-)
+from benchmarks import harness
+from benchmarks.harness import RUNS, Json, describe_training, load_data, load_family, path_of, read, say, write
 from benchmarks.peers.environments import ensure, run_in, versions
 from benchmarks.quality.likelihood import ROWS, paired
 from morphogen import artifact
@@ -92,7 +81,7 @@ def judge(family: Any, dataset: Any, n: int | None, samples: int) -> tuple[list[
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = plain_parser(__doc__)
+    found = harness.plain_parser(__doc__)
     found.add_argument("--minutes", type=float, default=20.0, help="of training, its validation included")
     found.add_argument("--epochs", type=int, help="train this many epochs instead")
     found.add_argument("--seed", type=int, default=0)
@@ -126,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     results, theirs = judge(copied(run), dataset, chosen.n, chosen.samples)
     np.save(run / "nll-pythae.npy", theirs)
-    here = recorded(versions(ensure("pythae"), "pythae", "torch"), device="cpu")
+    here = harness.recorded(versions(ensure("pythae"), "pythae", "torch"), device="cpu")
     found: Json = {
         "what": "binarized MNIST, pythae's VAE of 500-unit layers, ELBO, its own trainer",
         "model": str(chosen.run),

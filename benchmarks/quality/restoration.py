@@ -33,7 +33,8 @@ from scipy.interpolate import griddata
 from torch import Tensor
 
 from benchmarks.harness import Json, load_data, load_family, mean_of, path_of, plain_parser, say, train, write
-from benchmarks.page.tables import Figure, Result, Seen, at_least, seen_of
+from benchmarks.page import tables
+from benchmarks.page.tables import Result, Seen, at_least, seen_of
 from benchmarks.quality import diffusion
 from morphogen.applications.restoration import Degrading, Restoration, by_condition, of_means
 from morphogen.core.batch import RawCondition
@@ -185,11 +186,9 @@ def _seen(record: Result) -> Seen:
 
 
 FIGURES = tuple(
-    Figure(
+    tables.of(f"quality.restoration {task}", f"restoration-{task}")(
         f"restoring {task.replace('-', ', ')}: PSNR of the mean above interpolation, dB",
-        f"quality.restoration {task}",
         at_least(0.0, "above 0"),
-        (f"restoration-{task}",),
         _seen,
     )
     for task in TASKS

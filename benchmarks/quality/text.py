@@ -18,21 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.harness import (
-    IMAGES,
-    QUICK,
-    Json,
-    Row,
-    Run,
-    alignment_curve,
-    by_name,
-    evaluate_alignment,
-    path_of,
-    row_parser,
-    run_rows,
-    say,
-    write,
-)
+from benchmarks import harness
+from benchmarks.harness import IMAGES, QUICK, Json, Row, Run, alignment_curve, by_name, evaluate_alignment, path_of, say
+from benchmarks.page import tables
 from benchmarks.page.tables import Figure, Result, Seen, at_least, named, seen_of
 from benchmarks.quality.diffusion import LEAN
 from morphogen.core.rng import Rng
@@ -187,11 +175,10 @@ def _parser(record: Result) -> Seen:
 
 
 def _aligned(what: str, row: str, split: str, least: float) -> Figure:
-    return Figure(
+    figure = tables.of(f"quality.text {row}", ROWS[row].result)
+    return figure(
         f"`shapes` from words, {what}: everything right, {'seen' if split == 'test' else 'withheld'} triples",
-        f"quality.text {row}",
         at_least(least, f"at least {100 * least:g} %"),
-        (ROWS[row].result,),
         lambda record: seen_of(named(record, f"aligned-everything-{split}"), record, form=".1%"),
     )
 
@@ -214,51 +201,35 @@ def _of_real(record: Result) -> Seen:
     return Seen(found["value"] / floor, (low / floor, high / floor), beside, ".1%")
 
 
-_EMOJI, _EMOJI_FILES = "quality.text emoji-diffusion", ("alignment-emoji-diffusion",)
+_real = tables.of("quality.text parser", "alignment-parser")
+_emoji = tables.of("quality.text emoji-diffusion", "alignment-emoji-diffusion")
+_UNSEEN = "`emoji`, unseen combinations:"
 FIGURES = (
-    Figure(
-        "the parser on real pictures, also blurred: everything right",
-        "quality.text parser",
-        at_least(1.0, "100 %"),
-        ("alignment-parser",),
-        _parser,
-    ),
+    _real("the parser on real pictures, also blurred: everything right", at_least(1.0, "100 %"), _parser),
     _aligned("diffusion", "shapes-diffusion", "test", 0.97),
     _aligned("diffusion", "shapes-diffusion", "test_withheld", 0.90),
     _aligned("GAN", "shapes-gan", "test", 0.75),
     _aligned("GAN", "shapes-gan", "test_withheld", 0.55),
     *(
-        Figure(
-            f"`emoji`, unseen combinations: {measure} above the nearest training caption's",
-            _EMOJI,
-            at_least(0.0, "above 0"),
-            _EMOJI_FILES,
-            _above_nearest(measure),
-        )
-        for measure in ("tone", "gender")
+        _emoji(f"{_UNSEEN} {word} above the nearest training caption's", at_least(0.0, "above 0"), _above_nearest(word))
+        for word in ("tone", "gender")
     ),
-    Figure(
-        "`emoji`, unseen combinations: recall@5 as a share of real pictures'",
-        _EMOJI,
-        at_least(0.6, "at least 60 %"),
-        _EMOJI_FILES,
-        _of_real,
-    ),
+    _emoji(f"{_UNSEEN} recall@5 as a share of real pictures'", at_least(0.6, "at least 60 %"), _of_real),
 )
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    return row_parser(__doc__, ROWS, "parser")
+    return harness.row_parser(__doc__, ROWS, "parser")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Judge real pictures, or train and judge rows."""
     asked = parser().parse_args(arguments)
     if asked.row == "parser":
-        write(path_of("alignment-parser", asked.quick), judge_real_pictures(100 if asked.quick else 1000))
+        harness.write(path_of("alignment-parser", asked.quick), judge_real_pictures(100 if asked.quick else 1000))
     else:
-        run_rows(ROWS, asked)
+        harness.run_rows(ROWS, asked)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness import Json, path_of, plain_parser, recorded, write
-from benchmarks.page.tables import Figure, Result, Seen, at_most
+from benchmarks.page import tables
+from benchmarks.page.tables import Result, Seen
 from benchmarks.peers.environments import ROOT
 
 FLAT = 0.05  # growth from the second to the last quarter of a training, as a share of its peak, that still is flat
@@ -100,19 +101,14 @@ def _flat(record: Result) -> Seen:
     return Seen(max(run["growth_mb"] / run["peak_mb"] for run in runs), None, "; ".join(quarters), ".1%")
 
 
+_figure = tables.of("speed.memory", "memory")
 FIGURES = (
-    Figure(
-        "peak memory of training a VAE on MNIST, largest process, MB",
-        "speed.memory",
-        at_most(1500.0, "at most 1,500"),
-        ("memory",),
-        _peak,
+    _figure(
+        "peak memory of training a VAE on MNIST, largest process, MB", tables.at_most(1500.0, "at most 1,500"), _peak
     ),
-    Figure(
+    _figure(
         "memory over time: growth from the second to the last quarter of the steps",
-        "speed.memory",
-        at_most(FLAT, f"flat: at most {100 * FLAT:g} % of the peak"),
-        ("memory",),
+        tables.at_most(FLAT, f"flat: at most {100 * FLAT:g} % of the peak"),
         _flat,
     ),
 )

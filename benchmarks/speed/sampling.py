@@ -34,6 +34,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.harness import ONLY_STEPS, Json, drawer, load_family, recorded, sample, train, training
+from benchmarks.page import tables
 from benchmarks.page.tables import Contest, Figure, Result, Speed, at_least, best_ratio
 from benchmarks.quality import gan, likelihood
 from benchmarks.speed import timing
@@ -140,28 +141,24 @@ def _alone_about(record: Result) -> str:
 
 
 _COMMAND = "speed.sampling diffusion"
-BY_NAME = {
-    "diffusion": Contest(
-        "sampling-speed", "Drawing by diffusion, 32 x 32, 20 evaluations", _COMMAND, net_speeds, net_about
-    ),
-    "hierarchical-vae": Contest(
+_DIFFUSION = "Drawing by diffusion, 32 x 32, 20 evaluations"
+CONTESTS = (
+    Contest("sampling-speed", _DIFFUSION, _COMMAND, net_speeds, net_about),
+    Contest(
         "deep-sampling",
         "Drawing by the hierarchical VAE",
         "speed.sampling hierarchical-vae",
         _alone_speeds,
         _alone_about,
     ),
-    "gan": Contest(
-        "gan-sampling", "Drawing by the GAN of Fashion-MNIST", "speed.sampling gan", _alone_speeds, _alone_about
-    ),
-}
-CONTESTS = tuple(BY_NAME.values())
+    Contest("gan-sampling", "Drawing by the GAN of Fashion-MNIST", "speed.sampling gan", _alone_speeds, _alone_about),
+)
 
 
 def _over_diffusers(batch: int, mine: Sequence[str], theirs: str, also: str = "") -> Figure:
     what = f"drawing, 20 evaluations, {batch} at a time, over diffusers' pipeline in {theirs[:4]}{also}"
     names = [f"ours, {how} / diffusers, {theirs}, batch {batch}" for how in mine]
-    return Figure(what, _COMMAND, at_least(1.5), ("sampling-speed",), best_ratio(*names))
+    return tables.of(_COMMAND, "sampling-speed")(what, at_least(1.5), best_ratio(*names))
 
 
 FIGURES = (
@@ -194,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not model.exists():
             train(row, quick=asked.quick)
         found = alone(model, batch, asked.rounds, asked.seconds)
-    timing.finish(BY_NAME[asked.contest], found, asked)
+    timing.finish(CONTESTS[list(SECONDS).index(asked.contest)], found, asked)
 
 
 if __name__ == "__main__":

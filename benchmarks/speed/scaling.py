@@ -33,7 +33,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Plot
 
 from benchmarks.harness import IMAGES, ONLY_STEPS, RESULTS, Json, path_of, plain_parser, read, recorded, training, write
-from benchmarks.page.tables import Contest, Figure, Result, Seen, Speed, at_least
+from benchmarks.page import tables
+from benchmarks.page.tables import Result, Seen, Speed
 from benchmarks.peers.environments import ROOT
 from benchmarks.speed.timing import in_words, summary
 from morphogen.report.canvas import COLORS, png, styled
@@ -216,25 +217,10 @@ def _together(record: Result) -> Seen:
     return Seen(ratio["median"], (low, high), record["together"]["what"], ".2f")
 
 
-CONTESTS = (
-    Contest(
-        "growth",
-        "Training the default networks at growing batches, RGB",
-        "speed.scaling",
-        _speeds,
-        _about,
-        _step_tables,
-    ),
-)
-FIGURES = (
-    Figure(
-        "two processes of one core over one, U-Net, global batch 64",
-        "speed.scaling",
-        at_least(1.6),
-        ("growth",),
-        _together,
-    ),
-)
+_WHAT = "Training the default networks at growing batches, RGB"
+CONTESTS = (tables.Contest("growth", _WHAT, "speed.scaling", _speeds, _about, _step_tables),)
+_figure = tables.of("speed.scaling", "growth")
+FIGURES = (_figure("two processes of one core over one, U-Net, global batch 64", tables.at_least(1.6), _together),)
 
 
 def parser() -> argparse.ArgumentParser:

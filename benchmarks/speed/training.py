@@ -33,18 +33,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.harness import ONLY_STEPS, Json, load_data, recorded, training
-from benchmarks.page.tables import (
-    Contest,
-    Figure,
-    LeftOut,
-    Result,
-    Seen,
-    Speed,
-    Target,
-    at_least,
-    best_ratio,
-    ratio_seen,
-)
+from benchmarks.page import tables
+from benchmarks.page.tables import Contest, Figure, LeftOut, Result, Seen, Speed, at_least, best_ratio, ratio_seen
 from benchmarks.speed import timing
 from benchmarks.speed.mlp import BATCH, gan_flops, vae_flops
 from benchmarks.speed.timing import CEILING, DISTURBED, Contestant, summary
@@ -252,17 +242,19 @@ def net_about(record: Result) -> str:
 
 
 _GAN, _NET = "speed.training gan", "speed.training diffusion --compile"
-_SLOW = f"{_GAN} --out benchmarks/results/throughput-gan-avx2.json"
-_ON_MNIST = "batch 128, MNIST"
+
+
+def _mlp_contest(file: str, what: str, command: str) -> Contest:
+    return Contest(file, f"Training the classic MLP {what}", command, _mlp_speeds, _mlp_about)
+
+
 CONTESTS = (
-    Contest("throughput", f"Training the classic MLP VAE, {_ON_MNIST}", "speed.training vae", _mlp_speeds, _mlp_about),
-    Contest("throughput-gan", f"Training the classic MLP GAN, {_ON_MNIST}", _GAN, _mlp_speeds, _mlp_about),
-    Contest(
+    _mlp_contest("throughput", "VAE, batch 128, MNIST", "speed.training vae"),
+    _mlp_contest("throughput-gan", "GAN, batch 128, MNIST", _GAN),
+    _mlp_contest(
         "throughput-gan-avx2",
-        f"Training the classic MLP GAN, {_ON_MNIST}, on a machine without bf16",
-        _SLOW,
-        _mlp_speeds,
-        _mlp_about,
+        "GAN, batch 128, MNIST, on a machine without bf16",
+        f"{_GAN} --out benchmarks/results/throughput-gan-avx2.json",
     ),
     Contest("diffusion-speed", "Training a diffusion U-Net, batch 64, 28 x 28", _NET, net_speeds, net_about),
 )
@@ -274,13 +266,8 @@ def _mlp(model: str, rival: str, name: str, bound: float) -> Figure:
             raise LeftOut(name)
         return best_ratio(*(f"{ours} / {name}" for ours in OURS))(record)
 
-    file = "throughput" if model == "vae" else f"throughput-{model}"
-    what = f"classic MLP {model.upper()}, training, over {rival}"
-    return Figure(what, f"speed.training {model}", at_least(bound), (file,), read)
-
-
-def _net(what: str, target: Target, read: Callable[[Result], Seen]) -> Figure:
-    return Figure(f"diffusion U-Net{what}", _NET, target, ("diffusion-speed",), read)
+    figure = tables.of(f"speed.training {model}", "throughput" if model == "vae" else f"throughput-{model}")
+    return figure(f"classic MLP {model.upper()}, training, over {rival}", at_least(bound), read)
 
 
 def _best_flags(record: Result) -> Seen:
@@ -299,6 +286,8 @@ def _share(net: str) -> Callable[[Result], Seen]:
     return read
 
 
+_net = tables.of(_NET, "diffusion-speed")
+_U_NET, _published = "diffusion U-Net of", best_ratio(f"{EQUAL} / diffusers, as published")
 FIGURES = (
     _mlp("vae", "pythae's trainer", "pythae", 2.5),
     _mlp("vae", "Keras' `fit`", "keras", 2.0),
@@ -307,19 +296,11 @@ FIGURES = (
     _mlp("gan", "Keras' loop with XLA", "keras-xla", 1.3),
     _mlp("gan", "torchgan's Trainer", "torchgan", 1.8),
     _mlp("gan", "a bare bf16 loop", "bare", 0.9),
-    _net(
-        ", training, over diffusers' example loop as published",
-        at_least(2.0),
-        best_ratio(f"{EQUAL} / diffusers, as published"),
-    ),
-    _net(", training, over diffusers' best flags", at_least(1.3), _best_flags),
+    _net("diffusion U-Net, training, over diffusers' example loop as published", at_least(2.0), _published),
+    _net("diffusion U-Net, training, over diffusers' best flags", at_least(1.3), _best_flags),
     *(
-        _net(
-            f" of {net}, share of the best bf16 convolution",
-            at_least(bound, f"at least {100 * bound:g} %"),
-            _share(net),
-        )
-        for net, bound in (("width 64", 0.45), ("width 128", 0.60))
+        _net(f"{_U_NET} {net}, share of the best bf16 convolution", at_least(bound, f"at least {said}"), _share(net))
+        for net, bound, said in (("width 64", 0.45, "45 %"), ("width 128", 0.60, "60 %"))
     ),
 )
 

@@ -27,7 +27,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Json, path_of, plain_parser, read, recorded, write
-from benchmarks.page.tables import Figure, Result, Seen, at_least
+from benchmarks.page import tables
+from benchmarks.page.tables import Result, Seen
 from benchmarks.peers.environments import ensure, run_in, versions
 from benchmarks.validity.mixtures import PAIRS, Mixture, gaussian, mmd
 from morphogen.core.rng import Rng
@@ -329,14 +330,10 @@ def _covers(chosen: Callable[[str], bool]) -> Callable[[Result], Seen]:
     return read
 
 
+_figure = tables.of("validity.estimators", "estimators")
+_RATE = tables.at_least(1.0, "93 to 97 %, every case")
 FIGURES = tuple(
-    Figure(
-        f"95 % intervals of {what} cover the truth at the stated rate",
-        "validity.estimators",
-        at_least(1.0, "93 to 97 %, every case"),
-        ("estimators",),
-        _covers(chosen),
-    )
+    _figure(f"95 % intervals of {what} cover the truth at the stated rate", _RATE, _covers(chosen))
     for what, chosen in (
         ("Frechet distances", lambda name: name == "frechet"),
         ("KID", lambda name: name == "kid"),

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Json, load_data, path_of, plain_parser, write
-from benchmarks.page.tables import Figure, Result, Seen, at_most
+from benchmarks.page import tables
+from benchmarks.page.tables import Result, Seen
 from benchmarks.peers.environments import ensure, run_in
 from morphogen.core.errors import MorphogenError
 from morphogen.core.rng import Rng
@@ -209,15 +210,9 @@ def _seconds(record: Result) -> Seen:
     return Seen(record[FIRST_TIME], None, f"again {record[AGAIN]:.0f} s", ".0f")
 
 
-FIGURES = (
-    Figure(
-        "seconds to judge 10,000 pictures of 28 x 28, all metrics, for the first time",
-        "validity.evaluation time",
-        at_most(60.0, "under 60"),
-        ("evaluation-time",),
-        _seconds,
-    ),
-)
+_figure = tables.of("validity.evaluation time", "evaluation-time")
+_WHAT = "seconds to judge 10,000 pictures of 28 x 28, all metrics, for the first time"
+FIGURES = (_figure(_WHAT, tables.at_most(60.0, "under 60"), _seconds),)
 PARTS: dict[str, Callable[[], Json]] = {"degradations": degradations, "copying": copies, "time": timing}
 
 

@@ -25,7 +25,8 @@ from pathlib import Path
 from torch import Tensor
 
 from benchmarks.harness import Json, path_of, plain_parser, write
-from benchmarks.page.tables import Figure, Result, Seen, at_least
+from benchmarks.page import tables
+from benchmarks.page.tables import Result, Seen
 from benchmarks.peers.environments import ensure, run_in, versions
 from benchmarks.validity.oracles import FEW, gaussian, mixture
 from morphogen.sampling.convergence import gaussian_error, mixture_error, run_of, slope, stochastic_mixture_error
@@ -153,14 +154,9 @@ def _within(record: Result) -> Seen:
     return Seen(within / len(record["rows"]), text=f"{within} of {len(record['rows'])} cases")
 
 
+_figure = tables.of("validity.steppers", "steppers")
 FIGURES = (
-    Figure(
-        "steppers whose measured order is within 0.2 of the declared one",
-        "validity.steppers",
-        at_least(1.0, "all"),
-        ("steppers",),
-        _within,
-    ),
+    _figure("steppers whose measured order is within 0.2 of the declared one", tables.at_least(1.0, "all"), _within),
 )
 
 
