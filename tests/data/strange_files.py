@@ -73,10 +73,8 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(
-    *chunks: bytes, size: tuple[int, int] = (SIZE, SIZE), depth: int = 8, color: int = 2, body: bytes = b""
-) -> bytes:
-    """A PNG of raw parts; `body` are its filtered rows."""
+def png(*chunks: bytes, size: tuple[int, int] = (SIZE, SIZE), depth: int = 8, body: bytes = b"") -> bytes:
+    """An RGB PNG of raw parts; `body` are its filtered rows."""
     head = struct.pack(">IIBBBBB", size[1], size[0], depth, 2, 0, 0, 0)
     data = chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(chunks) + data
@@ -173,6 +171,15 @@ def much_exif(path: Path) -> Expected:
     data = path.read_bytes()
     path.write_bytes(data[:2] + 40 * part + data[2:])
     return Expected("bytes of EXIF")
+
+
+@_picture
+def much_exif_in_avif(path: Path) -> Expected:
+    """2,000 entries that each hold the same 100 kB: 200 MB."""
+    body = bytes(100_000)
+    exif = tiff([(1000 + i, 7, len(body), 8) for i in range(2000)], body)
+    Image.fromarray(pixels()).save(path, format="AVIF", exif=b"Exif\0\0" + exif)
+    return Expected("the same bytes again and again")
 
 
 @_picture

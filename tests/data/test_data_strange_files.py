@@ -89,8 +89,17 @@ def test_twelve_bits_share_one_map_that_other_data_are_prepared_with(tmp_path):
     alike = load(f"{tmp_path}/b:validation=0,test=0", like=data.spec)
     assert alike.train.stored.unique().tolist() == [round(255 * 200 / 4095)]
     assert load(f"{tmp_path}/b:validation=0,test=0,bits=10").train.stored.unique().tolist() == [round(255 * 200 / 1023)]
-    with pytest.raises(DataError, match="has values up to 3500, more than the 10 bits"):
+    with pytest.raises(DataError, match="has values up to 3500, more than 10 bits"):
         load(f"{tmp_path}/a:bits=10")
+
+
+def test_an_array_takes_the_same_map_where_its_range_is_said(tmp_path):
+    values = np.random.default_rng(0).integers(0, 4096, (20, 4, 4)).astype(np.uint16)
+    np.savez(tmp_path / "a.npz", images=values)
+    with pytest.raises(DataError, match="bits=12"):
+        load(tmp_path / "a.npz")
+    stored = load(f"{tmp_path}/a.npz:bits=12,validation=0,test=0").train.stored[:, 0]
+    assert torch.equal(stored, (torch.from_numpy(values.astype(np.float64)) * 255 / 4095).round().byte())
 
 
 @pytest.mark.parametrize("bits", [9, 10, 12, 14, 16])

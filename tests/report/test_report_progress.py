@@ -22,6 +22,7 @@ class Event:
     terms: dict[str, float] = field(default_factory=lambda: {"reconstruction": 80.25, "kl": 9.5})
     images_per_s: float | None = 12345.6
     warnings: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
 
 def shown(events: list[Event], terminal: bool = False) -> tuple[list[Event], str]:
@@ -38,8 +39,10 @@ def test_a_line_holds_the_loss_its_parts_the_speed_and_the_time_left() -> None:
 @pytest.mark.parametrize("terminal", [False, True])
 def test_events_pass_through_and_warnings_appear_once(terminal: bool) -> None:
     events = [Event(i, warnings=["the posterior [collapsed]"] * (i > 2)) for i in range(1, 6)]
+    events[0] = Event(1, notes=("20 files: 20 [records]",))
     seen, text = shown(events, terminal)
     assert seen == events
+    assert text.count("data: 20 files: 20 [records]") == 1
     assert text.count("warning: the posterior [collapsed]") == 1
 
 

@@ -25,6 +25,7 @@ from morphogen.nn.conditioning.conditioner import READER
 from morphogen.report.sheets import sheet, to_bytes
 from morphogen.training import Event, Recipe, fit
 from morphogen.training.distributed import resolve_device
+from morphogen.training.log import with_notes
 
 LENGTHS = {"steps", "epochs", "budget"}  # of training; ten minutes where none is given
 WATCHED = 1000  # validation records that a family's health is judged on
@@ -110,9 +111,10 @@ def train(
         provenance["files"] = dataset.files.to_dict()
     if dataset.notes:
         provenance["notes"] = list(dataset.notes)
-    return fit(
+    events = fit(
         model, stream, plan, Path(out), resume=resume, validation=validation, provenance=provenance, on_sheet=draw
     )
+    return with_notes(events, dataset.told())
 
 
 def _shown(held_out: data.Records, n: int) -> RawCondition | None:

@@ -23,6 +23,7 @@ from morphogen.data.array_file import ArrayFile
 from morphogen.data.arrays import pictures_from
 from morphogen.data.labels import class_numbers, texts
 from morphogen.data.options import Options
+from morphogen.data.picture_files.reading import to_bytes
 from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw
 from morphogen.data.records import Problem
@@ -158,13 +159,18 @@ def _stored(x: np.ndarray, options: Options) -> tuple[Tensor, int | None]:
         raise DataError(f"expected numbers, got an array of type {x.dtype}.")
     if len(x) and not x.size:
         raise DataError(f"the records hold no values: their shape is {x.shape[1:]}.")
+    is_picture = x.ndim == 3 or (x.ndim == 4 and (x.shape[1] in (1, 3, 4) or x.shape[3] in (1, 3, 4)))
     if x.dtype.kind in "ui":
         low, high = (int(x.min()), int(x.max())) if x.size else (0, 0)
-        if low < 0 or high > 255:
-            raise DataError(
-                f"holds integers from {low} to {high}, expected 0 to 255; scale them, or store real numbers as float32."
+        if is_picture and options.bits and high > 255 and low >= 0 and not high >> options.bits:
+            x = np.stack([to_bytes(one.astype(np.int32), options.bits) for one in x])
+        elif low < 0 or high > 255:
+            cure = (
+                "give bits=12 or what range they have" if is_picture and 0 <= low and high < 1 << 16 else "scale them"
             )
-    is_picture = x.ndim == 3 or (x.ndim == 4 and (x.shape[1] in (1, 3, 4) or x.shape[3] in (1, 3, 4)))
+            raise DataError(
+                f"holds integers from {low} to {high}, expected 0 to 255; {cure}, or store real numbers as float32."
+            )
     if x.dtype.kind != "f" and is_picture:
         levels = 2 if x.dtype.kind == "b" else 256
         return prepared(pictures_from(x.astype(np.uint8)), options, levels), levels

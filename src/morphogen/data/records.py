@@ -181,6 +181,13 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
     files: Files | None = None
 
+    def told(self) -> list[str]:
+        """What there is to know of the data before they are used, one sentence each."""
+        said = [str(self.files)] if self.files is not None else []
+        if self.problems:
+            said.append(f"{len(self.problems):,} records are left out: {listed([str(p) for p in self.problems], 3)}")
+        return said + self.notes
+
     def split(self, name: str) -> Records:
         """The split called `name`. Raises `DataError` that names the splits there are."""
         if name not in self.splits:

@@ -87,6 +87,8 @@ class _Display:
                 self._works = False
 
     def show(self, event: Event) -> None:
+        for note in getattr(event, "notes", ()):
+            self._console.print(f"data: {one_line(note)}", markup=False, highlight=False, soft_wrap=True)
         for warning in event.warnings:
             if warning not in self._shown:
                 self._shown.add(warning)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Event:
     terms      means of the loss terms since the last line of the log
     metrics    the same for the family's metrics, the gradient norm and the share of clipped moves
     warnings   what is new and wrong, each said once
+    notes      of the first event: what there is to know of the data
     sheet      true if samples were drawn just before
     """
 
@@ -38,6 +39,15 @@ class Event:
     images_per_s: float | None = None
     warnings: list[str] = field(default_factory=list)
     sheet: bool = False
+    notes: Sequence[str] = ()
+
+
+def with_notes(events: Iterator[Event], notes: Sequence[str]) -> Iterator[Event]:
+    """The same events, the first with `notes`."""
+    for event in events:
+        yield replace(event, notes=notes)
+        break
+    yield from events
 
 
 class Meter:

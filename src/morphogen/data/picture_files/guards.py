@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,8 @@ MOST_PIXELS = 89_478_485  # of one picture, as Pillow has it: a quarter of 1 GiB
 MOST_BYTES = 1 << 29  # of one file
 _MOST_VISITS = 1 << 32  # pixels times passes over them
 _MOST_EXIF = 1 << 16
+
+_UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes of the types of EXIF
 
 _SIGNATURES = re.compile(
     rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|RIFF.{4}WEBP|II[*+]\0|MM\0[*+]|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"
@@ -118,6 +121,8 @@ def check_claims(file: Metered) -> None:
         check_size(*_webp_size(head))
     if head[:2] == b"\xff\xd8":
         _check_jpeg(file)
+    if head[4:8] == b"ftyp":  # Pillow reads the EXIF of AVIF on opening
+        _check_exif(head + file.read())
     file.seek(0)
 
 
@@ -137,6 +142,24 @@ def _webp_size(head: bytes) -> tuple[int, int]:
     if head[12:16] == b"VP8L":
         return (number(21, 25) & 0x3FFF) + 1, (number(21, 25) >> 14 & 0x3FFF) + 1
     return number(26, 28) & 0x3FFF, number(28, 30) & 0x3FFF
+
+
+def _check_exif(data: bytes) -> None:
+    """Raises `DataError` where the entries of a directory hold the same bytes again and again."""
+    for found in re.finditer(rb"II\*\0|MM\0\*", data):
+        order = "<" if found[0][:1] == b"I" else ">"
+        claims = 0
+        try:
+            (start,) = struct.unpack_from(order + "I", data, found.start() + 4)
+            (count,) = struct.unpack_from(order + "H", data, found.start() + start)
+            for entry in range(count):
+                _, kind, n, _ = struct.unpack_from(order + "HHII", data, found.start() + start + 2 + 12 * entry)
+                size = n * _UNITS.get(kind, 0)
+                claims += size if size <= len(data) else 0
+        except struct.error:  # the end of the file
+            pass
+        if claims > 8 * len(data) + (1 << 20):
+            raise DataError("cannot be read as a picture (its parts claim the same bytes again and again)")
 
 
 def _check_jpeg(file: Metered) -> None:

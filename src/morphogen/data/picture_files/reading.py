@@ -77,6 +77,12 @@ def bits_for(largest: int) -> int:
     return max(8, int(largest).bit_length())
 
 
+def to_bytes(values: np.ndarray, bits: int) -> np.ndarray:
+    """round(255 v / (2^bits - 1)) of int32 values in that range."""
+    top = (1 << bits) - 1
+    return ((values * 510 + top) // (2 * top)).astype(np.uint8)
+
+
 def decode(file: IO[bytes], bits: int | None = None) -> Tensor:
     """One picture file as (C, H, W) uint8 with C = 1, 3 or 4; see `read_picture`."""
     return read_picture(file, bits).values
@@ -202,13 +208,12 @@ def _shades(image: Image.Image, bits: int | None, inverted: bool) -> tuple[Tenso
     low, largest = int(values.min()), int(values.max())
     if low < 0 or largest > 65535:
         raise DataError(f"has values from {low} to {largest}, expected at most 16 bits")
-    top = (1 << (bits or bits_for(largest))) - 1
-    if largest > top:
-        raise DataError(f"has values up to {largest}, more than the {bits} bits that the other pictures or bits= say")
+    bits = bits or bits_for(largest)
+    if largest >> bits:
+        raise DataError(f"has values up to {largest}, more than {bits} bits, the range of the data, hold")
     if inverted:
-        values = top - values
-    scaled = (values * 510 + top) // (2 * top) if top > 255 else values  # round(255 v / top)
-    return torch.from_numpy(scaled.astype(np.uint8))[None], largest
+        values = (1 << bits) - 1 - values
+    return torch.from_numpy(to_bytes(values, bits))[None], largest
 
 
 def _colors(image: Image.Image, profile: bytes) -> tuple[Tensor, list[str]]:
