@@ -26,8 +26,8 @@ from benchmarks.harness import RUNS, Json, describe_training, load_data, load_fa
 from benchmarks.peers.environments import ensure, run_in, versions
 from benchmarks.quality.likelihood import ROWS, paired
 from morphogen import artifact
+from morphogen.core import registry
 from morphogen.evaluation import evaluate
-from morphogen.families.vae import VAE
 
 DATA, HIDDEN, LATENT, PEER = "mnist:binary", (500, 500), 40, "benchmarks.peers.pythae"
 CHECKED = 100  # pictures on which the copy must agree with pythae's own networks
@@ -42,7 +42,8 @@ def copied(run: Path) -> Any:
     """
     dataset, sizes = load_data(DATA), {"hidden": HIDDEN, "latent_dim": LATENT}
     options = {**ROWS["mlp"].options, **sizes, "likelihood": "bernoulli", "activation": "relu"}
-    family = VAE(VAE.Spec.parse(options), dataset.spec).eval()
+    vae = registry.family("vae")
+    family: Any = vae(vae.Spec.parse(options), dataset.spec, {}).eval()
     with np.load(run / "trained.npz", allow_pickle=False) as arrays:
         theirs = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     encoder: Any = family.inference.encoder.mlp

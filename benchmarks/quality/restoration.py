@@ -1,10 +1,11 @@
-"""Pictures restored from held-back ones that were damaged, beside interpolation: PSNR, consistency, coverage.
+"""Pictures restored from held-back ones that were degraded, beside interpolation: PSNR, consistency, coverage.
 
     python -m benchmarks.quality.restoration                     # all tasks that have a trained model
     python -m benchmarks.quality.restoration aerial-4x --n 32
 
-Models are the rows mnist-restoration and aerial of `benchmarks.quality.diffusion`. Of each damaged picture K draws from
-the posterior are made (`morphogen.applications.restoration`); their mean is the estimate, their spread the uncertainty.
+Models are the rows mnist-restoration and aerial of `benchmarks.quality.diffusion`. Of each degraded picture K draws
+from the posterior are made (`morphogen.applications.restoration`); their mean is the estimate, their spread the
+uncertainty.
 
     PSNR         10 log10(255^2 / mean squared error) of a picture (of the hole alone, for holes); the mean over them,
                  and of the paired differences to the baseline, with 95 % intervals
@@ -50,7 +51,7 @@ class Task:
     """The row of `benchmarks.quality.diffusion`, what is done to its test pictures, and how they are restored."""
 
     row: str
-    damage: str
+    degradation: str
     way: Literal["condition", "measurement"]
     evaluations: int = 20  # of a draw
 
@@ -76,7 +77,7 @@ def restore(name: str, model: Path, n: int, k: int) -> Json:
     stepper = steppers.stepper("dpm++2m")
     times = grids.grid("karras", family.schedule, task.evaluations)
     known = hole(shape)
-    degradation = None if task.damage == "hole" else Degradation.parse(task.damage)
+    degradation = None if task.degradation == "hole" else Degradation.parse(task.degradation)
     y = x if degradation is None else degradation.apply(x, levels, Rng(0), n)
     start, draws = time.perf_counter(), []
     for i in range(0, n, 8):

@@ -83,7 +83,8 @@ def _shares(judged: dict[str, Tensor]) -> dict[str, Json]:
 def judge(run: Run) -> Json:
     """Alignment, fidelity and copies, and alignment and fidelity at each scale of guidance, also as a picture."""
     images, row = QUICK if run.quick else IMAGES, run.row
-    found = evaluate_alignment(run.model, row.data, n=8 if run.quick else PROMPTS, precision="auto")
+    how = {"steps": 1} if run.quick and "steps" in row.options else {}
+    found = evaluate_alignment(run.model, row.data, n=8 if run.quick else PROMPTS, precision="auto", **how)
     record: Json = found.to_dict()
     for result in record["results"]:
         say(result["name"] + ("" if result["floor"] is None else f" (real pictures {result['floor']:.3f})"), result)
@@ -98,8 +99,8 @@ def judge(run: Run) -> Json:
         picture = sheet(pairs, columns=2, row_labels=words, column_labels=("drawn", "nearest"))
         picture.save(images / f"{row.result}-nearest.png")
     if "guidance" in row.options:
-        n, scales = (8, SCALES[:2]) if run.quick else (SWEEP, SCALES)
-        record["guidance"] = alignment_curve(run.model, row.data, scales, n=n, precision="auto")
+        scales = SCALES[:1] if run.quick else SCALES
+        record["guidance"] = alignment_curve(run.model, row.data, scales, n=SWEEP, precision="auto", **how)
         (images / f"{row.result}-guidance.png").write_bytes(draw_curve(record["guidance"], HEADLINES[row.name]))
     return record
 
