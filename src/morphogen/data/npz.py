@@ -165,9 +165,8 @@ def _stored(x: np.ndarray, options: Options) -> tuple[Tensor, int | None]:
         if is_picture and options.bits and high > 255 and low >= 0 and not high >> options.bits:
             x = np.stack([to_bytes(one.astype(np.int32), options.bits) for one in x])
         elif low < 0 or high > 255:
-            cure = (
-                "give bits=12 or what range they have" if is_picture and 0 <= low and high < 1 << 16 else "scale them"
-            )
+            deep = is_picture and low >= 0 and high < 1 << 16
+            cure = f"give their range, such as bits={high.bit_length()}" if deep else "scale them"
             raise DataError(
                 f"holds integers from {low} to {high}, expected 0 to 255; {cure}, or store real numbers as float32."
             )
