@@ -44,11 +44,19 @@ def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[
     assert "step 3/3" in err
 
 
-def test_ctrl_c_says_how_to_go_on(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_says_how_to_go_on(
+    api: FakeApi, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     api.error = KeyboardInterrupt()
     assert run(TRAIN) == 1
+    assert "before the first step" in capsys.readouterr().err
+    (tmp_path / "runs/x/checkpoint").mkdir(parents=True)
+    (tmp_path / "runs/x/checkpoint/state.safetensors").touch()
+    assert run(TRAIN) == 1
     err = capsys.readouterr().err
-    assert "runs/x holds the checkpoint" in err and "--resume" in err and "Traceback" not in err
+    assert "runs/x holds the checkpoint" in err and "train --resume --out runs/x goes on" in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(

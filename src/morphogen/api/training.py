@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,10 +15,11 @@ from morphogen import artifact, data
 from morphogen.api.drawing import grid_of_classes
 from morphogen.api.parts import named, part
 from morphogen.api.records import as_stored, device_of, load_data, load_like
+from morphogen.api.resuming import Asked, completed, holds_run
 from morphogen.artifact.store import own_state
 from morphogen.core import capabilities, registry
 from morphogen.core.batch import RawCondition
-from morphogen.core.errors import SpecError
+from morphogen.core.errors import SpecError, UsageError
 from morphogen.core.family import Family, resolve_preset
 from morphogen.core.printable import one_line
 from morphogen.core.rng import Rng
@@ -32,9 +34,9 @@ WATCHED = 1000  # validation records that a family's health is judged on
 
 
 def train(
-    family: str,
-    data: str,
-    out: Path | str,
+    family: str | None = None,
+    data: str | None = None,
+    out: Path | str | None = None,
     *,
     preset: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -47,16 +49,35 @@ def train(
 
     `start` is a trained model whose weights to begin with, for fine-tuning; its networks must be the same.
     `parts` are trained models that this one stands on, by name, such as the "autoencoder" of latent diffusion: they
-    stay as they are and are stored in its artifact. To resume, give the same. The part "text", which reads captions,
-    is a directory of `transformers` with a text encoder and its tokenizer.
+    stay as they are and are stored in its artifact. The part "text", which reads captions, is a directory of
+    `transformers` with a text encoder and its tokenizer.
+
+    `resume` goes on with the run in `out`, bit for bit, and needs nothing but `out`: the checkpoint tells the rest.
+    What is given again has to be the same; data may have moved, if they hold the same records. Where there is no run
+    yet, one begins.
 
     `options` are fields of the family's Spec, on top of the preset's; `recipe` are fields of `train.Recipe`.
     Raises `UsageError` or `DataError` before any work is done where the call or the data are wrong.
     """
-    found = registry.family(family)
-    spec = found.Spec.parse({**resolve_preset(found, preset), **(options or {})})
-    plan = Recipe.parse({**({} if LENGTHS & set(recipe or {}) else {"budget": "10min"}), **(recipe or {})})
-    stages = {name: part(name, path) for name, path in (parts or {}).items()}
+    if out is None:
+        raise UsageError("say which folder the model is to be written to: out, or --out DIR.")
+    asked = Asked(family, data, preset, options or {}, recipe or {}, start, parts or {})
+    goes_on = resume and holds_run(out)
+    if goes_on:
+        asked = completed(asked, Path(out))
+    if asked.family is None or asked.data is None:
+        none = f"{out} holds no run to resume; to begin one, " if resume else ""
+        raise UsageError(f"{none}say which family to train and on which data: morphogen train FAMILY --data SOURCE.")
+    return _train(asked, Path(out), resume)
+
+
+def _train(asked: Asked, out: Path, resume: bool) -> Iterator[Event]:
+    data, start, parts = asked.data, asked.start, asked.parts
+    assert asked.family is not None and data is not None  # `train` has seen to it
+    found = registry.family(asked.family)
+    spec = found.Spec.parse({**resolve_preset(found, asked.preset), **asked.options})
+    plan = Recipe.parse({**({} if LENGTHS & set(asked.recipe) else {"budget": "10min"}), **asked.recipe})
+    stages = {name: part(name, path) for name, path in parts.items()}
     described, reader = stages.get(found.described_by or ""), stages.get(READER)
     if reader is not None and not spec.to_dict().get("conditional"):
         raise SpecError(f"the part {READER!r} reads captions, and this model has no condition: add --conditional.")
@@ -71,7 +92,7 @@ def train(
     stream = _stream(dataset, plan)
     watched = dataset.validation or dataset.train
     validation = watched.batch(slice(0, WATCHED))
-    sheets = Path(out) / "samples"
+    sheets = out / "samples"
 
     def draw(trained: Family, step: int) -> None:
         if not dataset.spec.is_picture:
@@ -101,9 +122,10 @@ def train(
         with artifact.replacing(sheets / f"step-{step:07d}.png") as file:
             sheet(to_bytes(as_stored(x, dataset.spec), dataset.spec)).save(file, "PNG")
 
-    provenance: dict[str, Any] = {"source": data, "preset": preset}
-    if start is not None:
-        provenance["started_from"] = named(start)
+    provenance: dict[str, Any] = {"source": data, "preset": asked.preset}
+    started_from = asked.started_from if start is None else named(start)
+    if started_from is not None:
+        provenance["started_from"] = started_from
     if parts:
         provenance["parts"] = {name: named(path) for name, path in parts.items()}
     provenance["problems"] = [str(p) for p in dataset.problems]
@@ -112,7 +134,15 @@ def train(
     if dataset.notes:
         provenance["notes"] = list(dataset.notes)
     events = fit(
-        model, stream, plan, Path(out), resume=resume, validation=validation, provenance=provenance, on_sheet=draw
+        model,
+        stream,
+        plan,
+        out,
+        resume=resume,
+        validation=validation,
+        provenance=provenance,
+        begun_with=replace(asked, started_from=started_from).kept(),
+        on_sheet=draw,
     )
     return with_notes(events, dataset.told())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,14 +32,16 @@ OWN_FLAGS = (
 
 def train(
     context: typer.Context,
-    family: Annotated[str, typer.Argument(metavar="FAMILY", help="`morphogen families` lists them.")],
-    data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="What to learn from.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The model directory to make.")],
+    family: Annotated[
+        str | None, typer.Argument(metavar="FAMILY", help="`morphogen families` lists them.", show_default=False)
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="SOURCE", help="What to learn from.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The model directory to make.")] = None,
     budget: Annotated[str | None, typer.Option("--budget", metavar="T", help="How long to train: 10min, 2h.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="How many steps to train.")] = None,
     epochs: Annotated[float | None, typer.Option("--epochs", metavar="N", help="How often to see all records.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="S", help="Where all randomness starts.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out; needs no other flag.")] = False,
     preset: Annotated[str | None, typer.Option("--preset", metavar="P", help="A named set of options.")] = None,
     start: Annotated[Path | None, typer.Option("--start", metavar="MODEL", help="Begin with its weights.")] = None,
     part: Annotated[
@@ -50,15 +53,26 @@ def train(
 
     For example --latent-dim 16 --hidden 500,500 --free-bits=0.1 --no-flips;
     `morphogen families FAMILY` lists them with their types, defaults and meanings.
+
+    `morphogen train --resume --out DIR` goes on with an interrupted training.
     """
-    if family.startswith("-"):
+    if family is not None and family.startswith("-"):
         raise UsageError(f"the family comes before its flags: morphogen train FAMILY ... {family} ...")
     length = {"budget": budget, "steps": steps, "epochs": epochs}
     given = {name: value for name, value in length.items() if value is not None}
     if steps is not None and epochs is not None:
         raise UsageError("--steps and --epochs both say how long to train: give one, and a --budget if you like.")
     from morphogen import api
+    from morphogen.api import resuming
 
+    if out is None:
+        raise UsageError("--out is missing: the folder that the model is to be written to.")
+    if family is None and not (resume and resuming.holds_run(out)):
+        none = f"{out} holds no run to resume; to begin one: " if resume else "the family is missing: "
+        raise UsageError(f"{none}morphogen train FAMILY --data SOURCE --out {out}.")
+    if data is None and not resume:
+        raise UsageError("--data is missing: what to learn from, such as a folder of pictures or digits.")
+    family = family or resuming.family_of(out)
     known = api.describe_family(family)
     own = [field for field in known["recipe"] if f"--{field['name']}" not in OWN_FLAGS]
     options, recipe = parse_fields(context.args, [known["options"], own], OWN_FLAGS)
@@ -68,8 +82,11 @@ def train(
     try:
         last = _watch(events, family)
     except KeyboardInterrupt:
+        if not resuming.holds_run(out):
+            raise MorphogenError("stopped by Ctrl-C before the first step.") from None
         raise MorphogenError(
-            f"stopped by Ctrl-C. {out} holds the checkpoint; the same command with --resume goes on from there."
+            f"stopped by Ctrl-C. {out} holds the checkpoint; morphogen train --resume --out {shlex.quote(str(out))}"
+            " goes on from there."
         ) from None
     if not _leads():
         return
@@ -80,7 +97,7 @@ def train(
     if "Samples" in known["capabilities"]:
         print_text(f"next: morphogen sample {out} --n 64 --out samples.png")
     else:
-        print_text(f"next: morphogen reconstruct {out} --data {data} --out reconstructions.png")
+        print_text(f"next: morphogen reconstruct {out} --data {data or 'SOURCE'} --out reconstructions.png")
 
 
 def quickstart(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +68,32 @@ def exists(folder: Path) -> bool:
     return (folder / NAME).is_file()
 
 
+def facts(folder: Path) -> dict[str, Any]:
+    """The facts of the checkpoint in `folder`. Raises `ArtifactError` if it is damaged or newer."""
+    with _opened(folder) as file:
+        return _facts(file, folder)
+
+
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and facts of the checkpoint in `folder`. Raises `ArtifactError` if it is damaged or newer."""
+    with _opened(folder) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _facts(file, folder)  # noqa: SIM118 - no dict
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[Any]:
     try:
         with safe_open(folder / NAME, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            yield file
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise ArtifactError(f"{folder / NAME}: expected a checkpoint, got something unreadable ({error}).") from None
+
+
+def _facts(file: Any, folder: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((file.metadata() or {})["state"])
     if facts.get("format", 0) > FORMAT:
         raise ArtifactError(f"{folder / NAME}: written by a newer morphogen; use that one to resume.")
-    return tensors, facts
+    return facts
 
 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

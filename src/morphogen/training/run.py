@@ -7,6 +7,7 @@ is a warning. At the end the state is written first, then the model, then what c
 from __future__ import annotations
 
 import datetime
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -91,7 +92,8 @@ class Run:
         if not complete:
             raise Interrupted(
                 f"training was interrupted at step {trainer.step} of {trainer.budget.total or 'an unknown number'}."
-                f" The model so far and a checkpoint are in {self.out}; resume to go on."
+                f" The model so far and a checkpoint are in {self.out}; resume to go on:"
+                f" morphogen train --resume --out {shlex.quote(str(self.out))}"
             )
         self.draw()  # when the model is safe
         said = (event.warnings if event else []) + trainer.take_warnings()

@@ -17,6 +17,7 @@ from torch import nn
 from morphogen.artifact.store import own_state
 from morphogen.core.errors import UsageError
 from morphogen.core.family import Family
+from morphogen.core.printable import one_line
 from morphogen.training import checkpoint
 from morphogen.training.checkpoint import prefixed, under
 from morphogen.training.distributed import fill, full
@@ -24,6 +25,7 @@ from morphogen.training.trainer import Trainer
 
 _FREE = ("recipe.device", "recipe.checkpoint_seconds", "recipe.sheet_seconds")  # change no result
 _LENGTH = ("recipe.steps", "recipe.epochs", "recipe.budget")
+_MOST_SAID = 8  # differences that a message lists
 _FACTS = ("step", "compiled", "precision", "warned", "paused_s")
 
 
@@ -56,7 +58,7 @@ def restore(trainer: Trainer, folder: Path) -> list[str]:
     """
     tensors, facts = checkpoint.read(folder)
     total, settled = trainer.budget.total, trainer.budget.settled
-    if not _length_changed(trainer, facts["run"], folder):
+    if not check_settings(folder.parent, settings(_run(trainer)), settings(facts["run"])):
         total = facts["total"]
         settled = facts.get("settled", total is not None)  # older checkpoints know a budget's steps, or none
     if total is not None and total < facts["step"]:
@@ -99,30 +101,59 @@ def digest(part: nn.Module) -> str:
     return found.hexdigest()[:16]
 
 
-def _length_changed(trainer: Trainer, before: Mapping[str, Any], folder: Path) -> bool:
-    """True if only the length differs, which a constant schedule allows. Raises `UsageError` for anything else."""
-    now, then = dict(_flat(_run(trainer))), dict(_flat(before))
+def check_settings(out: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -> bool:
+    """Compare the settings of the run in `out` as they are to be and as they were, by "section.name".
+
+    Returns whether only the length differs, which a constant schedule allows. Raises `UsageError` that names what
+    differs beyond that, one a line.
+    """
     changed = [name for name in {**then, **now} if now.get(name) != then.get(name) and name not in _FREE]
-    constant = trainer.recipe.lr_schedule == "constant"
-    wrong = [name for name in changed if name not in _LENGTH or not constant]
-    if wrong:
-        said = "; ".join(_difference(name, now.get(name), then.get(name)) for name in sorted(wrong))
-        raise UsageError(
-            f"the run in {folder.parent} cannot go on with other settings: {said}."
-            " Resume with the old ones, or train into another folder."
-        )
-    return bool(changed)
+    constant = now.get("recipe.lr_schedule") == "constant"
+    wrong = sorted(name for name in changed if name not in _LENGTH or not constant)
+    if not wrong:
+        return bool(changed)
+    lines = [f"  {_difference(name, now.get(name), then.get(name))}" for name in wrong[:_MOST_SAID]]
+    if len(wrong) > _MOST_SAID:
+        lines.append(f"  and {len(wrong) - _MOST_SAID} more")
+    settled = ""
+    if any(name in _LENGTH for name in wrong):
+        settled = " Its length is settled when it begins, unless lr_schedule is constant."
+    raise UsageError(
+        f"the run in {out} cannot go on with other settings:\n" + "\n".join(lines) + "\n"
+        f"Resume with the old ones (--resume --out {out} needs no other option), or train into another folder.{settled}"
+    )
+
+
+def settings(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run is held to, as "section.name" and values that are no dictionaries.
+
+    Of the data this is what is in them, not where they lie, what they are called or by which options they became so;
+    only `context`, which is drawn during training, counts by itself.
+    """
+    data = {name: value for name, value in run["data"].items() if name not in ("name", "preprocessing")}
+    context = (run["data"].get("preprocessing") or {}).get("context")
+    return dict(_flat({**run, "data": {**data, "context": context}}))
 
 
 def _difference(name: str, now: Any, then: Any) -> str:
     section, _, field = name.partition(".")
+    if name == "data.fingerprint":
+        return f"the data hold other records (fingerprint {str(now)[:12]}, and was {str(then)[:12]})"
     if section != "parts":
-        return f"{name} is {now!r} and was {then!r}"
+        return f"{name} is {_shown(now)} and was {_shown(then)}"
     if now is None or then is None:
         return f"the part {field!r} is {'missing' if now is None else 'new'}"
     return f"the part {field!r} is another model ({now}) than it was ({then})"
 
 
-def _flat(run: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
-    for section, values in run.items():
-        yield from ((f"{section}.{name}", value) for name, value in values.items())
+def _shown(value: Any) -> str:
+    text = one_line(repr(value))
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

@@ -1,0 +1,102 @@
+"""What a run was begun with, read from its checkpoint, so that going on with it needs no option again.
+
+A checkpoint is private to whoever trains: it keeps the source of the data and the paths of parts as they were typed,
+and the folder that they were typed in. A model keeps neither.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from morphogen.api.parts import named
+from morphogen.core import registry
+from morphogen.core.errors import ArtifactError, UsageError
+from morphogen.core.family import resolve_preset
+from morphogen.data.load import sources
+from morphogen.data.source import parse
+from morphogen.training import Recipe, checkpoint, state
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a training is made from, as a user gives it; `started_from` names the model whose weights it began with."""
+
+    family: str | None
+    data: str | None
+    preset: str | None
+    options: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    start: Path | str | None
+    parts: Mapping[str, Path | str]
+    started_from: Mapping[str, Any] | None = None
+
+    def kept(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it beside what the run says of itself."""
+        where = None
+        with suppress(OSError):
+            where = os.getcwd()
+        parts = {name: str(path) for name, path in self.parts.items()}
+        about = {"data": self.data, "preset": self.preset, "parts": parts, "started_from": self.started_from}
+        return {**about, "where": where}
+
+
+def holds_run(out: Path | str) -> bool:
+    """Whether there is a run in `out` to go on with."""
+    return checkpoint.exists(Path(out) / "checkpoint")
+
+
+def family_of(out: Path | str) -> str:
+    """The family that the run in `out` trains. Raises `ArtifactError` if its checkpoint cannot be read."""
+    return str(_told(Path(out))["run"]["family"]["name"])
+
+
+def completed(asked: Asked, out: Path) -> Asked:
+    """`asked`, and where it says nothing what the run in `out` was begun with.
+
+    Raises `UsageError` that names what is asked for and differs, and what is not known any more.
+    """
+    told = _told(out)
+    run, begun = told["run"], told.get("begun_with") or {}
+    name = run["family"]["name"]
+    if asked.family not in (None, name):
+        raise UsageError(f"the run in {out} trains {name!r} and not {asked.family!r}: train into another folder.")
+    if asked.data is None and begun.get("data") is None:
+        raise UsageError(f"the checkpoint in {out} does not tell which data the run is trained on: add --data SOURCE.")
+    kind, where = registry.family(name), begun.get("where")
+    new_preset = None if asked.preset == begun.get("preset") else asked.preset
+    options = {**run["spec"], **resolve_preset(kind, new_preset), **asked.options}
+    recipe = {**run["recipe"], **asked.recipe}
+    if asked.recipe.get("steps") is not None or asked.recipe.get("epochs") is not None:
+        recipe |= {length: asked.recipe.get(length) for length in ("steps", "epochs")}
+    plan = Recipe.parse(recipe).to_dict()
+    now = {**run, "spec": kind.Spec.parse(options).to_dict(), "recipe": plan}
+    state.check_settings(out, state.settings(now), state.settings(run))
+    parts = {part: _found(path, where) for part, path in (begun.get("parts") or {}).items()} | dict(asked.parts)
+    started_from = begun.get("started_from")
+    if begun and asked.start is not None and named(asked.start)["sha256"] != (started_from or {}).get("sha256"):
+        raise UsageError(f"the run in {out} did not begin with the weights of {asked.start}: leave out --start.")
+    data = _found(begun["data"], where) if asked.data is None else asked.data
+    return Asked(name, data, begun.get("preset"), options, recipe, None, parts, started_from)
+
+
+def _told(out: Path) -> dict[str, Any]:
+    facts = checkpoint.facts(out / "checkpoint")
+    run = facts.get("run")
+    if not isinstance(run, dict) or not all(isinstance(run.get(k), dict) for k in ("family", "spec", "recipe")):
+        raise ArtifactError(f"{out}: the checkpoint does not tell what is trained.")
+    return facts
+
+
+def _found(source: str, where: str | None) -> str:
+    """A source or a path as typed, seen from the folder that it was typed in if it leads nowhere from here."""
+    known = sources()
+    name = parse(source, known).name
+    if where is None or name in known or Path(name).exists() or Path(name).is_absolute():
+        return source
+    there = os.path.join(where, source)
+    return there if Path(parse(there, known).name).exists() else source
