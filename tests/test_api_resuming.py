@@ -14,7 +14,7 @@ from PIL import Image
 
 from morphogen import api, artifact
 from morphogen.cli.main import run
-from morphogen.core.errors import ArtifactError, UsageError
+from morphogen.core.errors import ArtifactError, MorphogenError, UsageError
 from morphogen.training import checkpoint
 
 TINY = {"hidden": [8], "latent_dim": 2}
@@ -120,3 +120,16 @@ def test_a_model_does_not_keep_what_its_checkpoint_does(photos: Path) -> None:
     assert kept["begun_with"]["where"] == str(photos.parent)
     assert kept["step"] < kept["total"] == 8
     assert str(photos.parent) not in json.dumps(json.loads(Path("m/spec.json").read_text()))
+
+
+def test_closing_the_events_at_the_first_one_says_what_fails(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error at the end of a closed run reaches whoever closes it."""
+    events: Iterator[Any] = api.train("vae", "photos", "m", options=TINY, recipe=RECIPE)
+    next(events)
+
+    def fail(*_: object, **__: object) -> None:
+        raise ArtifactError("no room.")
+
+    monkeypatch.setattr(artifact, "save", fail)
+    with pytest.raises(MorphogenError, match="no room. The checkpoint of step"):
+        events.close()  # type: ignore[attr-defined]

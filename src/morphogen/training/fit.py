@@ -7,7 +7,7 @@ OUT/...           the artifact, once training has ended or was interrupted
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def fit(
     provenance: Mapping[str, Any] | None = None,
     begun_with: Mapping[str, Any] | None = None,
     on_sheet: OnSheet | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Train `family` on `stream`; iterate over the events, and `out` holds a complete artifact.
 
     `resume` goes on from the checkpoint in `out`, bit for bit; where there is none yet, the run begins.
@@ -95,7 +95,7 @@ def _fit(
     given: Mapping[str, Any],
     begun_with: Mapping[str, Any],
     on_sheet: OnSheet | None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     with watched() as stop, _alone(out, family):
         if leads():
             going_on = _goes_on(out, resume)  # another run may have been there in the meantime

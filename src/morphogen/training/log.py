@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,13 @@ class Event:
     notes: Sequence[str] = ()
 
 
-def with_notes(events: Iterator[Event], notes: Sequence[str]) -> Iterator[Event]:
-    """The same events, the first with `notes`."""
-    for event in events:
-        yield replace(event, notes=notes)
-        break
-    yield from events
+def with_notes(events: Generator[Event, None, None], notes: Sequence[str]) -> Iterator[Event]:
+    """The same events, the first with `notes`; closing this ends the training, as closing `events` does."""
+    with closing(events):
+        for event in events:
+            yield replace(event, notes=notes)
+            break
+        yield from events
 
 
 class Meter:
