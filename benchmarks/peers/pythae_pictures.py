@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peers.pythae import Enough
+
 BATCH, LATENT, FITTED = 128, 16, 10_000
 RATES = {"rae": 1e-3, "vaegan": 1e-4}
 
@@ -59,10 +61,7 @@ def trained(kind: str, x: Any, minutes: float, rate: float, networks: str) -> tu
     from pythae.data.datasets import BaseDataset
     from pythae.trainers.training_callbacks import TrainingCallback
 
-    class Enough(Exception):
-        pass
-
-    class Clock(TrainingCallback):
+    class Stop(TrainingCallback):
         steps, start = 0, 0.0
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
@@ -74,17 +73,17 @@ def trained(kind: str, x: Any, minutes: float, rate: float, networks: str) -> tu
                 raise Enough
 
     torch.manual_seed(0)
-    clock = Clock()
+    stop = Stop()
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
         model, trainer, config = built(kind, rate, folder, networks)
-        trainer(model, BaseDataset(x, torch.zeros(len(x))), training_config=config, callbacks=[clock]).train()
+        trainer(model, BaseDataset(x, torch.zeros(len(x))), training_config=config, callbacks=[stop]).train()
     facts: dict[str, Any] = {
-        "steps": clock.steps,
-        "epochs": round(clock.steps * BATCH / len(x), 2),
+        "steps": stop.steps,
+        "epochs": round(stop.steps * BATCH / len(x), 2),
         "batch": BATCH,
         "lr": rate,
     }
-    facts |= {"networks": networks, "minutes": minutes, "duration_s": round(time.perf_counter() - clock.start, 1)}
+    facts |= {"networks": networks, "minutes": minutes, "duration_s": round(time.perf_counter() - stop.start, 1)}
     return model.eval(), {**facts, "threads": torch.get_num_threads()}
 
 

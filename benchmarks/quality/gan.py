@@ -71,7 +71,7 @@ KERAS = "fashion-keras"
 
 
 @dataclass(frozen=True)
-class How:
+class Effort:
     """The minutes of each training, whether all is trained already, and whether it only is to be seen that it runs."""
 
     minutes: float
@@ -91,8 +91,7 @@ class How:
             folder.mkdir(parents=True, exist_ok=True)
             np.save(pictures, load_data(FASHION).train.stored.numpy())
             minutes, n = 0.01 if self.quick else self.minutes, QUICK_N if self.quick else SAMPLES
-            how = ("--minutes", minutes, "--n", n)
-            run_in("keras", "benchmarks.peers.keras_dcgan", pictures.resolve(), samples.resolve(), *how)
+            run_in("keras", "benchmarks.peers.keras_dcgan", pictures, samples, "--minutes", minutes, "--n", n)
         return samples
 
     def save(self, picture: Image.Image, name: str) -> None:
@@ -100,23 +99,23 @@ class How:
         picture.save((QUICK if self.quick else harness.IMAGES) / name)
 
 
-def fashion(how: How) -> Json:
+def fashion(effort: Effort) -> Json:
     """10,000 samples of each of three, trained for as long."""
-    found: Json = {"minutes": how.minutes}
+    found: Json = {"minutes": effort.minutes}
     for name in ("fashion", "fashion-classic"):
-        model = how.trained(name)
-        drawn = sample(model, QUICK_N if how.quick else SAMPLES, seed=1)
+        model = effort.trained(name)
+        drawn = sample(model, QUICK_N if effort.quick else SAMPLES, seed=1)
         found[name] = {"fd": frechet(drawn, FASHION), "training": harness.describe_training(model)}
         say(f"{name}, FD", found[name]["fd"])
-        how.save(sheet(drawn[:64], columns=8), f"gan-{name}.png")
-    samples = how.keras()
+        effort.save(sheet(drawn[:64], columns=8), f"gan-{name}.png")
+    samples = effort.keras()
     with np.load(samples) as arrays:
         found[KERAS] = {"fd": frechet(arrays["x"], FASHION), "training": read(samples.with_suffix(".json"))}
     say("Keras DCGAN, FD", found[KERAS]["fd"])
     return found
 
 
-def aerial(how: How) -> Json:
+def aerial(effort: Effort) -> Json:
     """Held-back pictures enlarged 4 times."""
     records = load_data(AERIAL).split("test")
     batch = records.batch()
@@ -127,7 +126,7 @@ def aerial(how: How) -> Json:
     ways = {"bicubic": np.stack([np.asarray(_picture(y).resize(sides, Image.Resampling.BICUBIC)) for y in given])}
     ways["bicubic"] = ways["bicubic"].transpose(0, 3, 1, 2)
     for name in ("aerial-l1", "aerial"):
-        model = harness.load_family(how.trained(name))
+        model = harness.load_family(effort.trained(name))
         parts = [
             model.sample(len(rows), RawCondition(context=cond.context[rows]), Rng(1).shifted(int(rows[0])))
             for rows in torch.arange(len(records)).split(50)
@@ -138,7 +137,7 @@ def aerial(how: How) -> Json:
     reference.parent.mkdir(parents=True, exist_ok=True)
     known = load_data(AERIAL).train.stored.numpy()
     np.savez(reference, x_train=_quarters(known), x_test=_quarters(truth))
-    found: Json = {"minutes": how.minutes, "n": len(truth)}
+    found: Json = {"minutes": effort.minutes, "n": len(truth)}
     for name, made in ways.items():
         quality = {"psnr": mean_of(_psnr(made, truth)), "ssim": mean_of(_ssim(made, truth))}
         found[name] = {"fd": frechet(_quarters(made), str(reference)), **quality}
@@ -150,13 +149,13 @@ def aerial(how: How) -> Json:
     columns = [small.transpose(0, 3, 1, 2), *(made[shown] for made in ways.values()), truth[shown]]
     labels = ("given", "bicubic", "L1", "adversarial", "truth")
     both = np.stack(columns, axis=1).reshape(-1, *truth.shape[1:])
-    how.save(sheet(both, columns=len(labels), column_labels=labels), "gan-aerial.png")
+    effort.save(sheet(both, columns=len(labels), column_labels=labels), "gan-aerial.png")
     return found
 
 
-def emoji(how: How) -> Json:
+def emoji(effort: Effort) -> Json:
     """Samples of each group, each beside the training picture nearest to it."""
-    model = how.trained("emoji")
+    model = effort.trained("emoji")
     records = load_data(EMOJI).train
     flat = records.spec.encode(records.stored).flatten(1)
     rows, each = [], 6
@@ -166,11 +165,11 @@ def emoji(how: How) -> Json:
         near = nearest(records.spec.encode(torch.from_numpy(drawn)).flatten(1), flat)[1]
         rows.append(np.stack((drawn, records.stored[near].numpy()), axis=1).reshape(-1, *drawn.shape[1:]))
     labels = ("drawn", "nearest") * each
-    how.save(sheet(np.concatenate(rows), columns=2 * each, row_labels=groups, column_labels=labels), "gan-emoji.png")
+    effort.save(sheet(np.concatenate(rows), columns=2 * each, row_labels=groups, column_labels=labels), "gan-emoji.png")
     found = evaluate(model, EMOJI, ["copied"], split="test_concept", save=False)
     for result in found["results"]:
         say(result["name"], result)
-    return {"minutes": how.minutes, "results": found["results"], "training": harness.describe_training(model)}
+    return {"minutes": effort.minutes, "results": found["results"], "training": harness.describe_training(model)}
 
 
 def _quarters(x: np.ndarray) -> np.ndarray:
@@ -253,11 +252,11 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, judge and write."""
     asked = parser().parse_args(arguments)
-    how = How(asked.minutes, asked.evaluate, asked.quick)
+    effort = Effort(asked.minutes, asked.evaluate, asked.quick)
     if asked.train:
-        how.keras() if asked.train == KERAS else how.trained(asked.train)
+        effort.keras() if asked.train == KERAS else effort.trained(asked.train)
         return
-    judged = {"fashion": fashion, "aerial": aerial, "emoji": emoji}[asked.row](how)
+    judged = {"fashion": fashion, "aerial": aerial, "emoji": emoji}[asked.row](effort)
     harness.write(harness.path_of(f"gan-{asked.row}", asked.quick), judged)
 
 

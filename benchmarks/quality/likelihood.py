@@ -205,9 +205,9 @@ def compare(row: Row, other: Row, samples: int) -> Json:
     return {"what": what, **paired(*values)}
 
 
-def codecs(source: str) -> Json:
-    """Bits per element of the test pictures by lossless codecs at their best, picture by picture."""
-    stored = load_data(source).split("test").stored.cpu().permute(0, 2, 3, 1).contiguous().numpy()
+def codecs(source: str, n: int | None) -> Json:
+    """Bits per element of the first `n` test pictures by lossless codecs at their best, picture by picture."""
+    stored = load_data(source).split("test").stored[:n].permute(0, 2, 3, 1).contiguous().numpy()
     with tempfile.TemporaryDirectory() as folder:
         pictures = Path(folder) / "pictures.npy"
         np.save(pictures, stored)
@@ -276,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure rows, a difference, or the codecs."""
     asked = parser().parse_args(arguments)
     if asked.row == "codecs":
-        found = codecs(ROWS["pixels-aerial"].data)
+        found = codecs(ROWS["pixels-aerial"].data, 2 if asked.quick else None)
         write(path_of("deep-codecs", asked.quick), found)
         print(json.dumps(found))
     elif asked.against:

@@ -38,8 +38,9 @@ from benchmarks.page import tables
 from benchmarks.page.tables import Contest, Figure, Result, Speed, at_least, best_ratio
 from benchmarks.quality import gan, likelihood
 from benchmarks.speed import timing
+from benchmarks.speed.contestants import NETS
 from benchmarks.speed.timing import CEILING, Contestant, for_seconds
-from benchmarks.speed.training import NETS, net_about, net_speeds
+from benchmarks.speed.training import net_about, net_speeds
 from morphogen.core.rng import Rng
 
 MODULE = "benchmarks.speed.sampling"

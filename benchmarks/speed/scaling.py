@@ -45,7 +45,7 @@ WARM = 4  # steps that are not counted
 
 
 @dataclass(frozen=True)
-class Plan:
+class Sizes:
     """Sizes, and how long each is measured in a round: `seconds`, and `steps` at least."""
 
     batches: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
@@ -58,7 +58,7 @@ class Plan:
     together: int = 20  # steps of the comparison of one process with two
 
 
-TOY = Plan(batches=(2, 4), sides=(16, 32), batch=4, rounds=1, seconds=0.0, steps=2, together=2)
+TOY = Sizes(batches=(2, 4), sides=(16, 32), batch=4, rounds=1, seconds=0.0, steps=2, together=2)
 
 
 def step_s(family: str, side: int, batch: int, seconds: float, steps: int, out: Path, **recipe: Any) -> float:
@@ -75,15 +75,15 @@ def step_s(family: str, side: int, batch: int, seconds: float, steps: int, out: 
     return median((b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(laps))
 
 
-def measured(plan: Plan) -> dict[str, dict[str, list[Json]]]:
+def measured(sizes: Sizes) -> dict[str, dict[str, list[Json]]]:
     """family -> "batch" and "pixels" -> the seconds of a step at each size."""
-    sizes = [(plan.side, batch) for batch in plan.batches] + [(side, plan.batch) for side in plan.sides]
-    cases = [(family, side, batch) for family in FAMILIES for side, batch in dict.fromkeys(sizes)]
+    pairs = [(sizes.side, batch) for batch in sizes.batches] + [(side, sizes.batch) for side in sizes.sides]
+    cases = [(family, side, batch) for family in FAMILIES for side, batch in dict.fromkeys(pairs)]
     found: dict[tuple[str, int, int], list[float]] = {case: [] for case in cases}
-    for index in range(plan.rounds):
+    for index in range(sizes.rounds):
         for case in cases:
             with tempfile.TemporaryDirectory() as folder:
-                found[case].append(step_s(*case, plan.seconds, plan.steps, Path(folder) / "model"))
+                found[case].append(step_s(*case, sizes.seconds, sizes.steps, Path(folder) / "model"))
             family, side, batch = case
             print(f"round {index + 1}: {family}, {side} px, batch {batch}: {found[case][-1]:.4f} s a step", flush=True)
 
@@ -92,8 +92,8 @@ def measured(plan: Plan) -> dict[str, dict[str, list[Json]]]:
 
     return {
         family: {
-            "batch": [row(family, plan.side, batch) for batch in plan.batches],
-            "pixels": [row(family, side, plan.batch) for side in plan.sides],
+            "batch": [row(family, sizes.side, batch) for batch in sizes.batches],
+            "pixels": [row(family, side, sizes.batch) for side in sizes.sides],
         }
         for family in FAMILIES
     }
@@ -104,28 +104,28 @@ def exponent(sizes: Sequence[float], rows: Sequence[Mapping[str, Any]]) -> float
     return float(np.polyfit(np.log(sizes), np.log([row["step_s"]["median"] for row in rows]), 1)[0])
 
 
-def together(plan: Plan) -> Json:
+def together(sizes: Sizes) -> Json:
     """The U-Net by one process of one thread, and by two that share the batch; ratios within a round."""
     one: list[float] = []
     two: list[float] = []
-    for index in range(plan.rounds):
+    for index in range(sizes.rounds):
         for processes, times in ((1, one), (2, two)):
-            times.append(_step_s_of(processes, plan))
+            times.append(_step_s_of(processes, sizes))
             print(f"round {index + 1}: {processes} processes: {times[-1]:.4f} s a step", flush=True)
     return {
         "started": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
-        "what": f"the default diffusion U-Net at {plan.side} px, global batch {plan.batch}, one thread a process",
+        "what": f"the default diffusion U-Net at {sizes.side} px, global batch {sizes.batch}, one thread a process",
         "one_step_s": summary(one),
         "two_step_s": summary(two),
         "ratio": summary([a / b for a, b in zip(one, two, strict=True)]),
     }
 
 
-def _step_s_of(processes: int, plan: Plan) -> float:
+def _step_s_of(processes: int, sizes: Sizes) -> float:
     with tempfile.TemporaryDirectory() as folder:
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         worker = ["-m", "benchmarks.speed.scaling", "--out", f"{folder}/model"]
-        worker += ["--worker", str(plan.side), str(plan.batch), str(plan.together)]
+        worker += ["--worker", str(sizes.side), str(sizes.batch), str(sizes.together)]
         command = [sys.executable, *(torchrun if processes > 1 else []), *worker]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -227,7 +227,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = plain_parser(__doc__)
     found.add_argument("--quick", action="store_true", help="toy sizes, no figure to be quoted")
-    found.add_argument("--rounds", type=int, default=Plan.rounds, help="each gives a median of its own")
+    found.add_argument("--rounds", type=int, default=Sizes.rounds, help="each gives a median of its own")
     found.add_argument("--together", action="store_true", help="measure one process and two alone")
     found.add_argument("--out", type=Path, help="where to write; growth.json among the results, the plot in docs/")
     found.add_argument("--worker", type=int, nargs=3, metavar=("SIDE", "BATCH", "STEPS"), help=argparse.SUPPRESS)
@@ -247,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if chosen.rounds < 1:
         of.error(f"--rounds: expected at least 1, got {chosen.rounds}")
-    plan = TOY if chosen.quick else Plan(rounds=chosen.rounds)
+    sizes = TOY if chosen.quick else Sizes(rounds=chosen.rounds)
     out = chosen.out or path_of("growth", chosen.quick)
     here = recorded()
     if chosen.together:
@@ -256,19 +256,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = read(out)
         if found["hardware"] != here["hardware"]:
             of.error(f"--together: {out} is of {found['hardware']}, but this is {here['hardware']}: run without it")
-        found["together"] = together(plan)
+        found["together"] = together(sizes)
     else:
         found = {
             "what": "seconds of a training step against the batch and the pixels; one process and two",
             **here,
-            "rounds": plan.rounds,
-            "growth": measured(plan),
-            "together": together(plan),
+            "rounds": sizes.rounds,
+            "growth": measured(sizes),
+            "together": together(sizes),
         }
         for family, growth in found["growth"].items():
             growth["exponent"] = {
-                "batch": exponent(plan.batches, growth["batch"]),
-                "pixels": exponent([side**2 for side in plan.sides], growth["pixels"]),
+                "batch": exponent(sizes.batches, growth["batch"]),
+                "pixels": exponent([side**2 for side in sizes.sides], growth["pixels"]),
             }
             grows = growth["exponent"]
             print(f"{family}: time of a step ~ batch^{grows['batch']:.2f}, ~ pixels^{grows['pixels']:.2f}")

@@ -1,6 +1,6 @@
 """How speeds are compared: contestants take turns, round after round, each in a process of its own.
 
-A drift of the machine's speed meets all of them so. A speed is the median over the rounds, with its range; a ratio is
+So a drift of the machine's speed meets all of them. A speed is the median over the rounds, with its range; a ratio is
 taken within each round. The ceiling, what the machine's matrix products or convolutions reach, takes its turn like a
 contestant, and a speed is also a share of it: operations a second over those of the ceiling. A contestant prints one
 line of JSON at its end; `other_cores` is what other processes used meanwhile.

@@ -8,8 +8,8 @@ Contestants take turns (`benchmarks.speed.timing`); ratios are taken within a ro
 peers into .peers/. Nothing else may run meanwhile.
 
 `vae`, `gan`: the networks of `benchmarks.speed.mlp` on the same MNIST pictures, 128 a step, with Adam. The first epoch
-warms up and is not counted; nobody's evaluation, checkpoints or sample sheets are. Compiling is reported apart. The
-ceiling is the best square matrix product.
+warms up and is not counted. Evaluation, checkpoints and sample sheets are left out for all. Compiling is reported
+apart. The ceiling is the best square matrix product.
 
 `diffusion`: ours is the whole of `mg.train` (data, noise, loss, clipping, AdamW, averaging) with a U-Net of the FLOPs
 and of about the parameters of diffusers' UNet2DModel "S"; theirs is `benchmarks.peers.diffusers`, as published (fp32),
@@ -27,7 +27,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -36,66 +35,16 @@ from benchmarks.harness import ONLY_STEPS, Json, load_data, recorded, training
 from benchmarks.page import tables
 from benchmarks.page.tables import Contest, Figure, LeftOut, Result, Seen, Speed, at_least, best_ratio, ratio_seen
 from benchmarks.speed import timing
+from benchmarks.speed.contestants import EQUAL, MLP, NETS, OURS, diffusion_contestants
 from benchmarks.speed.mlp import BATCH, gan_flops, vae_flops
 from benchmarks.speed.timing import CEILING, DISTURBED, Contestant, summary
 from morphogen.core import registry
 from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
 
-MODULE, OURS = "benchmarks.speed.training", ("morphogen", "morphogen-eager")
-KERAS = "Keras `fit` on TensorFlow, own train_step"
-
-
-def _ours(family: str) -> dict[str, Contestant]:
-    what = "this project, preset classic, --compile"
-    return {
-        name: Contestant((MODULE, family, "--inside", compiled), "", f"{what} {compiled}")
-        for name, compiled in zip(OURS, ("on", "off"), strict=True)
-    }
-
-
-MLP: dict[str, dict[str, Contestant]] = {
-    "vae": {
-        **_ours("vae"),
-        "pythae": Contestant(("benchmarks.peers.pythae", "vae"), "pythae", "pythae's BaseTrainer"),
-        "keras": Contestant(("benchmarks.peers.keras_loops", "vae"), "keras", KERAS),
-        "bare": Contestant(
-            ("benchmarks.speed.mlp", "vae"),
-            "",
-            "a hand-written torch loop: fused Adam, bf16 if it is fast, compiled, clipping, averages",
-        ),
-    },
-    "gan": {
-        **_ours("gan"),
-        "keras": Contestant(("benchmarks.peers.keras_loops", "gan"), "keras", KERAS),
-        "keras-xla": Contestant(("benchmarks.peers.keras_loops", "gan-xla"), "keras", "the same with jit_compile=True"),
-        "torchgan": Contestant(("benchmarks.peers.torchgan", "gan"), "torchgan", "torchgan's Trainer"),
-        "bare": Contestant(
-            ("benchmarks.speed.mlp", "gan"), "", "a hand-written torch loop: fused Adam, bf16 if it is fast"
-        ),
-    },
-}
 FLOPS: dict[str, Callable[[], float]] = {"vae": vae_flops, "gan": gan_flops}
-NETS: dict[str, dict[str, Any]] = {
-    "equal": {"widths": (32, 64, 128), "blocks": (4, 4, 6)},  # 2.46 GFLOP a picture and step, as diffusers' S
-    "lean": {"fold": 2, "widths": (64, 128), "blocks": (2, 3)},  # the network of `benchmarks.quality.diffusion fashion`
-    "width 64": {"widths": (64, 128, 128), "blocks": (2, 2, 4)},
-    "width 128": {"fold": 2, "widths": (128, 256), "blocks": (2, 3)},
-}
-NET_BATCH, EQUAL = 64, "ours, equal"
+NET_BATCH = 64
 SECONDS = {"vae": 25.0, "gan": 25.0, "diffusion": 12.0}
-
-
-def diffusion_contestants(compiled: bool) -> dict[str, Contestant]:
-    """Our networks and diffusers' loop; compiled, too, if that is asked for."""
-    loop = "benchmarks.peers.diffusers", "speed", "--precision"
-    found = {f"ours, {net}": Contestant((MODULE, "diffusion", "--inside", net)) for net in NETS}
-    found["diffusers, as published"] = Contestant((*loop, "fp32"), "diffusers")
-    found["diffusers, bf16"] = Contestant((*loop, "bf16"), "diffusers")
-    if compiled:
-        found["diffusers, bf16, compiled"] = Contestant((*loop, "bf16", "--compile"), "diffusers")
-        found[f"{EQUAL}, compiled"] = Contestant((MODULE, "diffusion", "--inside", "equal", "--compile"))
-    return found
 
 
 # --------------------------------------------------------------------- ours, in a process of its own

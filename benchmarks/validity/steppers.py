@@ -47,7 +47,7 @@ TOLERANCE = 0.2
 
 
 @dataclass(frozen=True)
-class Row:
+class Case:
     """A stepper, the processes to measure it on, and its order on the line where that is not the declared one."""
 
     stepper: Stepper
@@ -55,22 +55,22 @@ class Row:
     on_the_line: int | None = None
 
 
-ROWS: dict[str, Row] = {
+CASES: dict[str, Case] = {
     # On the line no element has anything in common with others, which is all that the learned variance leaves out.
-    "ddpm": Row(Ancestral(), on_the_line=2),
-    "ddpm, variance beta_tilde": Row(Ancestral("beta_tilde")),
-    "ddpm, variance beta": Row(Ancestral("beta"), ("cosine", "rectified-flow")),
-    "ddim": Row(stepper("ddim")),
-    "ddim, eta 1/2": Row(stepper("ddim", eta=0.5)),
-    "euler": Row(stepper("euler")),
-    "heun": Row(stepper("heun")),
-    "edm, churn 4": Row(stepper("edm", churn=4.0), ("rectified-flow", "edm")),
-    "dpm++2m": Row(stepper("dpm++2m"), FINITE),
-    "dpm++2m-sde": Row(stepper("dpm++2m-sde"), FINITE),
-    "unipc": Row(stepper("unipc"), FINITE),
-    "dpm++2m, in the angle": Row(Multistep(2, variable="angle")),
-    "dpm++2m-sde, in the angle": Row(Multistep(2, eta=1.0, variable="angle")),
-    "unipc, in the angle": Row(Multistep(2, True, variable="angle")),
+    "ddpm": Case(Ancestral(), on_the_line=2),
+    "ddpm, variance beta_tilde": Case(Ancestral("beta_tilde")),
+    "ddpm, variance beta": Case(Ancestral("beta"), ("cosine", "rectified-flow")),
+    "ddim": Case(stepper("ddim")),
+    "ddim, eta 1/2": Case(stepper("ddim", eta=0.5)),
+    "euler": Case(stepper("euler")),
+    "heun": Case(stepper("heun")),
+    "edm, churn 4": Case(stepper("edm", churn=4.0), ("rectified-flow", "edm")),
+    "dpm++2m": Case(stepper("dpm++2m"), FINITE),
+    "dpm++2m-sde": Case(stepper("dpm++2m-sde"), FINITE),
+    "unipc": Case(stepper("unipc"), FINITE),
+    "dpm++2m, in the angle": Case(Multistep(2, variable="angle")),
+    "dpm++2m-sde, in the angle": Case(Multistep(2, eta=1.0, variable="angle")),
+    "unipc, in the angle": Case(Multistep(2, True, variable="angle")),
 }
 
 
@@ -79,7 +79,7 @@ def grid_of(name: str) -> Callable[[int], Tensor]:
     return (lambda n: power(process, n, exponent=5.0)) if name == "linear-beta" else (lambda n: angle(process, n))
 
 
-def measure(row: Row, name: str) -> list[Json]:
+def measure(row: Case, name: str) -> list[Json]:
     """The errors and slopes of one stepper on one process, for both kinds of data."""
     process, method, found = PROCESSES[name], row.stepper, []
     for data, make in (("gaussian", gaussian), ("mixture", mixture)):
@@ -134,7 +134,7 @@ def ours(only: str) -> list[Json]:
     rows = []
     head = f"{'stepper':28}{'process':16}{'data':10}{'declared':>9}{'measured':>9}"
     print(f"{head}   error at {', '.join(map(str, FEW))}")
-    for name, row in ROWS.items():
+    for name, row in CASES.items():
         for process in row.processes if only in name else ():
             for found in measure(row, process):
                 rows.append({"stepper": name, **found})
