@@ -61,10 +61,10 @@ def test_numbers_that_are_no_positions_are_the_names_of_classes(tmp_path):
 
 def test_arrays_without_a_meaning_are_listed(tmp_path):
     found = inspect(strange_arrays.write(tmp_path, "objects-of-no-meaning").path)
-    assert found.notes == ("objects-of-no-meaning.npz holds arrays that are not used: seed, rows.",)
+    assert found.notes == ("objects-of-no-meaning.npz holds arrays that are not used: seed, rows",)
     assert found.to_dict()["notes"] == list(found.notes)
     taken = inspect(strange_arrays.write(tmp_path, "arr_0").path)
-    assert taken.notes == ("the array arr_0 is taken for the records.",)
+    assert taken.notes == ("the array arr_0 is taken for the records",)
     many = {f"a{i}": np.zeros(1) for i in range(40)}
     np.savez(tmp_path / "many.npz", x=strange_arrays.pictures(4), **many)
     (note,) = inspect(tmp_path / "many.npz").notes

@@ -122,6 +122,38 @@ def test_copies_are_called_copies(dataset):
     assert by_name(new)["copied-pixels"].value < 0.05 and not new.results[0].warnings
 
 
+def test_numbers_do_not_depend_on_the_order_of_the_records(dataset):
+    made, label = pictures(700, 9)  # more than the 600 records that they are compared with
+    order = torch.randperm(700, generator=torch.Generator().manual_seed(1))
+    first = judge_records(made, SPEC, dataset, network=Patches(), labels=label)
+    again = judge_records(made[order], SPEC, dataset, network=Patches(), labels=label[order])
+    assert len(first.results) >= 9
+    for a, b in zip(first.results, again.results, strict=True):
+        assert (a.name, a.value, a.interval, a.n) == (b.name, b.value, b.interval, b.n)
+    for a, b in zip(
+        by_name(first)["copied"].details["closest"], by_name(again)["copied"].details["closest"], strict=True
+    ):
+        assert a[1:] == b[1:] and torch.equal(made[a[0]], made[order][b[0]])
+    fewer = by_name(judge_records(made, SPEC, dataset, ["kid"], n=100, network=Patches()))["KID"]
+    same = by_name(judge_records(made[order], SPEC, dataset, ["kid"], n=100, network=Patches()))["KID"]
+    assert fewer.n == 100 and fewer.value == same.value
+    with pytest.raises(UsageError, match="cannot judge 0 records"):
+        judge_records(made, SPEC, dataset, n=0, network=Patches())
+
+
+def test_collapsed_records_are_judged(dataset):
+    found = judge_records(pictures(1, 3)[0].expand(400, -1, -1, -1), SPEC, dataset, network=Patches())
+    results = by_name(found)
+    assert results["FD"].value > results["FD"].baselines["training copies"] and results["FD"].interval[0] > 0
+    assert results["recall"].value == 0.0 and results["modes"].value == 1
+
+
+def test_what_is_left_out_is_not_said_again_as_a_warning(dataset):
+    found = judge_records(pictures(30, 3)[0], SPEC, dataset, network=Patches())
+    assert {"copied", "copied_pixels"} <= set(found.left_out)
+    assert not any("not checked" in warning for result in found.results for warning in result.warnings)
+
+
 def test_scales_are_measured_once(dataset, monkeypatch):
     from morphogen.evaluation.context import reference
 

@@ -20,6 +20,7 @@ from morphogen.core.errors import DataError, MorphogenError, UsageError, unknown
 from morphogen.core.family import Family, require
 from morphogen.core.rng import Rng
 from morphogen.data import Dataset
+from morphogen.data.samples import load_samples
 from morphogen.data.tokenizer import Read
 from morphogen.evaluation import Result, judge_records
 from morphogen.evaluation.alignment.alignment import Question, copies, splits
@@ -185,23 +186,18 @@ def _drawn(
 
 def _of_samples(samples: str, data: str, only: Sequence[str] | None, seed: int) -> Alignment:
     dataset = load_data(data)
-    made = load_like(samples, dataset.spec)
-    parts = [records for records in made.splits.values() if records.captions is not None]
-    if not parts:
+    made = load_samples(samples, dataset.spec)
+    if made.captions is None:
         raise DataError(
             f"{samples} has no captions: a folder has them in text files, an .npz file in an array `captions`, one for"
             " each picture of `x`."
         )
-    stored = torch.cat([records.stored for records in parts])
-    captions = [caption for records in parts for caption in records.captions or []]
-    order = torch.cat([records.ids for records in parts]).argsort()
-    stored, captions = stored[order], [captions[i] for i in order.tolist()]
     questions, pictures = [], []
     for split in splits(dataset, only):
-        prompts, places = matched(dataset.split(split), split, captions)
+        prompts, places = matched(dataset.split(split), split, made.captions)
         if len(prompts):
             questions.append(Question(dataset, prompts, seed))
-            pictures.append(stored[places])
+            pictures.append(made.stored[places])
     if not questions:
         raise DataError(f"no caption of {samples} is one of {', '.join(splits(dataset, only))} of {data}.")
     return _judged({"samples": samples}, data, questions, pictures, made.spec, f" of {samples}", {})

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from morphogen import artifact
 from morphogen.api.records import load_data, load_like, load_model
 from morphogen.core import capabilities
 from morphogen.core.errors import MorphogenError, UsageError
+from morphogen.data.samples import load_samples
 from morphogen.evaluation import Evaluation, Reference, differences, judge_records
 from morphogen.evaluation import evaluate as measure
 from morphogen.evaluation.features.frozen import NAMES, frozen
@@ -107,26 +105,24 @@ def evaluate_samples(
 ) -> dict[str, Any]:
     """Judge records that any other program made, a folder of pictures or an .npz file, beside the records of `data`.
 
-    They are prepared as `data` are (size, channels); bytes no larger than the data's largest level are levels. `n`
-    takes the first of them only. Raises as `evaluate` does.
+    They are prepared as `data` are (size, channels), and all of them are judged, or `n` that their content decides, so
+    that no number depends on their order. Real numbers in 0 to 1 or -1 to 1 are shades; `notes` of the result say what
+    was taken for what (`data/samples.py`). Raises as `evaluate` does.
     """
     dataset = load_data(data)
-    as_drawn = dataset.spec
-    if as_drawn.is_picture:  # bytes, whatever levels the data have: metrics compare bytes
-        plain = {k: v for k, v in as_drawn.preprocessing.items() if k != "binary"}
-        as_drawn = as_drawn.model_copy(update={"kind": "continuous", "levels": 256, "preprocessing": plain})
-    made = load_like(pictures, as_drawn)
-    stored = torch.cat([records.stored for records in made.splits.values()])
-    levels = dataset.spec.levels or 2
-    # Arrays such as `sample --out FILE.npz` writes hold the data's own levels, picture files 0 .. 255.
-    spec = dataset.spec if as_drawn.is_picture and int(stored.max()) < levels else made.spec
-    order = torch.cat([records.ids for records in made.splits.values()]).argsort()[:n]
-    labels = [records.labels for records in made.splits.values()]
-    asked = None if any(given is None for given in labels) else torch.cat(cast(list[Tensor], labels))[order]
+    made = load_samples(pictures, dataset.spec)
     found = judge_records(
-        stored[order], spec, dataset, metrics, split=split, seed=seed, network=_network(network), labels=asked
+        made.stored,
+        made.spec,
+        dataset,
+        metrics,
+        split=split,
+        n=n,
+        seed=seed,
+        network=_network(network),
+        labels=made.labels,
     )
-    return _described(found, data, samples=pictures)
+    return {**_described(found, data, samples=pictures), "notes": list(made.notes)}
 
 
 def _network(name: str | None) -> Any:

@@ -70,7 +70,7 @@ def evaluate_samples(
     metrics: Annotated[str | None, typer.Option("--metrics", metavar="fd,...", help="Which; all by default.")] = None,
     out: Annotated[str | None, typer.Option("--out", metavar="FILE.json|FILE.html", help="Write it too.")] = None,
     split: Annotated[str, typer.Option("--split", help="Real records that were not trained on.")] = "test",
-    n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first so many.")] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Only so many, which their content decides.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="Which real records are drawn.")] = 0,
     network: Annotated[str | None, typer.Option("--network", metavar="NAME|FILE", help="Feature network.")] = None,
     json: Json = False,
@@ -157,6 +157,8 @@ def _tell(found: dict[str, Any]) -> None:
     print_table(RESULT_HEADERS, results_rows(found["results"]))
     for name, why in found["left_out"].items():
         print_text(f"left out {name}: {why}")
+    for note in found.get("notes", ()):
+        print_text(f"note: {note}")
     for warning in sorted({w for result in found["results"] for w in result["warnings"]}):
         print_text(f"warning: {warning}")
 

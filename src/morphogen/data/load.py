@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import DataError, UsageError, unknown
 from morphogen.data import digits, folder, named, npz, shapes
-from morphogen.data.options import OwnSplits
+from morphogen.data.options import Options, OwnSplits
 from morphogen.data.prepare import prepare
-from morphogen.data.raw import Reader
+from morphogen.data.raw import Raw, Reader
 from morphogen.data.records import Dataset, Problem
 from morphogen.data.source import parse
 
@@ -38,16 +39,32 @@ def load(
     Raises `UsageError` for a malformed source or an unknown name, `DataError` for records that are
     missing, unreadable or inconsistent.
     """
+    options, raw = read_source(source, like, strict=strict)
+    name = parse(str(source), _readers().keys()).name
+    return prepare(raw, _short_name(name), options.canonical(name), options, like, tokenizer)
+
+
+def read_source(
+    source: str | Path,
+    like: DataSpec | None = None,
+    reading: Callable[[Options], Options] | None = None,
+    *,
+    strict: bool = True,
+) -> tuple[Options, Raw]:
+    """The options of a source, and all records that it holds before they are split; raises as `load` does.
+
+    reading  the options to read with, made of those of the source; None: as they are
+    """
     parsed = parse(str(source), _readers().keys())
     reader = _reader(parsed.name)
     # As paths, so that photos and photos/ are the same.
-    same = like is not None and Path(parse(like.source, _readers().keys()).name) == Path(parsed.name)
+    theirs = like.source if like is not None else ""
+    same = theirs != "" and Path(parse(theirs, _readers().keys()).name) == Path(parsed.name)
     options = reader.options.settled(parsed.name, parsed.options, like, same)
-    text = options.canonical(parsed.name)
-    raw = reader.read(options)
+    raw = reader.read(options if reading is None or "size" in parsed.options else reading(options))
     if strict and raw.problems and not getattr(options, "skip_bad", False):
-        raise DataError(_listing(text, raw.problems))
-    return prepare(raw, _short_name(parsed.name), text, options, like, tokenizer)
+        raise DataError(_listing(options.canonical(parsed.name), raw.problems))
+    return options, raw
 
 
 def _short_name(name: str) -> str:

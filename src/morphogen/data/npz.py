@@ -27,7 +27,7 @@ from morphogen.data.picture_files.reading import to_bytes
 from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw
 from morphogen.data.records import Problem
-from morphogen.data.split import SPLIT_NAMES
+from morphogen.data.split import SPLIT_NAMES, split_of
 
 _WHAT = {"images": "x", "x": "x", "labels": "labels", "y": "labels", "captions": "captions"}
 _KNOWN = (*_WHAT, "class_names", "split")
@@ -50,7 +50,7 @@ def read(path: Path, options: Options) -> Raw:
                 used.append("split")
             unused = [name for name in file.names if name not in used]
             if unused:
-                notes.append(f"{path.name} holds arrays that are not used: {listed(unused)}.")
+                notes.append(f"{path.name} holds arrays that are not used: {listed(unused)}")
             raw = _raw(file.read(used), parts, options)
         except DataError as error:
             if str(error).startswith(path.name):
@@ -75,7 +75,7 @@ def _parts(file: ArrayFile) -> tuple[Parts, list[str]]:
     parts = {s: found[s] for s in ("", "train", "validation", "test") if "x" in found.get(s, {})}
     other = next((name for name in _OF_OTHERS if name in file.names), None)
     if not parts and other is not None:
-        return {"": {**found.get("", {}), "x": other}}, [f"the array {other} is taken for the records."]
+        return {"": {**found.get("", {}), "x": other}}, [f"the array {other} is taken for the records"]
     if not parts or ("" in parts and len(parts) > 1):
         raise DataError(
             f"expected an array `images` or `x`, or `train_images`, `test_images`, ...; found {file.described()}."
@@ -126,7 +126,7 @@ def _splits(values: np.ndarray) -> list[str]:
     different = sorted(set(named))
     if len(different) > _MOST_SPLITS:
         raise DataError(f"split has {len(different):,} different names, expected a few: {listed(different)}.")
-    return [SPLIT_NAMES.get(name.lower(), name) for name in named]
+    return [split_of(name) or name for name in named]
 
 
 def _joined(arrays: Mapping[str, np.ndarray], parts: Parts, what: str) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import PAD, DataSpec
 from morphogen.core.errors import DataError, nearest
-from morphogen.core.printable import one_line
+from morphogen.core.printable import listed, one_line
 from morphogen.core.rng import Rng
 from morphogen.data.context import Degradation
 
@@ -76,12 +76,6 @@ class Files:
         parts += [f"{self.left_out:,} left out"] * bool(self.left_out)
         parts += [f"{len(self.others):,} no pictures ({listed(self.others, 5)})"] * bool(self.others)
         return f"{self.seen:,} files: {', '.join(parts)}"
-
-
-def listed(names: Sequence[str], most: int) -> str:
-    """Names in a row, of which many end as "and 37 more"."""
-    more = [f"and {len(names) - most:,} more"] * (len(names) > most)
-    return ", ".join([*(one_line(name) for name in names[:most]), *more])
 
 
 @dataclass(frozen=True)

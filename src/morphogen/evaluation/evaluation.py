@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from morphogen.core.errors import CapabilityError, DataError, MorphogenError, Us
 from morphogen.core.family import Family
 from morphogen.core.rng import Rng
 from morphogen.data import Dataset
+from morphogen.data.split import keys
 from morphogen.evaluation.context.ladder import Ladder
 from morphogen.evaluation.context.reference import Reference
 from morphogen.evaluation.features.extraction import Network
@@ -107,20 +109,28 @@ def judge_records(
     metrics: Sequence[str] | None = None,
     *,
     split: str = "test",
+    n: int | None = None,
     seed: int = 0,
     network: Network | None = None,
     labels: Tensor | None = None,
 ) -> Evaluation:
-    """Measure records that another program made, (N, *shape) stored as `spec` says, the first as many of them as
-    `dataset` has training records. `labels` (N,) are the classes that were asked for. Raises as `evaluate` does."""
+    """Measure records that another program made, (N, *shape) stored as `spec` says.
+
+    They are taken in an order of their content, and `n` of them (at most as many as `dataset` has training records) by
+    it too, so that no number depends on how they were sorted. `labels` (N,) are the classes that were asked for. Raises
+    as `evaluate` does."""
     for name in metrics or ():
         if name not in fidelity.METRICS:
             raise UsageError(unknown("metric of generated records", name, fidelity.METRICS))
-    n = min(len(stored), len(dataset.train))
+    if n is not None and n < 1:
+        raise UsageError(f"cannot judge {n} records: n is at least 1.")
+    n = min(len(stored), len(dataset.train), n or len(stored))
     reference = Reference(dataset, split=split, n=n, seed=seed, network=network)
     if spec.shape != dataset.spec.shape:
         raise DataError(f"the records have shape {spec.shape}, those of {dataset.spec.name} {dataset.spec.shape}.")
-    made = reference.made(reference.features.judged(stored[:n].cpu(), spec), None if labels is None else labels[:n])
+    rows = torch.from_numpy(np.argsort(keys(stored.cpu(), None), kind="stable"))[:n]
+    judged = reference.features.judged(stored.cpu()[rows], spec)
+    made = reference.made(judged, None if labels is None else labels[rows], rows)
     return _judged(made, reference, metrics, "")
 
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from morphogen.core.errors import DataError
+from morphogen.core.printable import listed
 from morphogen.data.folder.listing import Listing
 from morphogen.data.folder.texts import as_texts, read_object, read_text
-from morphogen.data.records import listed
 
 _SUFFIXES = ("txt", "caption", "json")
 _KEYS = ("text", "caption")

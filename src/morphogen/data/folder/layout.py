@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from morphogen.core.errors import DataError
-from morphogen.core.printable import one_line
+from morphogen.core.printable import listed, one_line
 from morphogen.data.folder.beside import matches, read_beside
 from morphogen.data.folder.listing import Listing, by_parts, list_folder
 from morphogen.data.folder.metadata import NAMES, Line, read_metadata
@@ -26,7 +26,7 @@ from morphogen.data.options import OwnSplits
 from morphogen.data.picture_files.collecting import collect
 from morphogen.data.picture_files.guards import open_file
 from morphogen.data.raw import Raw
-from morphogen.data.records import Files, Problem, listed
+from morphogen.data.records import Files, Problem
 from morphogen.data.split import split_of
 
 _MOST_LISTED = 10

@@ -15,9 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from morphogen.core.errors import DataError
-from morphogen.core.printable import one_line
+from morphogen.core.printable import listed, one_line
 from morphogen.data.folder.texts import as_texts, read_object, read_text
-from morphogen.data.records import listed
 from morphogen.data.split import split_of
 
 NAMES = ("metadata.csv", "metadata.jsonl")

@@ -126,9 +126,10 @@ class Reference:
         """The conditions of the reference's records: a conditional model is asked for the same."""
         return self.train_records.batch(self._rows).cond
 
-    def made(self, judged: Tensor, labels: Tensor | None = None) -> Made:
-        """A set of records, as `Features.judged` gives them, with the classes that were asked for."""
-        return Made(judged, self.features, labels)
+    def made(self, judged: Tensor, labels: Tensor | None = None, places: Tensor | None = None) -> Made:
+        """A set of records, as `Features.judged` gives them, with the classes that were asked for, and where they
+        stood among those that were given."""
+        return Made(judged, self.features, labels, places)
 
     @cached_property
     def key(self) -> str:

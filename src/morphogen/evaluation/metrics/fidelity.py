@@ -48,7 +48,8 @@ def judge(
         try:
             (value, details), _ = found.get(name) or (METRICS[name].measure(made, reference), 0.0)
         except MorphogenError as error:
-            copied.append(f"copying is not checked ({METRICS[name].what}): {error}")
+            if name not in left_out:  # which says it already
+                copied.append(f"copying is not checked ({METRICS[name].what}): {error}")
             continue
         if details["flagged"]:
             copied.append(
@@ -167,17 +168,17 @@ def _class_fd(made: Made, reference: Reference) -> Measured:
 
 
 def _copied(made: Made, reference: Reference) -> Measured:
-    return _copies(copying(made.features, reference.held_out_features, reference.train_features))
+    return _copies(copying(made.features, reference.held_out_features, reference.train_features), made)
 
 
 def _copied_pixels(made: Made, reference: Reference) -> Measured:
     if not reference.dataset.spec.is_picture:
         raise DataError("records that are no pictures are compared as they are; see `copied`.")
     made_, held_out, train = (x.float() / 255.0 for x in (made.judged, reference.held_out, reference.train))
-    return _copies(copying(made_, held_out, train))
+    return _copies(copying(made_, held_out, train), made)
 
 
-def _copies(found: Copying) -> Measured:
+def _copies(found: Copying, made: Made) -> Measured:
     closest = found.closest[:8].tolist()
     details = {
         "flagged": found.flagged,
@@ -186,7 +187,7 @@ def _copies(found: Copying) -> Measured:
         "near": found.near,
         "near_if_new": found.expected,
         "held_out_in_training": found.duplicates,
-        "closest": [[i, int(found.twins[i]), float(found.distances[i])] for i in closest],
+        "closest": [[made.place(i), int(found.twins[i]), float(found.distances[i])] for i in closest],
     }
     return found.copied, details
 

@@ -24,14 +24,21 @@ class Made:
 
     judged  (N, *shape): pictures as bytes, other records as x
     labels  (N,) the classes that were asked for, or None
+    places  (N,) where each record stands among those that were given, or None where it is row by row
     """
 
-    def __init__(self, judged: Tensor, through: Features, labels: Tensor | None = None) -> None:
-        self.judged, self.labels, self._through = judged, labels, through
+    def __init__(
+        self, judged: Tensor, through: Features, labels: Tensor | None = None, places: Tensor | None = None
+    ) -> None:
+        self.judged, self.labels, self.places, self._through = judged, labels, places, through
         self._neighborhoods: dict[int, Neighborhoods] = {}
 
     def __len__(self) -> int:
         return len(self.judged)
+
+    def place(self, row: int) -> int:
+        """Where the record of this row stands among those that were given."""
+        return row if self.places is None else int(self.places[row])
 
     @cached_property
     def features(self) -> Tensor:
