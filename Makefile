@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow lint bench clean
+.PHONY: help install quickstart test test-slow lint docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ test: lint ## lint, then all fast tests
 
 test-slow: $(READY) ## the tests that take minutes
 	$(PY) -m pytest -m slow --timeout 3600
+
+docs: $(READY) ## build the site of README and docs/ in build/site, strictly
+	@$(PIP) -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
+	@echo "the site is at build/site/index.html; python -m http.server --directory build/site serves it with search"
 
 bench: $(READY) ## measure speed, memory and the quickstart, in about an hour; name the longer ones
 	$(PY) -m benchmarks.run

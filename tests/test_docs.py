@@ -1,109 +1,173 @@
-"""Docs are programs: every snippet of the README and of CONTRIBUTING runs, at a small size, in an empty folder.
+"""The documents say what is so: links and anchors lead somewhere, named commands and files exist, the reference is whole.
 
-Python blocks of a page share one namespace, as a reader would have it; a block whose first line is
-`# NAME.py` is a file that later blocks import. Lines of bash blocks that begin with `morphogen` run as
-one session.
+`tests/test_docs_run.py` runs their snippets. Every command line that a page names has to parse by the command line
+itself: those in `bash`, `sh` and `text` blocks whole, those inside a sentence as far as they go, so that a sentence may
+leave out an argument.
 """
 
 from __future__ import annotations
 
-import os
+import importlib
 import re
 import shlex
-import sys
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+from typer.main import get_command
 
-from morphogen.cli.main import run
-from morphogen.core import registry
+import morphogen as mg
+from morphogen import api
+from morphogen.cli.flags import parse_fields
+from morphogen.cli.main import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SMALL = [
-    (r"--(?:budget|epochs|steps) \S+", "--steps 3"),
-    (r'"steps": \d+', '"steps": 3'),
-    (r"^morphogen evaluate .*", r"\g<0> --n 32 --samples 20"),
-]
-NAMED_SETS = ("mnist", "emoji", "bccd", "ucmerced", "kodak", "deeppcb")
+SOURCE = ROOT / "src" / "morphogen"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+each_page = pytest.mark.parametrize("page", [pytest.param(p, id=str(p.relative_to(ROOT))) for p in PAGES])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"morphogen ((?:[a-z]|--?\w).*)")
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def prose(page: Path) -> str:
+    """A page without its code blocks."""
+    return FENCE.sub("", read(page))
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [text for name, text in FENCE.findall(read(page)) if name == language]
 
 
-def commands(page: Path) -> list[str]:
-    lines = "".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
-    return [line for line in lines if line.startswith("morphogen ")]
+# ------------------------------------------------------------------ links
 
 
-def small(text: str) -> str:
-    for pattern, replacement in SMALL:
-        text = re.sub(pattern, replacement, text)
-    return text
+def targets(text: str) -> list[str]:
+    return re.findall(r"\]\((?!https?://)([^)\s]+)\)", text)
 
 
-def named(pages: list[Path]) -> list[object]:
-    return [pytest.param(page, id=page.name) for page in pages]
+def slugs(page: Path) -> set[str]:
+    """The anchors of a page, as both a repository's browser and the site name them."""
+    found = set(re.findall(r"^::: (\S+)", read(page), re.MULTILINE))
+    for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
+        words = re.sub(r"[^\w\s-]", "", heading).strip().lower()
+        if re.sub(r"[-\s]+", "-", words) == words.replace(" ", "-"):
+            found.add(words.replace(" ", "-"))
+    return found
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder but for `photos`, pictures of a reader's own, and `captioned`, others with captions."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(registry, "_registered", {})
-    (tmp_path / "photos").mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(160):
-        pixels = rng.integers(0, 256, (40, 40 + i % 9, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i:03}.png")
-    (tmp_path / "captioned").mkdir()
-    lines = ["file_name,text"]
-    for i in range(160):
-        pixels = rng.integers(0, 256, (36, 34, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "captioned" / f"{i:03}.png")
-        lines.append(f"{i:03}.png,a {('red', 'blue', 'green')[i % 3]} {('kite', 'boat')[i % 2]} over the sea")
-    (tmp_path / "captioned" / "metadata.csv").write_text("\n".join(lines))
-    return tmp_path
+@each_page
+def test_links_and_anchors_lead_somewhere(page: Path) -> None:
+    for target in targets(prose(page)):
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in slugs(file), f"{page.name} links to {target}: no such heading"
 
 
-@pytest.mark.parametrize("page", named([p for p in PAGES if commands(p)]))
-def test_commands_run(page: Path, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for line in map(small, commands(page)):
-        if "MORPHOGEN_DATA" not in os.environ and any(name in line for name in NAMED_SETS):
-            continue
-        assert run(shlex.split(line, comments=True)[1:]) == 0, f"{line}\n{capfd.readouterr().err}"
-        if "--out" in line:
-            assert Path(shlex.split(line)[shlex.split(line).index("--out") + 1]).exists()
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = re.findall(r"(\S+\.md)$", read(ROOT / "mkdocs.yml"), re.MULTILINE)
+    assert len(set(navigation)) == len(navigation)
+    assert {str(p.relative_to(ROOT / "docs")) for p in PAGES[2:]} <= set(navigation)
 
 
-@pytest.mark.parametrize("page", named([p for p in PAGES if blocks(p, "python")]))
-def test_python_runs(page: Path, folder: Path) -> None:
-    namespace: dict[str, object] = {"__name__": "__main__"}
-    before = set(sys.modules)
-    for block in map(small, blocks(page, "python")):
-        file = re.match(r"# (\w+\.py)\n", block)
-        if file:
-            (folder / file[1]).write_text(block, encoding="utf-8")
-        else:
-            exec(compile(block, page.name, "exec"), namespace)
-    for name in set(sys.modules) - before:
-        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
+def test_every_picture_is_shown() -> None:
+    shown = {(page.parent / t).resolve() for page in [*PAGES, ROOT / "benchmarks/RESULTS.md"] for t in targets(read(page))}
+    assert {p.resolve() for p in (ROOT / "docs" / "images").iterdir()} - shown == set()
 
 
-def test_every_verb_is_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
-    run(["--help"])
-    verbs = re.findall(r"^│ (\w+) ", capsys.readouterr().out, re.MULTILINE)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "train" in verbs
-    assert [verb for verb in verbs if f"`{verb}" not in text] == []
+# ------------------------------------------------------------------ commands
 
 
-def test_links_inside_the_docs_lead_somewhere() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+def commands(page: Path) -> list[tuple[str, bool]]:
+    """The command lines that a page names, and whether each is whole."""
+    text = "".join(text for name, text in FENCE.findall(read(page)) if name in ("bash", "sh", "text"))
+    lines = text.replace("\\\n", " ").splitlines()
+    inside = re.findall(r"`([^`\n]+)`", prose(page))
+    named = [(line, True) for line in lines] + [(line, False) for line in inside]
+    return [(found[1], whole) for line, whole in named if (found := re.match(COMMAND, line))]
+
+
+@cache
+def flags(family: str) -> tuple[Any, Any]:
+    found = api.families(family)
+    return found["options"], found["recipe"]
+
+
+def parse(line: str, whole: bool) -> None:
+    """Read a command line as the real one does, without doing it; of one that is not whole, arguments may be missing."""
+    words = shlex.split(line, comments=True)
+    command: Any = get_command(app)
+    while words and hasattr(command, "commands"):
+        if words[0] in ("--version", "--help"):
+            return
+        assert words[0] in command.commands, f"there is no verb {words[0]!r}"
+        command = command.commands[words.pop(0)]
+    for parameter in command.params:
+        parameter.required = parameter.required and whole
+    context = command.make_context(command.name, [word for word in words if word != "..."])
+    if command.name == "train" and (context.params["family"] or "FAMILY") != "FAMILY":
+        options, recipe = flags(context.params["family"])
+        own = {parameter.name for parameter in command.params}
+        parse_fields(context.args, [options, [field for field in recipe if field["name"] not in own]])
+
+
+@each_page
+def test_every_command_that_is_named_exists(page: Path) -> None:
+    for line, whole in commands(page):
+        try:
+            parse(line, whole)
+        except Exception as error:
+            pytest.fail(f"{page.name}: morphogen {line}: {error}")
+
+
+@pytest.mark.parametrize(
+    "line", ["evaluate-sample made", "edit-latent m i --direktion x", "sample m --n many --out f", "train vae --latent 8"]
+)
+def test_a_wrong_command_is_found(line: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"Say `morphogen {line}` to do it.\n")
+    ((found, whole),) = commands(page)
+    with pytest.raises((Exception, AssertionError), match=r"no verb|No such option|valid integer|unknown flag"):
+        parse(found, whole)
+
+
+def test_every_verb_is_documented() -> None:
+    page = read(ROOT / "docs" / "command-line.md")
+    root: Any = get_command(app)
+    verbs = [f"data {verb}" for verb in root.commands["data"].commands] + [v for v in root.commands if v != "data"]
+    assert "evaluate-samples" in verbs
+    assert [verb for verb in verbs if not re.search(rf"^\| `{verb}[` ]", page, re.MULTILINE)] == []
+
+
+@each_page
+def test_benchmarks_and_files_that_are_named_exist(page: Path) -> None:
+    for module in re.findall(r"python -m (benchmarks[\w.]*)", read(page)):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), f"{page.name}: {module}"
+    for name in re.findall(r"`((?:\w+/)+\w+\.py)`", prose(page)):
+        if (SOURCE / name.partition("/")[0]).is_dir():
+            assert (SOURCE / name).exists(), f"{page.name} names {name}"
+
+
+# ------------------------------------------------------------------ the reference
+
+
+def directives() -> list[str]:
+    return [name for page in (ROOT / "docs" / "api").glob("*.md") for name in re.findall(r"^::: (\S+)", read(page), re.M)]
+
+
+def test_the_reference_names_what_exists() -> None:
+    for name in directives():
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute), f"docs/api: {name}"
+
+
+def test_the_reference_is_whole() -> None:
+    described = [name.rpartition(".")[2] for name in directives()]
+    assert len(set(described)) == len(described)
+    assert [name for name in mg.__all__ if not name.startswith("__") and name not in described] == []

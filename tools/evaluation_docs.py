@@ -1,4 +1,4 @@
-"""Write the tables between the marks of docs/evaluation.md, and its pictures, from what was measured.
+"""Write the tables between the marks of docs/results/evaluation.md, and its pictures, from what was measured.
 
     python -m tools.evaluation_docs
 
@@ -26,7 +26,7 @@ from morphogen.report.ladder_plot import ladder as draw_ladder
 from morphogen.report.ladder_plot import ladder_pictures
 from recipes.scales import SHIPPED
 
-PAGE = ROOT / "docs" / "evaluation.md"
+PAGE = ROOT / "docs" / "results" / "evaluation.md"
 
 
 def between_marks(text: str, blocks: Mapping[str, str]) -> str:
@@ -68,8 +68,8 @@ def ladders() -> str:
         parts += [
             f"**{name}**, n = {reference.n:,}, network `{reference.features.name}`; floor of FD {scale.floor:.4g},"
             f" of KID {found['kid'].floor:.3g}.\n",
-            f"![Frechet distance of degraded pictures, {name}](images/ladder-{name}.png)\n",
-            f"![The degradations, {name}](images/degradations-{name}.png)\n",
+            f"![Frechet distance of degraded pictures, {name}](../images/ladder-{name}.png)\n",
+            f"![The degradations, {name}](../images/degradations-{name}.png)\n",
         ]
     return "\n".join(parts)
 
