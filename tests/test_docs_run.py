@@ -1,4 +1,4 @@
-"""Documents are programs: every Python block and every line of a `bash` block runs, at a small size, in an empty folder.
+"""Documents are programs: every Python block and every line of a `bash` block runs, small, in an empty folder.
 
 Python blocks of a page share one namespace, as a reader would have it; a block whose first line is `# NAME.py` is a
 file that later blocks import. The lines of the bash blocks of a page run as one session, in one process. Longer ones
@@ -57,14 +57,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(registry, "_registered", {})
     rng = np.random.default_rng(0)
-    lines = ["file_name,text"]
     for name in ("photos", "captioned"):
         (tmp_path / name).mkdir()
         for i in range(160):
             pixels = rng.integers(0, 256, (36, 34 + i % 9, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{i:03}.png")
-            lines.append(f"{i:03}.png,a {('red', 'blue', 'green')[i % 3]} {('kite', 'boat')[i % 2]} over the sea")
-    (tmp_path / "captioned" / "metadata.csv").write_text("\n".join(lines[:161]))
+    things = [f"a {('red', 'blue', 'green')[i % 3]} {('kite', 'boat')[i % 2]} over the sea" for i in range(160)]
+    lines = ["file_name,text", *(f"{i:03}.png,{thing}" for i, thing in enumerate(things))]
+    (tmp_path / "captioned" / "metadata.csv").write_text("\n".join(lines))
     return tmp_path
 
 
