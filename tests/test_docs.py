@@ -148,7 +148,7 @@ def test_every_verb_is_documented() -> None:
 
 @each_page
 def test_benchmarks_and_files_that_are_named_exist(page: Path) -> None:
-    for module in re.findall(r"python -m (benchmarks[\w.]*)", read(page)):
+    for module in re.findall(r"python -m ((?:benchmarks|recipes|tools)[\w.]*)", read(page)):
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), f"{page.name}: {module}"
     for name in re.findall(r"`((?:\w+/)+\w+\.py)`", prose(page)):

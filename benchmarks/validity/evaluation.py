@@ -5,7 +5,8 @@
     python -m benchmarks.validity.evaluation time          # 10,000 pictures, beside torchmetrics in the same run
     python -m benchmarks.validity.evaluation all
 
-Needs MORPHOGEN_DATA. `python -m tools.evaluation_docs` writes the tables and pictures of docs/results/evaluation.md from these.
+Needs MORPHOGEN_DATA. `python -m tools.evaluation_docs` writes the tables and pictures of docs/results/evaluation.md
+from these.
 """
 
 from __future__ import annotations
