@@ -131,5 +131,5 @@ def test_closing_the_events_at_the_first_one_says_what_fails(photos: Path, monke
         raise ArtifactError("no room.")
 
     monkeypatch.setattr(artifact, "save", fail)
-    with pytest.raises(MorphogenError, match="no room. The checkpoint of step"):
+    with pytest.raises(MorphogenError, match=r"no room\. The checkpoint of step"):
         events.close()  # type: ignore[attr-defined]

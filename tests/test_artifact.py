@@ -32,7 +32,7 @@ class Affine(Family):
         width: int = 3
         tied: bool = False
 
-    stands_on = ("base",)
+    part_names = ("base",)
 
     def __init__(self, spec, data, parts=None):
         super().__init__(spec, data, parts)

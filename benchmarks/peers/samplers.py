@@ -114,14 +114,14 @@ IN_THE_ANGLE: dict[str, dict[str, Stepper]] = {
 }
 
 
-def magnified(run: Run) -> Run:
+def fourier_features(run: Run) -> Run:
     """The same affine map, read off at x_1 as large as they are: differences of small ones drown in float32."""
 
-    def magnified(z: Tensor, steps: int, noise: Any) -> Tensor:
+    def fourier_features(z: Tensor, steps: int, noise: Any) -> Tensor:
         origin = run(torch.zeros_like(z), steps, noise)
         return origin + (run(NOISIEST * z, steps, noise) - origin) / NOISIEST
 
-    return magnified
+    return fourier_features
 
 
 def measured(error: Callable[[int], float], steps: tuple[int, int]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def main() -> None:
             for data, (make, error_of) in ERRORS.items():
                 oracle = make(EDM(NOISIEST))
                 theirs = sampler.run(oracle, grid)
-                runs = {"theirs": magnified(theirs) if data == "gaussian" else theirs}
+                runs = {"theirs": fourier_features(theirs) if data == "gaussian" else theirs}
                 for who, method in {"ours": stepper(sampler.ours), **IN_THE_ANGLE.get(name, {})}.items():
                     runs[who] = run_of(oracle, method, partial(sampler.times, grid))
                 row: dict[str, Any] = {

@@ -42,7 +42,7 @@ def trained(ratio, hardware=CPU):
     }
 
 
-def raced(**ratios):
+def gumbel_scores(**ratios):
     """What `benchmarks.speed.training gan` writes, as far as it is read; the ratios are those over each rival."""
     one = {"what": "a loop", "images_per_s": speed(100.0, 90.0, 110.0), "gflops": 1.6, "other_cores": [0.0, None]}
     return {
@@ -130,7 +130,7 @@ def test_speeds_and_ratios_are_those_of_the_files(tmp_path):
 
 def test_the_better_of_our_loops_is_judged_and_a_rival_left_out_is_not_measured(tmp_path):
     row, ours = "classic MLP GAN, training, over torchgan's Trainer", {"morphogen": speed(1.7, 1.6, 1.9)}
-    write(tmp_path, throughput_gan=raced(keras=ours))
+    write(tmp_path, throughput_gan=gumbel_scores(keras=ours))
     shown = page(tmp_path)
     assert cells(shown, row)[1:4] == ["not measured", "at least 1.8", "-"]
     assert cells(shown, "classic MLP GAN, training, over Keras' loop |")[1:4] == [
@@ -138,7 +138,7 @@ def test_the_better_of_our_loops_is_judged_and_a_rival_left_out_is_not_measured(
         "at least 1.5",
         "met",
     ]
-    write(tmp_path, throughput_gan=raced(torchgan={**ours, "morphogen-eager": speed(1.9, 1.7, 2.0)}))
+    write(tmp_path, throughput_gan=gumbel_scores(torchgan={**ours, "morphogen-eager": speed(1.9, 1.7, 2.0)}))
     shown = page(tmp_path)
     seen = ["1.90 (1.70 to 2.00)", "at least 1.8", "met, but its bracket reaches past", "morphogen-eager / torchgan"]
     assert cells(shown, row)[1:5] == seen

@@ -30,7 +30,7 @@ class Toy(Family):
     Spec = ToySpec
     capabilities = frozenset({Samples})
     presets = {"small": {"width": 1}, "large": {"width": 9}}
-    stands_on = ("teacher",)
+    part_names = ("teacher",)
 
     def __init__(self, spec: BaseSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)

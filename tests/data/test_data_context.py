@@ -14,7 +14,7 @@ from morphogen.data.context import Degradation
 from morphogen.families.diffusion import Diffusion, DiffusionSpec
 from morphogen.nn.backbones.dit import DiT
 from morphogen.nn.backbones.unet import UNet
-from morphogen.nn.conditioning.conditioner import partly_hidden
+from morphogen.nn.conditioning.conditioner import drop_conditions
 
 
 def pictures(*shape, seed=0):
@@ -125,15 +125,15 @@ def test_a_share_of_the_pictures_is_hidden_apart_from_the_labels():
     n = 4000
     cond = RawCondition(label=torch.zeros(n).long(), context=torch.ones(n, 1, 2, 2))
     batch = Batch(torch.zeros(n, 1, 4, 4), torch.arange(n), cond, torch.arange(n))
-    found = partly_hidden(batch, Rng(0), 0.5, 0.3)
+    found = drop_conditions(batch, Rng(0), 0.5, 0.3)
     no_label, no_picture = found.label < 0, (found.context == 0.0).flatten(1).all(1)
     assert ((found.context == 1.0).flatten(1).all(1) | no_picture).all()
     # 5 standard deviations of each share: false alarm below 1e-5 in all
     for share, expected in ((no_label, 0.5), (no_picture, 0.3), (no_label & no_picture, 0.15)):
         assert abs(float(share.double().mean()) - expected) < 5.0 * math.sqrt(expected * (1 - expected) / n)
-    half = partly_hidden(batch[2000:], Rng(0), 0.5, 0.3)
+    half = drop_conditions(batch[2000:], Rng(0), 0.5, 0.3)
     assert torch.equal(half.context, found.context[2000:])
-    untouched = partly_hidden(batch, Rng(0), 0.0)
+    untouched = drop_conditions(batch, Rng(0), 0.0)
     assert torch.equal(untouched.context, cond.context) and torch.equal(untouched.label, cond.label)
 
 

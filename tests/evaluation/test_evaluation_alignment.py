@@ -20,7 +20,7 @@ from morphogen.data import Dataset, Records, load
 from morphogen.data.shapes import COLORS, draw, scenes
 from morphogen.evaluation.alignment.aligned_emoji import Discriminant, EmojiJudge
 from morphogen.evaluation.alignment.aligned_shapes import ShapesJudge
-from morphogen.evaluation.alignment.alignment import REMEMBERED, SHUFFLED, Question, copies, splits
+from morphogen.evaluation.alignment.alignment import NEAREST_TRAINING_CAPTION, SHUFFLED, AlignmentTask, copies, splits
 from morphogen.evaluation.alignment.prompts import chosen, deranged, matched, nearest
 from morphogen.evaluation.features.trunk import words_of
 from morphogen.theory.statistics.intervals import binomial_interval
@@ -169,12 +169,12 @@ def _captions(found: Any) -> list[str]:
 def test_real_pictures_are_all_right_and_stand_beside_both_baselines(shapes: Dataset) -> None:
     assert splits(shapes) == ["test", "test_withheld"]
     prompts = chosen(shapes.split("test_withheld"), "test_withheld", 150, Rng(0))
-    results = Question(shapes, prompts, 3).results(prompts.real(), " of nobody", {"guidance": 2.0})
+    results = AlignmentTask(shapes, prompts, 3).results(prompts.real(), " of nobody", {"guidance": 2.0})
     everything, *rest = results
     assert everything.name == "aligned-everything-test_withheld" and everything.n == 150 and everything.seed == 3
     assert [r.name.split("-")[1] for r in rest] == ["number", "size", "color", "shape", "relation"]
     assert all(r.value == r.floor == 1.0 and r.interval is not None and r.interval[0] > 0.9 for r in results)
-    assert everything.baselines[REMEMBERED] == 0.0, "no training picture has a withheld triple"
+    assert everything.baselines[NEAREST_TRAINING_CAPTION] == 0.0, "no training picture has a withheld triple"
     assert everything.baselines[SHUFFLED] < 0.05
     assert everything.details["drawn_with"] == {"guidance": 2.0}
     assert "of nobody" in everything.protocol and "never seen in training" in everything.protocol
@@ -186,7 +186,7 @@ def test_real_pictures_are_all_right_and_stand_beside_both_baselines(shapes: Dat
 
 def test_pictures_of_other_prompts_are_as_good_as_shuffled_captions(shapes: Dataset) -> None:
     prompts = chosen(shapes.split("test"), "test", 60, Rng(0))
-    shifted = Question(shapes, prompts, 0).results(prompts.real().roll(1, 0))
+    shifted = AlignmentTask(shapes, prompts, 0).results(prompts.real().roll(1, 0))
     assert shifted[0].value < 0.2 and shifted[0].floor == 1.0
     below = shifted[0].details["below_real"]
     assert below[0] == pytest.approx(1.0 - shifted[0].value) and below[1][0] > 0.5
@@ -285,12 +285,12 @@ def test_real_emoji_are_found_and_captions_of_others_give_chance() -> None:
     assert splits(dataset) == ["test_combo", "test_concept"]
     records = dataset.split("test_combo")
     prompts = chosen(records, "test_combo", len(records), Rng(0))
-    found = {r.name.split("-")[1]: r for r in Question(dataset, prompts, 0).results(prompts.real())}
+    found = {r.name.split("-")[1]: r for r in AlignmentTask(dataset, prompts, 0).results(prompts.real())}
     assert found["recall_at_5"].value > 0.95 and found["tone"].value > 0.9 and found["gender"].value > 0.9
     # Chance is 1/79, 5/79, 1/5 and 1/2; each bound is missed with a probability under 1 %.
     for name, most in {"recall_at_1": 0.08, "recall_at_5": 0.16, "tone": 0.33, "gender": 0.72}.items():
         assert found[name].baselines[SHUFFLED] < most
-        assert found[name].baselines[REMEMBERED] < found[name].value
+        assert found[name].baselines[NEAREST_TRAINING_CAPTION] < found[name].value
 
 
 # --------------------------------------------------- copies, models, samples
@@ -298,17 +298,17 @@ def test_real_emoji_are_found_and_captions_of_others_give_chance() -> None:
 
 def test_planted_copies_are_found_and_shown_beside_their_originals(shapes: Dataset) -> None:
     prompts = chosen(shapes.split("test_withheld"), "test_withheld", 2 * len(shapes.split("test_withheld")), Rng(0))
-    question = Question(shapes, prompts, 0)
-    clean = copies([question], [prompts.real()])
+    task = AlignmentTask(shapes, prompts, 0)
+    clean = copies([task], [prompts.real()])
     assert not any(r.details["flagged"] for r in clean.results)
     made = prompts.real().clone()
     made[:60] = shapes.train.stored[:60]
-    found = copies([question], [made])
+    found = copies([task], [made])
     assert found.drawn.tolist() == list(range(len(prompts) // 2)), "one drawing a prompt"
     assert all(r.details["flagged"] and r.value > 0.15 for r in found.results)
     assert torch.equal(shapes.train.stored[found.twins[:60]], made[:60])
     with pytest.raises(DataError, match="at least 100"):
-        copies([Question(shapes, chosen(shapes.split("test"), "test", 20, Rng(0)), 0)], [made[:20]])
+        copies([AlignmentTask(shapes, chosen(shapes.split("test"), "test", 20, Rng(0)), 0)], [made[:20]])
 
 
 @pytest.fixture(scope="module")

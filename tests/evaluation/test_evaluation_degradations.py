@@ -16,7 +16,7 @@ from morphogen.core.rng import Rng
 from morphogen.data import Records
 from morphogen.evaluation.context.degradations import (
     Blur,
-    Degradation,
+    Corruption,
     DroppedClasses,
     Jpeg,
     Noise,
@@ -115,7 +115,7 @@ def test_stronger_noise_is_the_same_noise_scaled() -> None:
 
 
 @pytest.mark.parametrize("degradation", [Blur(), Noise(), Jpeg(), Truncation(pictures(200), (20, 5))])
-def test_a_picture_is_degraded_alike_in_any_batch(degradation: Degradation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_is_degraded_alike_in_any_batch(degradation: Corruption, monkeypatch: pytest.MonkeyPatch) -> None:
     x, rng = pictures(12), Rng(3)
     for strength in degradation.strengths[::3]:
         whole = degradation.apply(x, strength, rng)
@@ -301,7 +301,7 @@ def test_stored_records_become_bytes_over_their_whole_range() -> None:
 
 
 @pytest.mark.parametrize("degradation", [Blur(), Noise(), Jpeg()])
-def test_what_is_no_byte_picture_is_refused(degradation: Degradation) -> None:
+def test_what_is_no_byte_picture_is_refused(degradation: Corruption) -> None:
     for wrong in (torch.zeros(2, 1, 4, 4), torch.zeros(2, 4, 4, dtype=torch.uint8)):
         with pytest.raises(DataError, match="uint8 pictures of shape"):
             degradation.apply(wrong, degradation.strengths[0], Rng(0))

@@ -29,7 +29,7 @@ def naive(a: Tensor, b: Tensor) -> float:
 
 
 def test_blocks_give_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel, "_AT_ONCE", 32)
+    monkeypatch.setattr(kernel, "_CHUNK", 32)
     a, b = normal(0, 70), normal(1, 101, shift=0.2)
     assert kid(a, b).value == pytest.approx(naive(a, b), rel=1e-10)
     within, between = kernel._within(a), kernel._between(a, b)

@@ -36,7 +36,7 @@ def dense(generated: Tensor, real: Tensor, k: int) -> dict[str, float]:
 
 @pytest.mark.parametrize(("n", "m", "k", "shift"), [(120, 90, 5, 0.0), (80, 150, 3, 0.7), (60, 60, 1, 5.0)])
 def test_shares_equal_the_definitions(n: int, m: int, k: int, shift: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "_AT_ONCE", 1000)  # several chunks
+    monkeypatch.setattr(neighbors, "_CHUNK", 1000)  # several chunks
     generated, real = normal(0, n, shift=shift), normal(1, m)
     found, want = neighborhoods(generated, real, k), dense(generated, real, k)
     for name, value in want.items():

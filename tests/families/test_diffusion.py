@@ -422,7 +422,7 @@ def test_a_part_that_does_not_fit_is_refused(first_stage):
 def test_the_network_is_told_the_log_snr_within_bounds():
     t = torch.tensor([1e-9, 0.3, 1.0], dtype=torch.float64)
     model = build()
-    assert model.told(t).tolist() == [20.0, pytest.approx(float(model.schedule.log_snr(t)[1])), -20.0]
+    assert model.time_input(t).tolist() == [20.0, pytest.approx(float(model.schedule.log_snr(t)[1])), -20.0]
 
 
 @pytest.mark.parametrize("backbone", ["unet", "dit", "mlp"])

@@ -71,12 +71,12 @@ def test_training_starts_at_the_base_and_moves_the_adapters_alone(family):
 def test_a_merged_layer_has_the_weight_of_the_formula():
     made = lora(moved=True, rank=3, alpha=6)
     state, before = made.adapted.state_dict(), base().state_dict()
-    merged = made.served().state_dict()
+    merged = made.deployed().state_dict()
     name = next(n for n in before if n.endswith("qkv.weight"))
     a, b = (state[f"{name[:-7]}.lora_{which}.default.weight"] for which in "AB")
     assert a.shape[0] == b.shape[1] == 3
     torch.testing.assert_close(merged[name], before[name] + 2.0 * b @ a, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(asked(made.served()), asked(made), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(asked(made.deployed()), asked(made), rtol=1e-12, atol=1e-12)
 
 
 def test_every_linear_layer_and_convolution_is_adapted_or_those_of_attention():

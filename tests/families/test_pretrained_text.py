@@ -20,7 +20,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import ArtifactError, DataError, SpecError, UsageError
 from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
-from morphogen.data.tokenizer import Tokenizer, described_by, reading
+from morphogen.data.tokenizer import Tokenizer, data_part, reading
 from morphogen.families.vae import VAE
 from morphogen.nn.conditioning import pretrained_text
 from morphogen.nn.conditioning.conditioner import Conditioner
@@ -118,7 +118,7 @@ def test_captions_are_read_by_its_tokenizer(bert):
     cut = tokenizer.ids(["two yellow triangles above a green cross"], 5)[0]
     assert cut[0] == tokenizer.ids(["a"], 3)[0, 0] and cut[-1] == tokenizer.ids(["a"], 3)[0, 2], "begin and end stay"
     assert not tokenizer.ids([""], 5).any(), "a text of no words says nothing"
-    schema = described_by(text, CAPTIONS, 64)
+    schema = data_part(text, CAPTIONS, 64)
     assert schema.longest == max(tokenizer.lengths(CAPTIONS)) and schema.vocabulary == tokenizer.vocabulary
     read = tokenizer.read(["a zebra", " ".join(CAPTIONS)], 6)
     (warning,) = read.warnings  # of pieces it knows all words, whatever the captions have
@@ -141,7 +141,7 @@ def test_only_what_is_made_of_its_vectors_learns_and_is_stored_here(bert, model)
 
 def test_all_words_are_told_apart_and_weights_of_one_change_nothing(bert):
     reader = part("text", bert)
-    data = DataSpec(name="d", shape=(2,), kind="continuous", text=described_by(reader.data.text, CAPTIONS, 64))
+    data = DataSpec(name="d", shape=(2,), kind="continuous", text=data_part(reader.data.text, CAPTIONS, 64))
     torch.manual_seed(0)
     net = Conditioner(data, 32, parts={"text": reader}).double().eval()
     assert not any("reader" in name or "model" in name for name, _ in net.named_parameters())
@@ -187,7 +187,7 @@ def test_it_takes_part_in_training_and_resumes_bit_for_bit(bert, tmp_path):
 
 def test_every_family_with_words_takes_it(bert):
     reader = part("text", bert)
-    text = described_by(reader.data.text, CAPTIONS, 64)
+    text = data_part(reader.data.text, CAPTIONS, 64)
     data = DataSpec(name="d", shape=(1, 8, 8), kind="continuous", levels=17, text=text)
     ids = Tokenizer.of(text).ids(CAPTIONS[:4], text.longest)
     batch = Batch(torch.zeros(4, 1, 8, 8), torch.arange(4), RawCondition(text=ids, text_mask=ids != 0))

@@ -13,7 +13,7 @@ from morphogen.core.rng import Rng
 from morphogen.nn.backbones.conv import ConvDecoder, ConvEncoder
 from morphogen.nn.backbones.encoders import backbone, centered
 from morphogen.nn.backbones.mlp import MLP, MLPDecoder, MLPEncoder
-from morphogen.nn.conditioning.conditioner import Conditioner, partly_hidden
+from morphogen.nn.conditioning.conditioner import Conditioner, drop_conditions
 from morphogen.nn.distributions.flow_prior import FlowPrior
 from morphogen.nn.layers.norm import GroupNorm
 
@@ -133,12 +133,12 @@ def test_partly_hidden_conditions_are_hidden_whole():
     label, n = torch.arange(400) % 3, 400
     cond = RawCondition(label=label, attributes=torch.ones(n, 2))
     b = Batch(torch.zeros(n, 2), torch.arange(n), cond)
-    hidden = partly_hidden(b, Rng(0), 0.5)
+    hidden = drop_conditions(b, Rng(0), 0.5)
     gone = hidden.label == -1
     assert abs(float(gone.double().mean()) - 0.5) < 0.125  # five standard errors
     assert torch.equal(hidden.label[~gone], label[~gone])
     assert torch.equal(hidden.present, ~gone[:, None].expand(n, 2))
-    assert partly_hidden(b, Rng(0), 0.0) is cond
+    assert drop_conditions(b, Rng(0), 0.0) is cond
 
 
 def test_conditioner_needs_something_to_condition_on():

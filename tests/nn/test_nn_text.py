@@ -8,7 +8,7 @@ from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import DataError, SpecError
 from morphogen.core.rng import Rng
-from morphogen.nn.conditioning.conditioner import Conditioner, partly_hidden
+from morphogen.nn.conditioning.conditioner import Conditioner, drop_conditions
 from morphogen.nn.conditioning.text import TextEncoder, places
 
 NAMES = ("transformer", "recurrent")
@@ -152,7 +152,7 @@ def test_hidden_conditions_teach_each_kind_without_the_other():
     n, share = 3000, 0.1
     ids, mask = texts([4] * n)
     cond = RawCondition(torch.zeros(n, dtype=torch.int64), text=ids, text_mask=mask)
-    hidden = partly_hidden(Batch(torch.zeros(n, 2), torch.arange(n), cond), Rng(0), share)
+    hidden = drop_conditions(Batch(torch.zeros(n, 2), torch.arange(n), cond), Rng(0), share)
     label, words = hidden.label == 0, hidden.text_mask.any(1)
     assert torch.equal(hidden.text_mask, mask & words[:, None]), "words are hidden whole"
     kinds = (label & words, label & ~words, ~label & words, ~label & ~words)
@@ -161,4 +161,4 @@ def test_hidden_conditions_teach_each_kind_without_the_other():
     chi2 = float(((counts - expected).square() / expected).sum())
     assert chi2 < 21.1  # 1 in 10,000 with three degrees of freedom
     alone = Batch(torch.zeros(n, 2), torch.arange(n), RawCondition(text=ids, text_mask=mask))
-    assert torch.equal(partly_hidden(alone, Rng(0), 0.0).text_mask, mask), "words with nothing beside them stay"
+    assert torch.equal(drop_conditions(alone, Rng(0), 0.0).text_mask, mask), "words with nothing beside them stay"

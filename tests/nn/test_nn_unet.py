@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from morphogen.core.rng import Rng
-from morphogen.nn.backbones.unet import ResidualBlock, UNet
+from morphogen.nn.backbones.unet import TimedResidualBlock, UNet
 from morphogen.nn.layers.attention import SelfAttention
 from morphogen.nn.layers.norm import GroupNorm
 from morphogen.nn.layers.sizes import padded, resized
@@ -30,7 +30,7 @@ def parameters(module):
 
 
 def test_a_block_starts_as_the_identity_and_equals_its_formula():
-    block = ResidualBlock(16, 5, skip=True, dropout=0.0).double()
+    block = TimedResidualBlock(16, 5, skip=True, dropout=0.0).double()
     x, skip, e = torch.randn(2, 16, 6, 7).double(), torch.randn(2, 16, 6, 7).double(), torch.randn(2, 5).double()
     assert torch.equal(block(x, e, skip), x)
     moved(block)

@@ -60,7 +60,7 @@ class Toy(Family):
         if self.spec.defect == "a capability that it lacks":
             self.capabilities = self.capabilities | {Encodes}
         if self.spec.defect == "a network that it lacks":
-            self.asked_often = ("denoiser",)
+            self.compiled_networks = ("denoiser",)
 
     def players(self):
         mine = [self.means, self.log_std]
@@ -191,7 +191,7 @@ def test_a_sound_family_passes(failures) -> None:
         ("terms that do not add up", {SCORES: "the terms do not add up"}),
         ("noise is likely", {SCORES: "uniform noise scores higher than data"}),
         ("a capability that it lacks", {TRUTHFUL: "declares Encodes but lacks its methods"}),
-        ("a network that it lacks", {TRUTHFUL: "asked_often names 'denoiser', which is none of its networks"}),
+        ("a network that it lacks", {TRUTHFUL: "compiled_networks names 'denoiser', which is none of its networks"}),
         ("the global state is moved", {GLOBAL: "the global random state was moved"}),
         ("global noise in the loss", {GLOBAL: "the global random state was moved"}),
         ("a file is read", {OUTSIDE: "test_check_family.py"}),

@@ -8,7 +8,7 @@ import torch
 
 from morphogen.core.rng import Rng
 from morphogen.theory.adversarial import GAMES
-from morphogen.theory.resampling import raced
+from morphogen.theory.resampling import gumbel_scores
 
 P = torch.tensor([0.5, 0.2, 0.25, 0.05], dtype=torch.float64)
 Q = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
@@ -43,11 +43,11 @@ def test_equal_weights_change_nothing(k):
 def test_the_race_takes_each_candidate_as_often_as_it_weighs():
     n, weight = 200_000, torch.tensor([1.0, 4.0, 0.5, 2.5], dtype=torch.float64)
     u = Rng(0).uniform("u", n, (4,), torch.float64)
-    share = raced(weight.log(), u).argmax(1).bincount(minlength=4) / n
+    share = gumbel_scores(weight.log(), u).argmax(1).bincount(minlength=4) / n
     wanted = weight / weight.sum()
     deviation = (wanted * (1 - wanted) / n).sqrt()
     assert ((share - wanted).abs() < 4.5 * deviation).all()  # false alarm below 1 in 30,000
-    never = raced(torch.tensor([0.0, -math.inf], dtype=torch.float64), u[:, :2])
+    never = gumbel_scores(torch.tensor([0.0, -math.inf], dtype=torch.float64), u[:, :2])
     assert (never.argmax(1) == 0).all()
 
 

@@ -30,7 +30,7 @@ class Autoencoder(Family):
     """A linear-Gaussian autoencoder: q(z | x) = N(Wx + b, I), p(x | z) = N(Vz + c, I)."""
 
     name = "toy_autoencoder"
-    stands_on = ("base", "teacher")
+    part_names = ("base", "teacher")
     summary = "a linear-Gaussian autoencoder"
     capabilities = frozenset()
 

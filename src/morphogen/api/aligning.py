@@ -23,10 +23,10 @@ from morphogen.data import Dataset
 from morphogen.data.samples import load_samples
 from morphogen.data.tokenizer import Read
 from morphogen.evaluation import Result, judge_records
-from morphogen.evaluation.alignment.alignment import Question, copies, splits
+from morphogen.evaluation.alignment.alignment import AlignmentTask, copies, splits
 from morphogen.evaluation.alignment.prompts import chosen, matched
 from morphogen.evaluation.context.degradations import as_bytes, drawn
-from morphogen.evaluation.metrics.copying import LEAST
+from morphogen.evaluation.metrics.copying import MIN_RECORDS
 from morphogen.training.precision import autocast, resolve
 
 
@@ -93,12 +93,12 @@ def evaluate_alignment(
     family = _reader(model, device)
     dataset = load_like(data, family.data)
     how = drawn_how(family, how)
-    questions = _questions(dataset, only, n, seed)
+    tasks = _tasks(dataset, only, n, seed)
     stored = [
-        _drawn(family, q.prompts.captions, seed, f"alignment/{q.prompts.split}", how, precision) for q in questions
+        _drawn(family, task.prompts.captions, seed, f"alignment/{task.prompts.split}", how, precision) for task in tasks
     ]
     of = {"model": str(model), "family": family.name}
-    found = _judged(of, data, questions, stored, dataset.spec, " that the model drew", how)
+    found = _judged(of, data, tasks, stored, dataset.spec, " that the model drew", how)
     if save:
         for result in found.results:
             artifact.write_evaluation(model, result.name, result.to_dict())
@@ -125,20 +125,20 @@ def alignment_curve(
     """
     family = _reader(model, device)
     dataset = load_like(data, family.data)
-    questions = _questions(dataset, only, n, seed)
+    tasks = _tasks(dataset, only, n, seed)
     train = dataset.train
     rows = drawn(len(train), min(n, len(train)), Rng(seed).child("alignment/training captions")).tolist()
     captions = [(train.captions or [])[i] for i in rows]
     tests = splits(dataset)
-    held_out = next((split for split in tests if len(dataset.split(split)) >= LEAST), tests[0])
+    held_out = next((split for split in tests if len(dataset.split(split)) >= MIN_RECORDS), tests[0])
     points = []
     for scale in scales:
         options = drawn_how(family, {**how, "guidance": scale})
         aligned = []
-        for question in questions:
-            asked = question.prompts
+        for task in tasks:
+            asked = task.prompts
             made = _drawn(family, asked.captions, seed, f"alignment/{asked.split}", options, precision)
-            aligned += question.results(as_bytes(made, dataset.spec), " that the model drew", options)
+            aligned += task.results(as_bytes(made, dataset.spec), " that the model drew", options)
         made = _drawn(family, captions, seed, "alignment/train", options, precision)
         judged = judge_records(made, dataset.spec, dataset, ["fd", "copied"], split=held_out, seed=seed)
         points.append(
@@ -159,11 +159,12 @@ def _reader(model: Path | str, device: str) -> Family:
     return family
 
 
-def _questions(dataset: Dataset, only: Sequence[str] | None, n: int, seed: int) -> list[Question]:
+def _tasks(dataset: Dataset, only: Sequence[str] | None, n: int, seed: int) -> list[AlignmentTask]:
     if n < 1:
         raise UsageError(f"cannot draw {n} prompts: --n is at least 1.")
     rng = Rng(seed).child("alignment")
-    return [Question(dataset, chosen(dataset.split(split), split, n, rng), seed) for split in splits(dataset, only)]
+    prompts = [chosen(dataset.split(split), split, n, rng) for split in splits(dataset, only)]
+    return [AlignmentTask(dataset, some, seed) for some in prompts]
 
 
 @torch.no_grad()
@@ -192,37 +193,37 @@ def _of_samples(samples: str, data: str, only: Sequence[str] | None, seed: int) 
             f"{samples} has no captions: a folder has them in text files, an .npz file in an array `captions`, one for"
             " each picture of `x`."
         )
-    questions, pictures = [], []
+    tasks, pictures = [], []
     for split in splits(dataset, only):
         prompts, places = matched(dataset.split(split), split, made.captions)
         if len(prompts):
-            questions.append(Question(dataset, prompts, seed))
+            tasks.append(AlignmentTask(dataset, prompts, seed))
             pictures.append(made.stored[places])
-    if not questions:
+    if not tasks:
         raise DataError(f"no caption of {samples} is one of {', '.join(splits(dataset, only))} of {data}.")
-    return _judged({"samples": samples}, data, questions, pictures, made.spec, f" of {samples}", {})
+    return _judged({"samples": samples}, data, tasks, pictures, made.spec, f" of {samples}", {})
 
 
 def _judged(
     of: Mapping[str, str],
     data: str,
-    questions: Sequence[Question],
+    tasks: Sequence[AlignmentTask],
     stored: Sequence[Tensor],
     spec: DataSpec,
     made_by: str,
     how: Mapping[str, Any],
 ) -> Alignment:
     made = [as_bytes(part, spec) for part in stored]
-    results = [r for question, part in zip(questions, made, strict=True) for r in question.results(part, made_by, how)]
+    results = [r for task, part in zip(tasks, made, strict=True) for r in task.results(part, made_by, how)]
     left_out, compared, nearest = {}, None, None
     as_pictures = spec.model_copy(update={"kind": "continuous", "levels": 256})
     try:
-        found = copies(questions, made, made_by)
+        found = copies(tasks, made, made_by)
     except MorphogenError as error:
         left_out["aligned-copied"] = str(error)
     else:
         results += found.results
-        train = questions[0].dataset.train
+        train = tasks[0].dataset.train
         compared = found.drawn.numpy()
         nearest = Pictures(
             as_bytes(train.stored[found.twins], train.spec).numpy(), as_pictures, train.ids[found.twins].numpy()
@@ -232,8 +233,8 @@ def _judged(
         data=data,
         results=results,
         drawn=Pictures(torch.cat(made).numpy(), as_pictures),
-        captions=[caption for question in questions for caption in question.prompts.captions],
-        asked=[question.prompts.split for question in questions for _ in question.prompts.captions],
+        captions=[caption for task in tasks for caption in task.prompts.captions],
+        asked=[task.prompts.split for task in tasks for _ in task.prompts.captions],
         compared=compared,
         nearest=nearest,
         left_out=left_out,

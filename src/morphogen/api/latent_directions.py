@@ -12,7 +12,7 @@ from torch import Tensor
 
 from morphogen import artifact
 from morphogen.api.records import device_of, load_like, load_model
-from morphogen.applications.latent_directions import LEAST, direction, enough, ordered, properties
+from morphogen.applications.latent_directions import MIN_RECORDS, direction, enough, ordered, properties
 from morphogen.core import capabilities, registry
 from morphogen.core.errors import CapabilityError, DataError, UsageError
 from morphogen.core.family import Family, require
@@ -22,7 +22,7 @@ from morphogen.data.arrays import read_arrays
 from morphogen.data.labels import texts
 from morphogen.theory.statistics.intervals import Estimate
 
-ENCODED_AT_ONCE = 256
+ENCODE_CHUNK = 256
 NOTHING = Estimate(float("nan"), (float("nan"), float("nan")))
 
 
@@ -93,8 +93,8 @@ def directions(
     """
     if factors < 0:
         raise UsageError(f"a model cannot have {factors} directions.")
-    if n < 2 * LEAST:
-        raise UsageError(f"directions are found from at least {2 * LEAST} records: --n (got {n}).")
+    if n < 2 * MIN_RECORDS:
+        raise UsageError(f"directions are found from at least {2 * MIN_RECORDS} records: --n (got {n}).")
     family = with_latents(load_model(model, device).family, "find directions")
     own = factorized(family)
     if data is None and not own:
@@ -184,5 +184,5 @@ def _some(records: Records, n: int) -> Records:
 def _latents(family: Any, records: Records) -> Tensor:
     """The means of q(z | x), (n, D) float64 on the CPU."""
     on = device_of(family)
-    parts = [records.batch(slice(i, i + ENCODED_AT_ONCE)).x.to(on) for i in range(0, len(records), ENCODED_AT_ONCE)]
+    parts = [records.batch(slice(i, i + ENCODE_CHUNK)).x.to(on) for i in range(0, len(records), ENCODE_CHUNK)]
     return torch.cat([family.encode(x).mean.flatten(1).double().cpu() for x in parts])

@@ -30,7 +30,7 @@ from morphogen.training.distributed import resolve_device
 from morphogen.training.log import with_notes
 
 LENGTHS = {"steps", "epochs", "budget"}  # of training; ten minutes where none is given
-WATCHED = 1000  # validation records that a family's health is judged on
+HEALTH_RECORDS = 1000  # validation records that a family's health is judged on
 
 
 def train(
@@ -78,7 +78,7 @@ def _train(asked: Asked, out: Path, resume: bool) -> Iterator[Event]:
     spec = found.Spec.parse({**resolve_preset(found, asked.preset), **asked.options})
     plan = Recipe.parse({**({} if LENGTHS & set(asked.recipe) else {"budget": "10min"}), **asked.recipe})
     stages = {name: part(name, path) for name, path in parts.items()}
-    described, reader = stages.get(found.described_by or ""), stages.get(READER)
+    described, reader = stages.get(found.data_part or ""), stages.get(READER)
     if reader is not None and not spec.to_dict().get("conditional"):
         raise SpecError(f"the part {READER!r} reads captions, and this model has no condition: add --conditional.")
     if described is not None:
@@ -91,7 +91,7 @@ def _train(asked: Asked, out: Path, resume: bool) -> Iterator[Event]:
         _begin_with(model, start)
     stream = _stream(dataset, plan)
     watched = dataset.validation or dataset.train
-    validation = watched.batch(slice(0, WATCHED))
+    validation = watched.batch(slice(0, HEALTH_RECORDS))
     sheets = out / "samples"
 
     def draw(trained: Family, step: int) -> None:
@@ -144,7 +144,7 @@ def _train(asked: Asked, out: Path, resume: bool) -> Iterator[Event]:
         begun_with=replace(asked, started_from=started_from).kept(),
         on_sheet=draw,
     )
-    return with_notes(events, dataset.told())
+    return with_notes(events, dataset.time_input())
 
 
 def _shown(held_out: data.Records, n: int) -> RawCondition | None:
@@ -176,10 +176,10 @@ def _begin_with(model: Family, start: Path | str) -> None:
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     wanted = {name: tuple(value.shape) for name, value in own_state(model).items()}
     different = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
-    if different and model.described_by is not None:
+    if different and model.data_part is not None:
         raise SpecError(
-            f"cannot start from {start}: a {model.name!r} model begins as its {model.described_by}; give that model as"
-            f" --part {model.described_by}=MODEL instead."
+            f"cannot start from {start}: a {model.name!r} model begins as its {model.data_part}; give that model as"
+            f" --part {model.data_part}=MODEL instead."
         )
     if different:
         raise SpecError(

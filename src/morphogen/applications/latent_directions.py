@@ -29,7 +29,7 @@ from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate
 
 RIDGE = 0.1  # of the mean variance of a latent
-LEAST = 5  # records on either side of the mean property, to find its direction and to measure it
+MIN_RECORDS = 5  # records on either side of the mean property, to find its direction and to measure it
 
 
 def properties(records: Records) -> dict[str, Tensor]:
@@ -57,7 +57,7 @@ def properties(records: Records) -> dict[str, Tensor]:
 
 def enough(y: Tensor) -> bool:
     """Whether a property (n,) varies among records enough to look for its direction, or to measure it."""
-    return min(int((y > y.mean()).sum()), int((y < y.mean()).sum())) >= LEAST
+    return min(int((y > y.mean()).sum()), int((y < y.mean()).sum())) >= MIN_RECORDS
 
 
 def direction(z: Tensor, y: Tensor) -> Tensor:

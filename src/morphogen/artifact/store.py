@@ -93,7 +93,7 @@ def load(path: Path | str, device: torch.device | str = "cpu", verify: bool = Tr
         parts[name] = load(root / where, device, verify=False).family  # covered by the outer manifest
     family = _build(root, spec, parts)
     _load_weights(root / WEIGHTS, family)
-    family = family.served()
+    family = family.deployed()
     family.to(device).eval().requires_grad_(False)
     return Artifact(root, family, spec, spec.get("provenance", {}))
 

@@ -88,9 +88,11 @@ class Family(nn.Module, ABC):
     capabilities: frozenset[type]  # of the class; an instance may narrow it, when its options take one away
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     takes_context: bool = False  # whether it can start from the pictures that data with a context come with
-    stands_on: ClassVar[tuple[str, ...]] = ()  # names of the parts that it can have
-    described_by: ClassVar[str | None] = None  # the part as whose data the training data are to be prepared
-    asked_often: ClassVar[tuple[str, ...]] = ()  # networks that a draw calls again and again, so that compiling pays
+    part_names: ClassVar[tuple[str, ...]] = ()  # names of the parts that it can have
+    data_part: ClassVar[str | None] = None  # the part as whose data the training data are to be prepared
+    compiled_networks: ClassVar[
+        tuple[str, ...]
+    ] = ()  # networks that a draw calls again and again, so that compiling pays
     shardable: bool = True  # False, also of an instance, where a loss differentiates a gradient: sharding cannot
 
     def __init__(self, spec: BaseSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
@@ -100,8 +102,8 @@ class Family(nn.Module, ABC):
                 f"a {self.name!r} model does not start from pictures, and {data.name!r} comes with some: leave out"
                 " context=, or take diffusion, flow_matching or gan."
             )
-        for part in set(parts or {}) - set(self.stands_on):
-            raise SpecError(unknown(f"part of a {self.name!r} model", part, self.stands_on))
+        for part in set(parts or {}) - set(self.part_names):
+            raise SpecError(unknown(f"part of a {self.name!r} model", part, self.part_names))
         self.spec, self.data = spec, data
         self.parts = nn.ModuleDict(dict(parts or {}))
         self.parts.requires_grad_(False)
@@ -144,7 +146,7 @@ class Family(nn.Module, ABC):
         """Whether the entry `name` of its `state_dict` is stored with it: not that of a part, which is by itself."""
         return not name.startswith("parts.")
 
-    def served(self) -> Family:
+    def deployed(self) -> Family:
         """The model that a loaded artifact is: this one, unless it only serves to make another."""
         return self
 

@@ -35,7 +35,7 @@ _MAGIC = b"\x93NUMPY"
 _MOST_HEADER = 10_000  # bytes, as numpy; plain arrays need about a hundred
 _MOST_DIRECTORY = 4 << 20  # bytes of a zip file's directory, which is some ten thousand members
 _DEFLATE = 1032  # what deflate can unpack at most from one byte
-_AT_ONCE = 1 << 20
+_CHUNK = 1 << 20
 _COPIES = 3  # of an array on its way to records: as read, in its final type, by splits
 _PER_RECORD = 200  # bytes that each record costs beside its values
 _SHOWN = 12  # arrays that a message lists
@@ -149,7 +149,7 @@ class ArrayFile:
             with self._zip.open(self._members[name]) as member:
                 _skip(member, header.start)
                 while at < len(raw):
-                    part = member.read(min(_AT_ONCE, len(raw) - at))
+                    part = member.read(min(_CHUNK, len(raw) - at))
                     if not part:
                         raise EOFError("it ends too early")
                     raw[at : at + len(part)] = np.frombuffer(part, np.uint8)

@@ -6,7 +6,7 @@ import torch
 
 from morphogen.data.options import Amount, Options
 from morphogen.data.pictures import prepared
-from morphogen.data.raw import Raw, Reader
+from morphogen.data.raw import Raw, SourceReader
 
 LEVELS = 17
 
@@ -35,4 +35,4 @@ def read(options: DigitsOptions) -> Raw:
     )
 
 
-READER = Reader(DigitsOptions, read, "1,797 handwritten digits, 8x8, 17 levels; needs no download")
+READER = SourceReader(DigitsOptions, read, "1,797 handwritten digits, 8x8, 17 levels; needs no download")

@@ -11,7 +11,7 @@ from morphogen.core.errors import DataError, UsageError, unknown
 from morphogen.data import digits, folder, named, npz, shapes
 from morphogen.data.options import Options, OwnSplits
 from morphogen.data.prepare import prepare
-from morphogen.data.raw import Raw, Reader
+from morphogen.data.raw import Raw, SourceReader
 from morphogen.data.records import Dataset, Problem
 from morphogen.data.source import parse
 
@@ -72,18 +72,18 @@ def _short_name(name: str) -> str:
     return name if name in _readers() else path.name if path.is_dir() else path.stem
 
 
-def _readers() -> dict[str, Reader]:
+def _readers() -> dict[str, SourceReader]:
     return _EMBEDDED | named.READERS
 
 
-def _reader(name: str) -> Reader:
+def _reader(name: str) -> SourceReader:
     if name in _readers():
         return _readers()[name]
     path = Path(name)
     if path.is_dir():
-        return Reader(OwnSplits, partial(folder.read, path), "")
+        return SourceReader(OwnSplits, partial(folder.read, path), "")
     if path.suffix.lower() == ".npz" and path.is_file():
-        return Reader(OwnSplits, partial(npz.read, path), "")
+        return SourceReader(OwnSplits, partial(npz.read, path), "")
     if path.exists():
         raise UsageError(f"{name!r} is neither a folder of pictures nor an .npz file.")
     if path.suffix or path.name != name:

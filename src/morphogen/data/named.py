@@ -17,7 +17,7 @@ from morphogen.data.arrays import pictures_from, read_arrays
 from morphogen.data.labels import class_numbers, texts
 from morphogen.data.options import Carved, Options
 from morphogen.data.pictures import prepared
-from morphogen.data.raw import Raw, Reader
+from morphogen.data.raw import Raw, SourceReader
 
 VARIABLE = "MORPHOGEN_DATA"
 
@@ -79,8 +79,8 @@ def _found(name: str, read: Callable[[Path, Any], Raw], options: Any) -> Raw:
     return read(folder(name), options)
 
 
-def _reader(name: str, read: Callable[[Path, Any], Raw], options: type[Options], summary: str) -> Reader:
-    return Reader(options, partial(_found, name, read), summary)
+def _reader(name: str, read: Callable[[Path, Any], Raw], options: type[Options], summary: str) -> SourceReader:
+    return SourceReader(options, partial(_found, name, read), summary)
 
 
 def _mnist_like(license: str, **files: str) -> Callable[[Path, Options], Raw]:
@@ -97,7 +97,7 @@ _PNEUMONIA = _mnist_like(
 )
 _BOARDS = _mnist_like("MIT (c) 2018 tangsanli5201", train="train_normal.npz", test="test.npz")
 
-READERS: dict[str, Reader] = {
+READERS: dict[str, SourceReader] = {
     "bccd": _reader("bccd", archives.bccd, archives.BloodOptions, "blood cells, 32x32 RGB, 3 classes; what=pictures"),
     "deeppcb": _reader("deeppcb", _BOARDS, Carved, "printed circuit boards, 64x64 gray; defects in the test split"),
     "emoji": _reader("emoji", emoji.read, emoji.EmojiOptions, "captioned emoji, 64x64; vendor=noto|openmoji|both"),

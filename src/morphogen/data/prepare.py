@@ -201,7 +201,7 @@ def _text(
     texts += [text for i in train.tolist() for text in (raw.paraphrases[i] if raw.paraphrases else ())]
     read = options if isinstance(options, Captioned) else Captioned()
     if reader is not None:
-        return tokenizer.described_by(reader, texts, read.longest)
+        return tokenizer.data_part(reader, texts, read.longest)
     return tokenizer.describe(texts, read.vocabulary, read.longest)
 
 

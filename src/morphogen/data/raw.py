@@ -74,7 +74,7 @@ class Raw:
 
 
 @dataclass(frozen=True)
-class Reader:
+class SourceReader:
     """How one source is read: the options that it takes and the function that reads it.
 
     `read(options)` leaves bad records out and lists them in `Raw.problems`.

@@ -24,7 +24,7 @@ from morphogen.core.errors import DataError
 from morphogen.core.rng import Rng
 from morphogen.data.options import Captioned, Size
 from morphogen.data.pictures import prepared
-from morphogen.data.raw import Raw, Reader
+from morphogen.data.raw import Raw, SourceReader
 
 SIZES = ("small", "large")
 SHAPES = ("circle", "square", "triangle", "cross")
@@ -181,4 +181,4 @@ def read(options: ShapesOptions) -> Raw:
     return Raw(torch.cat(stored), split=split, captions=texts, license="none needed: drawn by this program")
 
 
-READER = Reader(ShapesOptions, read, "colored shapes with exact captions, 16 to 64 px, n and seed as you like")
+READER = SourceReader(ShapesOptions, read, "colored shapes with exact captions, 16 to 64 px, n and seed as you like")

@@ -171,7 +171,7 @@ def reading(tokenizer: str, longest: int) -> TextSchema:
     return TextSchema(longest=longest, vocabulary=read.vocabulary, fingerprint=read.fingerprint, tokenizer=read.json)
 
 
-def described_by(reader: TextSchema, captions: Sequence[str], longest: int) -> TextSchema:
+def data_part(reader: TextSchema, captions: Sequence[str], longest: int) -> TextSchema:
     """As `describe`, by the tokenizer of a text encoder."""
     return _described(Tokenizer.of(reader), captions, min(longest, reader.longest))
 

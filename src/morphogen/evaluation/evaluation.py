@@ -21,11 +21,11 @@ from morphogen.evaluation.context.ladder import Ladder
 from morphogen.evaluation.context.reference import Reference
 from morphogen.evaluation.features.extraction import Network
 from morphogen.evaluation.metrics import fidelity, likelihood
-from morphogen.evaluation.metrics.metric import Made
+from morphogen.evaluation.metrics.metric import SampleSet
 from morphogen.evaluation.result import Result
 
 METRICS = (*likelihood.METRICS, *fidelity.METRICS)
-DRAWN_AT_ONCE = 250
+SAMPLE_CHUNK = 250
 
 
 class Evaluation(NamedTuple):
@@ -42,7 +42,7 @@ class Evaluation(NamedTuple):
     left_out: dict[str, str]
     ladders: dict[str, Ladder]
     values: dict[str, Tensor]
-    made: Made | None
+    made: SampleSet | None
 
 
 def evaluate(
@@ -134,7 +134,7 @@ def judge_records(
     return _judged(made, reference, metrics, "")
 
 
-def _judged(made: Made, reference: Reference, metrics: Sequence[str] | None, made_by: str) -> Evaluation:
+def _judged(made: SampleSet, reference: Reference, metrics: Sequence[str] | None, made_by: str) -> Evaluation:
     chosen = [fidelity.METRICS[m] for m in (metrics or fidelity.applicable(reference))]
     results, left_out = fidelity.judge(made, reference, chosen, strict=bool(metrics), made_by=made_by)
     scales = reference.scales([m for m in chosen if m.placed])
@@ -147,7 +147,7 @@ def _judged(made: Made, reference: Reference, metrics: Sequence[str] | None, mad
 
 
 @torch.no_grad()
-def draw(family: Family, reference: Reference) -> Made:
+def draw(family: Family, reference: Reference) -> SampleSet:
     """As many records as the reference has, under the conditions of its records, so far as the model reads them."""
     parameter = next(family.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
@@ -157,8 +157,8 @@ def draw(family: Family, reference: Reference) -> Made:
     if cond is None and known is not None and known.context is not None:
         cond = RawCondition(context=known.context)
     parts = []
-    for start in range(0, reference.n, DRAWN_AT_ONCE):
-        count = min(DRAWN_AT_ONCE, reference.n - start)
+    for start in range(0, reference.n, SAMPLE_CHUNK):
+        count = min(SAMPLE_CHUNK, reference.n - start)
         part = None if cond is None else cond[start : start + count].to(device)
         x = cast(Any, family).sample(count, part, rng.shifted(start))
         parts.append(reference.features.judged_samples(x))

@@ -54,8 +54,8 @@ from morphogen.theory.discretized import DiscretizedGaussian, DiscretizedLogisti
 from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
 
 MEASURED = 2000  # records that the latent scale is measured over: few enough to forget weights that have moved on
-WATCHED = 256  # records that a health check looks at
-DECODED_AT_ONCE = 128  # when scoring: enough to be fast, little enough for memory
+HEALTH_RECORDS = 256  # records that a health check looks at
+DECODE_CHUNK = 128  # when scoring: enough to be fast, little enough for memory
 SCALE_GAIN = 10.0  # Adam moves every parameter by lr a step, but the scale has a long way to go
 WON = 0.95  # share of patches, real and rebuilt, at which the discriminator is beyond doubt
 
@@ -87,7 +87,7 @@ class AutoencoderSpec(Spec):
     ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
 
 
-class Inference(nn.Module):
+class SpatialPosterior(nn.Module):
     """q(z | x): (B, *shape) -> mean and log-variance (B, Z, h, w)."""
 
     def __init__(self, encoder: nn.Module, data: DataSpec) -> None:
@@ -127,7 +127,7 @@ class Autoencoder(Family):
         encoder = SpatialEncoder(
             channels, spec.widths, 2 * spec.latent_channels, blocks=spec.blocks, dropout=spec.dropout
         )
-        self.inference = Inference(encoder, data)
+        self.inference = SpatialPosterior(encoder, data)
         self.decoder = SpatialDecoder(spec.latent_channels, spec.widths, blocks=spec.blocks, dropout=spec.dropout)
         # In no network, as the adversarial weight needs gradients of this layer's alone (see `_adversarial`).
         self.last = PictureLayer(spec.widths[0], data.shape, each)
@@ -180,7 +180,7 @@ class Autoencoder(Family):
     @torch.no_grad()
     def health(self, batch: Batch, rng: Rng) -> Health:
         """Held-out PSNR and rate, the share of latents in use, Var_x E[z | x] > 0.01, and who wins the game."""
-        part = batch[:WATCHED]
+        part = batch[:HEALTH_RECORDS]
         q = self.encode(part.x)
         rate = float(q.kl(self._prior(q.mean)).mean())
         real, made = centered(part.x, self.data), self._picture(self.decode(q.mean))
@@ -227,16 +227,16 @@ class Autoencoder(Family):
         q = self.encode(x)
         if samples == 1:
             z = q.rsample(rng.normal("score", len(x), self.latent_shape))
-            log_p = torch.cat([self.decode(a).log_prob(b) for a, b in _together(z, x, DECODED_AT_ONCE)])
+            log_p = torch.cat([self.decode(a).log_prob(b) for a, b in _together(z, x, DECODE_CHUNK)])
             rate = q.kl(self._prior(z))
             return Score(log_p - rate, "lower_bound", self.measure, {"log_likelihood": log_p, "-rate": -rate})
-        rows, at_once = [], max(1, DECODED_AT_ONCE // samples)
+        rows, at_once = [], max(1, DECODE_CHUNK // samples)
         for i in range(0, len(x), at_once):
             part = slice(i, i + at_once)
             here = Gaussian(q.mean[part], q.log_var[part])
             eps = rng.shifted(i).normal("score", len(x[part]), (samples, *self.latent_shape))
             z = here.rsample(eps.transpose(0, 1))  # (K, b, *latent_shape)
-            log_p = torch.cat([self.decode(some).log_prob(x[part]) for some in z.split(DECODED_AT_ONCE)])
+            log_p = torch.cat([self.decode(some).log_prob(x[part]) for some in z.split(DECODE_CHUNK)])
             rows.append((log_p + self._prior(z).log_prob(z) - here.log_prob(z)).T)
         log_w = torch.cat(rows)
         return Score(elbo.iwae_bound(log_w.T), "importance", self.measure, log_weights=log_w)

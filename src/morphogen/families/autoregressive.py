@@ -37,14 +37,14 @@ from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Rng
 from morphogen.nn.backbones.causal import CausalConv, CausalNet, Seen
 from morphogen.nn.backbones.symbols import SymbolHead, Symbols
-from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
 from morphogen.nn.distributions.mixture_head import MixtureHead
 from morphogen.theory.discretized import DiscretizedLogisticMixture
 from morphogen.theory.likelihoods import likelihood
 
 AtLeastOne = Annotated[int, Field(ge=1)]
-WATCHED = 100  # records whose exact likelihood a health check computes
-AT_ONCE = 40_000  # pixels scored together: the counts of the values take 4 K C bytes each
+HEALTH_RECORDS = 100  # records whose exact likelihood a health check computes
+CHUNK = 40_000  # pixels scored together: the counts of the values take 4 K C bytes each
 
 
 class AutoregressiveSpec(ConditionSpec):
@@ -181,7 +181,7 @@ class Autoregressive(Family):
     name = "autoregressive"
     summary = "exact likelihoods: each pixel given those before it"
     Spec = AutoregressiveSpec
-    stands_on = (READER,)
+    part_names = (READER,)
     capabilities = frozenset({Samples, Scores})
     presets = {  # see benchmarks/quality/likelihood.py
         "large": {"width": 96, "blocks": 6},
@@ -225,7 +225,7 @@ class Autoregressive(Family):
         return networks
 
     def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
-        cond = partly_hidden(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
+        cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
         c = self._condition(cond, len(batch))
         log_p = self.network("pixels")(self._values(batch.x), c).flatten(1).sum(1)
         bits = -log_p.mean().detach() / (self.data.dimensions * math.log(2.0))
@@ -234,7 +234,7 @@ class Autoregressive(Family):
     @torch.no_grad()
     def health(self, batch: Batch, rng: Rng) -> Health:
         """Held-out bits per element, of the whole and of each row: where in a picture the information lies."""
-        part = batch[:WATCHED]
+        part = batch[:HEALTH_RECORDS]
         log_p = self._log_p(part.x, part.cond)
         bits = -log_p.mean(dim=(0, 2, 3)) / math.log(2.0)
         return Health({"held_out_bits_per_dim": float(bits.mean()), "bits_per_row": bits.tolist()})
@@ -261,7 +261,7 @@ class Autoregressive(Family):
     def _log_p(self, x: Tensor, cond: RawCondition | None) -> Tensor:
         """log P of each element, (B, H, W, C), as many records at once as fit."""
         u, c = self._values(x), self._condition(cond, len(x))
-        size = max(1, AT_ONCE // (x.shape[-2] * x.shape[-1]))
+        size = max(1, CHUNK // (x.shape[-2] * x.shape[-1]))
         rows = [slice(i, i + size) for i in range(0, len(x), size)]
         return torch.cat([self.pixels(u[r], None if c is None else c[r]) for r in rows])
 

@@ -33,7 +33,7 @@ from morphogen.core.rng import Index, Rng
 from morphogen.families.guide import check_guide
 from morphogen.nn.backbones.denoiser import DenoiserSpec, denoiser
 from morphogen.nn.backbones.encoders import centered
-from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
 from morphogen.sampling import grids, loop, steppers
 from morphogen.sampling.denoiser import Denoiser
 from morphogen.sampling.guidance import autoguidance, classifier_free
@@ -48,8 +48,8 @@ GUIDE = "guide"  # the part that autoguidance leads away from
 COND = 64  # width of a condition's tokens and of its pooled vector
 EARLIEST = 1e-5  # of training times: below, x_t differs from x_0 by rounding
 BANDS = (-10.0, -6.0, -2.0, 2.0, 6.0, 10.0)  # log-SNRs between which a health check looks
-WATCHED = 256  # records that it looks at
-AT_ONCE = 64  # records scored together
+HEALTH_RECORDS = 256  # records that it looks at
+CHUNK = 64  # records scored together
 EXACT_TRACE = 8  # dimensions up to which the trace of the probability flow is exact
 FINEST = 0.1  # sigma / alpha at the end of the bound of records with few values
 
@@ -97,8 +97,8 @@ class DenoisingFamily(Family):
 
     capabilities = frozenset({Samples, Scores, Denoises})
     takes_context = True
-    stands_on = (FIRST_STAGE, GUIDE, READER)
-    asked_often = ("denoiser",)
+    part_names = (FIRST_STAGE, GUIDE, READER)
+    compiled_networks = ("denoiser",)
     spec: DenoisingSpec
     schedule: Schedule
 
@@ -137,7 +137,7 @@ class DenoisingFamily(Family):
             self.capabilities = self.capabilities - {Scores}
 
     @abstractmethod
-    def told(self, t: Tensor) -> Tensor:
+    def time_input(self, t: Tensor) -> Tensor:
         """What the network is told of times t (B,): a number for each, within about [-20, 40]."""
 
     # ---------------------------------------------------------------- training
@@ -161,20 +161,20 @@ class DenoisingFamily(Family):
     def asked(self, denoiser: Any, conditioner: Any, x_t: Tensor, t: Tensor, cond: RawCondition | None) -> Tensor:
         """`output`, of these networks, which are built like this model's; `conditioner` is None where it has none."""
         given = self._condition(conditioner, cond, len(x_t))
-        seen = magnified(self.readout.seen(x_t, t), self.spec.fourier, self._levels)
-        return denoiser(seen, self.told(t), given)
+        seen = fourier_features(self.readout.seen(x_t, t), self.spec.fourier, self._levels)
+        return denoiser(seen, self.time_input(t), given)
 
     def training_condition(self, batch: Batch, rng: Rng) -> RawCondition | None:
         """The conditions of a batch, those of a share of the records hidden, and the pictures of another."""
         s = self.spec
-        return partly_hidden(batch, rng, 0.0 if self.conditioner is None else s.condition_dropout, s.context_dropout)
+        return drop_conditions(batch, rng, 0.0 if self.conditioner is None else s.condition_dropout, s.context_dropout)
 
     @torch.no_grad()
     def health(self, batch: Batch, rng: Rng) -> Health:
         """Squared error per element of held-out E[x_0 | x_t] in bands of log-SNR, beside that of independent Gaussians
         with the records' own moments, which know no relations between elements; and whether a learned variance is
         what it should be, the squared error."""
-        part = batch[:WATCHED]
+        part = batch[:HEALTH_RECORDS]
         n = len(part)
         x_0 = self.encoded(part.x, rng, n)
         prior_var = x_0.var(0, correction=0)
@@ -314,8 +314,8 @@ class DenoisingFamily(Family):
             raise CapabilityError(f"this {self.name!r} model has no likelihood of a record to score: {why}.")
         x_0, levels, evaluations = self.encoded(x, rng, len(x)), self._levels, self.spec.score_evaluations
         found = []
-        for i in range(0, len(x), AT_ONCE):
-            rows = slice(i, i + AT_ONCE)
+        for i in range(0, len(x), CHUNK):
+            rows = slice(i, i + CHUNK)
             given = None if cond is None else cond[rows]
             here, index = rng.shifted(i), len(x_0[rows])
             if levels is None:
@@ -418,7 +418,7 @@ class DenoisingFamily(Family):
         return Condition(nothing[..., None], nothing.bool(), nothing, cond.context)
 
 
-def magnified(x: Tensor, powers: Sequence[int], levels: int | None = None) -> Tensor:
+def fourier_features(x: Tensor, powers: Sequence[int], levels: int | None = None) -> Tensor:
     """x (B, C, ...) and after it sin and cos of 2^k pi x for k in `powers`, (B, (1 + 2 len(powers)) C, ...).
 
     Differences far smaller than a network tells apart, in bf16 least of all, decide how likely exact values are

@@ -104,7 +104,7 @@ class Diffusion(DenoisingFamily):
             )
         super().__init__(spec, data, parts, process, spec.parametrization, spec.variance)
 
-    def told(self, t: Tensor) -> Tensor:
+    def time_input(self, t: Tensor) -> Tensor:
         return self.schedule.log_snr(t).clamp(-20.0, 20.0)
 
     def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:

@@ -92,8 +92,8 @@ class Distilled(Family):
     summary = "a diffusion or flow model distilled to one, two or four steps"
     capabilities = frozenset({Samples})
     takes_context = True
-    stands_on = (TEACHER,)
-    described_by = TEACHER
+    part_names = (TEACHER,)
+    data_part = TEACHER
     Spec = DistilledSpec
     spec: DistilledSpec
 

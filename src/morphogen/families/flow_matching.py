@@ -69,7 +69,7 @@ class FlowMatching(DenoisingFamily):
     def __init__(self, spec: FlowMatchingSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts, schedule("rectified-flow", shift=spec.shift), "flow", "beta")
 
-    def told(self, t: Tensor) -> Tensor:
+    def time_input(self, t: Tensor) -> Tensor:
         """40 t, of which derivatives stay mild at both ends."""
         return 40.0 * t
 

@@ -49,19 +49,19 @@ from morphogen.nn.backbones.adversarial_nets import (
     Sloped,
 )
 from morphogen.nn.backbones.encoders import Backbone, backbone, centered
-from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
 from morphogen.nn.inversion import inverted
 from morphogen.nn.layers.augmentation import DRAWS, AdaptiveStrength, augmented
 from morphogen.theory.adversarial import GAMES, one_centered, penalty_weight, zero_centered
-from morphogen.theory.resampling import raced
+from morphogen.theory.resampling import gumbel_scores
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 COND = 64  # width of a condition's vector
 ONE_CENTERED = 10.0  # weight of the one-centered penalty (Gulrajani et al., 2017)
 NOISE = 0.05  # s, the standard deviation of records around G(z)
-INVERTED_AT_ONCE = 512  # latents
-WATCHED = 1000  # records that a health check looks at
+INVERSION_CHUNK = 512  # latents
+HEALTH_RECORDS = 1000  # records that a health check looks at
 NEIGHBORS = 5  # of a record, that say how far away a sample may be to count as one like it
 
 
@@ -141,7 +141,7 @@ class GAN(Family):
     name = "gan"
     summary = "generative adversarial network: one-step samples, six games"
     Spec = GANSpec
-    stands_on = (READER,)
+    part_names = (READER,)
     capabilities = frozenset({Samples, Discriminates, Encodes})
     takes_context = True
     presets = {
@@ -212,7 +212,7 @@ class GAN(Family):
 
     def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
         n, game = len(batch), self.game
-        cond = partly_hidden(batch, rng, self.spec.condition_dropout) if self.spec.conditional else batch.cond
+        cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.spec.conditional else batch.cond
         context = self._context(cond)
         record = centered(batch.x, self.data)
         made = self._made(rng.normal("z", batch.address, (self.latent_dim,)), cond)
@@ -250,7 +250,7 @@ class GAN(Family):
         diversity       mean distance of two samples over that of two records
         coverage        share of records that have a sample as near as their fifth neighbor, over the same for records
         """
-        part = batch[:WATCHED]
+        part = batch[:HEALTH_RECORDS]
         x = centered(part.x, self.data)
         made = self._made(rng.normal("z", len(x), (self.latent_dim,)), part.cond)
         on_real, on_fake = (self._logits(v, part.cond) for v in (x, made))
@@ -327,7 +327,7 @@ class GAN(Family):
         """
         # The same starts for every record, so that its latent depends on nothing but itself.
         starts = Rng(0, x.device).normal("inversion", self.spec.inversion_starts, (self.latent_dim,)).to(x.dtype)
-        size, parts = max(1, INVERTED_AT_ONCE // len(starts)), []
+        size, parts = max(1, INVERSION_CHUNK // len(starts)), []
         for i in range(0, len(x), size):
             some, given = centered(x[i : i + size], self.data), None if cond is None else cond[i : i + size]
 
@@ -401,10 +401,10 @@ class GAN(Family):
             )
         n, best = len(first), first
         u = rng.uniform("chosen", n, (k,))
-        leads = raced(log_ratio(self._logits(first, cond)), u[:, 0])
+        leads = gumbel_scores(log_ratio(self._logits(first, cond)), u[:, 0])
         for i in range(1, k):
             other = self._made(truncation * rng.normal(f"z {i}", n, (self.latent_dim,)), cond)
-            score = raced(log_ratio(self._logits(other, cond)), u[:, i])
+            score = gumbel_scores(log_ratio(self._logits(other, cond)), u[:, i])
             wins = score > leads
             leads = torch.where(wins, score, leads)
             best = torch.where(wins.view(-1, *(1,) * (first.ndim - 1)), other, best)

@@ -30,14 +30,14 @@ from morphogen.core.family import TELLING, Family, Health, Player, Progress, Ste
 from morphogen.core.rng import Rng
 from morphogen.nn.backbones.encoders import centered
 from morphogen.nn.backbones.top_down import BottomUp, TopDown
-from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
 from morphogen.nn.layers.activation import Activation
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 AtLeastZero = Annotated[int, Field(ge=0)]
-DECODED_AT_ONCE = 256  # when scoring: enough to be fast, little enough to fit a cache
+DECODE_CHUNK = 256  # when scoring: enough to be fast, little enough to fit a cache
 USED = 0.01  # nats from which a group of latents says something
 
 
@@ -81,7 +81,7 @@ class HierarchicalVAESpec(ConditionSpec):
         return self
 
 
-class Bound(nn.Module):
+class HierarchicalBound(nn.Module):
     """Both networks and the terms of the bound, one network so that it is wrapped as one."""
 
     def __init__(self, bottom_up: BottomUp, top_down: TopDown, data: DataSpec, name: str, mixtures: int) -> None:
@@ -141,7 +141,7 @@ class HierarchicalVAE(Family):
     name = "hierarchical_vae"
     summary = "variational autoencoder with groups of latents from coarse to fine"
     Spec = HierarchicalVAESpec
-    stands_on = (READER,)
+    part_names = (READER,)
     capabilities = frozenset({Samples, Scores, Encodes, Latents})
     spec: HierarchicalVAESpec
 
@@ -158,7 +158,7 @@ class HierarchicalVAE(Family):
         self.measure = example.measure
         self.conditioner = Conditioner(data, 64, spec.text_encoder, dict(self.parts)) if spec.conditional else None
         cond = 64 if spec.conditional else 0
-        self.bound = Bound(
+        self.bound = HierarchicalBound(
             BottomUp(data.shape, spec.widths, blocks=spec.blocks, cond=cond, act=spec.activation, dropout=spec.dropout),
             TopDown(
                 data.shape,
@@ -199,7 +199,7 @@ class HierarchicalVAE(Family):
         return networks
 
     def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
-        cond = partly_hidden(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
+        cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
         eps = rng.normal("z", batch.address, (self.dimensions,))
         log_p, kl = self.network("bound")(batch.x, eps, self._condition(cond, len(batch)))
         rate = kl.sum(1)
@@ -249,7 +249,7 @@ class HierarchicalVAE(Family):
             rates = {f"-kl_{k + 1}": -kl[:, k] for k in range(self.groups)}
             return Score(log_p - kl.sum(1), "lower_bound", self.measure, {"log_likelihood": log_p, **rates})
         c = self._condition(cond, len(x))
-        rows, at_once = [], max(1, DECODED_AT_ONCE // samples)
+        rows, at_once = [], max(1, DECODE_CHUNK // samples)
         for i in range(0, len(x), at_once):
             part = slice(i, i + at_once)
             eps = rng.shifted(i).normal("score", len(x[part]), (samples, self.dimensions)).flatten(0, 1)
@@ -301,7 +301,7 @@ class HierarchicalVAE(Family):
         """log p(x | z) (B,) and the KLs (B, K) for one draw of z."""
         eps = rng.normal("score", len(x), (self.dimensions,))
         c = self._condition(cond, len(x))
-        parts = [slice(i, i + DECODED_AT_ONCE) for i in range(0, len(x), DECODED_AT_ONCE)]
+        parts = [slice(i, i + DECODE_CHUNK) for i in range(0, len(x), DECODE_CHUNK)]
         found = [self.bound(x[p], eps[p], None if c is None else c[p]) for p in parts]
         return torch.cat([log_p for log_p, _ in found]), torch.cat([kl for _, kl in found])
 

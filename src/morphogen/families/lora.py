@@ -53,9 +53,9 @@ class LoRA(Family):
     summary = "a diffusion or flow model fine-tuned on a few records by low-rank adapters"
     capabilities = frozenset({Samples, Denoises})
     takes_context = True
-    stands_on = (BASE,)
+    part_names = (BASE,)
     Spec = LoRASpec
-    described_by = BASE
+    data_part = BASE
     spec: LoRASpec
 
     def __init__(self, spec: LoRASpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
@@ -85,7 +85,7 @@ class LoRA(Family):
     def owns(self, name: str) -> bool:
         return adapters.is_adapter(name)
 
-    def served(self) -> Family:
+    def deployed(self) -> Family:
         """A model of the base's family, with the weights W'."""
         with Rng(0).forked():
             return _like(self.adapted, self.data, adapters.merged(self.adapted))

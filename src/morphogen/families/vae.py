@@ -42,13 +42,13 @@ from morphogen.core.rng import Rng
 from morphogen.nn.backbones.conv import ConvDecoder, ConvEncoder
 from morphogen.nn.backbones.encoders import Backbone, backbone, centered
 from morphogen.nn.backbones.mlp import MLPDecoder, MLPEncoder
-from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
 from morphogen.nn.distributions.flow_prior import FlowPrior
 from morphogen.nn.layers.activation import Activation
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
 
-DECODED_AT_ONCE = {"mlp": 2048, "conv": 256}  # when scoring: enough to be fast, little enough to fit a cache
+DECODE_CHUNK = {"mlp": 2048, "conv": 256}  # when scoring: enough to be fast, little enough to fit a cache
 
 
 class VAESpec(ConditionSpec):
@@ -170,7 +170,7 @@ class VAE(Family):
     name = "vae"
     summary = "variational autoencoder: Gaussian posterior, any likelihood, three priors"
     Spec = VAESpec
-    stands_on = (READER,)
+    part_names = (READER,)
     capabilities = frozenset({Samples, Scores, Encodes, Latents})
     presets = {
         "classic": {
@@ -205,7 +205,7 @@ class VAE(Family):
                 f" the likelihood {which!r}: set likelihood=gaussian for pictures, or leave bounded out."
             )
         kind = backbone(spec.backbone, data)
-        self.decoded_at_once = DECODED_AT_ONCE[kind]
+        self.decoded_at_once = DECODE_CHUNK[kind]
         self.conditioner = Conditioner(data, 64, spec.text_encoder, dict(self.parts)) if spec.conditional else None
         cond = 64 if spec.conditional else 0
         encoder: nn.Module
@@ -247,7 +247,7 @@ class VAE(Family):
 
     def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
         x, k = batch.x, self.spec.importance_samples
-        cond = partly_hidden(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
+        cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
         c, null = self._condition(cond, len(batch))
         weight = self.spec.beta * elbo.kl_weight(at.fraction, self.spec.kl_warmup)
         eps = rng.normal("z", batch.address, (k, self.spec.latent_dim))

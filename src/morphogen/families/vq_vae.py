@@ -44,7 +44,7 @@ from morphogen.core.rng import Rng
 from morphogen.nn.backbones.causal_transformer import CausalTransformer
 from morphogen.nn.backbones.conv import ResidualBlock, pyramid
 from morphogen.nn.backbones.encoders import centered
-from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, partly_hidden
+from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
 from morphogen.nn.layers.activation import Activation, activation
 from morphogen.nn.layers.norm import GroupNorm
 from morphogen.nn.quantization.quantizer import FSQ, Codebook, usage
@@ -52,7 +52,7 @@ from morphogen.theory.likelihoods import NAMES, automatic, fitting, likelihood, 
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 AtLeastTwo = Annotated[int, Field(ge=2)]
-WATCHED = 500  # records that a health check encodes
+HEALTH_RECORDS = 500  # records that a health check encodes
 
 
 class VQVAESpec(ConditionSpec):
@@ -150,7 +150,7 @@ class VQVAE(Family):
     name = "vq_vae"
     summary = "pictures as grids of discrete codes, with an autoregressive prior over them"
     Spec = VQVAESpec
-    stands_on = (READER,)
+    part_names = (READER,)
     capabilities = frozenset({Samples, Scores, Encodes})
     spec: VQVAESpec
 
@@ -226,7 +226,7 @@ class VQVAE(Family):
         # The fraction stays 0 while a budget in minutes is measured, which has to see whole steps.
         if 0.0 < at.fraction < self.spec.prior_start:
             return
-        cond = partly_hidden(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
+        cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
         rate = -self.network("prior")(codes, table, self._condition(cond, len(batch))).flatten(1).sum(1)
         bits = rate.mean().detach() / (math.log(2.0) * codes[0].numel())
         metrics = {"bits_per_code": bits}
@@ -237,7 +237,7 @@ class VQVAE(Family):
     @torch.no_grad()
     def health(self, batch: Batch, rng: Rng) -> Health:
         """The bound on held-out records, and which codes they use."""
-        part, size = batch[:WATCHED], self.quantizer.size
+        part, size = batch[:HEALTH_RECORDS], self.quantizer.size
         codes = self.codes(part.x)
         score = self.score(part.x, part.cond, rng)
         used, perplexity = usage(codes, size)
@@ -320,7 +320,7 @@ class VQVAE(Family):
         return None if self.conditioner is None else self.network("conditioner")(cond, n).pooled
 
 
-class _Blocks(nn.ModuleList):
+class _CodeBlocks(nn.ModuleList):
     """Residual blocks, one after the other."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -329,8 +329,8 @@ class _Blocks(nn.ModuleList):
         return x
 
 
-def _blocks(width: int, spec: VQVAESpec) -> _Blocks:
-    return _Blocks(
+def _blocks(width: int, spec: VQVAESpec) -> _CodeBlocks:
+    return _CodeBlocks(
         ResidualBlock(width, cond=0, act=spec.activation, norm=spec.norm, dropout=spec.dropout)
         for _ in range(spec.blocks)
     )

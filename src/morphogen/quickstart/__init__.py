@@ -18,7 +18,7 @@ from morphogen.quickstart import diffusion, gan, judging, vae, words
 from morphogen.report.html import Report
 from morphogen.training import Event, seconds
 
-LEAST = 20.0  # seconds; less makes no digit
+MIN_SECONDS = 20.0  # seconds; less makes no digit
 CHAPTERS = (vae.CHAPTER, gan.CHAPTER, diffusion.CHAPTER, words.CHAPTER)
 
 
@@ -32,8 +32,8 @@ def quickstart(out: Path, budget: str) -> Iterator[Event]:
         allowed = float(seconds(budget))
     except ValueError as error:
         raise UsageError(f"--budget {budget}: {error}.") from None
-    if allowed < LEAST:
-        raise UsageError(f"--budget {budget}: a quickstart needs at least {LEAST:.0f} seconds; try --budget 6min.")
+    if allowed < MIN_SECONDS:
+        raise UsageError(f"--budget {budget}: at least {MIN_SECONDS:.0f} seconds are needed; try --budget 6min.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder: choose another --out, or remove it.")
     return _run(out, allowed, start)

@@ -20,7 +20,7 @@ from morphogen.report.tables import duration, number
 QUIET_S = 10.0  # plain lines come at most this often
 
 
-class Event(Protocol):
+class ProgressEvent(Protocol):
     """What is shown of an event; times are in seconds."""
 
     @property
@@ -39,7 +39,7 @@ class Event(Protocol):
     def warnings(self) -> Sequence[str]: ...
 
 
-E = TypeVar("E", bound=Event)
+E = TypeVar("E", bound=ProgressEvent)
 
 
 def watch(events: Iterable[E], *, label: str = "training", console: Console | None = None) -> Iterator[E]:
@@ -59,7 +59,7 @@ def watch(events: Iterable[E], *, label: str = "training", console: Console | No
         display.attempt(view.stop, again=True)  # a thread that refreshes has to end
 
 
-def line(event: Event) -> str:
+def line(event: ProgressEvent) -> str:
     """The parts of the loss, the speed and the remaining time, in one line."""
     parts = [f"{one_line(name)} {number(float(value))}" for name, value in event.terms.items()]
     if len(event.terms) > 1:
@@ -86,7 +86,7 @@ class _Display:
             except Exception:  # of whatever kind: what is shown is not the work
                 self._works = False
 
-    def show(self, event: Event) -> None:
+    def show(self, event: ProgressEvent) -> None:
         for note in getattr(event, "notes", ()):
             self._console.print(f"data: {one_line(note)}", markup=False, highlight=False, soft_wrap=True)
         for warning in event.warnings:
@@ -114,7 +114,7 @@ class _Bar:
     def stop(self) -> None:
         self._progress.stop()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: ProgressEvent) -> None:
         steps = f"{event.step:,}" + (f"/{event.total:,}" if event.total else "")
         self._progress.update(self._task, completed=event.step, total=event.total, steps=steps, line=line(event))
 
@@ -122,7 +122,7 @@ class _Bar:
 class _Lines:
     def __init__(self, label: str, console: Console) -> None:
         self._label, self._console = label, console
-        self._last: Event | None = None
+        self._last: ProgressEvent | None = None
         self._printed_at = -QUIET_S
 
     def start(self) -> None:
@@ -132,12 +132,12 @@ class _Lines:
         if self._last is not None:
             self._print(self._last)
 
-    def show(self, event: Event) -> None:
+    def show(self, event: ProgressEvent) -> None:
         self._last = event
         if time.monotonic() - self._printed_at >= QUIET_S:
             self._print(event)
 
-    def _print(self, event: Event) -> None:
+    def _print(self, event: ProgressEvent) -> None:
         self._printed_at, self._last = time.monotonic(), None
         steps = f"{event.step:,}" + (f"/{event.total:,}" if event.total else "")
         # soft_wrap: a log file has no width to wrap at.

@@ -28,7 +28,7 @@ from torch import Tensor
 from morphogen.core.errors import UsageError
 from morphogen.sampling.denoiser import Conditioned, Denoiser
 from morphogen.sampling.loop import Noise, sample
-from morphogen.sampling.steppers.base import Estimate, State, Stepper
+from morphogen.sampling.steppers.base import State, StepEstimate, Stepper
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
 
 Run = Callable[[Tensor, int, Noise], Tensor]  # x_1 (B, *shape), steps, noise of step i -> x_0
@@ -83,7 +83,7 @@ def stochastic_mixture_error(stepper: Stepper, oracle: GaussianMixtureDenoiser, 
         t, s = times[i], times[i + 1]
         places = _places(oracle, t, _POINTS)
         x, d, z = (v.reshape(-1, 1) for v in torch.meshgrid(places, before, nodes, indexing="ij"))
-        past = (Estimate(times[i - 1], x, d),) if memory > 1 and i > 0 else ()
+        past = (StepEstimate(times[i - 1], x, d),) if memory > 1 and i > 0 else ()
         moved = stepper.step(denoiser, State(i, steps, t, x, past=past), s, partial(torch.clone, z))
         if s == 0:
             values = torch.stack((moved.x, moved.x.square()))

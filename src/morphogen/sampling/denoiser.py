@@ -43,7 +43,7 @@ class Conditioned:
 
 @final
 @dataclass(frozen=True)
-class Answered(Conditioned):
+class CachedPosterior(Conditioned):
     """A denoiser that has said what it has to say of one x already, and is not asked again."""
 
     x: Tensor = field(kw_only=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 from morphogen.core.batch import RawCondition
 from morphogen.core.errors import UsageError
 from morphogen.core.rng import Index, Rng
-from morphogen.sampling.denoiser import Answered, Conditioned, Denoiser
+from morphogen.sampling.denoiser import CachedPosterior, Conditioned, Denoiser
 from morphogen.sampling.steppers.base import State, Stepper
 from morphogen.theory.schedules import Schedule
 
@@ -70,7 +70,7 @@ def integrate(
         with torch.no_grad():
             found = asked.posterior(x, times[0])
         x = x + alpha * found.mean
-        asked = Answered(denoiser, cond, x=x, found=found)
+        asked = CachedPosterior(denoiser, cond, x=x, found=found)
     state = State(0, len(times) - 1, times[0], x)
     yield state
     for i, s in enumerate(times[1:]):

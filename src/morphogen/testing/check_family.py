@@ -281,7 +281,7 @@ def _artifact_keeps_samples(s: _Subject) -> None:
     for name, model in {"loaded": s.needs(capabilities.Samples), "raw": s.raw}.items():
         artifact.save(s.folder / name, model, recipe={}, provenance={})
         copy = cast(Any, artifact.load(s.folder / name).family)
-        same = torch.equal(model.served().eval().sample(8, None, Rng(3)), copy.sample(8, None, Rng(3)))
+        same = torch.equal(model.deployed().eval().sample(8, None, Rng(3)), copy.sample(8, None, Rng(3)))
         assert same, "other samples after save and load: what they depend on is in no parameter or buffer"
 
 
@@ -359,8 +359,8 @@ def _capabilities_are_truthful(s: _Subject) -> str:
     for capability in model.capabilities:
         assert capability in capabilities.ALL, f"{capability!r} is no capability"
         assert isinstance(model, capability), f"declares {capability.__name__} but lacks its methods"
-    for name in model.asked_often:
-        assert name in model.networks(), f"asked_often names {name!r}, which is none of its networks"
+    for name in model.compiled_networks:
+        assert name in model.networks(), f"compiled_networks names {name!r}, which is none of its networks"
     if capabilities.Encodes in model.capabilities:
         z = model.encode(batch.x, batch.cond).mean
         x = model.decode(z, batch.cond).mean

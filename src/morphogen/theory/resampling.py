@@ -20,7 +20,7 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def raced(log_weight: Tensor, u: Tensor) -> Tensor:
+def gumbel_scores(log_weight: Tensor, u: Tensor) -> Tensor:
     """log w - log(-log u), element by element: the largest of several is that of candidate k with probability ~ w_k.
 
     u is uniform on (0, 1), independent for each candidate; weights may lack a common factor.

@@ -63,14 +63,14 @@ def wrap_for_drawing(family: Family) -> list[Constant]:
 
     They are returned, as each says after a draw whether it was compiled. Raises `UsageError` where there are none.
     """
-    if not family.asked_often:
-        able = [name for name in registry.names() if registry.family(name).asked_often]
+    if not family.compiled_networks:
+        able = [name for name in registry.names() if registry.family(name).compiled_networks]
         raise UsageError(
             f"drawing with a {family.name!r} model is not compiled: leave it out; families whose is: {', '.join(able)}."
         )
     device, wrapped = next(family.parameters()).device, []
     for one in (family, *(part for part in family.parts.values() if isinstance(part, Family))):
-        for name in one.asked_often:
+        for name in one.compiled_networks:
             wrapped.append(Constant(one.networks()[name], device))
             one.wrap(name, wrapped[-1])
     return wrapped

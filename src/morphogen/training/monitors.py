@@ -14,7 +14,7 @@ from morphogen.core.batch import Batch
 from morphogen.core.errors import NonFiniteError
 from morphogen.core.family import Family, Step
 from morphogen.training.distributed import World, full
-from morphogen.training.optim import Mover
+from morphogen.training.optim import PlayerOptimizer
 
 _EVERY = 32  # moves between two looks at an accelerator, which each wait for it
 _IN_A_ROW = 50  # moves skipped one after the other, after which training has failed
@@ -50,20 +50,27 @@ class Guard:
         self._skipped: dict[str, int] = {}  # moves of each player in a row
 
     def before(
-        self, step: int, mover: Mover, loss: Tensor, norm: Tensor, batches: Sequence[Batch], moves: Sequence[Step]
+        self,
+        step: int,
+        optimizer: PlayerOptimizer,
+        loss: Tensor,
+        norm: Tensor,
+        batches: Sequence[Batch],
+        moves: Sequence[Step],
     ) -> bool:
         """Look at a move that is about to be made: False to skip it. Raises `NonFiniteError`."""
         value = loss + norm
-        if mover.skip is not None:
+        if optimizer.skip is not None:
             # By the norm alone, which all processes share, so that they decide alike; a bad loss makes it bad too.
-            kept, player = mover.keeps(norm), moves[0].player
+            kept, player = optimizer.keeps(norm), moves[0].player
             self._skipped[player] = 0 if kept else self._skipped.get(player, 0) + 1
             if self._skipped[player] < _IN_A_ROW:
                 return kept
             raise NonFiniteError(
                 f"step {step}, player {player!r}: the last {_IN_A_ROW} moves were skipped, as the norms of their"
-                f" gradients were not finite or above {mover.skip:g} times the usual {mover.usual or 0.0:.3g} (the last"
-                f" one: {norm.item():.3g}). The weights were not moved. Try a smaller learning rate, precision=fp32, or"
+                f" gradients were not finite or above {optimizer.skip:g} times the usual"
+                f" {optimizer.usual or 0.0:.3g} (the last one: {norm.item():.3g}). The weights were"
+                " not moved. Try a smaller learning rate, precision=fp32, or"
                 " a larger skip."
             )
         if self.at_once and math.isfinite(value.item()):
@@ -74,10 +81,10 @@ class Guard:
         ]
         move = _Move(step, moves[0].player, value, parts)
         if self.at_once:
-            bad = [p for p in mover.parameters if p.grad is not None and not torch.isfinite(full(p.grad)).all()]
+            bad = [p for p in optimizer.parameters if p.grad is not None and not torch.isfinite(full(p.grad)).all()]
             raise NonFiniteError(_explain(move, [self._names[id(p)] for p in bad]))
         self._bad = torch.maximum(self._bad, (~torch.isfinite(value)).float())
-        mover.optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # fused AdamW obeys it, as for loss scaling
+        optimizer.adamw.found_inf = self._bad  # type: ignore[attr-defined]  # fused AdamW obeys it, as for loss scaling
         self._recent.append(move)
         self._moves += 1
         if self._moves % _EVERY == 0:

@@ -33,7 +33,7 @@ def factor(recipe: Recipe, step: int, total: int | None, until: float = 1.0) -> 
     return rise * falls[recipe.lr_schedule]
 
 
-class Mover:
+class PlayerOptimizer:
     """One player's optimizer, clipping and average."""
 
     def __init__(self, player: Player, clip: float | None) -> None:
@@ -47,7 +47,7 @@ class Mover:
         # A sharded and a plain tensor cannot share one fused call, so they form two groups.
         kinds = ([p for p in self.parameters if is_sharded(p) is kind] for kind in (False, True))
         self._groups = [group for group in kinds if group]
-        self.optimizer = torch.optim.AdamW(
+        self.adamw = torch.optim.AdamW(
             [{"params": group} for group in self._groups],
             lr=player.lr,
             betas=player.betas,
@@ -96,9 +96,9 @@ class Mover:
             scale = (self.clip / (norm + 1e-6)).clamp(max=1.0)
             for group in self._groups:
                 torch._foreach_mul_([p.grad for p in group if p.grad is not None], scale)
-        for settings in self.optimizer.param_groups:
+        for settings in self.adamw.param_groups:
             settings["lr"] = self.lr * lr_factor
-        self.optimizer.step()
+        self.adamw.step()
         for ema in self.emas:
             ema.update(self.moves)
         self.moves += 1
@@ -109,7 +109,7 @@ class Mover:
         if self.usual is not None:
             tensors["usual"] = torch.tensor(self.usual, dtype=torch.float64)
         for i, p in enumerate(self.parameters):
-            for name, value in self.optimizer.state.get(p, {}).items():
+            for name, value in self.adamw.state.get(p, {}).items():
                 tensors[f"adamw/{i}/{name}"] = full(value)
         for j, ema in enumerate(self.emas):
             tensors |= {f"ema/{j}/{i}": full(value) for i, value in enumerate(ema.averages)}
@@ -124,7 +124,7 @@ class Mover:
             prefix = f"adamw/{i}/"
             for name in [n for n in tensors if n.startswith(prefix)]:
                 like = torch.zeros((), device=p.device) if name.endswith("/step") else torch.zeros_like(p)
-                self.optimizer.state[p][name.removeprefix(prefix)] = fill(like, tensors[name])
+                self.adamw.state[p][name.removeprefix(prefix)] = fill(like, tensors[name])
         for j, ema in enumerate(self.emas):
             for i, value in enumerate(ema.averages):
                 fill(value, tensors[f"ema/{j}/{i}"])

@@ -34,8 +34,8 @@ def save(trainer: Trainer, folder: Path, begun_with: Mapping[str, Any]) -> None:
     world = trainer.world
     if world.leads or world.sharded:
         tensors = prefixed("weights", {name: full(value) for name, value in own_state(trainer.family).items()})
-        for name, mover in trainer.movers.items():
-            tensors |= prefixed(f"players/{name}", mover.state())
+        for name, optimizer in trainer.optimizers.items():
+            tensors |= prefixed(f"players/{name}", optimizer.state())
         tensors |= prefixed("terms", trainer.meters.terms.state()) | prefixed("metrics", trainer.meters.metrics.state())
     if world.leads:
         facts = {name: getattr(trainer, name) for name in _FACTS}
@@ -47,7 +47,11 @@ def save(trainer: Trainer, folder: Path, begun_with: Mapping[str, Any]) -> None:
 def size(trainer: Trainer) -> int:
     """About how many bytes a checkpoint takes: weights, AdamW's two moments, averages."""
     weights = sum(value.nbytes for value in own_state(trainer.family).values())
-    moved = sum(p.nbytes * (3 if mover.emas else 2) for mover in trainer.movers.values() for p in mover.parameters)
+    moved = sum(
+        p.nbytes * (3 if optimizer.emas else 2)
+        for optimizer in trainer.optimizers.values()
+        for p in optimizer.parameters
+    )
     return weights + moved
 
 
@@ -69,8 +73,8 @@ def restore(trainer: Trainer, folder: Path) -> list[str]:
     with torch.no_grad():
         for name, value in own_state(trainer.family).items():
             fill(value, tensors[f"weights/{name}"])
-    for name, mover in trainer.movers.items():
-        mover.load_state(under(tensors, f"players/{name}"))
+    for name, optimizer in trainer.optimizers.items():
+        optimizer.load_state(under(tensors, f"players/{name}"))
     trainer.meters.terms.load_state(under(tensors, "terms"), trainer.world.device)
     trainer.meters.metrics.load_state(under(tensors, "metrics"), trainer.world.device)
     before, now = facts.get("processes", trainer.world.size), trainer.world.size

@@ -20,9 +20,9 @@ from morphogen.training.distributed import World
 from morphogen.training.interrupt import Stop
 from morphogen.training.log import Event, Log, Meters
 from morphogen.training.monitors import Guard
-from morphogen.training.optim import Mover, factor
+from morphogen.training.optim import PlayerOptimizer, factor
 from morphogen.training.recipe import Recipe
-from morphogen.training.rounds import Rounds
+from morphogen.training.updates import UpdateSchedule
 
 EVENT_S = 0.5  # at least this often, whoever watches hears something
 OnSheet = Callable[[Family, int], None]
@@ -41,7 +41,7 @@ class Trainer:
         family.to(world.device).train()
         family.parts.eval()
         world.share_weights(family)
-        self.movers = {name: Mover(player, recipe.clip) for name, player in family.players().items()}
+        self.optimizers = {name: PlayerOptimizer(player, recipe.clip) for name, player in family.players().items()}
         self.guard = Guard(family, world)
         self.budget = Budget(recipe, stream.records)
         self.precision = precision.resolve(recipe.precision, world.device)
@@ -53,7 +53,7 @@ class Trainer:
         self.meters = Meters()
         self.warned: list[str] = []
         self._new_warnings: list[str] = []
-        self._rounds = Rounds(family, stream, recipe, world, self.movers, self.guard)
+        self._updates = UpdateSchedule(family, stream, recipe, world, self.optimizers, self.guard)
         self._globals = Rng(recipe.seed).child(f"global:{world.rank}")
         self._began = self._last_event = time.perf_counter()
         self._first_step = self._last_step = 0
@@ -111,8 +111,8 @@ class Trainer:
             while not self.done:
                 self._seed_globals()
                 at = Progress(self.step, self.budget.fraction(self.step))
-                for mover, norm in self._rounds.of(at, self.precision, self.meters):
-                    mover.move(norm, factor(self.recipe, self.step, self.budget.total, mover.until))
+                for optimizer, norm in self._updates.of(at, self.precision, self.meters):
+                    optimizer.move(norm, factor(self.recipe, self.step, self.budget.total, optimizer.until))
                 self.step += 1
                 late = time.perf_counter() - self._last_event > min(EVENT_S, 0.02 * (self.recipe.budget or 60.0))
                 if self.step % self.recipe.log_every == 0 or (self.world.size == 1 and (late or self.stop.requested)):
@@ -137,8 +137,8 @@ class Trainer:
     def averaged(self) -> Iterator[None]:
         """The model as it will be used: averaged weights, evaluation mode, eager networks, no gradients."""
         with ExitStack() as stack, torch.no_grad():
-            for mover in self.movers.values():
-                for context in mover.averaged():
+            for optimizer in self.optimizers.values():
+                for context in optimizer.averaged():
                     stack.enter_context(context)
             wrapped = {name: self.family.network(name) for name in self.family.networks()}
             compilation.unwrap(self.family)
@@ -161,7 +161,7 @@ class Trainer:
     def _trial(self) -> None:
         """The gradients of one step, without moving, counting, or changing a buffer."""
         buffers = [b.clone() for b in self.family.buffers()]
-        for _ in self._rounds.of(Progress(self.step, 0.0), self.precision, None):
+        for _ in self._updates.of(Progress(self.step, 0.0), self.precision, None):
             pass
         for buffer, before in zip(self.family.buffers(), buffers, strict=True):
             buffer.copy_(before)

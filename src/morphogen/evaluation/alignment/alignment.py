@@ -32,7 +32,7 @@ from morphogen.evaluation.metrics.copying import Copying, copying
 from morphogen.evaluation.result import Result
 from morphogen.theory.statistics.shares import difference, share
 
-SHUFFLED, REMEMBERED = "captions of others", "nearest training caption"
+SHUFFLED, NEAREST_TRAINING_CAPTION = "captions of others", "nearest training caption"
 
 
 class Judge(Protocol):
@@ -91,7 +91,7 @@ def splits(dataset: Dataset, asked: Sequence[str] | None = None) -> list[str]:
     return list(asked or there)
 
 
-class Question:
+class AlignmentTask:
     """Prompts of one split with all that does not depend on who draws them.
 
     Several models, or one at several scales of guidance, should be asked the same one.
@@ -133,7 +133,7 @@ class Question:
                 continue
             rows = self.prompts.rows[told]
             ours, real = found[name][told], self._real[name][told]
-            others = {REMEMBERED: self._remembered[name][told]}
+            others = {NEAREST_TRAINING_CAPTION: self._remembered[name][told]}
             value, ceiling = share(ours, rows), share(real, rows)
             below = {other: share(holds, rows) for other, holds in others.items()}
             if shuffled is not None and (said := ~shuffled[name].isnan()).any():
@@ -176,28 +176,28 @@ class Question:
 
 class Copies(NamedTuple):
     """Which drawings are copies of training pictures: the results, and `twins` (n,), the nearest training record of
-    each drawing that was compared; `drawn` (n,) says which those are, over all questions in order."""
+    each drawing that was compared; `drawn` (n,) says which those are, over all tasks in order."""
 
     results: list[Result]
     twins: Tensor
     drawn: Tensor
 
 
-def copies(questions: Sequence[Question], made: Sequence[Tensor], made_by: str = "") -> Copies:
+def copies(tasks: Sequence[AlignmentTask], made: Sequence[Tensor], made_by: str = "") -> Copies:
     """Are drawings nearer to training pictures than the real pictures of the same prompts are? By features and pixels.
 
     One drawing a prompt is compared, so that both sides have the same prompts in the same proportions. Twins are by
     features. Raises `DataError` for fewer than 100 prompts.
     """
-    dataset, first, start = questions[0].dataset, [], 0
-    for question in questions:
-        rows = question.prompts.rows.tolist()
+    dataset, first, start = tasks[0].dataset, [], 0
+    for task in tasks:
+        rows = task.prompts.rows.tolist()
         seen = {row: start + i for i, row in reversed(list(enumerate(rows)))}
         first += sorted(seen.values())
         start += len(rows)
     drawn = torch.tensor(first, dtype=torch.int64)
     pictures = torch.cat(list(made))[drawn]
-    real = torch.cat([question.prompts.real() for question in questions])[drawn]
+    real = torch.cat([task.prompts.real() for task in tasks])[drawn]
     train = as_bytes(dataset.train.stored.cpu(), dataset.spec)
     features = Features(dataset.spec)
     views: dict[str, Callable[[Tensor], Tensor]] = {
@@ -209,13 +209,13 @@ def copies(questions: Sequence[Question], made: Sequence[Tensor], made_by: str =
         begin = time.perf_counter()
         found = copying(view(pictures), view(real), view(train))
         twins = found.twins if name == features.name else twins
-        results.append(_copied(found, name, questions, made_by, time.perf_counter() - begin))
+        results.append(_copied(found, name, tasks, made_by, time.perf_counter() - begin))
     return Copies(results, twins, drawn)
 
 
-def _copied(found: Copying, view: str, questions: Sequence[Question], made_by: str, seconds: float) -> Result:
-    one, n = questions[0], len(found.distances)
-    asked = ", ".join(question.prompts.split for question in questions)
+def _copied(found: Copying, view: str, tasks: Sequence[AlignmentTask], made_by: str, seconds: float) -> Result:
+    one, n = tasks[0], len(found.distances)
+    asked = ", ".join(task.prompts.split for task in tasks)
     return Result(
         name=f"aligned-copied-{view}",
         value=found.copied.value,

@@ -38,7 +38,7 @@ from morphogen.theory.statistics.pca import PrincipalComponents
 _ELEMENTS = 1 << 19  # at a time, as floats
 
 
-class Degradation(ABC):
+class Corruption(ABC):
     """One kind of harm; `strengths` are in growing harm."""
 
     name: ClassVar[str]
@@ -62,7 +62,7 @@ class Degradation(ABC):
         """Pictures (N, C, H, W) uint8 to as many degraded ones; noise is addressed by the row."""
 
 
-class Blur(Degradation):
+class Blur(Corruption):
     """Gaussian blur, sigma in pixels."""
 
     name = "blur"
@@ -77,7 +77,7 @@ class Blur(Degradation):
         return _changed(pictures, lambda x, first: blurred(x, strength))
 
 
-class Noise(Degradation):
+class Noise(Corruption):
     """Additive Gaussian noise, its standard deviation as a share of the range; clipped to the range."""
 
     name = "noise"
@@ -95,7 +95,7 @@ class Noise(Degradation):
         return _changed(pictures, noisy)
 
 
-class Truncation(Degradation):
+class Truncation(Corruption):
     """Projection onto the first principal components of the training pictures; strengths are their number.
 
     A number that reaches the rank of the training pictures would change nothing of them and is left out.
@@ -122,7 +122,7 @@ class Truncation(Degradation):
         return _changed(pictures, truncated)
 
 
-class Jpeg(Degradation):
+class Jpeg(Corruption):
     """JPEG at a quality of 1 to 100, for gray and RGB pictures."""
 
     name = "JPEG"
@@ -147,7 +147,7 @@ class Jpeg(Degradation):
         return degraded.to(pictures.device)
 
 
-class DroppedClasses(Degradation):
+class DroppedClasses(Corruption):
     """Pictures without some classes; strengths are the number of classes removed, at most 8 of them.
 
     pool, labels   (M, C, H, W) uint8 and (M,): the real pictures to draw from and their classes. A label of -1
@@ -193,10 +193,10 @@ class DroppedClasses(Degradation):
         return self.pool[rows[torch.arange(len(pictures), device=rows.device) % len(rows)]]
 
 
-DEGRADATIONS: tuple[type[Degradation], ...] = (Blur, Noise, Truncation, Jpeg, DroppedClasses)
+DEGRADATIONS: tuple[type[Corruption], ...] = (Blur, Noise, Truncation, Jpeg, DroppedClasses)
 
 
-def available(train: Records, heldout: Records) -> tuple[Degradation, ...]:
+def available(train: Records, heldout: Records) -> tuple[Corruption, ...]:
     """All degradations that these data allow, ready for the pictures of `heldout`.
 
     JPEG needs gray or RGB pictures, dropped classes need labels. Raises `DataError` if the records are no pictures.

@@ -18,7 +18,7 @@ from torch import Tensor
 from morphogen.core.errors import DataError
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
-from morphogen.evaluation.context.degradations import Degradation, beside, drawn
+from morphogen.evaluation.context.degradations import Corruption, beside, drawn
 from morphogen.theory.statistics.intervals import Estimate
 
 SEEN = 0.5  # Kendall's tau from which a metric sees a degradation: three of four pairs in the right order
@@ -34,7 +34,7 @@ class Rung(Spec):
     interval: tuple[float, float] | None = None
 
     @classmethod
-    def of(cls, degradation: Degradation, strength: float, found: float | Estimate) -> Rung:
+    def of(cls, degradation: Corruption, strength: float, found: float | Estimate) -> Rung:
         """The rung of what was measured. Raises `DataError` for a NaN or an infinity."""
         value, interval = (float(found), None) if isinstance(found, float | int) else (found.value, found.interval)
         label = degradation.label(strength)
@@ -122,8 +122,8 @@ class Ladder(Spec):
 
 
 def degraded(
-    real: Tensor, degradations: Sequence[Degradation], rng: Rng, n: int | None = None
-) -> Iterator[tuple[Degradation, float, Tensor]]:
+    real: Tensor, degradations: Sequence[Corruption], rng: Rng, n: int | None = None
+) -> Iterator[tuple[Corruption, float, Tensor]]:
     """Each degradation at each strength, with the pictures (n, C, H, W) uint8 that it makes of real ones.
 
     `real` (M, C, H, W) uint8 are held-out pictures, of which `n` are drawn (all by default), the same ones every

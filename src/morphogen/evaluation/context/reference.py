@@ -26,10 +26,10 @@ from morphogen.evaluation.context import baselines, cache
 from morphogen.evaluation.context.degradations import available, drawn
 from morphogen.evaluation.context.ladder import Ladder, Rung, degraded
 from morphogen.evaluation.features.extraction import Features, Network
-from morphogen.evaluation.metrics.metric import Made, SampleMetric
+from morphogen.evaluation.metrics.metric import SampleMetric, SampleSet
 from morphogen.theory.statistics.intervals import Estimate, student_quantile
 
-MOST = 10_000  # records judged where nothing else is asked for
+MAX_RECORDS = 10_000  # records judged where nothing else is asked for
 DRAWS = 3  # of the floor
 _VERSION = 1  # of what is kept: a change of an estimator or a degradation raises it
 
@@ -94,7 +94,7 @@ class Reference:
             )
         self.dataset, self.split, self.seed = dataset, split, seed
         self.held_out_records = dataset.split(split)
-        self.n = n or min(MOST, len(train))
+        self.n = n or min(MAX_RECORDS, len(train))
         self.features = Features(dataset.spec, network, train.stored.cpu())
         self._rows = drawn(len(train), self.n, Rng(seed).child("reference"))
 
@@ -111,7 +111,7 @@ class Reference:
         return self.features.judged(self.held_out_records.stored.cpu())
 
     @cached_property
-    def real(self) -> Made:
+    def real(self) -> SampleSet:
         return self._training(self._rows)
 
     @cached_property
@@ -126,10 +126,10 @@ class Reference:
         """The conditions of the reference's records: a conditional model is asked for the same."""
         return self.train_records.batch(self._rows).cond
 
-    def made(self, judged: Tensor, labels: Tensor | None = None, places: Tensor | None = None) -> Made:
+    def made(self, judged: Tensor, labels: Tensor | None = None, places: Tensor | None = None) -> SampleSet:
         """A set of records, as `Features.judged` gives them, with the classes that were asked for, and where they
         stood among those that were given."""
-        return Made(judged, self.features, labels, places)
+        return SampleSet(judged, self.features, labels, places)
 
     @cached_property
     def key(self) -> str:
@@ -186,13 +186,13 @@ class Reference:
                         rungs[metric.name].append(Rung.of(kind, strength, found))
         return {m.name: Scale(trivial[m.name], *_mean(floors[m.name]), self._ladder(m, rungs[m.name])) for m in metrics}
 
-    def _training(self, rows: Tensor) -> Made:
+    def _training(self, rows: Tensor) -> SampleSet:
         labels = self.train_records.labels
         found = self.made(self.train[rows], None if labels is None else labels.cpu()[rows])
         found.features = self.train_features[rows]
         return found
 
-    def _floor_draws(self) -> Iterator[tuple[Made, Reference]]:
+    def _floor_draws(self) -> Iterator[tuple[SampleSet, Reference]]:
         """Held-out records against training records, both drawn anew; sets that are too small for so many overlap."""
         n, rng = min(self.n, len(self.held_out)), Rng(self.seed).child("floor")
         for draw in range(DRAWS):
@@ -202,7 +202,7 @@ class Reference:
             labels = self.held_out_records.labels
             yield self.made(self.held_out[rows], None if labels is None else labels.cpu()[rows]), other
 
-    def _trivial(self) -> Iterator[tuple[str, Made]]:
+    def _trivial(self) -> Iterator[tuple[str, SampleSet]]:
         for name, make in (baselines.TRIVIAL if self.dataset.spec.is_picture else baselines.TRIVIAL_RECORDS).items():
             n = min(self.n, len(self.held_out)) if name == "nearest neighbor" else self.n
             yield name, self.made(make(self.train, self.held_out, n, Rng(self.seed)))
@@ -221,7 +221,7 @@ class Reference:
         )
 
 
-def _try(metric: SampleMetric, made: Made, reference: Reference) -> Estimate | None:
+def _try(metric: SampleMetric, made: SampleSet, reference: Reference) -> Estimate | None:
     """None where these records do not allow the metric, such as too few of them."""
     try:
         return metric.measure(made, reference)[0]

@@ -18,7 +18,7 @@ from morphogen.evaluation.context.degradations import as_bytes
 from morphogen.evaluation.features.frozen import frozen, suited
 from morphogen.evaluation.metrics.modes import labels
 
-AT_ONCE = 2000  # pictures on their way through the network
+CHUNK = 2000  # pictures on their way through the network
 
 
 class Network(Protocol):
@@ -90,5 +90,5 @@ class Features:
         assert self.network is not None
         parameter = next(self.network.parameters(), None) if isinstance(self.network, nn.Module) else None
         device = torch.device("cpu") if parameter is None else parameter.device
-        parts = [self.network(part.to(device).float() / 127.5 - 1.0).cpu() for part in pictures.split(AT_ONCE)]
+        parts = [self.network(part.to(device).float() / 127.5 - 1.0).cpu() for part in pictures.split(CHUNK)]
         return torch.cat(parts)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 _WORD = re.compile(r"[\w'-]+")
 
 
-class _Block(nn.Module):
+class _TrunkBlock(nn.Module):
     """relu(x + conv(relu(conv x)))."""
 
     def __init__(self, channels: int) -> None:
@@ -40,7 +40,7 @@ class Trunk(nn.Module):
     def __init__(self, channels: int, widths: Sequence[int], dim: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(4 * channels, widths[0], 3, padding=1)
-        self.blocks = nn.ModuleList(_Block(w) for w in widths)
+        self.blocks = nn.ModuleList(_TrunkBlock(w) for w in widths)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(widths))
         self.out = nn.Linear(2 * widths[-1], dim)
 

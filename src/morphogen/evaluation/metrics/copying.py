@@ -37,9 +37,9 @@ from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate
 from morphogen.theory.statistics.neighbors import nearest
 
-LEAST = 100  # records of either kind, so that alpha = 0.01 can be reached
+MIN_RECORDS = 100  # records of either kind, so that alpha = 0.01 can be reached
 _CELLS, _CENTERED = 10, 5000  # cells at most; training records that choose their centers
-_CELL_LEAST = 20  # records of either kind in a cell, from which a normal approximation of its ranks holds
+_MIN_CELL_RECORDS = 20  # records of either kind in a cell, from which a normal approximation of its ranks holds
 
 
 class Copying(NamedTuple):
@@ -82,8 +82,8 @@ def copying(generated: Tensor, held_out: Tensor, train: Tensor, alpha: float = 0
     if not 0.0 < alpha < 1.0 or not 0.0 < level < 1.0:
         raise UsageError(f"alpha and level lie between 0 and 1 (got {alpha} and {level}).")
     why = "closeness is judged by ranks among held-out records"
-    intervals.samples(generated, held_out, LEAST, why)
-    intervals.samples(train, held_out, LEAST, why)
+    intervals.samples(generated, held_out, MIN_RECORDS, why)
+    intervals.samples(train, held_out, MIN_RECORDS, why)
     if len(held_out) < 1.0 / alpha:
         raise DataError(
             f"the {alpha:g} quantile of held-out distances needs at least {math.ceil(1 / alpha)} held-out records, got"
@@ -156,7 +156,7 @@ def _ranks(distances: Tensor, reference: Tensor, cell: Tensor, reference_cell: T
     for c in cell.unique().tolist():
         g, h = distances[cell == c], reference[reference_cell == c]
         n, m = len(g), len(h)
-        if min(n, m) < _CELL_LEAST:
+        if min(n, m) < _MIN_CELL_RECORDS:
             continue
         ordered = h.sort().values
         nearer = torch.searchsorted(ordered, g) + torch.searchsorted(ordered, g, right=True)  # ties count half

@@ -18,7 +18,7 @@ from morphogen.evaluation.metrics import tables
 from morphogen.evaluation.metrics.copying import Copying, copying
 from morphogen.evaluation.metrics.frechet import frechet
 from morphogen.evaluation.metrics.kernel import kid
-from morphogen.evaluation.metrics.metric import Made, Measured, SampleMetric
+from morphogen.evaluation.metrics.metric import Measured, SampleMetric, SampleSet
 from morphogen.evaluation.metrics.modes import class_conditional_frechet, modes
 from morphogen.evaluation.metrics.two_sample import two_sample_test
 from morphogen.evaluation.result import Result
@@ -26,7 +26,7 @@ from morphogen.theory.statistics.intervals import Estimate
 
 
 def judge(
-    made: Made, reference: Reference, metrics: Sequence[SampleMetric], *, strict: bool = True, made_by: str = ""
+    made: SampleSet, reference: Reference, metrics: Sequence[SampleMetric], *, strict: bool = True, made_by: str = ""
 ) -> tuple[list[Result], dict[str, str]]:
     """Measure each metric of `made`; the results, and why others are left out if not `strict`.
 
@@ -93,31 +93,31 @@ def _against(metric: SampleMetric, reference: Reference) -> str:
     return f"{reference.n:,} training records drawn with seed {reference.seed}"
 
 
-def _fd(made: Made, reference: Reference) -> Measured:
+def _fd(made: SampleSet, reference: Reference) -> Measured:
     return frechet(made.features, reference.real.features), {}
 
 
-def _kid(made: Made, reference: Reference) -> Measured:
+def _kid(made: SampleSet, reference: Reference) -> Measured:
     return kid(made.features, reference.real.features), {}
 
 
-def _precision(made: Made, reference: Reference) -> Measured:
+def _precision(made: SampleSet, reference: Reference) -> Measured:
     return made.neighborhoods(reference.real).precision, {"k": made.neighborhoods(reference.real).k}
 
 
-def _recall(made: Made, reference: Reference) -> Measured:
+def _recall(made: SampleSet, reference: Reference) -> Measured:
     return made.neighborhoods(reference.real).recall, {"k": made.neighborhoods(reference.real).k}
 
 
-def _density(made: Made, reference: Reference) -> Measured:
+def _density(made: SampleSet, reference: Reference) -> Measured:
     return made.neighborhoods(reference.real).density, {"k": made.neighborhoods(reference.real).k}
 
 
-def _coverage(made: Made, reference: Reference) -> Measured:
+def _coverage(made: SampleSet, reference: Reference) -> Measured:
     return made.neighborhoods(reference.real).coverage, {"k": made.neighborhoods(reference.real).k}
 
 
-def _two_sample(made: Made, reference: Reference) -> Measured:
+def _two_sample(made: SampleSet, reference: Reference) -> Measured:
     n, rng = min(len(made), reference.n), Rng(reference.seed).child("two-sample")
     if reference.dataset.spec.is_picture:
         found = two_sample_test(made.features[:n], reference.real.features[:n], rng)
@@ -126,7 +126,7 @@ def _two_sample(made: Made, reference: Reference) -> Measured:
     return found.accuracy, {"p_value": found.p_value, "auc": found.auc, "judged": found.n}
 
 
-def _modes(made: Made, reference: Reference) -> Measured:
+def _modes(made: SampleSet, reference: Reference) -> Measured:
     ours, theirs = made.classes, reference.real.classes
     if ours is None or theirs is None:
         raise DataError(
@@ -146,7 +146,7 @@ def _modes(made: Made, reference: Reference) -> Measured:
     return found.found, details
 
 
-def _class_fd(made: Made, reference: Reference) -> Measured:
+def _class_fd(made: SampleSet, reference: Reference) -> Measured:
     """With the classes that were asked for; else, and for both sides alike, those of the classifier."""
     if made.labels is not None and reference.real.labels is not None:
         ours, theirs, by = made.labels, reference.real.labels, "as asked for"
@@ -167,18 +167,18 @@ def _class_fd(made: Made, reference: Reference) -> Measured:
     return found.mean, details
 
 
-def _copied(made: Made, reference: Reference) -> Measured:
+def _copied(made: SampleSet, reference: Reference) -> Measured:
     return _copies(copying(made.features, reference.held_out_features, reference.train_features), made)
 
 
-def _copied_pixels(made: Made, reference: Reference) -> Measured:
+def _copied_pixels(made: SampleSet, reference: Reference) -> Measured:
     if not reference.dataset.spec.is_picture:
         raise DataError("records that are no pictures are compared as they are; see `copied`.")
     made_, held_out, train = (x.float() / 255.0 for x in (made.judged, reference.held_out, reference.train))
     return _copies(copying(made_, held_out, train), made)
 
 
-def _copies(found: Copying, made: Made) -> Measured:
+def _copies(found: Copying, made: SampleSet) -> Measured:
     closest = found.closest[:8].tolist()
     details = {
         "flagged": found.flagged,
@@ -192,7 +192,7 @@ def _copies(found: Copying, made: Made) -> Measured:
     return found.copied, details
 
 
-def _marginals(made: Made, reference: Reference) -> Measured:
+def _marginals(made: SampleSet, reference: Reference) -> Measured:
     found = tables.marginals(_rows(made), _rows(reference.real), _numbers(made))
     value = sum(e.value for e in found) / len(found)
     worst = max(range(len(found)), key=lambda c: found[c].value)
@@ -200,16 +200,16 @@ def _marginals(made: Made, reference: Reference) -> Measured:
     return Estimate(value, None), details
 
 
-def _associations(made: Made, reference: Reference) -> Measured:
+def _associations(made: SampleSet, reference: Reference) -> Measured:
     found = tables.associations(_rows(made), _rows(reference.real), _numbers(made))
     return found.mean, {}
 
 
-def _rows(made: Made) -> torch.Tensor:
+def _rows(made: SampleSet) -> torch.Tensor:
     return made.judged.flatten(1)
 
 
-def _numbers(made: Made) -> list[tables.Kind]:
+def _numbers(made: SampleSet) -> list[tables.Kind]:
     return ["number"] * _rows(made).shape[1]
 
 

@@ -31,8 +31,8 @@ from torch import Tensor
 from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate, SquaredDistance
 
-LEAST = 32  # records, below which the variance of the row means is itself too uncertain
-_AT_ONCE = 512  # rows and columns of a block of the kernel matrix: it stays in the cache
+MIN_RECORDS = 32  # records, below which the variance of the row means is itself too uncertain
+_CHUNK = 512  # rows and columns of a block of the kernel matrix: it stays in the cache
 
 
 def kid(a: Tensor, b: Tensor) -> Estimate:
@@ -41,7 +41,7 @@ def kid(a: Tensor, b: Tensor) -> Estimate:
     The value may be negative; it has no unit, and depends on the scale of the features. In float64 throughout, as it is
     a small difference of large means. Raises `DataError` for fewer than 32 records of either.
     """
-    a, b = intervals.samples(a, b, LEAST, "the interval rests on the scatter of single records' kernel means")
+    a, b = intervals.samples(a, b, MIN_RECORDS, "the interval rests on the scatter of single records' kernel means")
     n, m = len(a), len(b)
     aa, bb, ab = _within(a), _within(b), _between(a, b)
     value = aa.mean + bb.mean - 2.0 * ab.mean
@@ -58,8 +58,8 @@ def kid_difference(a: Tensor, b: Tensor, real: Tensor) -> Estimate:
     what both have in common cancels too. The variance L + Q is that of `intervals`. Raises `DataError` as `kid` does.
     """
     why = "the interval rests on the scatter of single records' kernel means"
-    a, r = intervals.samples(a, real, LEAST, why)
-    b, _ = intervals.samples(b, real, LEAST, why)
+    a, r = intervals.samples(a, real, MIN_RECORDS, why)
+    b, _ = intervals.samples(b, real, MIN_RECORDS, why)
     n, m, k = len(a), len(b), len(r)
     aa, bb, ar, br = _within(a), _within(b), _between(a, r), _between(b, r)
     value = (aa.mean - 2.0 * ar.mean) - (bb.mean - 2.0 * br.mean)
@@ -99,14 +99,14 @@ def _within(x: Tensor) -> _Kernel:
     """Over pairs of different records of one sample; blocks below the diagonal mirror those above."""
     n = len(x)
     sums, squares = x.new_zeros(n), x.new_zeros(())
-    for i in range(0, n, _AT_ONCE):
-        for j in range(i, n, _AT_ONCE):
-            k = _block(x[i : i + _AT_ONCE], x[j : j + _AT_ONCE])
+    for i in range(0, n, _CHUNK):
+        for j in range(i, n, _CHUNK):
+            k = _block(x[i : i + _CHUNK], x[j : j + _CHUNK])
             if i == j:
                 k.fill_diagonal_(0.0)
             else:
-                sums[j : j + _AT_ONCE] += k.sum(0)
-            sums[i : i + _AT_ONCE] += k.sum(1)
+                sums[j : j + _CHUNK] += k.sum(0)
+            sums[i : i + _CHUNK] += k.sum(1)
             squares += (1.0 if i == j else 2.0) * k.flatten().dot(k.flatten())
     rows, mean = sums / (n - 1), float(sums.sum() / (n * (n - 1)))
     # h_ij = k_ij - (n - 1)/(n - 2) (r_i + r_j) + c: every row of h without its diagonal sums to 0
@@ -118,11 +118,11 @@ def _within(x: Tensor) -> _Kernel:
 def _between(x: Tensor, y: Tensor) -> _Kernel:
     n, m = len(x), len(y)
     rows, columns, squares = x.new_zeros(n), x.new_zeros(m), x.new_zeros(())
-    for i in range(0, n, _AT_ONCE):
-        for j in range(0, m, _AT_ONCE):
-            k = _block(x[i : i + _AT_ONCE], y[j : j + _AT_ONCE])
-            rows[i : i + _AT_ONCE] += k.sum(1)
-            columns[j : j + _AT_ONCE] += k.sum(0)
+    for i in range(0, n, _CHUNK):
+        for j in range(0, m, _CHUNK):
+            k = _block(x[i : i + _CHUNK], y[j : j + _CHUNK])
+            rows[i : i + _CHUNK] += k.sum(1)
+            columns[j : j + _CHUNK] += k.sum(0)
             squares += k.flatten().dot(k.flatten())
     rows, columns, mean = rows / m, columns / n, float(rows.sum() / (n * m))
     about = float(squares) / (n * m) - float(rows.square().mean() + columns.square().mean()) + mean**2

@@ -25,8 +25,8 @@ from morphogen.evaluation.metrics.codecs import bits_per_dim_of_codecs
 from morphogen.evaluation.result import Result, mean_interval
 from morphogen.theory import baselines, elbo
 
-AT_ONCE = 250  # records scored together
-LEAST = 16  # records below which an interval of their mean means nothing
+CHUNK = 250  # records scored together
+MIN_RECORDS = 16  # records below which an interval of their mean means nothing
 IMPORTANCE_SAMPLES = 500
 Measured = tuple[Tensor, dict[str, Any]]  # the values of single records, and fields of the result
 
@@ -47,8 +47,8 @@ def measure(
     Raises `DataError` for too few records.
     """
     records = dataset.split(split).select(slice(0, n))
-    if len(records) < LEAST:
-        raise DataError(f"an evaluation needs at least {LEAST} records; the {split} split gives {len(records)}.")
+    if len(records) < MIN_RECORDS:
+        raise DataError(f"an evaluation needs at least {MIN_RECORDS} records; the {split} split gives {len(records)}.")
     results = []
     for name in metrics:
         start = time.perf_counter()
@@ -75,8 +75,8 @@ def scores(family: Family, records: Records, seed: int, samples: int = 1, condit
     device = next(family.parameters()).device
     rng = Rng(seed, device)
     found = []
-    for start in range(0, len(records), AT_ONCE):
-        batch = records.batch(slice(start, start + AT_ONCE)).to(device)
+    for start in range(0, len(records), CHUNK):
+        batch = records.batch(slice(start, start + CHUNK)).to(device)
         cond = batch.cond if conditioned else None
         found.append(cast(Any, family).score(batch.x, cond, rng.shifted(start), samples))
     return found

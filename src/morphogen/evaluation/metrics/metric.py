@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Measured = tuple[Estimate, Mapping[str, Any]]
 
 
-class Made:
+class SampleSet:
     """A set of records as metrics see them, with their features.
 
     judged  (N, *shape): pictures as bytes, other records as x
@@ -49,7 +49,7 @@ class Made:
         """What the network's classifier takes the records for, where it has the data's classes."""
         return self._through.classify(self.features)
 
-    def neighborhoods(self, reference: Made) -> Neighborhoods:
+    def neighborhoods(self, reference: SampleSet) -> Neighborhoods:
         """Precision, recall, density and coverage against the reference, found together."""
         if id(reference) not in self._neighborhoods:
             self._neighborhoods[id(reference)] = neighborhoods(self.features, reference.features)
@@ -69,7 +69,7 @@ class SampleMetric:
     name: str
     title: str
     what: str
-    measure: Callable[[Made, Reference], Measured]
+    measure: Callable[[SampleSet, Reference], Measured]
     better: Literal["lower", "higher"] = "lower"
     unit: str = ""
     placed: bool = False

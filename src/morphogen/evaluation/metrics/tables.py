@@ -24,7 +24,7 @@ from torch import Tensor
 
 from morphogen.core.errors import DataError
 from morphogen.core.rng import Rng
-from morphogen.evaluation.metrics.two_sample import LEAST, Method, TwoSample, two_sample_test
+from morphogen.evaluation.metrics.two_sample import MIN_RECORDS, Method, TwoSample, two_sample_test
 from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate
 
@@ -154,7 +154,7 @@ def _pair(cov: Tensor, p: Tensor, q: Tensor, spread: list[Tensor], first_number:
 
 
 def _tables(a: Tensor, b: Tensor, kinds: Sequence[Kind]) -> tuple[Tensor, Tensor]:
-    a, b = intervals.samples(a, b, LEAST, "distances of fewer records' marginals are mostly chance")
+    a, b = intervals.samples(a, b, MIN_RECORDS, "distances of fewer records' marginals are mostly chance")
     if a.shape[1] != len(kinds):
         raise DataError(f"{len(kinds)} kinds of columns came with tables of {a.shape[1]} columns: give one each.")
     for c, kind in enumerate(kinds):

@@ -29,7 +29,7 @@ from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate
 
 BLOCKS = 5
-LEAST = 50  # records of either sample, 10 a block
+MIN_RECORDS = 50  # records of either sample, 10 a block
 Method = Literal["logistic", "boosting"]
 
 
@@ -59,7 +59,7 @@ def two_sample_test(a: Tensor, b: Tensor, rng: Rng, method: Method = "logistic")
     Raises `DataError` for unequal n, for which a classifier that always names the larger would be right more
     often than half, and for fewer than 50 records of either.
     """
-    x, y = intervals.samples(a, b, LEAST, f"they are split into {BLOCKS} blocks to train on and judge")
+    x, y = intervals.samples(a, b, MIN_RECORDS, f"they are split into {BLOCKS} blocks to train on and judge")
     if len(x) != len(y):
         raise DataError(
             f"the classifier test needs as many records of one sample as of the other; got {len(x)} and {len(y)}:"

@@ -65,7 +65,7 @@ class CausalAttention(nn.Module):
         return self.out(y.transpose(1, 2).flatten(2))
 
 
-class CausalBlock(nn.Module):
+class CausalTransformerBlock(nn.Module):
     """x + attention(norm x), then x + mlp(norm x); starts as the identity."""
 
     def __init__(self, width: int, dropout: float) -> None:
@@ -115,7 +115,7 @@ class CausalTransformer(nn.Module):
         self.inject = nn.Linear(cond, width, bias=False) if cond else None
         self.symbol_in = nn.Parameter(0.02 * torch.randn(levels, size, width))  # a
         self.vector_in = nn.Parameter(torch.randn(levels, dim, width) / dim**0.5)  # A
-        self.blocks = nn.ModuleList(CausalBlock(width, dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList(CausalTransformerBlock(width, dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.symbol_out = nn.Parameter(torch.zeros(levels, size, width))  # b; probabilities are equal at first
         self.vector_out = nn.Parameter(torch.zeros(levels, dim, width))  # B
@@ -161,7 +161,7 @@ class CausalTransformer(nn.Module):
 
         Equal to `logits` but for rounding, in evaluation mode.
         """
-        blocks: list[CausalBlock] = list(self.blocks)  # type: ignore[arg-type]
+        blocks: list[CausalTransformerBlock] = list(self.blocks)  # type: ignore[arg-type]
         kept = [block.attention.room(n, len(self.place)) for block in blocks]
         inputs, outputs = self._inputs(table), self._outputs(table)
         injected = 0.0 if self.inject is None or c is None else self.inject(c)[:, None]

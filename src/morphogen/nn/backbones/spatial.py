@@ -30,7 +30,7 @@ def grid(size: Sequence[int], stages: int) -> tuple[int, int]:
     return -(-size[-2] // f), -(-size[-1] // f)
 
 
-class _Blocks(nn.ModuleList):
+class _SpatialBlocks(nn.ModuleList):
     """Residual blocks, one after the other."""
 
     def __init__(self, width: int, count: int, dropout: float) -> None:
@@ -52,10 +52,10 @@ class SpatialEncoder(nn.Module):
         self.multiple = 2 ** len(widths)
         layers: list[nn.Module] = [
             nn.Conv2d(4 * channels, widths[0], 3, padding=1),
-            _Blocks(widths[0], blocks, dropout),
+            _SpatialBlocks(widths[0], blocks, dropout),
         ]
         for a, b in itertools.pairwise(widths):
-            layers += [nn.Conv2d(a, b, 2, stride=2), _Blocks(b, blocks, dropout)]
+            layers += [nn.Conv2d(a, b, 2, stride=2), _SpatialBlocks(b, blocks, dropout)]
         layers += [GroupNorm(widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], n_out, 3, padding=1)]
         self.layers = nn.Sequential(*layers)
 
@@ -74,10 +74,10 @@ class SpatialDecoder(nn.Module):
         narrowing = list(widths)[::-1]
         layers: list[nn.Module] = [
             nn.Conv2d(n_in, narrowing[0], 3, padding=1),
-            _Blocks(narrowing[0], blocks, dropout),
+            _SpatialBlocks(narrowing[0], blocks, dropout),
         ]
         for a, b in itertools.pairwise(narrowing):
-            layers += [nn.Conv2d(a, b, 1), nn.Upsample(scale_factor=2.0), _Blocks(b, blocks, dropout)]
+            layers += [nn.Conv2d(a, b, 1), nn.Upsample(scale_factor=2.0), _SpatialBlocks(b, blocks, dropout)]
         self.layers = nn.Sequential(*layers, GroupNorm(widths[0]), nn.SiLU())
 
     def forward(self, z: Tensor) -> Tensor:

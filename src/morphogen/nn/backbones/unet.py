@@ -35,7 +35,7 @@ def _norm(channels: int) -> GroupNorm:
     return GroupNorm(channels, max(1, channels // _GROUP))
 
 
-class ResidualBlock(nn.Module):
+class TimedResidualBlock(nn.Module):
     """x (B, width, H, W), e (B, embedding), skip like x or None -> like x. It starts as the identity."""
 
     def __init__(self, width: int, embedding: int, skip: bool, dropout: float) -> None:
@@ -82,7 +82,7 @@ def _places(x: Tensor) -> Tensor:
 class Block(nn.Module):
     """A residual block, and attention after it or not."""
 
-    def __init__(self, residual: ResidualBlock, attention: AttentionBlock | None) -> None:
+    def __init__(self, residual: TimedResidualBlock, attention: AttentionBlock | None) -> None:
         super().__init__()
         self.residual, self.attention = residual, attention
 
@@ -130,7 +130,7 @@ class UNet(nn.Module):
             attend = i > lowest - attention
             return nn.ModuleList(
                 Block(
-                    ResidualBlock(widths[i], embedding, skip, dropout),
+                    TimedResidualBlock(widths[i], embedding, skip, dropout),
                     AttentionBlock(widths[i], cond if tokens else 0) if attend else None,
                 )
                 for _ in range(blocks[i])

@@ -133,7 +133,7 @@ class Conditioner(nn.Module):
         return F.pad(cond.text, (0, room)), F.pad(known, (0, room), value=False)
 
 
-def partly_hidden(batch: Batch, rng: Rng, share: float, context_share: float = 0.0) -> RawCondition | None:
+def drop_conditions(batch: Batch, rng: Rng, share: float, context_share: float = 0.0) -> RawCondition | None:
     """The batch's conditions, those of a random `share` of its records unknown, so that the null is learned too.
 
     Where records have both words and a label or attributes, a third of the rest keeps its words alone and another

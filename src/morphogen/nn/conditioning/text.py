@@ -106,7 +106,7 @@ class TransformerText(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(_Block(dim) for _ in range(_BLOCKS))
+        self.blocks = nn.ModuleList(_TextBlock(dim) for _ in range(_BLOCKS))
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class TransformerText(nn.Module):
         return self.norm(x)
 
 
-class _Block(nn.Module):
+class _TextBlock(nn.Module):
     """x + attention(norm x), then x + perceptron(norm x)."""
 
     def __init__(self, dim: int) -> None:

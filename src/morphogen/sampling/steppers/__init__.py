@@ -7,11 +7,11 @@ from functools import partial
 
 from morphogen.core.errors import SpecError, unknown
 from morphogen.sampling.steppers.ancestral import Ancestral
-from morphogen.sampling.steppers.base import Draw, Estimate, State, Stepper
+from morphogen.sampling.steppers.base import Draw, State, StepEstimate, Stepper
 from morphogen.sampling.steppers.multistep import Multistep
 from morphogen.sampling.steppers.runge_kutta import Euler, Heun
 
-__all__ = ["STEPPERS", "Ancestral", "Draw", "Estimate", "Euler", "Heun", "Multistep", "State", "Stepper", "stepper"]
+__all__ = ["STEPPERS", "Ancestral", "Draw", "Euler", "Heun", "Multistep", "State", "StepEstimate", "Stepper", "stepper"]
 
 STEPPERS: Mapping[str, Callable[..., Stepper]] = {
     "ddpm": Ancestral,

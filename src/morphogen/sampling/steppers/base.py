@@ -20,7 +20,7 @@ Draw = Callable[[], Tensor]  # the standard normal noise of this step, of the sh
 
 
 @dataclass(frozen=True)
-class Estimate:
+class StepEstimate:
     """An estimate of x_0 made at time t from x."""
 
     t: Tensor
@@ -45,9 +45,9 @@ class State:
     t: Tensor
     x: Tensor
     x_0: Tensor | None = None
-    past: tuple[Estimate, ...] = ()
+    past: tuple[StepEstimate, ...] = ()
 
-    def moved(self, s: Tensor, x_s: Tensor, x_0: Tensor, past: tuple[Estimate, ...] = ()) -> State:
+    def moved(self, s: Tensor, x_s: Tensor, x_0: Tensor, past: tuple[StepEstimate, ...] = ()) -> State:
         """One step on."""
         return replace(self, step=self.step + 1, t=s, x=x_s, x_0=x_0, past=past)
 

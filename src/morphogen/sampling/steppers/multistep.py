@@ -39,7 +39,7 @@ from torch import Tensor
 
 from morphogen.core.errors import SpecError, unknown
 from morphogen.sampling.denoiser import Conditioned
-from morphogen.sampling.steppers.base import Draw, Estimate, State, Stepper
+from morphogen.sampling.steppers.base import Draw, State, StepEstimate, Stepper
 from morphogen.theory.diffusion import stride
 from morphogen.theory.schedules import Schedule
 
@@ -78,7 +78,7 @@ class Multistep(Stepper):
         return self.estimates > 1 or self.corrector
 
     def _advance(self, denoiser: Conditioned, state: State, s: Tensor, draw: Draw) -> State:
-        here = Estimate(state.t, state.x, denoiser.posterior(state.x, state.t).mean)
+        here = StepEstimate(state.t, state.x, denoiser.posterior(state.x, state.t).mean)
         if self.corrector and state.past:
             corrected = self._move(state.past[0], state.t, (here, *state.past), denoiser.schedule)[0]
             here = replace(here, x=corrected)
@@ -89,7 +89,7 @@ class Multistep(Stepper):
         return state.moved(s, x_s, here.mean, past)
 
     def _move(
-        self, start: Estimate, s: Tensor, known: tuple[Estimate, ...], schedule: Schedule
+        self, start: StepEstimate, s: Tensor, known: tuple[StepEstimate, ...], schedule: Schedule
     ) -> tuple[Tensor, Tensor]:
         """The mean of x_s from `start`, with D interpolated through `known`, and the deviation of its noise."""
         carry, gain, var, rate = stride(start.t, s, schedule, self.eta)

@@ -27,7 +27,7 @@ from morphogen.core.errors import UsageError
 from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate
 
-_AT_ONCE = 1 << 23  # distances held together
+_CHUNK = 1 << 23  # distances held together
 
 
 class Neighborhoods(NamedTuple):
@@ -108,7 +108,7 @@ def _exact(x: Tensor, y: Tensor) -> Tensor:
 def _squared_distances(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Squared distances of some rows of x at a time to all of y, with the number of the first row."""
     lengths = y.square().sum(1)
-    rows = max(1, _AT_ONCE // len(y))
+    rows = max(1, _CHUNK // len(y))
     for start in range(0, len(x), rows):
         some = x[start : start + rows]
         d = torch.addmm(lengths, some, y.mT, alpha=-2.0)

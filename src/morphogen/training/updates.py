@@ -21,13 +21,13 @@ from morphogen.core.rng import Rng
 from morphogen.training.distributed import World
 from morphogen.training.log import Meters
 from morphogen.training.monitors import Guard
-from morphogen.training.optim import Mover
+from morphogen.training.optim import PlayerOptimizer
 from morphogen.training.precision import Precision, autocast
 from morphogen.training.recipe import Recipe
 
 
-class Rounds:
-    """Computes gradients; who asks for them moves."""
+class UpdateSchedule:
+    """Computes gradients. The caller applies them."""
 
     def __init__(
         self,
@@ -35,16 +35,17 @@ class Rounds:
         stream: BatchSource,
         recipe: Recipe,
         world: World,
-        movers: Mapping[str, Mover],
+        optimizers: Mapping[str, PlayerOptimizer],
         guard: Guard,
     ) -> None:
-        self._family, self._stream, self._world, self._movers, self._guard = family, stream, world, movers, guard
+        self._family, self._stream, self._world = family, stream, world
+        self._optimizers, self._guard = optimizers, guard
         self._parts = recipe.accumulate
         self._noise = Rng(recipe.seed, world.device).child("train")
 
-    def of(self, at: Progress, precision: Precision, meters: Meters | None) -> Iterator[tuple[Mover, Tensor]]:
-        """Yield each round's mover, its gradients in place, and their norm; it is to move before the next is asked for.
-        Moves that are skipped are not yielded.
+    def of(self, at: Progress, precision: Precision, meters: Meters | None) -> Iterator[tuple[PlayerOptimizer, Tensor]]:
+        """Yield the optimizer of each update, its gradients in place, and their norm. The caller applies the update
+        before it asks for the next one. Skipped updates are not yielded.
 
         Losses and metrics are counted into `meters`. Raises `NonFiniteError`, and `UsageError` if
         the family breaks the contract.
@@ -64,16 +65,16 @@ class Rounds:
                 return
             if len(moves) < len(parts) or len({move.player for move in moves}) > 1:
                 raise UsageError(f"family {self._family.name!r} yields different players for parts of one batch.")
-            mover = self._mover(moves[0].player)
-            mover.average_gradients(self._world)
-            norm = mover.gradient_norm()
+            optimizer = self._optimizer_of(moves[0].player)
+            optimizer.average_gradients(self._world)
+            norm = optimizer.gradient_norm()
             loss = reduce(torch.add, (loss for _, loss in computed))
-            kept = self._guard.before(at.step, mover, loss, norm, parts, moves)
+            kept = self._guard.before(at.step, optimizer, loss, norm, parts, moves)
             if meters is not None:
-                self._count(meters, mover, moves, norm, kept)
+                self._count(meters, optimizer, moves, norm, kept)
             if kept:
-                yield mover, norm
-            for other in self._movers.values():
+                yield optimizer, norm
+            for other in self._optimizers.values():
                 other.clear()
 
     def _backward(
@@ -87,12 +88,14 @@ class Rounds:
         loss = reduce(torch.add, move.terms.values()).float().mean()
         loss = loss if self._parts == 1 else loss / self._parts
         # Sharded parameters are not the leaves of the graph, so there all players' gradients are computed.
-        loss.backward(inputs=None if self._world.sharded else self._mover(move.player).parameters)
+        loss.backward(inputs=None if self._world.sharded else self._optimizer_of(move.player).parameters)
         return move, loss.detach()
 
-    def _count(self, meters: Meters, mover: Mover, moves: Sequence[Step], norm: Tensor, kept: bool) -> None:
-        prefix = f"{moves[0].player}/" if len(self._movers) > 1 else ""
-        if mover.skip is not None:
+    def _count(
+        self, meters: Meters, optimizer: PlayerOptimizer, moves: Sequence[Step], norm: Tensor, kept: bool
+    ) -> None:
+        prefix = f"{moves[0].player}/" if len(self._optimizers) > 1 else ""
+        if optimizer.skip is not None:
             meters.metrics.add(f"{prefix}skipped", torch.tensor(float(not kept), device=norm.device))
         if not kept:
             return
@@ -102,10 +105,10 @@ class Rounds:
             for name, value in move.metrics.items():
                 meters.metrics.add(prefix + name, value)
         meters.metrics.add(f"{prefix}grad_norm", norm)
-        if mover.clip is not None:
-            meters.metrics.add(f"{prefix}clipped", norm > mover.clip)
+        if optimizer.clip is not None:
+            meters.metrics.add(f"{prefix}clipped", norm > optimizer.clip)
 
-    def _mover(self, name: str) -> Mover:
-        if name not in self._movers:
-            raise UsageError(unknown(f"player of {self._family.name!r}", name, self._movers))
-        return self._movers[name]
+    def _optimizer_of(self, name: str) -> PlayerOptimizer:
+        if name not in self._optimizers:
+            raise UsageError(unknown(f"player of {self._family.name!r}", name, self._optimizers))
+        return self._optimizers[name]
