@@ -16,9 +16,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-SMALLEST_ERROR = (
-    0.01  # mean absolute error of the teacher's estimate below which a direction is not magnified further
-)
+SMALLEST_ERROR = 0.01  # mean absolute error of the teacher's estimate below which a direction is not magnified further
 
 
 def direction(record: Tensor, of_student: Tensor, of_teacher: Tensor) -> Tensor:
