@@ -240,7 +240,7 @@ def dark_deep_color(path: Path) -> Expected:
 def deep_color(path: Path) -> Expected:
     rows = np.full((SIZE, SIZE * 3), 60_000, ">u2")
     path.write_bytes(png(depth=16, body=b"".join(b"\0" + row.tobytes() for row in rows)))
-    return Expected(pixel=(234, 234, 234), note="16 bits in each color")
+    return Expected(pixel=(234, 234, 234), note="1 picture with 16 bits in each color")
 
 
 @_picture
@@ -290,13 +290,13 @@ def print_colors(path: Path) -> Expected:
 @_picture
 def wide_gamut(path: Path) -> Expected:
     Image.new("RGB", (SIZE, SIZE), (60, 200, 80)).save(path, format="PNG", icc_profile=profile())
-    return Expected(pixel=(0, 201, 67), note="sRGB from their color profile")
+    return Expected(pixel=(0, 201, 67), note="a color profile, converted to sRGB")
 
 
 @_picture
 def wide_gamut_with_alpha(path: Path) -> Expected:
     Image.new("RGBA", (SIZE, SIZE), (60, 200, 80, 255)).save(path, format="PNG", icc_profile=profile())
-    return Expected(pixel=(0, 201, 67, 255), note="sRGB from their color profile")
+    return Expected(pixel=(0, 201, 67, 255), note="a color profile, converted to sRGB")
 
 
 @_picture
@@ -466,8 +466,16 @@ def labels_and_splits_in_columns(root: Path) -> Sorted:
         splits={"train": 2, "validation": 1, "test": 2},
         classes=("cat", "dog"),
         problems={"04.png": "its split is 'nowhere'"},
-        notes=("the columns width are not read",),
+        notes=("columns that are not read: width",),
     )
+
+
+@_folder
+def some_without_a_split(root: Path) -> Sorted:
+    _numbered(root, 2)
+    rows = [{"file_name": "00.png", "text": "a", "split": "test"}, {"file_name": "01.png", "text": "b"}]
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return Sorted(records=1, splits={"test": 1}, problems={"01.png": "has no split, and other records have one"})
 
 
 @_folder
@@ -479,7 +487,7 @@ def captions_beside(root: Path) -> Sorted:
     (root / "03.txt").write_text("0 0.5 0.5 0.25 0.25\n")
     (root / "readme.txt").write_text("not a caption")
     found = {"00.png": "a red circle", "01.png": "a blue one", "02.png": "a green one", "03.png": "", "04.png": ""}
-    notes = ("2 pictures have no caption beside them: 03.png, 04.png", "numbers alone", "keys score are not read")
+    notes = ("without a caption beside them: 2 (03.png, 04.png)", "texts of numbers alone", "keys score are not read")
     return Sorted(records=5, captions=found, notes=notes)
 
 
@@ -598,7 +606,9 @@ def twelve_bits_of_sixteen(root: Path) -> Sorted:
     for i in range(4):
         values = np.full((SIZE, SIZE), 1000 * i + 500, np.uint16)
         Image.fromarray(values).save(root / f"{i}.png")
-    return Sorted(records=4, notes=("their values 0 to 4095 become 0 to 255 (bits=12)",))
+    return Sorted(
+        records=4, notes=("4 pictures with more than 8 bits a pixel: values 0 to 4095 become 0 to 255 (bits=12)",)
+    )
 
 
 @_folder

@@ -72,7 +72,7 @@ def _read(file: Path) -> tuple[dict[str, Any], Any]:
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=("PNG",)) as image:
             pixels, text = np.asarray(image), getattr(image, "text", {}).get("morphogen")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{file}: expected a PNG picture, got something unreadable ({error}).") from None

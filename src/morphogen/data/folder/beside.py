@@ -53,7 +53,7 @@ def read_beside(found: Listing, pictures: Sequence[str]) -> Beside:
             try:
                 read = _captions(found, name, unread)
             except (DataError, ValueError) as error:
-                beside.bad[picture] = f"its caption {name.rpartition('/')[2]} {error}"
+                beside.bad[picture] = f"its caption {name.rpartition('/')[2]}: {error}"
                 beside.used.add(name)
                 continue
             if read and all(t and _NUMBERS.fullmatch(t) for t in read):
@@ -67,9 +67,9 @@ def read_beside(found: Listing, pictures: Sequence[str]) -> Beside:
         if texts:
             beside.texts[picture] = next(iter(texts.values()))
     if beside.texts and (without := [p for p in pictures if p not in beside.texts and p not in beside.bad]):
-        beside.notes.append(f"{len(without):,} pictures have no caption beside them: {listed(without, 5)}")
+        beside.notes.append(f"pictures without a caption beside them: {len(without):,} ({listed(without, 5)})")
     if numbers:
-        beside.notes.append(f"{len(numbers):,} texts hold numbers alone and are no captions: {listed(numbers, 5)}")
+        beside.notes.append(f"texts of numbers alone, which are no captions: {len(numbers):,} ({listed(numbers, 5)})")
     if unread:
         beside.notes.append(f"captions beside pictures: the keys {listed(sorted(unread), 10)} are not read")
     return beside

@@ -199,7 +199,10 @@ def _described(scope: _Scope, metadata: str, said: _Said) -> list[_File]:
         said.notes.append(f"{title} has no column label, and its subfolders are not read as classes")
     without = [f.name for f in files if not any(f.texts)]
     if read.has_texts and without:
-        said.notes.append(f"{title}: {len(without):,} pictures have an empty text: {listed(without, 5)}")
+        said.notes.append(f"{title}: pictures with an empty text: {len(without):,} ({listed(without, 5)})")
+    unnamed = [f.name for f in files if f.label is None]
+    if len(unnamed) < len(files) and unnamed:
+        said.notes.append(f"{title}: pictures without a class: {len(unnamed):,} ({listed(unnamed, 5)})")
     if texts := matches(scope.found, scope.pictures):
         said.notes.append(f"{len(texts):,} pictures have texts beside them, not read since {title} is there")
     return files

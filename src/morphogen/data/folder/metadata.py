@@ -56,21 +56,22 @@ def read_metadata(path: Path) -> Metadata:
             _check_columns(columns)
     except (DataError, csv.Error) as error:
         raise DataError(f"{path}: {str(error).rstrip('.')}.") from None
+    splits = "split" in columns
     lines, bad = [], {}
     for number, row, what in rows:
         try:
             if what:
                 raise ValueError(what)
-            lines.append(_line(row))
+            lines.append(_line({"split": None, **row} if splits else row))
         except ValueError as error:
             name = row.get("file_name")
             shown = _normal(name) if isinstance(name, str) and name else f"{path.name}, record {number}"
             bad[shown] = f"{error} (record {number} of {path.name})" if not what else f"{error} ({path.name})"
     notes = []
-    if unread := [c for c in columns if c not in _KNOWN]:
-        notes.append(f"{path.name}: the columns {listed(unread, 10)} are not read")
+    if unread := [c or "(without a name)" for c in columns if c not in _KNOWN]:
+        notes.append(f"{path.name}: columns that are not read: {listed(unread, 10)}")
     strange = Counter(t.strip().lower() for line in lines for t in line.texts if t.strip().lower() in _NO_TEXT)
-    notes += [f"{path.name}: {n:,} captions are {t!r} and are taken as this text" for t, n in sorted(strange.items())]
+    notes += [f"{path.name}: captions that read {t!r}, taken as this text: {n:,}" for t, n in sorted(strange.items())]
     return Metadata(lines, bad, notes, "text" in columns)
 
 
@@ -89,7 +90,7 @@ def _csv_rows(text: str) -> Iterator[_Row]:
             row = next(reader, None)
         except csv.Error as error:
             where = f"record {number + 1}, from line {start} on,"
-            raise DataError(f"{where} is no .csv ({error}); is a quote left open?") from None
+            raise DataError(f"{where} is no .csv ({error}): perhaps a quote is left open") from None
         if row is None:
             return
         if not row:
@@ -140,6 +141,8 @@ def _line(row: dict[str, Any]) -> Line:
     label, split = next((row[c] for c in _LABELS if c in row), None), row.get("split")
     if isinstance(label, bool) or not isinstance(label, str | int | None):
         raise ValueError(f"its class: expected a name or a whole number, got {type(label).__name__}")
+    if "split" in row and split in (None, ""):
+        raise ValueError("has no split, and other records have one")
     if "split" in row and (not isinstance(split, str) or split_of(split) is None):
         raise ValueError(f"its split is {str(split)[:40]!r}, none of train, validation and test")
     label = one_line(str(label).strip()) if label is not None else None

@@ -125,7 +125,7 @@ def _words(error: Exception) -> str:
 def _note(kind: str, count: int, bits: int | None, options: Options) -> str:
     what = UNUSUAL[kind]
     if kind == "deep":
-        what += f"; their values 0 to {(1 << (bits or 16)) - 1} become 0 to 255 (bits={bits})"
+        what += f": values 0 to {(1 << (bits or 16)) - 1} become 0 to 255 (bits={bits})"
     if kind == "transparent" and options.channels != "rgba":
-        what += f" and laid on {options.background}"
-    return f"{count:,} of the pictures {what}"
+        what += f", laid on {options.background}"
+    return f"{count:,} {'picture' if count == 1 else 'pictures'} with {what}"

@@ -37,19 +37,19 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What is said once of all pictures of a kind: "12 pictures ..."
+# What is said once of all pictures of a kind: "12 pictures with ..."
 UNUSUAL = {
-    "turned": "are turned, as their orientation says (EXIF or XMP)",
-    "profile": "are converted to sRGB from their color profile",
-    "bad profile": "have a color profile that cannot be read or is made for other channels; they are taken as sRGB",
-    "cmyk": "have the four colors of print (CMYK) without a profile and are converted by the plain formula",
-    "palette": "have a palette, whose colors are used",
-    "gray palette": "have a palette of grays and are gray",
-    "mask": "have 1 bit a pixel, black or white",
-    "transparent": "are transparent",
-    "deep": "have more than 8 bits a pixel",
-    "deep color": "have 16 bits in each color, whose upper 8 are used",
-    "white is zero": "are TIFF whose zero means white, and are inverted",
+    "turned": "an orientation in EXIF or XMP, turned by it",
+    "profile": "a color profile, converted to sRGB",
+    "bad profile": "a color profile that cannot be read or is made for other channels, taken as sRGB",
+    "cmyk": "the four colors of print (CMYK) and no profile, converted by the plain formula",
+    "palette": "a palette, whose colors are used",
+    "gray palette": "a palette of grays, read as gray",
+    "mask": "1 bit a pixel, black or white",
+    "transparent": "transparency",
+    "deep": "more than 8 bits a pixel",
+    "deep color": "16 bits in each color, whose upper 8 are used",
+    "white is zero": "zero for white (TIFF), inverted",
 }
 
 
