@@ -315,6 +315,10 @@ def test_what_another_program_made_is_judged_like_a_model(
         Image.fromarray((255 * picture[0]).astype(np.uint8)).save(tmp_path / "made" / f"{i}.png")
     found = api.evaluate_samples(str(tmp_path / "made"), "digits", ["kid"], n=100)
     assert found["results"][0]["n"] == 100 and found["results"][0]["interval"][0] > 0
+    assert found["notes"] == []
+    np.savez(tmp_path / "floats.npz", arr_0=drawn * 2 - 1)
+    found = api.evaluate_samples(str(tmp_path / "floats.npz"), "digits", ["kid"])
+    assert "the array arr_0 is taken for the records" in found["notes"] and "from -1 (black)" in found["notes"][1]
     with pytest.raises(UsageError, match="metric of generated records"):
         api.evaluate_samples(str(tmp_path / "made"), "digits", ["nll"])
 

@@ -222,7 +222,9 @@ class FakeApi(ModuleType):
 
     def evaluate_samples(self, samples: str, data: str, metrics: list[str] | None, **kwargs: Any) -> dict[str, Any]:
         self._note("evaluate_samples", samples, data, metrics, **kwargs)
-        return {"samples": samples, "data": data, **EVALUATED}
+        left_out = {"fd": "too few records", "kid": "too few records"}
+        notes = ["real numbers are taken for shades from 0 (black) to 1 (white)"]
+        return {"samples": samples, "data": data, **EVALUATED, "left_out": left_out, "notes": notes}
 
     def show(self, model: Path) -> dict[str, Any]:
         self._note("show", model)

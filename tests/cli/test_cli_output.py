@@ -114,3 +114,18 @@ def test_no_streams_at_all(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
     assert run(["families"]) == 0 and run(["smaple"]) == 2
+
+
+def test_no_dictionary_is_printed_and_long_lists_have_an_end(capsys: pytest.CaptureFixture[str]) -> None:
+    tone = {"name": "tone", "values": ["light", "dark"]}
+    console.print_fields({"attributes": [tone, {"name": "age", "values": []}], "classes": [str(i) for i in range(500)]})
+    out = capsys.readouterr().out
+    assert "{" not in out and "light, dark" in out and out.index("attributes 1") < out.index("attributes 2")
+    assert "39, and 460 more" in out and "40" not in out
+
+
+def test_what_is_left_out_for_one_reason_is_said_once(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate-samples", "made", "--data", "digits"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("too few records") == 1 and "left out fd, kid: too few records" in out
+    assert out.count("note: real numbers are taken for shades") == 1

@@ -159,3 +159,12 @@ def test_options_for_pictures_are_refused_for_other_arrays(saved):
         load(f"{path}:size=8")
     with pytest.raises(DataError, match="binarized"):
         load(f"{path}:binary")
+
+
+def test_models_of_earlier_versions_know_real_valued_gray_pictures_without_a_channel(saved):
+    path = saved(images=np.random.default_rng(0).random((30, 6, 5)))
+    spec = load(path).spec
+    assert spec.shape == (1, 6, 5)
+    older = spec.replace(shape=(6, 5))
+    assert load(path, like=older).train.stored.shape[1:] == (6, 5)
+    assert load(path, like=spec).train.stored.shape[1:] == (1, 6, 5)

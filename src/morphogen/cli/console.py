@@ -18,6 +18,7 @@ import typer
 from morphogen.core.errors import MorphogenError
 from morphogen.core.printable import UNSAFE, one_line, printable
 
+LISTED = 40  # values of a list that are shown as text; JSON has all
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -58,7 +59,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: st
 
 
 def print_fields(fields: Mapping[str, Any], indent: str = "") -> None:
-    """Names and values, one a line; mappings inside are indented under their name."""
+    """Names and values, one a line; mappings inside are indented under their name, and long lists have an end."""
     from morphogen.report.tables import MISSING, number
 
     width = max((len(one_line(str(name))) for name in fields), default=0)
@@ -66,9 +67,12 @@ def print_fields(fields: Mapping[str, Any], indent: str = "") -> None:
         if isinstance(value, Mapping) and value:
             print_text(f"{indent}{name}")
             print_fields(value, indent + "  ")
+        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+            print_fields({f"{name} {k}": item for k, item in enumerate(value, start=1)}, indent)
         else:
-            items = value if isinstance(value, list | tuple) else [value]
-            said = [number(_plain(item)) for item in items] or [MISSING]
+            items = list(value) if isinstance(value, list | tuple) else [value]
+            said = [number(_plain(item)) for item in items[:LISTED]] or [MISSING]
+            said += [f"and {len(items) - LISTED:,} more"] * (len(items) > LISTED)
             text = ("; " if any("," in str(item) for item in items) else ", ").join(said)
             print_text(f"{indent}{one_line(str(name)):{width}}  {text}")
 

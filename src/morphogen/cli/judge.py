@@ -155,8 +155,11 @@ def _names(metrics: str | None) -> list[str] | None:
 def _tell(found: dict[str, Any]) -> None:
     """Results, then why some are missing, then what to beware of."""
     print_table(RESULT_HEADERS, results_rows(found["results"]))
+    reasons: dict[str, list[str]] = {}
     for name, why in found["left_out"].items():
-        print_text(f"left out {name}: {why}")
+        reasons.setdefault(why, []).append(name)
+    for why, names in reasons.items():
+        print_text(f"left out {', '.join(names)}: {why}")
     for note in found.get("notes", ()):
         print_text(f"note: {note}")
     for warning in sorted({w for result in found["results"] for w in result["warnings"]}):

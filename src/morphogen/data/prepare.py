@@ -42,6 +42,8 @@ def prepare(
     split = _assigned(raw, source, options)
     members = {s: torch.from_numpy(np.flatnonzero(split == s)) for s in _ordered(set(split))}
     stored, levels = raw.stored, raw.levels
+    if like is not None and levels is None and tuple(stored.shape[1:]) == (1, *like.shape):
+        stored = stored[:, 0]  # models of earlier versions know real-valued gray pictures as (H, W)
     if options.binary is not None:
         if levels is None:
             raise DataError(f"{source}: only pictures with a number of levels can be binarized, not real numbers.")
