@@ -18,7 +18,7 @@ from pathlib import Path
 from morphogen.data import load
 from morphogen.evaluation.features.frozen import frozen, read
 from recipes.frozen_networks.figures import sensitivity
-from recipes.frozen_networks.training import RECIPES, train
+from recipes.frozen_networks.recipe import RECIPES, train
 
 OUT = Path("runs/frozen")
 
