@@ -59,6 +59,22 @@ def test_numbers_that_are_no_positions_are_the_names_of_classes(tmp_path):
     assert load(f"{path}:{PLAIN}").train.labels.tolist() == [0, -1, 1] * 10
 
 
+def test_classes_without_records_and_records_without_a_class_are_said(tmp_path):
+    path, x = tmp_path / "a.npz", strange_arrays.pictures(4)
+    np.savez(path, x=x, labels=np.arange(30) % 2, class_names=np.array(list("abcdefgh")))
+    assert inspect(path).notes == ("6 of 8 classes have no record: c, d, e, f, g and 1 more",)
+    np.savez(path, x=x, labels=np.array(["a", "", "b"] * 10))
+    assert inspect(path).notes == ("the class of 10 of 30 records is not known",)
+    np.savez(path, x=x, labels=np.arange(30) % 2)
+    assert inspect(path).notes == ()
+
+
+def test_a_set_without_a_usable_record_says_why(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.full((30, 4), np.nan))
+    with pytest.raises(DataError, match=r"(?s)no record could be read\.\n  x\[0\]: holds NaN.*and 20 more$"):
+        inspect(tmp_path / "a.npz")
+
+
 def test_arrays_without_a_meaning_are_listed(tmp_path):
     found = inspect(strange_arrays.write(tmp_path, "objects-of-no-meaning").path)
     assert found.notes == ("objects-of-no-meaning.npz holds arrays that are not used: seed, rows",)

@@ -56,7 +56,18 @@ def read(path: Path, options: Options) -> Raw:
             if str(error).startswith(path.name):
                 raise
             raise DataError(f"{path.name}: {error}") from None
-    return dataclasses.replace(raw, notes=notes)
+    return dataclasses.replace(raw, notes=notes + _on_classes(raw))
+
+
+def _on_classes(raw: Raw) -> list[str]:
+    """Labels that no record has, or records that have no label, where either would go unseen."""
+    if raw.labels is None:
+        return []
+    there = set(raw.labels[raw.labels >= 0].tolist())
+    empty = [name for k, name in enumerate(raw.classes) if k not in there]
+    unknown = len(raw.labels) - int((raw.labels >= 0).sum())
+    notes = [f"{len(empty):,} of {len(raw.classes):,} classes have no record: {listed(empty, 5)}"] * bool(empty)
+    return notes + [f"the class of {unknown:,} of {len(raw.labels):,} records is not known"] * bool(unknown)
 
 
 def _parts(file: ArrayFile) -> tuple[Parts, list[str]]:

@@ -22,6 +22,7 @@ from morphogen.data.split import ORDER, keys, set_aside, validation_count
 from morphogen.data.tokenizer import Tokenizer
 
 _CHUNK = 512
+_MOST_LISTED = 10
 
 
 def prepare(
@@ -38,7 +39,9 @@ def prepare(
     are a `DataError`. Without, captions are read by the tokenizer of `reader`, if it is given, or teach one.
     """
     if len(raw.stored) == 0:
-        raise DataError(f"{source}: no record could be read.")
+        lines = [f"\n  {problem}" for problem in raw.problems[:_MOST_LISTED]]
+        lines += [f"\n  and {len(raw.problems) - _MOST_LISTED:,} more"] * (len(raw.problems) > _MOST_LISTED)
+        raise DataError(f"{source}: no record could be read.{''.join(lines)}")
     split = _assigned(raw, source, options)
     members = {s: torch.from_numpy(np.flatnonzero(split == s)) for s in _ordered(set(split))}
     stored, levels = raw.stored, raw.levels
