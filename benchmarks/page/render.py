@@ -51,7 +51,7 @@ def loaded(folder: Path) -> tuple[Results, Results]:
     here, on_gpu = {}, {}
     for path in sorted(folder.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        devices = {hardware["device"] for hardware in every(record, "hardware")}
+        devices = {hardware["device"] for hardware in machines_of(record)}
         if any(device.startswith("cuda") for device in devices):
             on_gpu[path.stem.removesuffix("-gpu")] = record
         else:
@@ -69,6 +69,11 @@ def every(record: Any, key: str) -> Iterator[Any]:
     yield from chain.from_iterable(every(value, key) for value in inside)
 
 
+def machines_of(record: Any) -> list[Any]:
+    """The hardware that a record names as `benchmarks.harness.recorded` does."""
+    return [hardware for hardware in every(record, "hardware") if {"cpu", "threads", "device"} <= hardware.keys()]
+
+
 def machines(results: Results) -> str:
     """Hardware and versions, as the files record them, and the files that do not."""
     found: dict[str, tuple[list[str], set[str]]] = {}
@@ -76,7 +81,7 @@ def machines(results: Results) -> str:
         versions = {f"{package} {version}" for each in every(record, "versions") for package, version in each.items()}
         told = {
             ", ".join([h["cpu"], count(h["threads"], "thread"), h.get("accelerator") or h["device"]])
-            for h in every(record, "hardware")
+            for h in machines_of(record)
         }
         for hardware in sorted(told) or ["not recorded"]:
             files, packages = found.setdefault(hardware, ([], set()))
