@@ -26,7 +26,8 @@ SMALL = [
     (r"--(?:budget|epochs|steps) \S+", "--steps 3"),
     (r"\b(?:steps|budget|epochs)=[\w\"]+(?=[,)])", "steps=3"),
     (r'"steps": \d+', '"steps": 3'),
-    (r"^morphogen (?:evaluate|alignment) .*", r"\g<0> --n 32"),
+    (r"^morphogen (?:evaluate|evaluate-samples|alignment) .*", r"\g<0> --n 32"),
+    (r"^morphogen restore .*", r"\g<0> --n 2"),
 ]
 NAMED_SETS = ("mnist", "emoji", "bccd", "ucmerced", "kodak", "deeppcb")
 

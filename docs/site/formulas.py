@@ -18,4 +18,6 @@ def on_page_content(content: str, **_: Any) -> str:
 
 def _mathml(found: re.Match[str]) -> str:
     latex = FUNCTION.sub(r"\\\1\\,", html.unescape(found[2]).strip())
-    return convert(latex, display="block" if found[1] == "div" else "inline")
+    if found[1] == "span":
+        return convert(latex)
+    return f'<div class="formula">{convert(latex, display="block")}</div>'
