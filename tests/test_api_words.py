@@ -154,10 +154,10 @@ def test_a_model_that_never_drew_without_a_prompt_is_not_led_away_from_that(mode
     ("name", "arguments", "words"),
     [
         ("unet", {"negative": GREEN, "guidance": 1.0}, "scale 1 is none"),
-        ("unet", {"n": 0}, "--n is at least 1"),
-        ("unet", {"batch_size": 0}, "batch size is at least 1"),
+        ("unet", {"n": 0}, "--n is a whole number from 1"),
+        ("unet", {"batch_size": 0}, "--batch-size is a whole number from 1"),
         ("unet", {"prompts": []}, "no prompt"),
-        ("unet", {"to": GREEN, "frames": 1}, "at least 2 frames"),
+        ("unet", {"to": GREEN, "frames": 1}, "--frames is a whole number from 2"),
         ("unet", {"to": GREEN, "prompts": [RED, GREEN]}, "starts from one prompt"),
         ("unet", {"to": GREEN, "grid": {"seed": [1]}}, "without a grid"),
         ("unet", {"grid": {"seed": [1], "guidance": [2.0]}}, "one thing along its columns"),

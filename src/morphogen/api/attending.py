@@ -20,10 +20,11 @@ from morphogen.api.drawing import (
     tokens_of_words,
     weighted,
 )
-from morphogen.api.records import as_stored, device_of
+from morphogen.api.records import as_stored, check_made, device_of
 from morphogen.core.batch import RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError
+from morphogen.core.limits import check_numbers
 from morphogen.core.rng import Rng
 from morphogen.nn.conditioning.word_maps import watched
 
@@ -67,7 +68,8 @@ def attention_maps(
     Raises `UsageError` for a model that reads no text or a prompt without words, and `CapabilityError` for one whose
     places see no single words.
     """
-    if not 1 <= n <= CHUNK:
+    check_numbers(n=n, seed=seed)
+    if n > CHUNK:
         raise UsageError(f"attention is shown for 1 to {CHUNK} pictures at once (got {n}).")
     family = drawer(model, device)
     on, row, read = device_of(family), class_row(family.data, label, family), weighted(family, prompt)
@@ -84,5 +86,5 @@ def attention_maps(
     found = found[:, found.shape[1] - read.ids.shape[1] :]  # fields come before the caption
     if found.shape[2:] != x.shape[2:]:
         found = F.interpolate(found, x.shape[2:], mode="bilinear")
-    maps = np.stack([found[:, places].sum(1).cpu().numpy() for _, places in words], axis=1)
+    maps = np.stack([check_made(found[:, places].sum(1).cpu()).numpy() for _, places in words], axis=1)
     return AttentionMaps(as_stored(x, family.data), family.data, tuple(word for word, _ in words), maps, said)

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from morphogen.api.drawing import CHUNK, class_row, condition, drawn_how, of_classes, weighted
-from morphogen.api.records import as_stored, device_of, load_model, pictures_of, records_of
+from morphogen.api.records import as_stored, check_made, device_of, load_model, pictures_of, records_of
 from morphogen.core import capabilities, registry
 from morphogen.core.batch import RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError
 from morphogen.core.family import require
+from morphogen.core.limits import check_numbers
 from morphogen.core.rng import Rng
 from morphogen.evaluation.result import mean_interval
 from morphogen.sampling import grids
@@ -87,8 +88,7 @@ def forward_chain(
 
     The times are such that arctan(sigma_t / alpha_t) is uniform from 0 to its end, so equally noisy for every schedule.
     """
-    if times < 2:
-        raise UsageError(f"a forward chain is shown at 2 times at least (got {times}).")
+    check_numbers(n=n, times=times, seed=seed)
     family = _denoiser(model, device)
     on, schedule = device_of(family), family.schedule
     records = records_of(data, family.data, split, n)
@@ -118,8 +118,7 @@ def reverse_chain(
     `label`, `text` and `how` (stepper, steps, grid, guidance, ...) are as of `sample`, and the last states are what it
     gives for the same n and seed, bit for bit.
     """
-    if n < 1 or (times is not None and times < 2):
-        raise UsageError(f"a reverse chain has at least 1 record and 2 times to show (got {n} and {times}).")
+    check_numbers(n=n, seed=seed, times=times)
     family = _denoiser(model, device)
     if family.data.context_shape is not None and not getattr(family.spec, "context_dropout", 0.0):
         raise UsageError("this model makes pictures from pictures, and nothing from noise alone: `morphogen restore`.")
@@ -165,6 +164,7 @@ def variances(
     beta_tilde is 0. x_t is drawn once for each record and stride. Raises `UsageError` for a model whose variance is
     fixed.
     """
+    check_numbers(n=n, steps=steps, seed=seed)
     family = _denoiser(model, device)
     spec, schedule, on = family.spec, family.schedule, device_of(family)
     if family.readout.variance != "learned":
@@ -189,7 +189,7 @@ def variances(
         wrong.append(torch.stack([error for _, error in rows], 1))
     strides = stride(path[:-1], path[1:], schedule)
     gain, beta_tilde = strides.gain.numpy(), strides.var.numpy()
-    var, error = (torch.cat(values).double().cpu().numpy() for values in (said, wrong))
+    var, error = (check_made(torch.cat(values).double().cpu()).numpy() for values in (said, wrong))
     measured = beta_tilde + gain**2 * error  # (N, strides)
     means, count = measured.mean(0), len(measured)
     sigma = schedule(path)[1].numpy()

@@ -20,6 +20,7 @@ from morphogen.core.classes import find_class, taken_by_position
 from morphogen.core.data_spec import PAD, DataSpec
 from morphogen.core.errors import UsageError, unknown
 from morphogen.core.family import Family, require
+from morphogen.core.limits import REAL, WHOLE, check_numbers
 from morphogen.core.rng import Rng
 from morphogen.data import weighted_prompts
 from morphogen.data.tokenizer import Read, Tokenizer
@@ -57,10 +58,7 @@ def sample(
     `how` are further options of the family's own `sample`, such as temperature; None leaves one as it is. Guidance
     leads away from the class `avoid`, or from the prompt `negative`.
     """
-    if n < 1:
-        raise UsageError(f"cannot draw {n} samples: --n is at least 1.")
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"cannot draw {batch_size} samples at a time: the batch size is at least 1.")
+    check_numbers(n=n, seed=seed, batch_size=batch_size)
     if compile and exact:
         raise UsageError(
             "compiled arithmetic rounds in its own way, so it is never exact: give exact or compile, not both."
@@ -95,6 +93,7 @@ def walk(
     `label`, `text`, `precision` and `how`, such as truncation, are as of `sample`. Raises `CapabilityError` for a model
     that also chooses among things with nothing in between.
     """
+    check_numbers(frames=frames, stops=stops, seed=seed)
     asked: dict[str, Any] = {"label": label, "text": text, "device": device, "precision": precision}
     return _drawn(model, frames, lambda on: Walk(Rng(seed, on), frames, stops), how, **asked)
 
@@ -231,6 +230,7 @@ def drawn_how(family: Family, how: Mapping[str, Any]) -> dict[str, Any]:
     Raises `UsageError` for one that this family's `sample` does not take.
     """
     given = {name: value for name, value in how.items() if value is not None}
+    check_numbers(**{name: value for name, value in given.items() if name in WHOLE or name in REAL})
     known = options_of_sample(type(family))
     for name in given:
         if name not in known:
@@ -239,8 +239,6 @@ def drawn_how(family: Family, how: Mapping[str, Any]) -> dict[str, Any]:
                 f"a {family.name!r} model is not sampled with {name!r}; its options: {', '.join(known) or 'none'};"
                 f" families that have {name!r}: {', '.join(others) or 'none'}."
             )
-    if given.get("temperature", 1.0) < 0:
-        raise UsageError(f"a temperature is at least 0 (got {given['temperature']}).")
     if "avoid" in given:
         given["avoid"] = class_row(family.data, given["avoid"], family)
     if "negative" in given:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from morphogen import artifact
-from morphogen.api.records import device_of, load_like, load_model
+from morphogen.api.records import check_made, device_of, load_like, load_model
 from morphogen.applications.latent_directions import MIN_RECORDS, direction, enough, ordered, properties
 from morphogen.core import capabilities, registry
 from morphogen.core.errors import CapabilityError, DataError, UsageError
 from morphogen.core.family import Family, require
+from morphogen.core.limits import check_numbers
 from morphogen.core.rng import Rng
 from morphogen.data import Records
 from morphogen.data.arrays import read_arrays
@@ -91,8 +92,7 @@ def directions(
     conditions, so that the latents of a conditional model, too, hold all that there is to say.
     Raises `CapabilityError` for a model without latents, `DataError` for data in which nothing is known of records.
     """
-    if factors < 0:
-        raise UsageError(f"a model cannot have {factors} directions.")
+    check_numbers(factors=factors, n=n)
     if n < 2 * MIN_RECORDS:
         raise UsageError(f"directions are found from at least {2 * MIN_RECORDS} records: --n (got {n}).")
     family = with_latents(load_model(model, device).family, "find directions")
@@ -116,7 +116,7 @@ def directions(
         raise DataError(f"there is no direction to find: {' '.join(warnings) or 'factors is 0'}.")
     return Directions(
         tuple(f.name for f in found),
-        torch.stack([f.vector.cpu().double() for f in found]).numpy(),
+        check_made(torch.stack([f.vector.cpu().double() for f in found])).numpy(),
         np.array([f.ordered.value for f in found]),
         np.array([f.ordered.interval for f in found]),
         measured,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,11 @@ from morphogen.api.records import as_stored, device_of, load_model
 from morphogen.core.capabilities import Samples
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError, nearest
+from morphogen.core.limits import check_numbers
 from morphogen.core.rng import Rng
 
 AVERAGED = 64  # samples in the mean picture
+MOST_EDITS = 1000
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,12 @@ def edit_latent(
     """
     names = (direction,) if isinstance(direction, str) else tuple(direction)
     strengths = tuple(map(float, strength)) if isinstance(strength, Sequence) else (float(strength),)
-    if not names or not strengths or not all(map(math.isfinite, strengths)):
-        raise UsageError(f"an edit needs a direction and a finite strength (got {names} and {strengths}).")
+    if not names or not strengths or len(names) * len(strengths) > MOST_EDITS:
+        raise UsageError(
+            f"an edit needs a direction and a strength, and makes at most {MOST_EDITS:,} pictures (got {len(names):,}"
+            f" directions and {len(strengths):,} strengths)."
+        )
+    check_numbers(strength=strengths)
     family = with_latents(load_model(model, device).family, "edit latents")
     data, on = family.data, device_of(family)
     options_of(data)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from morphogen import artifact
-from morphogen.api.records import Pictures, as_stored, pictures_of, records_of
+from morphogen.api.records import Pictures, as_stored, check_made, pictures_of, records_of
 from morphogen.core import capabilities, registry
 from morphogen.core.errors import UsageError
 from morphogen.core.family import require
+from morphogen.core.limits import check_numbers
 
 
 def reconstruct(model: Path | str, data: str, n: int = 16, *, split: str = "test") -> tuple[Pictures, Pictures]:
@@ -33,6 +34,7 @@ def interpolate(model: Path | str, data: str, n: int = 8, *, steps: int = 8, spl
     Latents move on the great circle between the two encoded means, which keeps their distance from the
     origin typical of the prior (White, 2016). For a conditional model the condition is that of the nearer end.
     """
+    check_numbers(n=n, steps=steps)
     if steps < 2:
         raise UsageError(f"an interpolation needs at least 2 steps (got {steps}).")
     family = artifact.load(model).family
@@ -63,7 +65,7 @@ def encode(model: Path | str, data: str, *, split: str = "test", n: int | None =
     batch = records.batch()
     with torch.no_grad():
         z = cast(Any, family).encode(batch.x, batch.cond).mean.flatten(1)
-    return pictures_of(records, z.numpy())
+    return pictures_of(records, check_made(z).numpy())
 
 
 def levels(model: Path | str, data: str, n: int = 8, *, split: str = "test") -> tuple[Pictures, Pictures]:
@@ -94,6 +96,7 @@ def manifold(model: Path | str, n: int = 20) -> Pictures:
 
     They are the quantiles (i + 1/2) / n of the standard normal in each direction (Kingma and Welling, 2014).
     """
+    check_numbers(n=n)
     family = artifact.load(model).family
     require(family, capabilities.Encodes, "draw the manifold", registry.having(capabilities.Encodes))
     with torch.no_grad():

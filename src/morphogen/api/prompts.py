@@ -33,10 +33,13 @@ from morphogen.api.drawing import (
 from morphogen.api.records import Pictures, device_of
 from morphogen.core.batch import RawCondition
 from morphogen.core.errors import UsageError, unknown
+from morphogen.core.limits import check_numbers
 from morphogen.core.rng import Index, Rng
 from morphogen.data.tokenizer import Read
 
 ALONG = ("guidance", "seed")  # what the columns of a grid may be
+MOST_COLUMNS = 1000
+MOST_PROMPTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def draw(
     prompt at guidance 1.
     """
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
-    _check(texts, n, to, frames, grid, batch_size, how)
+    _check(texts, n, seed, to, frames, grid, batch_size, how)
     family = drawer(model, device)
     on, row, words = device_of(family), class_row(family.data, label, family), weighted(family, *texts)
     said = [*of_classes(family.data, label, how.get("avoid")), *words.warnings]
@@ -162,6 +165,7 @@ def _columns(
 def _check(
     texts: Sequence[str],
     n: int | None,
+    seed: int,
     to: str | None,
     frames: int,
     grid: Mapping[str, Sequence[float]] | None,
@@ -170,15 +174,11 @@ def _check(
 ) -> None:
     if not texts:
         raise UsageError("there is no prompt to draw: give one at least.")
-    if n is not None and n < 1:
-        raise UsageError(f"cannot draw {n} pictures: --n is at least 1.")
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"cannot draw {batch_size} pictures at a time: the batch size is at least 1.")
-    if to is not None:
-        if len(texts) > 1 or grid is not None:
-            raise UsageError("the way to another prompt starts from one prompt, without a grid.")
-        if frames < 2:
-            raise UsageError(f"the way from one prompt to another has at least 2 frames (got {frames}).")
+    if len(texts) > MOST_PROMPTS:
+        raise UsageError(f"at most {MOST_PROMPTS:,} prompts are drawn at once (got {len(texts):,}).")
+    check_numbers(n=n, seed=seed, frames=frames, batch_size=batch_size)
+    if to is not None and (len(texts) > 1 or grid is not None):
+        raise UsageError("the way to another prompt starts from one prompt, without a grid.")
     if grid is not None:
         if len(grid) != 1:
             raise UsageError(f"a grid has one thing along its columns, {' or '.join(ALONG)} (got {len(grid)}).")
@@ -189,5 +189,8 @@ def _check(
             raise UsageError(unknown("thing along a grid", along, ALONG))
         if not values:
             raise UsageError(f"a grid needs values of {along}: it has none.")
+        if len(values) > MOST_COLUMNS:
+            raise UsageError(f"a grid has at most {MOST_COLUMNS} columns (got {len(values):,}).")
+        check_numbers(**{along: list(values)})
         if how.get(along) is not None:
             raise UsageError(f"the {along} of each column is in the grid: leave out the other one.")

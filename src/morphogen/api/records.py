@@ -11,8 +11,9 @@ from torch import Tensor
 
 from morphogen import artifact, data
 from morphogen.core.data_spec import DataSpec, TextSchema
-from morphogen.core.errors import UsageError
+from morphogen.core.errors import NonFiniteError
 from morphogen.core.family import Family
+from morphogen.core.limits import check_numbers
 from morphogen.training.distributed import resolve_device
 
 
@@ -53,8 +54,7 @@ def load_like(source: str, spec: DataSpec) -> data.Dataset:
 
 def records_of(source: str, spec: DataSpec, split: str, n: int | None) -> data.Records:
     """The first `n` records of a split (all for None), prepared as the model's data were."""
-    if n is not None and n < 1:
-        raise UsageError(f"cannot take {n} records: --n is at least 1.")
+    check_numbers(n=n)
     return load_like(source, spec).split(split).select(slice(0, n))
 
 
@@ -63,9 +63,24 @@ def pictures_of(records: data.Records, x: np.ndarray) -> Pictures:
 
 
 def as_stored(x: Tensor, spec: DataSpec) -> np.ndarray:
-    """Model values in stored units; means of binary pictures stay between 0 and 1."""
-    x = x.detach().cpu()
-    return (x.float().clamp(0, 1) if spec.kind == "binary" else spec.decode(x)).numpy()
+    """Model values (n, ...) in stored units; means of binary pictures stay between 0 and 1.
+
+    All that is drawn comes through here. Raises `NonFiniteError` where values are no numbers: they would be black.
+    """
+    x = check_made(x.detach().cpu())
+    return check_made(x.float().clamp(0, 1) if spec.kind == "binary" else spec.decode(x)).numpy()
+
+
+def check_made(x: Tensor) -> Tensor:
+    """What a network made, (n, ...). Raises `NonFiniteError` that counts the records with NaN or infinite values."""
+    finite = x.reshape(len(x), -1).isfinite().all(1)
+    if not finite.all():
+        raise NonFiniteError(
+            f"the network gave values that are no numbers for {int((~finite).sum()):,} of {len(x):,} records, so that"
+            " nothing was written: try a smaller guidance or weight of words, a temperature or truncation nearer to 1,"
+            " more steps, or --precision fp32."
+        )
+    return x
 
 
 def device_of(family: Family) -> torch.device:

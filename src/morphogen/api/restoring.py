@@ -21,6 +21,7 @@ from morphogen.core.batch import RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError, UsageError
 from morphogen.core.family import Family, require
+from morphogen.core.limits import check_numbers
 from morphogen.core.rng import Rng
 from morphogen.data.context import Degradation
 from morphogen.data.pictures import with_channels
@@ -80,10 +81,9 @@ def edit(
     stepper, steps, grid, guidance    as of `sample`; None takes the model's
     Raises `DataError` for a picture that the model cannot take, and `UsageError` for a negative prompt at guidance 1.
     """
+    check_numbers(n=n, seed=seed, strength=strength, steps=steps, guidance=guidance)
     family = _denoiser(load_model(model, device).family, "edit pictures")
     data = family.data
-    if n < 1:
-        raise UsageError(f"cannot make {n} edits: --n is at least 1.")
     if not 0.0 < strength <= 1.0:
         raise UsageError(f"the strength of an edit lies in (0, 1] (got {strength:g}).")
     if data.context_shape is not None and not _without_context(family):
@@ -124,8 +124,7 @@ def edit(
 
 def upscale(model: Path | str, image: Image, scale: int = 4, **how: Any) -> Restored:
     """A picture `scale` times as large, as `restore` with the degradation "down{scale}"."""
-    if scale < 2:
-        raise UsageError(f"a picture is enlarged 2 times at least (got {scale}).")
+    check_numbers(scale=scale)
     return restore(model, image, f"down{scale}", **how)
 
 
@@ -155,6 +154,7 @@ def restore(
     stepper, steps, grid, guidance    as of `sample`; None takes the model's
     Raises `UsageError` for a degradation that the model cannot undo, `DataError` for a picture that it cannot take.
     """
+    check_numbers(n=n, seed=seed, steps=steps, guidance=guidance)
     family = load_model(model, device).family
     require(family, capabilities.Samples, "restore pictures", registry.having(capabilities.Samples))
     data = family.data

@@ -13,13 +13,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 from morphogen import MorphogenError, UsageError, __version__
 from morphogen.cli import browse, chains, judge, latents, making, pictures, recalling, restoring, words
 from morphogen.cli.console import print_error, print_text
+from morphogen.cli.options import checked
 
 CLOSED = 141
 
@@ -59,6 +60,11 @@ app.command("alignment")(judge.alignment)
 app.command("show")(browse.show)
 app.command("verify")(judge.verify)
 app.command("check")(judge.check)
+
+
+for verb in [*app.registered_commands, *data.registered_commands]:
+    if verb.callback is not making.train:  # whose numbers are the recipe's
+        verb.callback = checked(cast(Any, verb.callback))
 
 
 def _version(wanted: bool) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from morphogen.core.limits import REAL, WHOLE, check_numbers
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
 Seed = Annotated[int, typer.Option("--seed", help="Picture i depends on the seed and i alone.")]
@@ -41,3 +45,15 @@ Temperature = Annotated[
 Precision = Annotated[
     str, typer.Option("--precision", metavar="P", help="fp32, bf16 (faster), or auto: bf16 where hardware has it.")
 ]
+
+
+def checked(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb, which begins with a check of its numbers (`core/limits.py`), before anything is imported or loaded."""
+
+    @wraps(verb)
+    def run(**options: Any) -> None:
+        known = WHOLE.keys() | REAL.keys()
+        check_numbers(**{name: v for name, v in options.items() if name in known and isinstance(v, int | float)})
+        verb(**options)
+
+    return run

@@ -33,7 +33,7 @@ class CapabilityError(MorphogenError):
 
 
 class NonFiniteError(MorphogenError):
-    """A NaN or an infinity in training; the message names the term and the records."""
+    """A NaN or an infinity: in training, whose message names the term and the records, or in what a model made."""
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:

@@ -25,6 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from morphogen.core.limits import MOST_SEED, check_numbers
+
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 _MASK = 0xFFFFFFFF
@@ -64,6 +66,8 @@ class Rng:
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu", offset: int = 0) -> None:
+        if not 0 <= seed <= MOST_SEED:
+            check_numbers(seed=seed)
         self.seed, self.offset = int(seed), int(offset)
         self.device = torch.device(device)
         self._ahead: dict[Any, tuple[int, int, int, Tensor]] = {}

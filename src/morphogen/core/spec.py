@@ -17,7 +17,7 @@ class Spec(pydantic.BaseModel):
     with one line per problem; the constructor itself raises pydantic's `ValidationError`.
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:

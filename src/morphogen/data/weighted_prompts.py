@@ -26,6 +26,7 @@ from morphogen.data.tokenizer import Read, Tokenizer
 _WEIGHTED = re.compile(r"\\.|\((?P<words>(?:\\.|[^\\()])*):(?P<weight>[^\\():]*)\)")
 _NESTED = re.compile(r":\s*\d*\.?\d+\s*\)")
 _ESCAPED = re.compile(r"\\([\\()])")
+MOST_WEIGHT = 1000.0
 Part = tuple[str, float]
 
 
@@ -83,9 +84,10 @@ def _weight(text: str, group: str) -> float:
         weight = float(text)
     except ValueError:
         weight = math.nan
-    if not 0.0 <= weight < math.inf:
+    if not 0.0 <= weight <= MOST_WEIGHT:
         raise UsageError(
-            rf"{group} gives some words a weight, which is a number of at least 0, such as 1.3 (got {text.strip()!r});"
-            r" for what is not wanted at all there is a negative prompt, and \( and \) are plain parentheses."
+            rf"{group} gives some words a weight, which is a number from 0 to {MOST_WEIGHT:g}, such as 1.3 (got"
+            rf" {text.strip()!r}); for what is not wanted at all there is a negative prompt, and \( and \) are plain"
+            " parentheses."
         )
     return weight

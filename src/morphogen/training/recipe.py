@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
+from morphogen.core.limits import MOST_SEED
 from morphogen.core.spec import Spec
 
 _UNITS = {"h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
@@ -21,6 +22,8 @@ def seconds(duration: Any) -> Any:
     """Seconds from "90s", "10min", "1h30min" or a number of seconds. Raises ValueError."""
     if not isinstance(duration, str):
         return duration
+    if len(duration) > 100:
+        raise ValueError("expected a duration of at most 100 characters")
     text = duration.strip().lower().replace(" ", "")
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
@@ -32,19 +35,23 @@ def seconds(duration: Any) -> Any:
 class Recipe(Spec):
     """How long, how fast and on what to train; the length is steps or epochs, or a budget, or both: what ends first."""
 
-    seed: int = Field(default=0, description="where all randomness starts")
-    steps: int | None = Field(default=None, ge=1, description="length: number of steps")
-    epochs: float | None = Field(default=None, gt=0, description="length: passes over the training records")
+    seed: int = Field(default=0, ge=0, le=MOST_SEED, description="where all randomness starts")
+    steps: int | None = Field(default=None, ge=1, le=10**9, description="length: number of steps")
+    epochs: float | None = Field(default=None, gt=0, le=1e9, description="length: passes over the training records")
     budget: Annotated[float | None, pydantic.BeforeValidator(seconds)] = Field(
-        default=None, gt=0, allow_inf_nan=False, description="length: a duration such as 10min, or seconds"
+        default=None, gt=0, le=1e9, description="length: a duration such as 10min, or seconds"
     )
-    batch_size: int = Field(default=128, ge=1, description="records a step, over all processes and accumulated parts")
-    accumulate: int = Field(default=1, ge=1, description="parts that the batch is cut into, in turn, to save memory")
+    batch_size: int = Field(
+        default=128, ge=1, le=10**6, description="records a step, over all processes and accumulated parts"
+    )
+    accumulate: int = Field(
+        default=1, ge=1, le=10**6, description="parts that the batch is cut into, in turn, to save memory"
+    )
     lr_schedule: Literal["cosine", "linear", "constant"] = Field(
         default="cosine", description="of the learning rate, after the warm-up"
     )
     warmup: int = Field(
-        default=100, ge=0, description="steps of linear rise of the learning rate, at most a tenth of the run"
+        default=100, ge=0, le=10**9, description="steps of linear rise of the learning rate, at most a tenth of the run"
     )
     clip: float | None = Field(
         default=200.0, gt=0, description="largest norm of a player's gradient; none clips nothing"
@@ -60,9 +67,11 @@ class Recipe(Spec):
         default="ddp", description="under torchrun: ddp replicates the model, fsdp shards it"
     )
     flips: bool = Field(default=False, description="mirror pictures left to right at random")
-    log_every: int = Field(default=50, ge=1, description="steps between two lines of the log")
-    checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds between checkpoints")
-    sheet_seconds: float = Field(default=30.0, gt=0, description="seconds between sample sheets and health checks")
+    log_every: int = Field(default=50, ge=1, le=10**9, description="steps between two lines of the log")
+    checkpoint_seconds: float = Field(default=60.0, gt=0, le=1e9, description="seconds between checkpoints")
+    sheet_seconds: float = Field(
+        default=30.0, gt=0, le=1e9, description="seconds between sample sheets and health checks"
+    )
 
     @pydantic.model_validator(mode="after")
     def _one_length(self) -> Recipe:

@@ -1,0 +1,73 @@
+"""The numbers that a call takes, and their ranges: whatever lies outside is wrong usage, before any work is done.
+
+Functions and flags of one name have one range, so that NaN, infinity and sizes that no machine has are refused alike
+from Python and from the command line. Where a family or a verb takes less, it says so itself.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+from morphogen.core.errors import UsageError
+
+MOST_SEED = 2**64 - 1
+WHOLE: Mapping[str, tuple[int, int]] = {
+    "seed": (0, MOST_SEED),
+    "n": (1, 10**8),
+    "batch_size": (1, 10**6),
+    "steps": (1, 10**6),
+    "times": (2, 10**6),
+    "frames": (2, 10**6),
+    "stops": (2, 10**6),
+    "candidates": (1, 10**4),
+    "samples": (1, 10**6),
+    "factors": (0, 10**6),
+    "scale": (2, 64),
+}
+REAL: Mapping[str, tuple[float, float]] = {
+    "guidance": (-1000.0, 1000.0),
+    "autoguidance": (-1000.0, 1000.0),
+    "truncation": (0.0, 100.0),
+    "temperature": (0.0, 100.0),
+    "strength": (-1000.0, 1000.0),
+    "fps": (0.1, 50.0),
+}
+
+
+def check_numbers(**given: Any) -> None:
+    """Raise `UsageError` that names the first of the `given` numbers that lies outside its range; None is no number.
+
+    A sequence is checked number by number.
+    """
+    for name, value in given.items():
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if one is not None:
+                _check(name, one)
+
+
+def _check(name: str, value: Any) -> None:
+    flag = "--" + name.replace("_", "-")
+    if name in WHOLE:
+        low, high = WHOLE[name]
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= value <= high:
+            raise UsageError(f"{flag} is a whole number from {low:,} to {_short(high)} (got {_got(value)}).")
+    else:
+        least, most = REAL[name]
+        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not real or not math.isfinite(value) or not least <= value <= most:
+            raise UsageError(f"{flag} is a number from {least:g} to {most:g} (got {_got(value)}).")
+
+
+def _short(n: int) -> str:
+    return "2^64 - 1" if n == MOST_SEED else f"{n:,}"
+
+
+def _got(value: Any) -> str:
+    try:
+        said = str(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        said = "a number of thousands of digits"
+    return said if len(said) <= 60 else said[:57] + "..."
