@@ -6,13 +6,15 @@ say is settled here, from the field's type: lists, none, mappings and switches.
 
 from __future__ import annotations
 
-import json
 import re
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from morphogen import UsageError
 from morphogen.core.errors import unknown
+from morphogen.core.printable import shortened
+from morphogen.core.reading import parse_json
 
 Field = Mapping[str, Any]  # name, type, default, description
 
@@ -39,11 +41,11 @@ def parse_fields(
             fields[name] = i, field
     switches = {"--no-" + name[2:]: name for name, (_, field) in fields.items() if _is_switch(field)}
     values: list[dict[str, Any]] = [{} for _ in groups]
-    rest = list(arguments)
+    rest = deque(arguments)
     while rest:
-        word, equals, value = rest.pop(0).partition("=")
+        word, equals, value = rest.popleft().partition("=")
         if not word.startswith("--"):
-            raise UsageError(f"unexpected argument {word!r}: a value follows the flag that it belongs to.")
+            raise UsageError(f"unexpected argument {shortened(word)!r}: a value follows the flag that it belongs to.")
         name = switches.get(word, word)
         if name not in fields:
             raise UsageError(unknown("flag", word, {*fields, *switches, *others}))
@@ -58,7 +60,7 @@ def parse_fields(
         if not equals:
             if not rest or rest[0].startswith("--"):
                 raise UsageError(f"{name} needs a value of type {field['type']}.")
-            value = rest.pop(0)
+            value = rest.popleft()
         values[i][field["name"]] = _value(name, value, str(field["type"]))
     return values
 
@@ -72,9 +74,11 @@ def _value(name: str, text: str, type_: str) -> Any:
         return None
     if re.match(r"(dict|Mapping)\b", type_):
         try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UsageError(f"{name} needs a JSON object of type {type_} (got {text!r}: {error}).") from None
+            return parse_json(text)
+        except ValueError as error:
+            raise UsageError(
+                f"{name} needs a JSON object of type {type_} (got {shortened(text)!r}: {error})."
+            ) from None
     if re.match(r"(tuple|list|set|frozenset|Sequence)\b", type_):
         return [part.strip() for part in text.strip("()[]").split(",") if part.strip()]
     return text

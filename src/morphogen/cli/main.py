@@ -63,8 +63,7 @@ app.command("check")(judge.check)
 
 
 for verb in [*app.registered_commands, *data.registered_commands]:
-    if verb.callback is not making.train:  # whose numbers are the recipe's
-        verb.callback = checked(cast(Any, verb.callback))
+    verb.callback = checked(cast(Any, verb.callback), verb.callback is not making.train)  # its numbers are the recipe's
 
 
 def _version(wanted: bool) -> None:

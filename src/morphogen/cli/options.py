@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from morphogen.core.errors import UsageError
 from morphogen.core.limits import REAL, WHOLE, check_numbers
+
+_PATHS = ("out", "sheet", "samples", "network")  # options that are text, and paths
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
 Seed = Annotated[int, typer.Option("--seed", help="Picture i depends on the seed and i alone.")]
@@ -47,13 +51,30 @@ Precision = Annotated[
 ]
 
 
-def checked(verb: Callable[..., None]) -> Callable[..., None]:
-    """The verb, which begins with a check of its numbers (`core/limits.py`), before anything is imported or loaded."""
+def checked(verb: Callable[..., None], numbers: bool = True) -> Callable[..., None]:
+    """The verb, which begins with a check of its numbers (`core/limits.py`) and paths, before anything is loaded.
+
+    `~` becomes the user's home. Raises `UsageError`.
+    """
 
     @wraps(verb)
     def run(**options: Any) -> None:
-        known = WHOLE.keys() | REAL.keys()
-        check_numbers(**{name: v for name, v in options.items() if name in known and isinstance(v, int | float)})
-        verb(**options)
+        given = {name: _at_home(name, value) for name, value in options.items()}
+        known = WHOLE.keys() | REAL.keys() if numbers else ()
+        check_numbers(**{name: v for name, v in given.items() if name in known and isinstance(v, int | float)})
+        verb(**given)
 
     return run
+
+
+def _at_home(name: str, value: Any) -> Any:
+    """The value of an option; where it is a path, with the user's home."""
+    if isinstance(value, list):
+        return [_at_home(name, one) for one in value]
+    if isinstance(value, Path):
+        return Path(_at_home("out", str(value)))
+    if name not in _PATHS or not isinstance(value, str):
+        return value
+    if "\0" in value or not value:
+        raise UsageError(f"--{name}: a path has at least one character, and no NUL among them (got {value!r}).")
+    return os.path.expanduser(value)

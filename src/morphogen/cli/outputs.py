@@ -51,6 +51,9 @@ class Output:
                     f"--out {text} holds more than numbered pictures, so --overwrite does not replace it:"
                     " choose another folder."
                 )
+        parent = next(folder for folder in path.absolute().parents if folder.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise UsageError(f"--out {text}: {parent} is no folder that can be written to; choose another place.")
         return cls(path, kind)
 
     def write(self, data: bytes) -> None:

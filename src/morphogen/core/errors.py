@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from morphogen.core.printable import listed
+from morphogen.core.printable import listed, shortened
+
+_COMPARED = 100  # characters of a name
 
 
 class MorphogenError(Exception):
@@ -38,8 +40,9 @@ class NonFiniteError(MorphogenError):
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
     """The known names closest to `name`, best first; empty if none is close."""
-    known = sorted(known)
-    by_lower = {k.lower(): k for k in known}
+    if len(name) > _COMPARED:  # a comparison takes quadratic time
+        return []
+    by_lower = {k.lower(): k for k in sorted(known) if len(k) <= _COMPARED}
     close = difflib.get_close_matches(name.lower(), list(by_lower), n=n, cutoff=0.6)
     return [by_lower[c] for c in close]
 
@@ -51,7 +54,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     if close:
         hint = "did you mean " + " or ".join(repr(c) for c in close) + "?"
     elif known:
-        hint = f"known are {listed(known, 40)}."
+        hint = f"known are {listed([shortened(k, _COMPARED) for k in known], 40)}."
     else:
         hint = "none is known."
-    return f"unknown {what} {name!r}: {hint}"
+    return f"unknown {what} {shortened(name, _COMPARED)!r}: {hint}"

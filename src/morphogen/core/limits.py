@@ -52,7 +52,7 @@ def _check(name: str, value: Any) -> None:
     flag = "--" + name.replace("_", "-")
     if name in WHOLE:
         low, high = WHOLE[name]
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= value <= high:
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= int(value) <= high:
             raise UsageError(f"{flag} is a whole number from {low:,} to {_short(high)} (got {_got(value)}).")
     else:
         least, most = REAL[name]

@@ -32,6 +32,11 @@ def listed(names: Sequence[str], most: int = 20) -> str:
     return said if len(names) <= most else f"{said} and {len(names) - most:,} more"
 
 
+def shortened(text: str, longest: int = 80) -> str:
+    """At most `longest` characters of `text`, so that no message is without an end."""
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
 def _escape(found: re.Match[str]) -> str:
     code = ord(found[0])
     if 0xDC80 <= code <= 0xDCFF:  # a byte that Python read as a surrogate (PEP 383)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from os.path import exists, expanduser
 
 from morphogen.core.errors import UsageError
+from morphogen.core.printable import shortened
+
+LONGEST = 4096  # characters of a name or path and its options
 
 
 @dataclass(frozen=True)
@@ -24,14 +27,16 @@ class Source:
 
 def parse(text: str, known: Collection[str]) -> Source:
     """Split a source into its name or path and its options. Raises `UsageError` for a malformed one."""
-    text = text.strip()
+    text = expanduser(text.strip())
     if not text:
         raise UsageError("the source of the data is empty; give a name such as 'digits', a folder or a file.")
-    if text in known or Path(text).exists():
+    if len(text) > LONGEST or "\0" in text:
+        raise UsageError(f"a source of data has at most {LONGEST:,} characters and no NUL (got {shortened(text)!r}).")
+    if text in known or exists(text):
         return Source(text)
     cuts = [i for i, character in enumerate(text) if character == ":"]
     for cut in reversed(cuts):
-        if text[:cut] in known or Path(text[:cut]).exists():
+        if text[:cut] in known or exists(text[:cut]):
             return Source(text[:cut], _options(text[cut + 1 :], text))
     # Nothing of that name exists: whoever looks for it will say so.
     return Source(text[: cuts[0]], {}) if cuts else Source(text)

@@ -29,10 +29,12 @@ from torch import Tensor
 
 from morphogen.core.data_spec import PAD, TextSchema
 from morphogen.core.errors import DataError
+from morphogen.core.printable import listed, shortened
 
 UNKNOWN, BEGIN, END = 1, 2, 3  # and PAD is 0
 _SPECIAL = ("[pad]", "[unknown]", "[begin]", "[end]")
 _WORD = r"[\w'-]+|[^\w\s'-]"
+_SAID = 8  # texts that a warning quotes
 _PADS = ("[pad]", "<pad>")
 _SEEN = 2  # times that a pair of pieces must occur to be joined: what occurs once cannot be learned
 
@@ -130,10 +132,10 @@ class Tokenizer:
                 lost.append(prompt[found.offsets[longest - len(self._end)][0] :])
         warnings = []
         if strange:
-            said = ", ".join(repr(word) for word in strange)
+            said = listed([repr(shortened(word)) for word in strange], _SAID)
             warnings.append(f"the training captions have these words seldom or never: {said}; their effect is chance.")
         if lost:
-            said = ", ".join(repr(rest) for rest in lost)
+            said = listed([repr(shortened(rest)) for rest in lost], _SAID)
             warnings.append(f"the model reads at most {longest} tokens of a text, so it does not see {said}.")
         return Read(self._padded([found.ids for found in encoded], longest), tuple(warnings))
 
@@ -142,6 +144,14 @@ class Tokenizer:
         found = self._tokenizer.encode(prompt)
         end = longest - len(self._end) if len(found.ids) > longest else len(found.ids)
         return [(word, places) for word, places in _words(prompt, found) if places[-1] < end]
+
+    def places(self, prompt: str, longest: int) -> list[tuple[int, list[int]]]:
+        """Of each word of a prompt the character that it begins with, and the places of its tokens in `read`."""
+        found = self._tokenizer.encode(prompt)
+        end = longest - len(self._end) if len(found.ids) > longest else len(found.ids)
+        offsets = found.offsets
+        words = (places for _, places in _words(prompt, found))
+        return [(offsets[places[0]][0], [i for i in places if i < end]) for places in words if places[0] < end]
 
     def text(self, ids: Tensor) -> str:
         """The text of ids (L,), normalized, with single spaces between words and punctuation."""
@@ -190,7 +200,8 @@ def _described(tokenizer: Tokenizer, captions: Sequence[str], longest: int) -> T
 
 def _words(text: str, found: tokenizers.Encoding) -> Iterator[tuple[str, list[int]]]:
     """Each word of `text`, and the places of its tokens."""
-    places = [i for i, word in enumerate(found.word_ids) if word is not None]
-    for _, group in groupby(places, key=lambda i: found.word_ids[i]):
+    words, offsets = found.word_ids, found.offsets  # each a list that is made anew when it is asked for
+    places = [i for i, word in enumerate(words) if word is not None]
+    for _, group in groupby(places, key=lambda i: words[i]):
         word = list(group)
-        yield text[found.offsets[word[0]][0] : found.offsets[word[-1]][1]], word
+        yield text[offsets[word[0]][0] : offsets[word[-1]][1]], word

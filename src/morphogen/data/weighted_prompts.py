@@ -15,18 +15,21 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
 import torch
 
 from morphogen.core.errors import UsageError
+from morphogen.core.printable import shortened
 from morphogen.data.tokenizer import Read, Tokenizer
 
 _WEIGHTED = re.compile(r"\\.|\((?P<words>(?:\\.|[^\\()])*):(?P<weight>[^\\():]*)\)")
-_NESTED = re.compile(r":\s*\d*\.?\d+\s*\)")
+_NESTED = re.compile(r":\s*(?:\d+(?:\.\d*)?|\.\d+)\s*\)")  # unambiguous, so that it takes linear time
 _ESCAPED = re.compile(r"\\([\\()])")
 MOST_WEIGHT = 1000.0
+LONGEST = 100_000  # characters of a prompt
 Part = tuple[str, float]
 
 
@@ -35,6 +38,8 @@ def parts(prompt: str) -> list[Part]:
 
     Raises `UsageError` for a weight that is no number of at least 0, and for weights inside weights.
     """
+    if len(prompt) > LONGEST:
+        raise UsageError(f"a prompt has at most {LONGEST:,} characters (got {len(prompt):,}).")
     found: list[Part] = []
     start = 0  # of what comes after the last group
     for match in _WEIGHTED.finditer(prompt):
@@ -50,18 +55,15 @@ def parts(prompt: str) -> list[Part]:
 def read(tokenizer: Tokenizer, prompts: Sequence[str], longest: int) -> Read:
     """As `Tokenizer.read`, with `weights` where there are any. A word that is half weighted counts as its beginning."""
     parsed = [parts(prompt) for prompt in prompts]
-    plain = tokenizer.read(["".join(words for words, _ in found) for found in parsed], longest)
+    texts = ["".join(words for words, _ in found) for found in parsed]
+    plain = tokenizer.read(texts, longest)
     if all(weight == 1.0 for found in parsed for _, weight in found):
         return plain
     weights = torch.ones(plain.ids.shape)
-    for row, found in zip(weights, parsed, strict=True):
-        # Tokens never cross words, so a text begins with the tokens of its beginning; the first and the last are marks.
-        ends = [n - 1 for n in tokenizer.lengths(list(accumulate(words for words, _ in found)))]
-        start = 1
-        for end, (_, weight) in zip(ends, found, strict=True):
-            row[start : min(end, ends[-1])] = weight
-            start = max(start, end)
-    weights[:, -1] = 1.0  # of a text that is too long, the mark of the end
+    for row, text, found in zip(weights, texts, parsed, strict=True):
+        begins = list(accumulate((len(words) for words, _ in found), initial=0))[:-1]
+        for start, places in tokenizer.places(text, longest):
+            row[places] = found[bisect_right(begins, start) - 1][1]
     return dataclasses.replace(plain, weights=weights)
 
 
@@ -73,8 +75,8 @@ def words(tokenizer: Tokenizer, prompt: str, longest: int) -> list[tuple[str, li
 def _plain(text: str) -> str:
     if _NESTED.search(text):
         raise UsageError(
-            rf"{text.strip()!r} closes a weight that no words begin: weights do not nest, and \( and \) are plain"
-            " parentheses."
+            rf"{shortened(text.strip())!r} closes a weight that no words begin: weights do not nest, and \( and"
+            r" \) are plain parentheses."
         )
     return text
 
@@ -86,8 +88,8 @@ def _weight(text: str, group: str) -> float:
         weight = math.nan
     if not 0.0 <= weight <= MOST_WEIGHT:
         raise UsageError(
-            rf"{group} gives some words a weight, which is a number from 0 to {MOST_WEIGHT:g}, such as 1.3 (got"
-            rf" {text.strip()!r}); for what is not wanted at all there is a negative prompt, and \( and \) are plain"
-            " parentheses."
+            rf"{shortened(group)} gives some words a weight, which is a number from 0 to {MOST_WEIGHT:g}, such as 1.3"
+            rf" (got {shortened(text.strip())!r}); for what is not wanted at all there is a negative prompt, and"
+            r" \( and \) are plain parentheses."
         )
     return weight

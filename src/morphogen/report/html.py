@@ -29,7 +29,7 @@ from morphogen.core.printable import printable
 from morphogen.report.tables import number
 
 Picture = Any  # a PIL image, a matplotlib Figure, or the bytes or path of a PNG or GIF
-_NUMERIC = re.compile(r"^[-+]?[\d,]*\.?\d+(e[-+]?\d+)?( ?%)?$")
+_NUMERIC = re.compile(r"^[-+]?(\d[\d,]*(\.\d+)?|\.\d+)(e[-+]?\d+)?( ?%)?$")
 LONG = 4  # cells in a row, at most, that a narrow screen has room for
 WIDE = 2.0  # width over height of a picture that has a row to itself
 _FIGURE_PIXELS_PER_CSS_PIXEL = 160 / 96  # matplotlib figures are drawn at 160 pixels an inch

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import ImageFont
 
-from morphogen.core.printable import one_line
+from morphogen.core.printable import one_line, shortened
 
 SIZE = 13
 LONGEST = 200  # characters of a label
@@ -23,7 +23,7 @@ _RIGHT_TO_LEFT = ("R", "AL", "AN")
 
 def lettered(text: str) -> tuple[str, Any]:
     """The text as it is drawn, in one line, and a font that has all of its characters."""
-    text = shortened(one_line(text))
+    text = shortened(one_line(text), LONGEST)
     for font in (_plain(), _wide()):
         if all(_draws(font, character) for character in text):
             return text, font
@@ -32,12 +32,7 @@ def lettered(text: str) -> tuple[str, Any]:
 
 def drawable(text: str) -> str:
     """The text as the font of plots (DejaVu Sans) can draw it."""
-    return "".join(c if _draws(_wide(), c) else _escaped(c) for c in shortened(one_line(text)))
-
-
-def shortened(text: str, longest: int = LONGEST) -> str:
-    """At most `longest` characters of it."""
-    return text if len(text) <= longest else text[: longest - 3] + "..."
+    return "".join(c if _draws(_wide(), c) else _escaped(c) for c in shortened(one_line(text), LONGEST))
 
 
 @lru_cache(maxsize=1)
