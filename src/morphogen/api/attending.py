@@ -68,8 +68,8 @@ def attention_maps(
     Raises `UsageError` for a model that reads no text or a prompt without words, and `CapabilityError` for one whose
     places see no single words.
     """
-    check_numbers(n=n, seed=seed)
-    if n > CHUNK:
+    check_numbers(seed=seed)
+    if not 1 <= n <= CHUNK:
         raise UsageError(f"attention is shown for 1 to {CHUNK} pictures at once (got {n}).")
     family = drawer(model, device)
     on, row, read = device_of(family), class_row(family.data, label, family), weighted(family, prompt)
