@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import re
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,6 +166,15 @@ def test_large_pictures_are_brought_to_size_in_parts_and_alike(tmp_path, monkeyp
         pictures.with_size(
             torch.zeros(1, 1, 1, 1 << 22, dtype=torch.uint8), OwnSplits.parse({"size": 64, "resize": "crop"})
         )
+
+
+def test_a_name_that_no_model_can_store_is_an_error_before_any_work(tmp_path):
+    root = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    os.mkdir(root)
+    strange_files.plain(Path(root) / "a.png")
+    with pytest.raises(DataError, match=r"caf\\xe9: a model cannot store this name"):
+        load(f"{root}:validation=0,test=0")
+    inspect(f"{root}:validation=0,test=0")
 
 
 def test_long_lists_have_an_end(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import DataError, UsageError, unknown
+from morphogen.core.printable import printable
 from morphogen.data import digits, folder, named, npz, shapes
 from morphogen.data.options import Options, OwnSplits
 from morphogen.data.prepare import prepare
@@ -61,6 +62,8 @@ def read_source(
     theirs = like.source if like is not None else ""
     same = theirs != "" and Path(parse(theirs, _readers().keys()).name) == Path(parsed.name)
     options = reader.options.settled(parsed.name, parsed.options, like, same)
+    if strict and not _can_be_stored(parsed.name):
+        raise DataError(f"{printable(parsed.name)}: a model cannot store this name, which is not UTF-8: rename it.")
     raw = reader.read(options if reading is None or "size" in parsed.options else reading(options))
     if strict and raw.problems and not getattr(options, "skip_bad", False):
         raise DataError(_listing(options.canonical(parsed.name), raw.problems))
@@ -89,6 +92,13 @@ def _reader(name: str) -> SourceReader:
     if path.suffix or path.name != name:
         raise DataError(f"there is no folder or file {name!r}.")
     raise UsageError(unknown("data set, folder or file", name, _readers()))
+
+
+def _can_be_stored(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _listing(source: str, problems: list[Problem]) -> str:
