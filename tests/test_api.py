@@ -73,7 +73,7 @@ def test_a_start_gives_the_first_weights_and_is_recorded(model: Path, tmp_path: 
     _close(events)
     after = load_file(tmp_path / "m" / "weights.safetensors")
     assert any(not torch.equal(after[name], value) for name, value in weights.items())
-    assert api.show(tmp_path / "m")["provenance"]["started_from"]["model"] == str(model)
+    assert api.show(tmp_path / "m")["provenance"]["started_from"]["model"] == model.name
 
 
 def test_a_start_of_another_shape_is_refused(model: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from training_toys import DATA, Autoencoder, Game, Points, build, points, recipe
 
 from morphogen import artifact
+from morphogen.artifact import files
 from morphogen.core.errors import ArtifactError, MorphogenError, UsageError
 from morphogen.core.rng import Rng
 from morphogen.training import Interrupted, checkpoint, fit
@@ -131,7 +132,7 @@ def test_a_run_killed_at_any_time_goes_on_from_its_last_checkpoint(tmp_path):
     step = checkpoint.read(tmp_path / "parts" / "checkpoint")[1]["step"]
     assert 0 < step < 60
     assert not (tmp_path / "parts" / artifact.MANIFEST).exists()
-    (tmp_path / "parts" / "checkpoint" / ".tmpLeftover").write_text("half a checkpoint")
+    files.temporary(tmp_path / "parts" / "checkpoint" / "state.safetensors").write_text("half a checkpoint")
     with (tmp_path / "parts" / "checkpoint" / "log.jsonl").open("a") as stream:
         stream.write('{"step": 59, "terms": {}}\n{"step": 6')  # lines after the checkpoint, one of them cut short
     list(run(tmp_path / "parts", resume=True, **more))
@@ -144,11 +145,12 @@ def test_a_run_killed_at_any_time_goes_on_from_its_last_checkpoint(tmp_path):
 def full(monkeypatch):
     """Turns writing checkpoints into writing onto a full disk, from the call on."""
 
-    def write_half(tensors, path, metadata):
-        path.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def write_half(path, tensors, metadata):
+        with files.replacing(path) as sibling:
+            sibling.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    return lambda: monkeypatch.setattr(checkpoint, "save_file", write_half)
+    return lambda: monkeypatch.setattr(checkpoint, "write_tensors", write_half)
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_and_training_goes_on(tmp_path, full, monkeypatch):

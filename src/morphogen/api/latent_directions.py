@@ -146,7 +146,7 @@ def factorized(family: Family) -> dict[str, Tensor]:
 
 def weights_of(model: Path | str) -> str:
     """The hash of a model's weights."""
-    return str(artifact.files.read_manifest(Path(model))["weights.safetensors"]["sha256"])
+    return artifact.manifest.read(Path(model))["weights.safetensors"].sha256
 
 
 class _Found(NamedTuple):

@@ -14,6 +14,8 @@ from morphogen.core.spec import Spec
 from morphogen.testing.check_family import check_family as checks
 from morphogen.training import Recipe
 
+SHOWN = 20  # files that are not part of a model
+
 
 def list_families() -> list[dict[str, Any]]:
     """All families: their names, summaries, capabilities and presets."""
@@ -27,31 +29,39 @@ def describe_family(name: str) -> dict[str, Any]:
 
 
 def show(model: Path | str) -> dict[str, Any]:
-    """What a model is, what it was trained on and how, and its evaluations.
+    """What a model is, what it was trained on and how, and its evaluations; by what is stored, no network is built.
 
-    `used_as` is there for one that serves to make another, which is of this family and has these options.
+    `parameters` counts all real numbers among the stored weights. `used_as` is there for a model that serves to make
+    another, which is of this family and has these options.
     """
-    loaded = artifact.load(model)
-    family, stored = loaded.family, loaded.spec
-    is_now = {"family": family.name, "options": family.spec.to_dict()}
-    another = stored["family"] != family.name
-    learned = {"family": stored["family"], "options": stored["spec"], "used_as": is_now} if another else is_now
+    stored = artifact.describe(model)
+    serving = stored.serving
+    learned: dict[str, Any] = {"family": stored.kind.name, "options": stored.options.to_dict()}
+    if serving is not stored:
+        learned["used_as"] = {"family": serving.kind.name, "options": serving.options.to_dict()}
     return {
         "model": str(model),
         **learned,
-        "capabilities": sorted(c.__name__ for c in family.capabilities),
-        "parameters": sum(p.numel() for p in family.parameters()),
-        "data": family.data.to_dict(),
-        "recipe": stored["recipe"],
-        "provenance": dict(loaded.provenance),
+        "capabilities": serving.capabilities,
+        "parameters": serving.numbers,
+        "data": stored.data.to_dict(),
+        "recipe": stored.content.get("recipe", {}),
+        "provenance": stored.content.get("provenance", {}),
         "evaluations": artifact.read_evaluations(model),
     }
 
 
 def verify(model: Path | str) -> dict[str, Any]:
-    """Check every file of a model against its manifest. Raises `ArtifactError` naming what is wrong."""
-    loaded = artifact.load(model)
-    return {"model": str(model), "family": loaded.spec["family"], "whole and unaltered": True}
+    """Check every file of a model against its manifest, and every weight. Raises `ArtifactError` naming what is wrong.
+
+    `not part of it` names files that lie in the folder and that nothing lists: no verb reads them.
+    """
+    found = artifact.verified(model)
+    facts = {"model": str(model), "family": found.family, "whole and unaltered": True}
+    if not found.unlisted:
+        return facts
+    more = [f"and {len(found.unlisted) - SHOWN:,} more"] if len(found.unlisted) > SHOWN else []
+    return {**facts, "not part of it": [*found.unlisted[:SHOWN], *more]}
 
 
 def fingerprint(model: Path | str) -> str:
@@ -59,9 +69,9 @@ def fingerprint(model: Path | str) -> str:
 
     Evaluations and audits that are added later leave it as it is. Raises `ArtifactError` where there is no model.
     """
-    listed = artifact.files.read_manifest(Path(model))
+    listed = artifact.manifest.read(Path(model))
     drawn_from = [name for name in sorted(listed) if name.startswith(("spec.json", "weights.", "tokenizer.", "parts/"))]
-    said = "\n".join(f"{listed[name].get('sha256')} {name}" for name in drawn_from)
+    said = "\n".join(f"{listed[name].sha256} {name}" for name in drawn_from)
     return hashlib.sha256(said.encode()).hexdigest()
 
 

@@ -17,14 +17,14 @@ def part(name: str, path: Path | str) -> Family:
     """The model in an artifact; for the part "text" also the text encoder in a directory of `transformers`."""
     if name == READER and not (Path(path) / artifact.MANIFEST).is_file():
         return _text_encoder(path)
-    return artifact.load(path).family
+    return artifact.load(path, as_part=name == READER).family
 
 
 def named(model: Path | str) -> dict[str, str]:
-    """Where a model came from, and which one it was."""
+    """What a model was called, and which one it was."""
     listed = Path(model) / artifact.MANIFEST
     files = [listed] if listed.is_file() else sorted(Path(model).rglob("*.safetensors"))
-    return {"model": str(model), "sha256": " ".join(artifact.files.sha256(file) for file in files)}
+    return {"model": Path(model).resolve().name, "sha256": " ".join(artifact.files.sha256(file) for file in files)}
 
 
 def _text_encoder(path: Path | str) -> Family:

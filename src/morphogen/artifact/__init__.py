@@ -10,22 +10,33 @@
     manifest.json        size and sha256 of each file above, written last
 
 `checkpoint/` and `samples/` of a training run lie beside these and are no part of the artifact.
-Nothing in it can execute code. A directory is replaced as a whole or not at all.
+
+Nothing in it can execute code: whatever is read is checked by a schema, no network is built before its shapes are known
+to be those of the weights, and no memory taken. Readers write nothing and need no lock (`snapshot.py`); one writer at a
+time (`locks.py`) replaces the directory as a whole (`folders.py`), or some files and the manifest (`manifest.py`).
 """
 
-from morphogen.artifact import files
-from morphogen.artifact.files import FORMAT, MANIFEST, replacing, verify
-from morphogen.artifact.store import Artifact, load, read_evaluations, save, write_evaluation
+from morphogen.artifact import files, manifest
+from morphogen.artifact.evaluations import read_evaluations, write_evaluation
+from morphogen.artifact.files import replacing
+from morphogen.artifact.schemas import FORMAT
+from morphogen.artifact.snapshot import MANIFEST
+from morphogen.artifact.store import Artifact, Description, describe, load, save
+from morphogen.artifact.verification import verified, verify
 
 __all__ = [
     "FORMAT",
     "MANIFEST",
     "Artifact",
+    "Description",
+    "describe",
     "files",
     "load",
+    "manifest",
     "read_evaluations",
     "replacing",
     "save",
+    "verified",
     "verify",
     "write_evaluation",
 ]

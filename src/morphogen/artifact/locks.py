@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from morphogen.core.errors import ArtifactError
 from morphogen.core.reading import read_json
 
+WAIT_S = 600.0  # for a writer, who needs moments
 _SAY_AFTER_S = 3.0
 Purpose = Literal["training", "writing"]
 

@@ -1,34 +1,41 @@
-"""Save and load a family; add evaluations."""
+"""Save and load a family; say what a stored one is."""
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import json
-import re
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from morphogen.artifact import files
+from morphogen.artifact import building, files, manifest, weights
 from morphogen.artifact.card import card
-from morphogen.artifact.files import FORMAT, MANIFEST
+from morphogen.artifact.folders import replacing_folder
+from morphogen.artifact.locks import WAIT_S, locked
+from morphogen.artifact.schemas import FORMAT, Stored, checked
+from morphogen.artifact.snapshot import MANIFEST, Snapshot, taken
 from morphogen.core import registry
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import ArtifactError, UsageError
 from morphogen.core.family import Family
-from morphogen.core.rng import Rng
+from morphogen.core.paths import without_folders
+from morphogen.core.printable import one_line
+from morphogen.core.spec import Spec
+from morphogen.core.tensor_header import Header
 
+SPEC = "spec.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
+MOST_TOKENIZER_BYTES = 64 << 20
+MOST_DEPTH = 6  # parts of parts of parts ...
+_SHOWN = 5  # problems
+
+own_state = building.own_state
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,41 @@ class Artifact:
     family: Family
     spec: Mapping[str, Any]
     provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an artifact says of itself, without a network built: its family, options and data, all checked.
+
+    content     spec.json as it is
+    weights     the header of its weights
+    parts       the models that it stands on
+    """
+
+    kind: type[Family]
+    options: Spec
+    data: DataSpec
+    stored: Stored
+    content: Mapping[str, Any]
+    weights: Header
+    parts: Mapping[str, Description]
+
+    @property
+    def serving(self) -> Description:
+        """What a loaded model is: this, unless it only serves to make another of one of its parts."""
+        return self if self.kind.deployed_part is None else self.parts[self.kind.deployed_part].serving
+
+    @property
+    def capabilities(self) -> list[str]:
+        """Those of the family, but for what its options take away."""
+        able = {c.__name__ for c in self.kind.capabilities}
+        return sorted(able if self.stored.capabilities is None else able & set(self.stored.capabilities))
+
+    @property
+    def numbers(self) -> int:
+        """How many real numbers its weights are, those of its parts included."""
+        own = sum(math.prod(held.shape) for held in self.weights.tensors.values() if held.is_floating)
+        return own + sum(part.numbers for part in self.parts.values())
 
 
 def save(
@@ -60,77 +102,110 @@ def save(
     """
     root = Path(path).resolve()
     try:
-        new = files.build_directory(root)
-        try:
+        with locked(root, "writing", "saving a model", WAIT_S), replacing_folder(root) as new:
             _write(new, family, recipe, provenance, log, state)
-        except BaseException:
-            shutil.rmtree(new, ignore_errors=True)
-            raise
-        files.swap(root)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise ArtifactError(f"{path}: the model could not be written ({error}).") from error
     return Path(path)
 
 
-def load(path: Path | str, device: torch.device | str = "cpu", verify: bool = True) -> Artifact:
-    """Read the artifact at `path`. No code in it is executed.
+def load(path: Path | str, device: torch.device | str = "cpu", verify: bool = True, as_part: bool = False) -> Artifact:
+    """Read the artifact at `path`. No code in it is executed, and nothing is written.
 
-    `verify` compares the hash of each file with the manifest first. Raises `ArtifactError` for a
-    directory that is missing, truncated, changed, of a newer format or of an unknown family.
+    `verify` compares the hash of each file with the manifest first. `as_part` also takes what is no model by itself.
+
+    Raises `ArtifactError` for a directory that is missing, truncated, changed, of a newer format or of an unknown
+    family, and for weights that hold NaN.
     """
-    root = Path(path)
-    files.recover(root.resolve())
-    listed = files.read_manifest(root)
-    if verify and (problems := files.verify(root)):
-        raise ArtifactError(f"{root} is damaged: " + " ".join(problems) + " Fetch or train it again.")
-    spec = files.read_json(root / "spec.json")
-    files.check_format(root / "spec.json", spec)
+    with taken(path) as snapshot:
+        if verify:
+            check_whole(snapshot)
+        found = described(snapshot, "", as_part)
+        check_shapes(snapshot.root, found)
+        family = _built(snapshot, "", found, device)
+    return Artifact(Path(path), family, found.content, found.content.get("provenance", {}))
+
+
+def describe(path: Path | str) -> Description:
+    """What is stored at `path`, by its own words and the header of its weights. Raises `ArtifactError`."""
+    with taken(path) as snapshot:
+        found = described(snapshot, "", False)
+        check_shapes(snapshot.root, found)
+        return found
+
+
+def check_whole(snapshot: Snapshot) -> None:
+    """Raise `ArtifactError` that names what is missing or was changed."""
+    if problems := problems_of(snapshot):
+        refuse(snapshot.root, problems)
+
+
+def refuse(root: Path, problems: Sequence[str]) -> NoReturn:
+    """Raise `ArtifactError` with the first of the problems."""
+    more = f" And {len(problems) - _SHOWN:,} more." if len(problems) > _SHOWN else ""
+    shown = " ".join(problems[:_SHOWN])
+    raise ArtifactError(f"{root} is damaged: {shown}{more} Fetch or train it again.")
+
+
+def problems_of(snapshot: Snapshot) -> list[str]:
+    """What is missing or was changed, one sentence each."""
+    problems = snapshot.problems()
+    problems += [f"{name} is not listed in {MANIFEST}." for name in (SPEC, WEIGHTS) if name not in snapshot.entries]
+    return problems
+
+
+def described(snapshot: Snapshot, below: str, as_part: bool, depth: int = 0) -> Description:
+    """The artifact under the prefix `below` of a snapshot."""
+    where = snapshot.root / below
+    stored, content = checked(Stored, str(where / SPEC), snapshot.data(below + SPEC))
+    try:
+        kind = registry.stored(stored.family) if as_part else registry.family(stored.family)
+        options = kind.Spec.parse_stored(stored.spec)
+        data = DataSpec.parse_stored(_with_tokenizer(snapshot, below, stored.data))
+    except UsageError as error:
+        only_part = not as_part and stored.family in registry.parts()
+        said = f"{stored.family!r} is only a part of other models." if only_part else error
+        written = one_line(stored.morphogen)
+        raise ArtifactError(f"{where / SPEC} (written by morphogen {written}): {said}") from None
+    with snapshot.stream(below + WEIGHTS) as file:
+        held = weights.header(file, where / WEIGHTS)
+    if depth >= MOST_DEPTH and stored.parts:
+        raise ArtifactError(f"{where}: parts of parts lie more than {MOST_DEPTH} deep.")
     parts = {}
-    for name, digest in spec.get("parts", {}).items():
-        where = f"parts/{name}"
-        if f"{where}/{MANIFEST}" not in listed or files.sha256(root / where / MANIFEST) != digest:
-            raise ArtifactError(f"{root / where}: this is not the part that the model was built with.")
-        parts[name] = load(root / where, device, verify=False).family  # covered by the outer manifest
-    family = _build(root, spec, parts)
-    _load_weights(root / WEIGHTS, family)
+    for name, digest in stored.parts.items():
+        inner = f"{below}parts/{name}/"
+        entry = snapshot.entries.get(inner + MANIFEST)
+        if entry is None or entry.sha256 != digest:
+            raise ArtifactError(f"{snapshot.root / inner}: this is not the part that the model was built with.")
+        parts[name] = described(snapshot, inner, True, depth + 1)
+    return Description(kind, options, data, stored, content, held, parts)
+
+
+def check_shapes(root: Path, found: Description) -> Family:
+    """The model and its parts without memory. Raises `ArtifactError` unless all weights are those of spec.json."""
+    parts = {name: check_shapes(root / "parts" / name, part) for name, part in found.parts.items()}
+    return building.shapes(found.kind, found.options, found.data, parts, found.weights, root / WEIGHTS)
+
+
+def stored_spec(snapshot: Snapshot) -> Mapping[str, Any]:
+    """spec.json as it is, once its description of the data is known to be one."""
+    stored, content = checked(Stored, str(snapshot.root / SPEC), snapshot.data(SPEC))
+    try:
+        DataSpec.parse_stored({**stored.data, "text": None})
+    except UsageError as error:
+        raise ArtifactError(f"{snapshot.root / SPEC}: {error}") from None
+    return content
+
+
+def _built(snapshot: Snapshot, below: str, found: Description, device: torch.device | str) -> Family:
+    where = snapshot.root / below / WEIGHTS
+    parts = {name: _built(snapshot, f"{below}parts/{name}/", part, device) for name, part in found.parts.items()}
+    family = building.build(found.kind, found.options, found.data, parts, where)
+    with snapshot.stream(below + WEIGHTS) as file:
+        weights.fill(own_state(family), file, found.weights, where)
     family = family.deployed()
     family.to(device).eval().requires_grad_(False)
-    return Artifact(root, family, spec, spec.get("provenance", {}))
-
-
-def write_evaluation(path: Path | str, name: str, result: Mapping[str, Any]) -> Path:
-    """Add the evaluation `name` to an artifact and to its card; returns the file.
-
-    `result` is plain JSON. The same result again changes nothing. Raises `ArtifactError`.
-    """
-    root = Path(path)
-    if not re.fullmatch(r"[\w-]+", name):
-        raise ArtifactError(f"an evaluation's name is made of letters, digits, - and _ (got {name!r}).")
-    files.recover(root.resolve())
-    listed = files.read_manifest(root)
-    try:
-        content = json.dumps(result, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ArtifactError(f"the evaluation {name!r} is no plain JSON ({error}).") from None
-    digest = hashlib.sha256(content.encode()).hexdigest()[:12]
-    file = root / "evaluation" / f"{name}-{digest}.json"
-    if file.relative_to(root).as_posix() in listed:
-        return file
-    file.parent.mkdir(exist_ok=True)
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
-    entry = {"name": name, "written": now, "result": result}
-    files.write_json(file, entry)
-    evaluations = [*read_evaluations(root), entry]
-    files.commit(root, {"card.md": card(files.read_json(root / "spec.json"), evaluations)})
-    return file
-
-
-def read_evaluations(path: Path | str) -> list[dict[str, Any]]:
-    """All evaluations of an artifact as {"name", "written", "result"}, the oldest first."""
-    root = Path(path)
-    files.recover(root.resolve())
-    names = [n for n in files.read_manifest(root) if n.startswith("evaluation/")]
-    return sorted((files.read_json(root / n) for n in names), key=lambda e: str(e["written"]))
+    return family
 
 
 def _write(
@@ -153,79 +228,36 @@ def _write(
         "morphogen": version("morphogen"),
         "family": family.name,
         "spec": family.spec.to_dict(),
-        "data": family.data.to_dict(),
+        "capabilities": sorted(c.__name__ for c in family.capabilities),
+        "data": {**family.data.to_dict(), "source": without_folders(family.data.source)},
         "recipe": dict(recipe),
-        "provenance": dict(provenance),
+        "provenance": without_folders(dict(provenance)),
         "parts": parts,
     }
-    files.write_json(root / "spec.json", spec)
+    files.write_json(root / SPEC, spec)
     if family.data.text is not None and family.data.text.tokenizer:
         (root / TOKENIZER).write_bytes(family.data.text.tokenizer.encode())  # the very bytes of the fingerprint
-    save_file(distinct(own_state(family) if state is None else state), root / WEIGHTS)
+    weights.write(root / WEIGHTS, own_state(family) if state is None else state)
     if log is not None:
         shutil.copyfile(log, root / "log.jsonl")
-    (root / "card.md").write_text(card(spec, []), encoding="utf-8")
-    files.commit(root, {})
+    (root / "card.md").write_bytes(card(spec, []).encode())
+    manifest.write(root)
 
 
-def own_state(family: Family) -> dict[str, Tensor]:
-    """The family's weights and buffers by name, without those of its parts."""
-    return {name: value for name, value in family.state_dict().items() if family.owns(name)}
-
-
-def distinct(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same values as contiguous tensors on the CPU that share no memory, as the file format asks."""
-    seen: set[int] = set()
-    result = {}
-    for name, tensor in tensors.items():
-        value = tensor.detach().to("cpu").contiguous()
-        memory = value.untyped_storage().data_ptr()
-        result[name] = value.clone() if memory in seen or value._base is not None else value
-        seen.add(memory)
-    return result
-
-
-def _build(root: Path, spec: Mapping[str, Any], parts: Mapping[str, Family]) -> Family:
-    try:
-        kind = registry.stored(spec["family"])
-        options, data = kind.Spec.parse(spec["spec"]), DataSpec.parse(_with_tokenizer(root, spec["data"]))
-    except KeyError as error:
-        raise ArtifactError(f"{root / 'spec.json'}: {error} is missing.") from None
-    except UsageError as error:
-        written = spec.get("morphogen", "an unknown version")
-        raise ArtifactError(f"{root / 'spec.json'} (written by morphogen {written}): {error}") from None
-    with Rng(0).forked():
-        return kind(options, data, parts)
-
-
-def _with_tokenizer(root: Path, data: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_tokenizer(snapshot: Snapshot, below: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
     """The description of the data, whose captions get their tokenizer back. Raises `ArtifactError` if it is missing."""
     text = data.get("text")
-    if not text or not text.get("fingerprint"):
+    if not isinstance(text, dict) or not text.get("fingerprint"):
         return data
+    name = below + TOKENIZER
+    if name not in snapshot.entries:
+        raise ArtifactError(f"{snapshot.root / name}: expected a tokenizer, and it is not listed in {MANIFEST}.")
+    with snapshot.stream(name) as file:
+        read = file.read(MOST_TOKENIZER_BYTES + 1)
+    if len(read) > MOST_TOKENIZER_BYTES:
+        raise ArtifactError(f"{snapshot.root / name}: a tokenizer has at most {MOST_TOKENIZER_BYTES:,} bytes.")
     try:
-        tokenizer = (root / TOKENIZER).read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{root / TOKENIZER}: expected a tokenizer, got something unreadable ({error}).") from None
-    return {**data, "text": {**text, "tokenizer": tokenizer}}
-
-
-def _load_weights(file: Path, family: Family) -> None:
-    try:
-        stored = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise ArtifactError(f"{file}: expected weights, got something unreadable ({error}).") from None
-    own = own_state(family)
-    wrong = [f"{n} is missing" for n in own if n not in stored]
-    wrong += [f"{n} is unknown" for n in stored if n not in own]
-    wrong += [
-        f"{n} has shape {tuple(stored[n].shape)}, expected {tuple(own[n].shape)}"
-        for n in own
-        if n in stored and stored[n].shape != own[n].shape
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise ArtifactError(f"{file} does not fit the model in spec.json: " + "; ".join(wrong[:5]) + more + ".")
-    with torch.no_grad():
-        for name, value in own.items():
-            value.copy_(stored[name])
+        return {**data, "text": {**text, "tokenizer": read.decode()}}
+    except UnicodeDecodeError as error:
+        where = snapshot.root / name
+        raise ArtifactError(f"{where}: expected a tokenizer, got something unreadable ({error}).") from None

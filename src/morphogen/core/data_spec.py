@@ -22,11 +22,16 @@ from morphogen.core.spec import Spec
 Kind = Literal["continuous", "binary", "discrete", "sequence", "columns"]
 Measure = Literal["mass", "density"]
 PAD = 0  # the token id of padding
+MOST_NAMES = 1 << 20  # classes, attributes, their values
+MOST_ELEMENTS = 1 << 26  # of one record
+MOST_TOKENS = 1 << 16  # of one text
+MOST_LEVELS = 1 << 31
 
 
 class Attribute(Spec):
     """One named property of a record: real-valued, or one of `values`."""
 
+    most_values = MOST_NAMES
     name: str
     values: tuple[str, ...] = ()
 
@@ -42,10 +47,10 @@ class TextSchema(Spec):
                  in a file of its own, and the fingerprint stands for it.
     """
 
-    longest: int
+    longest: int = pydantic.Field(ge=0, le=MOST_TOKENS)
     examples: tuple[str, ...] = ()
-    cut: int = 0
-    vocabulary: int = 0
+    cut: int = pydantic.Field(default=0, ge=0)
+    vocabulary: int = pydantic.Field(default=0, ge=0, lt=MOST_LEVELS)
     fingerprint: str = ""
     tokenizer: str = pydantic.Field("", repr=False)
 
@@ -78,6 +83,7 @@ class DataSpec(Spec):
     shift, scale   x = (u - shift) / scale for stored real numbers (levels None)
     """
 
+    most_values = MOST_NAMES
     name: str
     source: str = ""
     shape: tuple[int, ...]
@@ -98,10 +104,13 @@ class DataSpec(Spec):
     def _consistent(self) -> DataSpec:
         if self.kind in ("discrete", "sequence") and self.levels is None:
             raise ValueError(f"kind {self.kind!r} needs levels, the number of values")
-        if self.levels is not None and self.levels < 2:
-            raise ValueError(f"levels must be at least 2 (got {self.levels})")
-        if self.scale <= 0:
-            raise ValueError(f"scale must be positive (got {self.scale})")
+        if self.levels is not None and not 2 <= self.levels < MOST_LEVELS:
+            raise ValueError(f"levels must be at least 2, and less than 2^31 (got {self.levels})")
+        if not (0 < self.scale < math.inf and math.isfinite(self.shift)):
+            raise ValueError(f"scale must be positive, and shift finite (got {self.scale} and {self.shift})")
+        for shape in (self.shape, self.context_shape or ()):
+            if any(n < 1 for n in shape) or math.prod(shape) > MOST_ELEMENTS or len(shape) > 8:
+                raise ValueError(f"a record of shape {shape[:8]} is empty or has more than {MOST_ELEMENTS:,} elements")
         return self
 
     @property

@@ -90,9 +90,8 @@ class Family(nn.Module, ABC):
     takes_context: bool = False  # whether it can start from the pictures that data with a context come with
     part_names: ClassVar[tuple[str, ...]] = ()  # names of the parts that it can have
     data_part: ClassVar[str | None] = None  # the part as whose data the training data are to be prepared
-    compiled_networks: ClassVar[
-        tuple[str, ...]
-    ] = ()  # networks that a draw calls again and again, so that compiling pays
+    compiled_networks: ClassVar[tuple[str, ...]] = ()  # that a draw calls again and again, so that compiling pays
+    deployed_part: ClassVar[str | None] = None  # the part that `deployed` is a model like, if it only adapts one
     shardable: bool = True  # False, also of an instance, where a loss differentiates a gradient: sharding cannot
 
     def __init__(self, spec: BaseSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import stat
@@ -13,19 +14,31 @@ import pydantic_core
 MOST_JSON_BYTES = 256 << 20
 
 
+def open_regular(path: Path) -> io.BufferedReader:
+    """A regular file, open for reading.
+
+    Raises `OSError` where it cannot be opened, and `ValueError` where it is a folder, a pipe or a device, whose reading
+    could last for ever.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is no regular file")
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 def read_bytes(path: Path, most: int) -> bytes:
     """The content of a regular file of at most `most` bytes.
 
-    Raises `OSError` where it cannot be opened, and `ValueError` where it is a folder, a pipe or a device, whose reading
-    could last for ever, or where it is larger.
+    Raises `OSError` and `ValueError` as `open_regular` does, and `ValueError` where the file is larger.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as file:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            raise ValueError("it is no regular file")
-        if about.st_size > most:
-            raise ValueError(f"it has {about.st_size:,} bytes, and at most {most:,} are read")
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise ValueError(f"it has {size:,} bytes, and at most {most:,} are read")
         data = file.read(most + 1)
     if len(data) > most:
         raise ValueError(f"it has more than the {most:,} bytes that are read")

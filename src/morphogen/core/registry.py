@@ -42,6 +42,11 @@ def stored(name: str) -> type[Family]:
     return _found(name, {**_announced(PARTS), **_announced(GROUP), **_registered})
 
 
+def parts() -> list[str]:
+    """The names of what is only stored as a part of others."""
+    return sorted({e.name for e in entry_points(group=PARTS)})
+
+
 def having(capability: type) -> list[str]:
     """The names of the families that declare `capability`; imports all of them."""
     return [n for n in names() if capability in family(n).capabilities]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+import json
+from collections.abc import Mapping, Sized
+from typing import Any, ClassVar, Self
 
 import pydantic
 
 from morphogen.core.errors import SpecError, unknown
+from morphogen.core.printable import one_line
+
+_SHOWN = 8  # problems
+_LONGEST = 200  # characters of a value in a message
 
 
 class Spec(pydantic.BaseModel):
@@ -18,6 +23,16 @@ class Spec(pydantic.BaseModel):
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    most_values: ClassVar[int] = 256  # that a field which is a list may have
+
+    @pydantic.model_validator(mode="after")
+    def _bounded(self) -> Self:
+        for name, value in self:
+            if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+                raise ValueError(f"option {name!r} takes whole numbers of at most 63 bits")
+            if isinstance(value, Sized) and not isinstance(value, str) and len(value) > self.most_values:
+                raise ValueError(f"option {name!r} takes at most {self.most_values:,} values (got {len(value):,})")
+        return self
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
@@ -25,8 +40,15 @@ class Spec(pydantic.BaseModel):
         try:
             return cls.model_validate(dict(values))
         except pydantic.ValidationError as error:
-            lines = [_in_words(cls, e) for e in error.errors()]
-            raise SpecError(f"{cls.__qualname__}: " + "; ".join(lines)) from None
+            raise _refused(cls, error) from None
+
+    @classmethod
+    def parse_stored(cls, values: Mapping[str, Any]) -> Self:
+        """`parse` of what `to_dict` gave and a file kept: of just these types, "5" is no 5. Raises `SpecError`."""
+        try:
+            return cls.model_validate_json(json.dumps(dict(values)), strict=True)
+        except pydantic.ValidationError as error:
+            raise _refused(cls, error) from None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, so that `parse(to_dict())` gives an equal Spec."""
@@ -37,18 +59,28 @@ class Spec(pydantic.BaseModel):
         return self.parse({**self.model_dump(), **changes})
 
 
+def _refused(cls: type[Spec], error: pydantic.ValidationError) -> SpecError:
+    lines = [_in_words(cls, e) for e in error.errors()]
+    more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    return SpecError(f"{cls.__qualname__}: " + one_line("; ".join(lines[:_SHOWN])) + more)
+
+
 def _in_words(cls: type[Spec], error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return unknown("option", where, cls.model_fields)
     if error["type"] == "missing" and isinstance(error["loc"][-1], int):  # a tuple that ends too early
         *names, n = error["loc"]
-        return (
-            f"option {'.'.join(map(str, names))!r} takes more than {n} value{'s' * (n != 1)} (got {error['input']!r})"
-        )
+        listed, values = ".".join(map(str, names)), f"value{'s' * (n != 1)}"
+        return f"option {listed!r} takes more than {n} {values} (got {_short(error['input'])})"
     if error["type"] == "missing":
         return f"option {where!r} is missing"
     message = error["msg"].removeprefix("Value error, ")
     if not where:
         return message
-    return f"option {where!r}: {message} (got {error['input']!r})"
+    return f"option {where!r}: {message} (got {_short(error['input'])})"
+
+
+def _short(value: Any) -> str:
+    said = repr(value)
+    return said if len(said) <= _LONGEST else said[:_LONGEST] + "..."

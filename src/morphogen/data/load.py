@@ -58,9 +58,8 @@ def read_source(
     """
     parsed = parse(str(source), _readers().keys())
     reader = _reader(parsed.name)
-    # As paths, so that photos and photos/ are the same.
     theirs = like.source if like is not None else ""
-    same = theirs != "" and Path(parse(theirs, _readers().keys()).name) == Path(parsed.name)
+    same = theirs != "" and _same_place(parse(theirs, _readers().keys()).name, parsed.name)
     options = reader.options.settled(parsed.name, parsed.options, like, same)
     if strict and not _can_be_stored(parsed.name):
         raise DataError(f"{printable(parsed.name)}: a model cannot store this name, which is not UTF-8: rename it.")
@@ -68,6 +67,12 @@ def read_source(
     if strict and raw.problems and not getattr(options, "skip_bad", False):
         raise DataError(_listing(options.canonical(parsed.name), raw.problems))
     return options, raw
+
+
+def _same_place(kept: str, given: str) -> bool:
+    """Whether data lie where a model's did: photos is photos/, and of an absolute path the model kept the name."""
+    known, here = Path(kept), Path(given)
+    return known == here or (here.is_absolute() and known == Path(here.name))
 
 
 def _short_name(name: str) -> str:

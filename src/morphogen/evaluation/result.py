@@ -24,6 +24,7 @@ class Result(Spec):
     details    further numbers (parts of the value, its bias, ...)
     """
 
+    most_values = 1 << 16
     name: str
     value: float
     interval: tuple[float, float] | None

@@ -260,7 +260,7 @@ class Autoencoder(Family):
         """p(x | z) from the last layer's output (*batch, P, *shape)."""
         if self.scale is not None:
             raw = torch.cat((raw, (SCALE_GAIN * self.scale).expand_as(raw).to(raw.dtype)), dim=-4)
-        log_var = float(torch.tensor(self.spec.variance).log())
+        log_var = float(torch.tensor(self.spec.variance, device="cpu").log())
         return likelihood(self.which, raw, self.data, mixtures=self.spec.mixtures, log_var=log_var)
 
     def _picture(self, p: Distribution) -> Tensor:

@@ -67,7 +67,7 @@ class DenoisingSpec(DenoiserSpec, ConditionSpec):
         0.0, ge=0, le=1, description="share of records trained without their picture, so that it also draws without one"
     )
     stepper: str = Field("dpm++2m", description=f"sampling: {', '.join(steppers.STEPPERS)}")
-    steps: int = Field(50, ge=1, description="sampling: steps from noise to record")
+    steps: int = Field(50, ge=1, le=100_000, description="sampling: steps from noise to record")
     grid: str = Field("karras", description=f"sampling: the times of the steps, {', '.join(grids.GRIDS)}")
     guidance: float = Field(1.0, ge=0, description="sampling: scale of classifier-free guidance; 1 is none")
     autoguidance: float = Field(1.0, ge=0, description="sampling: scale of the way from the part guide; 1 is none")
@@ -124,7 +124,8 @@ class DenoisingFamily(Family):
         bounded = self._first_stage is None and self._levels is not None
         self.readout = Readout(schedule, parametrization, variance, (-1.0, 1.0) if bounded else None)
         steppers.stepper(spec.stepper)
-        grids.grid(spec.grid, schedule, spec.steps)  # both raise for an unknown name
+        with torch.device("cpu"):  # numbers, also where networks are built without memory
+            grids.grid(spec.grid, schedule, min(spec.steps, 8))  # both raise for an unknown name
         self.conditioner = Conditioner(data, COND, spec.text_encoder, dict(self.parts)) if spec.conditional else None
         inside = data.replace(shape=((1 + 2 * len(spec.fourier)) * self.shape[0], *self.shape[1:]))
         channels = self.readout.outputs * self.shape[0]

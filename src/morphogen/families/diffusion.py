@@ -97,7 +97,7 @@ class Diffusion(DenoisingFamily):
 
     def __init__(self, spec: DiffusionSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         process = schedule(spec.schedule, spec.zero_terminal_snr, spec.shift)
-        if spec.parametrization == "eps" and not process(torch.ones((), dtype=torch.float64))[0] > 0.0:
+        if spec.parametrization == "eps" and not process(torch.ones((), dtype=torch.float64, device="cpu"))[0] > 0.0:
             raise SpecError(
                 "parametrization 'eps' says nothing of the record at t = 1, where this schedule has noise alone: take"
                 " 'v' or 'x0', or the schedule linear-beta."

@@ -54,6 +54,7 @@ class LoRA(Family):
     capabilities = frozenset({Samples, Denoises})
     takes_context = True
     part_names = (BASE,)
+    deployed_part = BASE
     Spec = LoRASpec
     data_part = BASE
     spec: LoRASpec

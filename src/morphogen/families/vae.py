@@ -130,7 +130,7 @@ class Generation(nn.Module):
     def __init__(self, decoder: nn.Module, data: DataSpec, spec: VAESpec, name: str) -> None:
         super().__init__()
         self.decoder, self.data, self.spec, self.name = decoder, data, spec, name
-        self.log_var = float(torch.tensor(spec.variance).log())
+        self.log_var = float(torch.tensor(spec.variance, device="cpu").log())
 
     def distribution(self, z: Tensor, c: Tensor | None = None) -> Distribution:
         """p(x | z) with the batch shape of z."""

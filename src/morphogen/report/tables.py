@@ -71,8 +71,8 @@ def results_rows(results: Iterable[Mapping[str, Any]]) -> list[list[str]]:
         baselines = result.get("baselines") or {}
         rows.append(
             [
-                f"{result['name']} {_BETTER.get(result.get('better', ''), '')}".rstrip(),
-                number(result["value"], interval),
+                f"{result.get('name') or MISSING} {_BETTER.get(result.get('better', ''), '')}".rstrip(),
+                number(result.get("value"), interval),
                 span(interval),
                 str(result.get("unit") or ""),
                 number(result.get("n")),

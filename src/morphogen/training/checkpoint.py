@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from morphogen.artifact import replacing
-from morphogen.artifact.store import distinct
+from morphogen.artifact.files import temporary_for
+from morphogen.artifact.weights import check_finite, read_all
+from morphogen.artifact.weights import write as write_tensors
 from morphogen.core.errors import ArtifactError, MorphogenError
+from morphogen.core.printable import one_line
+from morphogen.core.reading import parse_json
+from morphogen.core.tensor_header import read_metadata
 
 FORMAT = 1
 NAME = "state.safetensors"
+_TYPES = {"format": int, "step": int, "run": dict}  # of the facts that others rely on
 
 
 class CheckpointError(MorphogenError):
@@ -32,9 +36,8 @@ def write(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any])
     """Replace the checkpoint in `folder`. Raises `CheckpointError` if it cannot; the previous one then stays."""
     metadata = {"state": json.dumps({"format": FORMAT, **facts})}
     try:
-        with replacing(folder / NAME) as temporary:
-            save_file(distinct(tensors), temporary, metadata)
-    except (OSError, SafetensorError) as error:
+        write_tensors(folder / NAME, tensors, metadata)
+    except OSError as error:
         kept = "The previous checkpoint is intact. " if (folder / NAME).exists() else ""
         raise CheckpointError(
             f"the checkpoint of step {facts.get('step')} could not be written to {folder} ({error})."
@@ -46,8 +49,7 @@ def prepare(folder: Path, samples: Path) -> None:
     """Make the folder, and remove what a killed writer left in it and in `samples`. Raises `MorphogenError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        ours = (".*tmp*",)  # and those that safetensors writes to
-        leftovers = [file for pattern in ours for file in folder.glob(pattern)]
+        leftovers = [f for f in folder.iterdir() if temporary_for(f.name) or fnmatch(f.name, ".*tmp*")]
         leftovers += [file for pattern in (".step-*tmp*", ".captions.txt*tmp*") for file in samples.glob(pattern)]
         for leftover in leftovers:
             shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
@@ -70,30 +72,40 @@ def exists(folder: Path) -> bool:
 
 def facts(folder: Path) -> dict[str, Any]:
     """The facts of the checkpoint in `folder`. Raises `ArtifactError` if it is damaged or newer."""
-    with _opened(folder) as file:
-        return _facts(file, folder)
+    try:
+        metadata = read_metadata(folder / NAME)
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error) from None
+    return _facts(metadata, folder)
 
 
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and facts of the checkpoint in `folder`. Raises `ArtifactError` if it is damaged or newer."""
-    with _opened(folder) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, _facts(file, folder)  # noqa: SIM118 - no dict
-
-
-@contextmanager
-def _opened(folder: Path) -> Iterator[Any]:
     try:
-        with safe_open(folder / NAME, framework="pt") as file:
-            yield file
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise ArtifactError(f"{folder / NAME}: expected a checkpoint, got something unreadable ({error}).") from None
+        tensors, metadata = read_all(folder / NAME)
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error) from None
+    for name, value in tensors.items():
+        if name.startswith("weights/"):
+            check_finite(name, value, folder / NAME)
+    return tensors, _facts(metadata, folder)
 
 
-def _facts(file: Any, folder: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((file.metadata() or {})["state"])
-    if facts.get("format", 0) > FORMAT:
+def _facts(metadata: Mapping[str, str], folder: Path) -> dict[str, Any]:
+    try:
+        found = parse_json(metadata["state"])
+        if not all(isinstance(found[name], kind) for name, kind in _TYPES.items()):
+            raise ValueError("its facts are of the wrong types")
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder, error) from None
+    if found["format"] > FORMAT:
         raise ArtifactError(f"{folder / NAME}: written by a newer morphogen; use that one to resume.")
-    return facts
+    return dict(found)
+
+
+def _unreadable(folder: Path, error: Exception) -> ArtifactError:
+    said = one_line(str(error))
+    return ArtifactError(f"{folder / NAME}: expected a checkpoint, got something unreadable ({said}).")
 
 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

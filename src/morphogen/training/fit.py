@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from morphogen.artifact.files import recover
+from morphogen.artifact.folders import recover_locked
 from morphogen.artifact.locks import locked
 from morphogen.core.batch import Batch, BatchSource
 from morphogen.core.errors import MorphogenError, UsageError
@@ -62,7 +62,7 @@ def fit(
 
 def _goes_on(out: Path, resume: bool) -> bool:
     """Whether there is a run in `out` to go on with. Raises `UsageError` if it holds anything else."""
-    recover(out.resolve())
+    recover_locked(out.resolve())
     if resume and checkpoint.exists(out / "checkpoint"):
         return True
     occupied = {entry.name for entry in out.iterdir()} if out.is_dir() else set()

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from morphogen import artifact
-from morphogen.artifact.files import read_json
 from morphogen.artifact.store import own_state
 from morphogen.core.batch import Batch, BatchSource
 from morphogen.core.errors import MorphogenError
 from morphogen.core.family import Family
+from morphogen.core.reading import read_json
 from morphogen.core.rng import Rng
 from morphogen.training import checkpoint, rehearsal, state
 from morphogen.training import provenance as facts

@@ -10,24 +10,35 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from morphogen.core.reading import parse_json, read_bytes
+
 MOST_BYTES = 2 << 30  # the oldest entries beyond this are removed
+_OURS = re.compile(r"\.?[0-9a-f]{64}\.(safetensors|json)(\.\d+(-[0-9a-f]{16})?)?")  # or what a killed writer left
 
 
 def folder() -> Path | None:
-    """Where entries are kept; None if they are not."""
+    """Where entries are kept; None if they are not, as for a user without a home."""
     named = os.environ.get("MORPHOGEN_CACHE")
-    if named is None:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "morphogen"
-    return None if named in ("", "off") else Path(named)
+    if named is not None:
+        return None if named in ("", "off") else Path(named)
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return Path(caches) / "morphogen"
+    try:
+        return Path.home() / ".cache" / "morphogen"
+    except RuntimeError:  # the user has neither a home nor a name
+        return None
 
 
 def key(*parts: Any) -> str:
@@ -45,7 +56,7 @@ def key(*parts: Any) -> str:
 
 def tensor(name: str, make: Callable[[], Tensor]) -> Tensor:
     """The tensor kept under `name`, a `key`, or that of `make`, which is then kept."""
-    found = _read(f"{name}.safetensors", lambda data: load(data)["value"])
+    found = _read(f"{name}.safetensors", _value)
     if found is None:
         found = make()
         _write(f"{name}.safetensors", save({"value": found.detach().cpu().contiguous()}))
@@ -54,7 +65,7 @@ def tensor(name: str, make: Callable[[], Tensor]) -> Tensor:
 
 def record(name: str, make: Callable[[], Any]) -> Any:
     """The JSON value kept under `name`, a `key`, or that of `make`, which is then kept."""
-    found = _read(f"{name}.json", json.loads)
+    found = _read(f"{name}.json", parse_json)
     if found is None:
         found = make()
         _write(f"{name}.json", json.dumps(found).encode())
@@ -65,33 +76,45 @@ def _read(name: str, parse: Callable[[bytes], Any]) -> Any:
     where = folder()
     if where is None:
         return None
-    with suppress(Exception):  # missing, cut off, of another program: it is computed again
-        value = parse((where / name).read_bytes())
+    try:
+        value = parse(read_bytes(where / name, MOST_BYTES))
+    except (OSError, ValueError, KeyError, SafetensorError):  # missing, cut off, of another program: computed again
+        return None
+    with suppress(OSError):  # a cache of others, which is read and not written
         os.utime(where / name)
-        return value
-    return None
+    return value
+
+
+def _value(data: bytes) -> Tensor:
+    return load(data)["value"]
 
 
 def _write(name: str, data: bytes) -> None:
     where = folder()
     if where is None:
         return
-    part = where / f".{name}.{os.getpid()}"
-    try:
+    part = where / f".{name}.{os.getpid()}-{secrets.token_hex(8)}"
+    with suppress(OSError):  # a full disk or a folder of others: it is only a cache
         where.mkdir(parents=True, exist_ok=True)
         _make_room(where, len(data))
-        part.write_bytes(data)
-        os.replace(part, where / name)
-    except OSError:  # a full disk or a folder of others: it is only a cache
-        with suppress(OSError):
+        try:
+            part.write_bytes(data)
+            os.replace(part, where / name)
+        finally:
             part.unlink(missing_ok=True)
 
 
 def _make_room(where: Path, needed: int) -> None:
-    entries = sorted((e for e in where.iterdir() if e.is_file()), key=lambda e: e.stat().st_mtime)
-    total = sum(e.stat().st_size for e in entries) + needed
-    for entry in entries:
+    """Remove the oldest of our entries; others may remove them at the same time."""
+    entries = []
+    for entry in where.iterdir():
+        if _OURS.fullmatch(entry.name):
+            with suppress(OSError):
+                about = entry.stat()
+                entries.append((about.st_mtime, about.st_size, entry))
+    total = sum(size for _, size, _ in entries) + needed
+    for _, size, entry in sorted(entries):
         if total <= MOST_BYTES:
             return
-        total -= entry.stat().st_size
+        total -= size
         entry.unlink(missing_ok=True)

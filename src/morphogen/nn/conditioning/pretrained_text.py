@@ -2,14 +2,13 @@
 
 Read are encoders (BERT, MPNet, ... as sentence-embedding models use them), the text side of two-sided models (CLIP,
 SigLIP), the encoder of sequence-to-sequence models (T5), and decoders (GPT), each token of which knows what comes
-before. Weights are safetensors, and no code in the directory is run, nor anything fetched.
+before: `encoder_config.py` lists them. Weights are safetensors, and no code in the directory is run, nor anything
+fetched.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +18,16 @@ from typing import Any, cast, final
 import torch
 from torch import Tensor, nn
 
-from morphogen.core.errors import ArtifactError, UsageError
+from morphogen.core.errors import ArtifactError, MorphogenError, UsageError
+from morphogen.core.printable import one_line
+from morphogen.core.reading import open_regular, read_json
+from morphogen.core.tensor_header import read_header
+from morphogen.nn.conditioning.encoder_config import configured, fields, library, offline, refuse_code
 
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # any of these files
 LONGEST = 512  # tokens, at most
+_MOST_JSON_BYTES = 64 << 20
+_MOST_LAYERS = 512
 _STATED = 100_000  # a tokenizer that states no length states a huge one
 
 
@@ -50,9 +55,7 @@ class PretrainedText(nn.Module):
         config: Any = self.model.config
         self.padding = int(getattr(config, "pad_token_id", None) or 0)
         self.vocabulary = int(config.vocab_size)
-        with torch.no_grad():
-            one = torch.ones(1, 1, dtype=torch.int64)
-            self.dim = self(one, one.bool()).shape[-1]
+        self.dim = int(config.hidden_size)
 
     @torch.compiler.disable  # the models of others are not ours to compile
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -78,23 +81,32 @@ def read(path: Path | str) -> Reader:
             f"{path}: expected a directory of transformers with config.json, *.safetensors and a tokenizer, as"
             " `save_pretrained` writes them; give such a one, from this machine."
         )
-    auto = _transformers(f"{path} is read by")
+    auto = library(f"{path} is read by")
+    for name in ("config.json", "tokenizer_config.json"):
+        refuse_code(_json(root / name))
+    if (root / "adapter_config.json").exists():
+        raise UsageError(f"{path}: it holds adapters for another model: give the whole model.")
     try:
-        with _quiet(auto):
-            model, found = auto.AutoModel.from_pretrained(
+        with offline(), _quiet(auto):
+            kind, config = configured(_json(root / "config.json"))
+            _check_size(root, kind, config)
+            model, found = kind.from_pretrained(
                 root,
+                config=config,
                 local_files_only=True,
                 use_safetensors=True,
-                trust_remote_code=False,
                 dtype=torch.float32,
                 output_loading_info=True,
             )
             tokenizer = auto.AutoTokenizer.from_pretrained(root, local_files_only=True, trust_remote_code=False)
             backend = tokenizer.backend_tokenizer
-    except Exception as error:  # the library raises many kinds
-        reason = str(error).strip().partition("\n")[0]
+    except MorphogenError as error:
+        raise type(error)(f"{path}: {error}") from None
+    except BaseException as error:  # the libraries raise many kinds, and panics that are no Exception
+        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            raise
+        reason = one_line(str(error).strip().partition("\n")[0])
         raise ArtifactError(f"{path}: the text encoder or its tokenizer could not be read ({reason}).") from None
-    config = model.config.to_dict()
     side = _text_side(model)
     # A pooling layer, which is not used, may be missing, and what belongs to the other side.
     kept = {name for name in side.state_dict() if not name.startswith("pooler.")}
@@ -109,20 +121,51 @@ def read(path: Path | str) -> Reader:
     positions = getattr(side.config, "max_position_embeddings", None) or LONGEST
     stated = tokenizer.model_max_length if tokenizer.model_max_length < _STATED else LONGEST
     longest = min(int(positions), LONGEST, stated)  # some have places that they cannot use
-    return Reader(Path(path).resolve().name, config, PretrainedText(model), backend.to_str(), longest)
+    kept_config = {"model_type": config.model_type, **fields(type(config), config.to_dict())}
+    return Reader(Path(path).resolve().name, kept_config, PretrainedText(model), backend.to_str(), longest)
 
 
 def built(config: Mapping[str, Any]) -> PretrainedText:
-    """The encoder of this configuration, with weights that are yet to be loaded."""
-    auto = _transformers("a model with a pretrained text encoder needs")
-    kind = dict(config)
-    model_type = kind.pop("model_type", None)
-    if not isinstance(model_type, str):
-        raise ArtifactError("the text encoder's configuration has no model_type.")
+    """The encoder of this configuration, with weights that are yet to be loaded. Raises `ArtifactError`."""
     try:
-        return PretrainedText(auto.AutoModel.from_config(auto.AutoConfig.for_model(model_type, **kind)))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"the text encoder {model_type!r} cannot be built by transformers ({error}).") from None
+        with offline():
+            kind, made = configured(config)
+            return PretrainedText(kind(made))
+    except MorphogenError:
+        raise
+    except Exception as error:  # of sizes that do not fit each other, by the library
+        reason = one_line(str(error).strip().partition("\n")[0])[:200]
+        raise ArtifactError(f"no text encoder can be built of this configuration by transformers ({reason}).") from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a directory; nothing where there is no such file. Raises `ArtifactError`."""
+    if not path.exists():
+        return {}
+    try:
+        found = read_json(path, _MOST_JSON_BYTES)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: expected JSON, got something unreadable ({one_line(str(error))}).") from None
+    if not isinstance(found, dict):
+        raise ArtifactError(f"{path}: expected a JSON object, got a {type(found).__name__}.")
+    return found
+
+
+def _check_size(root: Path, kind: Any, config: Any) -> None:
+    """Raise `ArtifactError` where the configuration asks for far more than the weights hold, before it takes memory."""
+    try:
+        held = 0
+        for file in root.glob("*.safetensors"):
+            with open_regular(file) as opened:
+                held += sum(math.prod(tensor.shape) for tensor in read_header(opened).tensors.values())
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"its weights cannot be read ({one_line(str(error))}).") from None
+    if int(getattr(config, "num_hidden_layers", 0) or 0) > _MOST_LAYERS:
+        raise ArtifactError(f"its configuration asks for {config.num_hidden_layers:,} layers.")
+    with torch.device("meta"):
+        asked = sum(p.numel() for p in kind(config).parameters())
+    if asked > 2 * held + (1 << 20):  # some weights are stored once and used twice
+        raise ArtifactError(f"its configuration asks for {asked:,} weights, and there are {held:,}.")
 
 
 def _text_side(model: Any) -> Any:
@@ -131,8 +174,6 @@ def _text_side(model: Any) -> Any:
         return model.text_model
     if getattr(model.config, "is_encoder_decoder", False):
         return model.get_encoder()
-    if getattr(model, "main_input_name", "input_ids") != "input_ids":
-        raise UsageError(f"a {model.config.model_type!r} model reads no text: give a text encoder.")
     return model
 
 
@@ -157,13 +198,10 @@ def _inner(path: Path) -> Path:
     if not listed.is_file():
         return path
     try:
-        first = json.loads(listed.read_text(encoding="utf-8"))[0]["path"]
+        first = read_json(listed, _MOST_JSON_BYTES)[0]["path"]
+        if not isinstance(first, str) or not (path / first).resolve().is_relative_to(path.resolve()):
+            raise ValueError("a path within the directory is missing")
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ArtifactError(f"{listed}: expected a list of modules, got something unreadable ({error}).") from None
+        reason = one_line(str(error))
+        raise ArtifactError(f"{listed}: expected a list of modules, got something unreadable ({reason}).") from None
     return path / first
-
-
-def _transformers(need: str) -> Any:
-    if importlib.util.find_spec("transformers") is None:
-        raise UsageError(f"{need} the package transformers: pip install 'morphogen[pretrained]'.")
-    return importlib.import_module("transformers")
