@@ -39,10 +39,10 @@ class Asked:
         """What a checkpoint keeps of it beside what the run says of itself."""
         where = None
         with suppress(OSError):
-            where = os.getcwd()
-        parts = {name: str(path) for name, path in self.parts.items()}
-        about = {"data": self.data, "preset": self.preset, "parts": parts, "started_from": self.started_from}
-        return {**about, "where": where}
+            where = _storable(os.getcwd())
+        parts = {name: _storable(str(path)) for name, path in self.parts.items()}
+        about = {"preset": self.preset, "parts": parts, "started_from": self.started_from}
+        return {**about, "data": None if self.data is None else _storable(self.data), "where": where}
 
 
 def holds_run(out: Path | str) -> bool:
@@ -76,7 +76,10 @@ def completed(asked: Asked, out: Path) -> Asked:
     plan = Recipe.parse(recipe).to_dict()
     now = {**run, "spec": kind.Spec.parse(options).to_dict(), "recipe": plan}
     state.check_settings(out, state.settings(now), state.settings(run))
-    parts = {part: _found(path, where) for part, path in (begun.get("parts") or {}).items()} | dict(asked.parts)
+    kept = begun.get("parts") or {}
+    if missing := [part for part, path in kept.items() if path is None and part not in asked.parts]:
+        raise UsageError(f"the checkpoint in {out} does not tell where a part lies: add --part {missing[0]}=MODEL.")
+    parts = {part: _found(path, where) for part, path in kept.items() if path is not None} | dict(asked.parts)
     started_from = begun.get("started_from")
     if begun and asked.start is not None and named(asked.start)["sha256"] != (started_from or {}).get("sha256"):
         raise UsageError(f"the run in {out} did not begin with the weights of {asked.start}: leave out --start.")
@@ -90,6 +93,15 @@ def _told(out: Path) -> dict[str, Any]:
     if not isinstance(run, dict) or not all(isinstance(run.get(k), dict) for k in ("family", "spec", "recipe")):
         raise ArtifactError(f"{out}: the checkpoint does not tell what is trained.")
     return facts
+
+
+def _storable(path: str) -> str | None:
+    """A path, or None if no JSON can hold it: its name is not UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return None
+    return path
 
 
 def _found(source: str, where: str | None) -> str:

@@ -41,7 +41,7 @@ def locked(path: Path | str, purpose: Purpose, doing: str, wait_s: float = 0.0) 
     target = Path(os.path.abspath(path))
     file = target.with_name(f".{target.name}.{purpose}.lock")
     target.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file, mode=0o666 & ~_umask())
+    lock = FileLock(file, mode=0o600 | (0o666 & ~_umask()))
     start = time.monotonic()
     said = False
     while True:

@@ -125,6 +125,8 @@ def run(arguments: Sequence[str]) -> int:
     except (BrokenPipeError, SystemExit):  # typer and rich exit where whoever read the output has gone
         return CLOSED
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and error.filename is None:  # of `os.getcwd`
+            return _failed("the working directory does not exist any more: change into one that does.", 1, debug)
         where = f": {error.filename}" if error.filename else ""
         return _failed(f"{error.strerror or error}{where}.", 1, debug)
     except Exception as error:

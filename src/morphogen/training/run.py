@@ -222,9 +222,10 @@ class Run:
             unsaved = error
         try:
             self._write_model(self.out, complete)
-        except MorphogenError as error:
+        except (MorphogenError, OSError) as error:
+            reason = str(error) if isinstance(error, MorphogenError) else f"the model could not be written ({error})."
             raise MorphogenError(
-                f"{error} The checkpoint of step {self.kept_step} is in {self.folder}: make room, and resume."
+                f"{reason} The checkpoint of step {self.kept_step} is in {self.folder}: make room, and resume."
             ) from error
         self.world.meet()  # who goes on to read the artifact finds it
         if unsaved is None:

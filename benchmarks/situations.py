@@ -1,0 +1,397 @@
+"""Trainings in bad circumstances: disks, permissions, streams, signals, limits.
+
+    python -m benchmarks.situations
+
+Each runs `morphogen train` in a forked process and asserts three things: its exit status; that what it says has no
+traceback and names the cause; and that nothing is half-written: a model is sound, a checkpoint is readable, no
+temporary file is left, and where there is a checkpoint, `--resume` ends the run as the uninterrupted one would have
+ended, bit for bit. Linux; some situations need a root that can become another user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.harness import RESULTS, write
+from morphogen import artifact, data
+from morphogen.api.resuming import holds_run
+from morphogen.artifact.store import own_state
+from morphogen.cli.main import run
+from morphogen.training import checkpoint
+
+STEPS = 120
+TRAIN = ["train", "vae", "--data", "digits", "--hidden", "16", "--latent-dim", "2", "--batch-size", "8"]
+TRAIN += ["--compile", "off", "--precision", "fp32", "--device", "cpu", "--log-every", "5"]
+TRAIN += ["--checkpoint-seconds", "0.1", "--sheet-seconds", "0.3"]
+NOBODY = 65534
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a situation came to; `wrong` is empty if it is as it should be."""
+
+    name: str
+    status: int
+    said: str
+    wrong: list[str]
+
+
+class Place:
+    """A folder for one situation, and the process in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.out = folder, folder / "runs" / "m"
+        self.out.parent.mkdir(parents=True)
+        self.pid = self.starts = 0
+        self._ends, self._tell = os.pipe()
+
+    def start(self, *more: str, before: Callable[[], object] = lambda: None, steps: int = STEPS) -> None:
+        """Train in a new process, in which `before` is called first; its streams go to files."""
+        self.starts += 1
+        self.pid = os.fork()
+        if self.pid:
+            return
+        status = 70
+        try:
+            for number, file in ((1, self.folder / "stdout"), (2, self.errors)):
+                os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
+            self._announce_the_end()
+            before()
+            status = run([*TRAIN, "--steps", str(steps), "--out", str(self.out), *more])
+            sys.stdout.flush()
+        except BaseException as error:
+            print(f"Traceback: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(status)
+
+    @property
+    def errors(self) -> Path:
+        """The standard error of the last process."""
+        return self.folder / f"stderr-{self.starts}"
+
+    def _announce_the_end(self) -> None:
+        """Say when the model is written at the end, and take some time for it."""
+        save, calls = artifact.save, []
+
+        def slowly(*values: Any, **how: Any) -> Path:
+            calls.append(1)
+            if len(calls) > 1:  # the first is the rehearsal
+                os.write(self._tell, b".")
+                time.sleep(0.3)
+            return save(*values, **how)
+
+        artifact.save = slowly
+
+    def in_training(self) -> None:
+        """Wait until steps are made."""
+        log = self.out / "checkpoint" / "log.jsonl"
+        while not (log.exists() and b'"terms"' in log.read_bytes()):
+            time.sleep(0.01)
+            if os.waitpid(self.pid, os.WNOHANG)[0]:
+                raise RuntimeError(f"it ended at once: {self.errors.read_text()}")
+
+    def at_the_end(self) -> None:
+        """Wait until the model is about to be written."""
+        os.read(self._ends, 1)
+
+    def wait(self) -> int:
+        """The exit status, or the negative number of a signal."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def said(self) -> str:
+        """What it printed on standard error, errors first."""
+        text = self.errors.read_text(errors="replace") if self.errors.exists() else ""
+        return text[text.rfind("Error: ") :].strip() if "Error: " in text else text.strip()
+
+    def half_written(self) -> list[str]:
+        """What is neither whole nor absent."""
+        wrong = []
+        if self.out.exists():
+            if (self.out / artifact.MANIFEST).exists():
+                wrong += artifact.verify(self.out)
+            elif any(self.out.iterdir()):
+                if holds_run(self.out):
+                    checkpoint.read(self.out / "checkpoint")
+                else:
+                    wrong.append(f"a folder with {sorted(f.name for f in self.out.iterdir())} and no checkpoint")
+        found = [*self.out.parent.iterdir(), *self.out.rglob("*")]
+        return wrong + [f"{f.name} is left" for f in found if f.name.startswith(".") and not f.name.endswith(".lock")]
+
+
+Situation = Callable[[Place], tuple[int, set[int], str]]  # status, those that it may be, what must be said
+SITUATIONS: dict[str, Situation] = {}
+
+
+def situation(name: str) -> Callable[[Situation], Situation]:
+    """Register one by its name."""
+    return lambda function: SITUATIONS.setdefault(name, function)
+
+
+def _limit(what: int, value: int, pid: int = 0) -> None:
+    resource.prlimit(pid, what, (value, resource.getrlimit(what)[1]))
+
+
+def _become_nobody() -> None:
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
+@situation("no room for the model at the start")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(before=lambda: _limit(resource.RLIMIT_FSIZE, 2000))
+    return place.wait(), {1}, "could not be written"
+
+
+@situation("no room for a checkpoint at the start")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(before=lambda: _limit(resource.RLIMIT_FSIZE, 20_000))
+    return place.wait(), {1}, "could not be written"
+
+
+@situation("the disk is full from some step to the end")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start()
+    place.in_training()
+    _limit(resource.RLIMIT_FSIZE, 2000, place.pid)
+    return place.wait(), {1}, "The checkpoint of step"
+
+
+@situation("the disk is full for a while")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(steps=4000)
+    place.in_training()
+    _limit(resource.RLIMIT_FSIZE, 2000, place.pid)
+    time.sleep(0.5)
+    _limit(resource.RLIMIT_FSIZE, resource.RLIM_INFINITY, place.pid)
+    time.sleep(0.3)
+    os.kill(place.pid, signal.SIGTERM)
+    return place.wait(), {1}, "resume to go on"
+
+
+@situation("standard error is full")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(before=lambda: os.dup2(os.open("/dev/full", os.O_WRONLY), 2))
+    return place.wait(), {0}, ""
+
+
+@situation("standard output is full")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(before=lambda: os.dup2(os.open("/dev/full", os.O_WRONLY), 1))
+    return place.wait(), {0, 1}, ""
+
+
+@situation("standard output and error are closed")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(before=lambda: os.closerange(1, 3))
+    return place.wait(), {0, 1}, ""
+
+
+@situation("the folder for the model is read-only")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.out.parent.chmod(0o555)
+    place.start(before=_become_nobody)
+    return place.wait(), {1}, "cannot be written to"
+
+
+@situation("a run of another user is resumed")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(steps=100_000)
+    place.in_training()
+    os.kill(place.pid, signal.SIGTERM)
+    place.wait()
+    for folder in (place.folder, place.out.parent):
+        folder.chmod(0o777)
+    place.start("--resume", before=_become_nobody, steps=100_000)
+    return place.wait(), {1}, "ermission denied"
+
+
+@situation("the data may not be read")
+def _(place: Place) -> tuple[int, set[int], str]:
+    for folder in (place.folder, place.out.parent):
+        folder.chmod(0o777)
+    (place.folder / "secret.npz").write_bytes(b"")
+    (place.folder / "secret.npz").chmod(0o600)
+    place.start("--data", str(place.folder / "secret.npz"), before=_become_nobody)
+    return place.wait(), {1, 2}, "secret.npz"
+
+
+for _signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+
+    @situation(f"{_signal.name} before the first step")
+    def _(place: Place, number: int = _signal) -> tuple[int, set[int], str]:
+        place.start(before=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), steps=100_000)
+        while not place.out.exists():
+            time.sleep(0.001)
+        os.kill(place.pid, number)
+        return place.wait(), {1}, "resume to go on"
+
+    @situation(f"{_signal.name} in training")
+    def _(place: Place, number: int = _signal) -> tuple[int, set[int], str]:
+        place.start(steps=100_000)
+        place.in_training()
+        os.kill(place.pid, number)
+        return place.wait(), {1}, "resume to go on"
+
+    @situation(f"{_signal.name} while the model is written")
+    def _(place: Place, number: int = _signal) -> tuple[int, set[int], str]:
+        place.start()
+        place.at_the_end()
+        os.kill(place.pid, number)
+        return place.wait(), {0}, ""
+
+
+@situation("SIGHUP under nohup")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    place.in_training()
+    os.kill(place.pid, signal.SIGHUP)
+    return place.wait(), {0}, ""
+
+
+@situation("SIGPIPE in training")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start()
+    place.in_training()
+    os.kill(place.pid, signal.SIGPIPE)
+    return place.wait(), {0}, ""
+
+
+@situation("a strict umask")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(before=lambda: os.umask(0o077))
+    return place.wait(), {0}, ""
+
+
+@situation("no home")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(before=lambda: os.environ.pop("HOME", None))
+    return place.wait(), {0}, ""
+
+
+@situation("no folder for temporary files")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(before=lambda: os.environ.update(TMPDIR="/nowhere"))
+    return place.wait(), {0}, ""
+
+
+@situation("the working directory is gone")
+def _(place: Place) -> tuple[int, set[int], str]:
+    def leave() -> None:
+        (place.folder / "gone").mkdir()
+        os.chdir(place.folder / "gone")
+        (place.folder / "gone").rmdir()
+
+    place.start(before=leave)
+    return place.wait(), {0, 1}, "working directory"
+
+
+@situation("no file can be opened any more")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start()
+    place.in_training()
+    _limit(resource.RLIMIT_NOFILE, 3, place.pid)
+    return place.wait(), {1}, "The checkpoint of step"
+
+
+@situation("the folder is taken away in training")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(steps=2000)
+    place.in_training()
+    place.out.rename(place.folder / "taken")
+    return place.wait(), {0, 1}, ""
+
+
+@situation("a second training into the same folder")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(steps=100_000)
+    place.in_training()
+    first = place.pid
+    place.start("--resume", steps=100_000)
+    status = place.wait()
+    os.kill(first, signal.SIGTERM)
+    os.waitpid(first, 0)
+    return status, {1}, f"process {first} on"
+
+
+@situation("a damaged checkpoint")
+def _(place: Place) -> tuple[int, set[int], str]:
+    place.start(steps=100_000)
+    place.in_training()
+    os.kill(place.pid, signal.SIGKILL)
+    place.wait()
+    file = place.out / "checkpoint" / checkpoint.NAME
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    place.start("--resume", steps=100_000)
+    status = place.wait()
+    file.write_bytes(whole)
+    return status, {1}, "expected a checkpoint"
+
+
+def outcome(name: str, folder: Path, whole: dict[str, torch.Tensor]) -> Outcome:
+    """Bring a situation about and look at what is left."""
+    place = Place(folder)
+    status, expected, words = SITUATIONS[name](place)
+    said = place.said()
+    wrong = [] if status in expected else [f"status {status}, expected {' or '.join(map(str, sorted(expected)))}"]
+    wrong += [f"{word!r} is said" for word in ("Traceback", "fault in morphogen") if word in said]
+    if status and words not in said:
+        wrong.append(f"{words!r} is not said")
+    for folder in (place.folder, place.out.parent):
+        folder.chmod(0o755)
+    wrong += place.half_written()
+    if holds_run(place.out) and checkpoint.facts(place.out / "checkpoint")["total"] == STEPS:
+        place.start("--resume")
+        if place.wait():
+            wrong.append(f"it cannot be resumed: {place.said()}")
+        else:
+            found = own_state(artifact.load(place.out).family)
+            wrong += [f"{key} differs" for key, value in whole.items() if not torch.equal(value, found[key])]
+    return Outcome(name, status, said.replace(str(place.folder), "FOLDER")[:400], wrong)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--only", help="the situations whose name holds this")
+    parser.add_argument("--out", type=Path, default=RESULTS / "situations.json")
+    told = parser.parse_args()
+    torch.set_num_threads(1)  # before the first fork: threads do not survive it
+    data.load("digits")
+    start, outcomes = time.perf_counter(), []
+    with tempfile.TemporaryDirectory() as root:
+        os.chmod(root, 0o755)
+        place = Place(Path(root) / "whole")
+        place.start()
+        if place.wait():
+            raise SystemExit(f"the uninterrupted training failed: {place.said()}")
+        whole = {name: value.clone() for name, value in own_state(artifact.load(place.out).family).items()}
+        for number, name in enumerate(SITUATIONS):
+            if told.only in (None, "") or told.only in name:
+                found = outcome(name, Path(root) / str(number), whole)
+                outcomes.append(found)
+                print(
+                    f"{'wrong' if found.wrong else 'right':6} {name} (status {found.status}) {'; '.join(found.wrong)}"
+                )
+                shutil.rmtree(Path(root) / str(number), ignore_errors=True)
+    right = sum(not found.wrong for found in outcomes)
+    print(f"{right} of {len(outcomes)} situations are as they should be")
+    if told.only is None:
+        record = {"right": right, "of": len(outcomes), "duration_s": round(time.perf_counter() - start, 1)}
+        write(told.out, {**record, "situations": [asdict(found) for found in outcomes]})
+
+
+if __name__ == "__main__":
+    main()
