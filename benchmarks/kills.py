@@ -28,6 +28,7 @@ import torch
 
 from benchmarks.harness import RESULTS, write
 from morphogen import api, artifact, data
+from morphogen.api.resuming import holds_run
 from morphogen.artifact.store import own_state
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -101,7 +102,10 @@ def _train(family: str, out: Path, steps: int, stop_at: int | None, tell: int) -
 
     artifact.save = told
     recipe = {**RECIPE, **OFTEN, "steps": steps}
-    events = api.train(family, "digits", out, options=OPTIONS[family], recipe=recipe, resume=out.exists())
+    if holds_run(out):
+        events = api.train(out=out, resume=True)
+    else:
+        events = api.train(family, "digits", out, options=OPTIONS[family], recipe=recipe, resume=out.exists())
     for event in events:
         if stop_at is not None and event.step >= stop_at:
             events.close()  # type: ignore[attr-defined]

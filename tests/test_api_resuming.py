@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from morphogen import api, artifact
+from morphogen.artifact import folders
 from morphogen.cli.main import run
 from morphogen.core.errors import ArtifactError, MorphogenError, UsageError
 from morphogen.training import checkpoint
@@ -133,3 +134,27 @@ def test_closing_the_events_at_the_first_one_says_what_fails(photos: Path, monke
     monkeypatch.setattr(artifact, "save", fail)
     with pytest.raises(MorphogenError, match=r"no room\. The checkpoint of step"):
         events.close()  # type: ignore[attr-defined]
+
+
+def test_the_folder_is_enough_after_a_kill_amid_the_exchange(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model has changed places then, and the checkpoint is still in the folder that the old one became."""
+
+    class Killed(BaseException):
+        pass
+
+    begin("m")
+    list(api.train("vae", "photos", "whole", options=TINY, recipe=RECIPE))
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "_move_others", kill)
+        with pytest.raises(Killed):
+            list(api.train(out="m", resume=True))
+    assert not Path("m/checkpoint").exists()
+    assert artifact.verify("m") == []
+    assert list(api.train(out="m", resume=True))[-1].step == 8
+    assert Path("m/checkpoint").exists()
+    whole, found = weights("whole"), weights("m")
+    assert all(torch.equal(value, found[key]) for key, value in whole.items())

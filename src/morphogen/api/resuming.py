@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from morphogen.api.parts import named
+from morphogen.artifact.folders import recover_locked
 from morphogen.core import registry
 from morphogen.core.errors import ArtifactError, UsageError
 from morphogen.core.family import resolve_preset
@@ -46,7 +47,8 @@ class Asked:
 
 
 def holds_run(out: Path | str) -> bool:
-    """Whether there is a run in `out` to go on with."""
+    """Whether there is a run in `out` to go on with, after what a kill has cut short there has been ended."""
+    recover_locked(Path(out).resolve())
     return checkpoint.exists(Path(out) / "checkpoint")
 
 
