@@ -152,7 +152,7 @@ def test_impossible_samples_are_refused(model: Path, plain: Path) -> None:
         api.sample(plain, 4, label=1)
     with pytest.raises(UsageError, match="--n is a whole number from 1"):
         api.sample(model, 0)
-    with pytest.raises(UsageError, match="at a time"):
+    with pytest.raises(UsageError, match="--batch-size is a whole number from 1"):
         api.sample(model, 4, batch_size=0)
     with pytest.raises(SpecError, match="unknown device"):
         api.sample(model, 4, device="warp")
@@ -166,7 +166,7 @@ def test_options_of_a_familys_own_sampling_pass_through(model: Path) -> None:
     assert np.array_equal(api.sample(model, 8, temperature=None).x, api.sample(model, 8).x)
     with pytest.raises(UsageError, match=r"not sampled with 'stepper'; its options: temperature; families that have"):
         api.sample(model, 8, stepper="euler")
-    with pytest.raises(UsageError, match="temperature is at least 0"):
+    with pytest.raises(UsageError, match="--temperature is a number from 0"):
         api.sample(model, 8, temperature=-1.0)
 
 

@@ -68,7 +68,7 @@ def test_one_picture_is_written_as_it_is(model: Path, tmp_path: Path, capsys: py
     wanted = {"verb": "draw", "prompts": [RED], "negative": GREEN, "seed": 3, "steps": 2, "n": 1, "exact": False}
     assert {name: said[name] for name in wanted} == wanted
     assert said["guidance"] == 4.0, "the default that was in effect"
-    assert said["model"] == str(model) and said["fingerprint"] == mg.fingerprint(model)
+    assert said["model"] == model.name and said["fingerprint"] == mg.fingerprint(model)
     assert {"version", "torch"} <= set(said)
 
 
@@ -124,7 +124,7 @@ def test_json_is_all_that_stdout_holds(model: Path, tmp_path: Path, capsys: pyte
         ([RED, "--grid", "size=1,2"], "thing along a grid"),
         ([RED, "--grid", "seed=1,2", "--n", "3"], "leave out --n"),
         ([RED, "--negative", GREEN, "--guidance", "1"], "scale 1 is none"),
-        (["a (red:x) circle"], "a number of at least 0"),
+        (["a (red:x) circle"], "a number from 0 to 1000"),
         ([RED, "--truncation", "0.5"], "not sampled with 'truncation'"),
     ],
 )
@@ -175,7 +175,7 @@ def test_recall_draws_the_same_pixels(
     for file in (tmp_path / "a.png", *sorted((tmp_path / "a").iterdir())):
         again = tmp_path / "again.png"
         capsys.readouterr()
-        assert run(["recall", str(file), "--out", str(again), "--overwrite", "--json"]) == 0
+        assert run(["recall", str(file), "--model", str(model), "--out", str(again), "--overwrite", "--json"]) == 0
         said = json.loads(capsys.readouterr().out)
         difference = np.abs(pixels(file).astype(int) - pixels(again)).max()
         assert difference == said["largest_difference"] <= (0 if exact else 1) and said["exact"] is exact
@@ -198,7 +198,12 @@ def test_a_model_that_moved_is_found_by_what_it_is(
     shutil.copytree(model, tmp_path / "moved")
     assert run(["recall", str(gone), "--out", out, "--model", str(tmp_path / "moved")]) == 0
     assert "the same pixels" in capsys.readouterr().out
-    assert recipe(Path(out))["model"] == str(tmp_path / "moved")
+    assert recipe(Path(out))["model"] == "moved", "and no path of its maker"
+    beside = changed(drawn, tmp_path / "beside.png", model="moved")
+    assert run(["recall", str(beside), "--out", out, "--overwrite"]) == 0
+    for elsewhere in (str(model), "../" + model.name, "", "."):
+        file = changed(drawn, tmp_path / "elsewhere.png", model=elsewhere)
+        assert run(["recall", str(file), "--out", out, "--overwrite"]) == 2
 
 
 def test_another_model_is_refused(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,33 +219,43 @@ def test_another_model_is_refused(drawn: Path, tmp_path: Path, capsys: pytest.Ca
         ({"seed": 6}, "differs from"),
         ({"prompts": [GREEN]}, "differs from"),
         ({"n": 2, "index": None}, "of shape"),
-        ({"steps": "many"}, "its recipe was changed"),
-        ({"prompts": ...}, "its recipe was changed"),
+        ({"steps": "many"}, "its recipe cannot be: steps"),
+        ({"prompts": ...}, "its recipe cannot be: prompts"),
+        ({"n": 10**12}, "its recipe cannot be: n"),
+        ({"prompts": [RED] * 1000, "n": 1000}, "asks for 1,000,000 pictures"),
+        ({"guidance": 1e300}, "its recipe cannot be: guidance"),
+        ({"grid": {"model": [1]}}, "its recipe cannot be: grid"),
+        ({"seed": True}, "its recipe cannot be: seed"),
         ({"index": 7}, "its recipe was changed"),
         ({"fingerprint": "0" * 64}, "is not the model that drew"),
         ({"fingerprint": ...}, "does not say which model"),
-        ({"model": 5}, "does not say which model"),
+        ({"model": 5}, "its recipe cannot be: model"),
         ({"verb": "walk"}, "was made by `morphogen walk`"),
         ({"verb": ["draw"]}, "was made by"),
     ],
 )
 def test_recipes_that_were_changed_are_found_out(
-    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], words: str
+    model: Path,
+    drawn: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    words: str,
 ) -> None:
     file = changed(drawn, tmp_path / "changed.png", **changes)
-    assert run(["recall", str(file), "--out", str(tmp_path / "b.png")]) == 1
+    assert run(["recall", str(file), "--model", str(model), "--out", str(tmp_path / "b.png")]) == 1
     out, err = capsys.readouterr()
     assert words in err and "same pixels" not in out and "fault in morphogen" not in err
 
 
 def test_pixels_that_were_changed_are_found_out(
-    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     info, other = PngInfo(), pixels(drawn)
     info.add_text("morphogen", json.dumps(recipe(drawn)))
     other[3, 4] ^= 128
     Image.fromarray(other).save(tmp_path / "other.png", pnginfo=info)
-    assert run(["recall", str(tmp_path / "other.png"), "--out", str(tmp_path / "b.png")]) == 1
+    assert run(["recall", str(tmp_path / "other.png"), "--model", str(model), "--out", str(tmp_path / "b.png")]) == 1
     assert "by up to 128 of 255" in capsys.readouterr().err
 
 
@@ -249,7 +264,7 @@ def test_files_without_a_recipe_are_refused(drawn: Path, tmp_path: Path, capsys:
     Image.fromarray(pixels(drawn)).save(plain)
     text.write_text("no picture")
     info = PngInfo()
-    info.add_text("morphogen", "[1, 2")
+    info.add_text("morphogen", "[" * 10_000)
     Image.fromarray(pixels(drawn)).save(odd, pnginfo=info)
     for file, words in ((plain, "holds no recipe"), (text, "unreadable"), (odd, "no JSON object")):
         assert run(["recall", str(file), "--out", str(tmp_path / "b.png")]) == 1

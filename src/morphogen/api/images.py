@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from morphogen.core.data_spec import DataSpec
@@ -14,7 +16,7 @@ from morphogen.core.printable import one_line
 from morphogen.data.arrays import pictures_from
 from morphogen.data.options import PREPARATION, Options
 from morphogen.data.picture_files.guards import open_file
-from morphogen.data.pictures import decode, with_channels, with_size
+from morphogen.data.pictures import Resample, decode, with_channels, with_size
 
 Image = Path | str | np.ndarray  # a picture file, or bytes (H, W) or (H, W, channels)
 
@@ -43,16 +45,44 @@ def options_of(data: DataSpec) -> Options:
     return Options.parse({**known, "size": by(data.shape[1:]), "channels": channels})
 
 
-def fitted(stored: Tensor, data: DataSpec, image: Image, tiles: bool | None, shades: bool = False) -> Tensor:
-    """With the model's channels (one gray one for `shades`) and size, or any larger size for `tiles`; None: there are
-    no tiles to suggest."""
+def mask_of(stored: Tensor, data: DataSpec, image: Image, tiles: bool) -> Tensor:
+    """What is to be redrawn, (1, 1, H, W) bool at the size of `fitted`: each pixel that white (128 to 255) touches.
+
+    Raises `UsageError` where that is none.
+    """
+    gray = with_channels(stored, "gray", (0, 0, 0))
+    white, largest = gray > 127, int(gray.max())
+    if not white.any():
+        came = "is black" if largest == 0 else f"has values of at most {largest}, where white is 255 (128 and more)"
+        raise UsageError(f"the mask {came}: nothing would be redrawn; make white what is to be.")
+    options = options_of(data).replace(channels="gray", background="#000000")
+    redrawn = _sized(white.to(torch.uint8) * 255, data, image, tiles, options, _touched) > 127
+    if not redrawn.any():
+        raise UsageError(
+            f"of the mask's {int(white.sum()):,} white pixels of {by(gray.shape[2:])} none is left at"
+            f" {by(redrawn.shape[2:])}, as its borders are cut off (resize={options.resize}): nothing would be redrawn."
+        )
+    return redrawn
+
+
+def _touched(x: Tensor, height: int, width: int, levels: int) -> Tensor:
+    """The largest of the values that a pixel covers, in part or in whole."""
+    return F.adaptive_max_pool2d(x.float(), (height, width)).to(x.dtype)
+
+
+def fitted(stored: Tensor, data: DataSpec, image: Image, tiles: bool | None) -> Tensor:
+    """With the model's channels and size, or any larger size for `tiles`; None: there are no tiles to suggest."""
     options = options_of(data)
-    if shades:
-        options = options.replace(channels="gray", background="#000000")
     x = with_channels(stored, options.channels, options.background_rgb)
+    return _sized(x, data, image, tiles, options, None)
+
+
+def _sized(
+    x: Tensor, data: DataSpec, image: Image, tiles: bool | None, options: Options, resample: Resample | None
+) -> Tensor:
     if not tiles:
         try:
-            return with_size(x, options)
+            return with_size(x, options, resample=resample)
         except DataError:
             otherwise = "" if tiles is None else ", or edit it at its own size with --tiles"
             raise DataError(

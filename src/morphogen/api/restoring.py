@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from morphogen.api.drawing import class_row, condition, drawn_how, guided, of_classes, weighted
-from morphogen.api.images import Image, by, fitted, name_of, options_of, read, values
+from morphogen.api.images import Image, by, fitted, mask_of, name_of, options_of, read, values
 from morphogen.api.records import Pictures, as_stored, device_of, load_model
 from morphogen.applications.editing import edited
 from morphogen.applications.restoration import Restoration, by_condition, by_measurement
@@ -101,7 +101,7 @@ def edit(
                 f"the mask is {by(given.shape[2:])}, the picture {by(stored.shape[2:])} (height x width): they have"
                 " to be equal."
             )
-        redrawn = (fitted(given, data, mask, tiles, shades=True) > 127).to(device_of(family))
+        redrawn = mask_of(given, data, mask, tiles).to(device_of(family))
     times, method = _times(family, grid, steps, strength), _stepper(family, stepper)
     on = device_of(family)
     led: dict[str, Any] = {"guidance": guidance, "negative": negative}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import shutil
@@ -16,9 +15,11 @@ from typing import Annotated, Any
 import typer
 
 from morphogen import UsageError, __version__
+from morphogen.cli.console import as_json
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace --out where it exists.")]
 FOLDER = "DIR/"
+_PLACES = ("model", "image", "mask", "directions", "data")  # entries of recipes that are paths, or sources
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,20 @@ def png(image: Any, recipe: Mapping[str, Any]) -> bytes:
 
     info = PngInfo()
     info.add_text("Software", f"morphogen {__version__}")
-    info.add_text("morphogen", json.dumps({**recipe, "version": __version__, "torch": version("torch")}))
+    said = {name: _unplaced(value) if name in _PLACES else value for name, value in recipe.items()}
+    info.add_text("morphogen", as_json({**said, "version": __version__, "torch": version("torch")}))
     out = io.BytesIO()
     image.save(out, "PNG", pnginfo=info)
     return out.getvalue()
+
+
+def _unplaced(place: Any) -> Any:
+    """A path or source without the folders of its maker: as typed if that is below the current one, else its name."""
+    if not isinstance(place, str):
+        return place
+    path, colon, options = place.partition(":")
+    inside = not Path(path).is_absolute() and ".." not in Path(path).parts
+    return (path if inside else Path(path).resolve().name) + colon + options
 
 
 def labels(pictures: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as encoded
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,11 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from morphogen import DataError, MorphogenError, UsageError
+from morphogen.cli import recipes
 from morphogen.cli.console import Json, busy, print_json, print_text
 from morphogen.cli.outputs import Output, Overwrite, png
 from morphogen.cli.pictures import sampled_again
 from morphogen.cli.words import drawn_again
+from morphogen.core.printable import shortened
+from morphogen.core.reading import parse_json, read_bytes
 
+MOST_BYTES = 1 << 30  # of a file
+MOST_PIXELS = 10**8
 _AGAIN: dict[str, Callable[[Path, Mapping[str, Any]], Any]] = {"draw": drawn_again, "sample": sampled_again}
 
 
@@ -22,7 +27,10 @@ def recall(
     file: Annotated[Path, typer.Argument(metavar="FILE.png", help="What `draw` or `sample` wrote.")],
     out: Annotated[str, typer.Option("--out", metavar="FILE.png", help="The picture or sheet, drawn again.")],
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="DIR", help="Where the model is now; by default where it was.")
+        Path | None,
+        typer.Option(
+            "--model", metavar="DIR", help="Where the model is now; by default below the file's folder or this one."
+        ),
     ] = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -32,9 +40,12 @@ def recall(
 
     target = Output.parse(out, [".png"], overwrite)
     recipe, old = _read(file)
-    where = Path(recipe["model"]) if model is None else model
-    if not where.is_dir():
-        raise UsageError(f"{file} was drawn by the model {where}, which is not there: say with --model where it is.")
+    where = _model(file, recipe["model"]) if model is None else model
+    if where is None or not where.is_dir():
+        raise UsageError(
+            f"{file} was drawn by the model {recipe['model']!r}, which is not beside it nor in the current folder: say"
+            " with --model where it is."
+        )
     from morphogen import api
 
     if (came := api.fingerprint(where)) != recipe["fingerprint"]:
@@ -66,13 +77,26 @@ def recall(
     print_text(f"wrote {target.path}")
 
 
+def _model(file: Path, name: str) -> Path | None:
+    """The model of this name below the folder of the file, or below the current one.
+
+    A recipe may be anybody's, so that it leads nowhere else.
+    """
+    path = Path(name)
+    if path.is_absolute() or path.drive or ".." in path.parts or not path.parts:
+        return None
+    return next((place for place in (file.parent / path, path) if place.is_dir()), None)
+
+
 def _read(file: Path) -> tuple[dict[str, Any], Any]:
     """The recipe in a PNG file, and its pixels. Raises `DataError` where it holds none that can be drawn again."""
     import numpy as np
     from PIL import Image
 
     try:
-        with Image.open(file, formats=("PNG",)) as image:
+        with Image.open(io.BytesIO(read_bytes(file, MOST_BYTES)), formats=["PNG"]) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"it has {image.width} x {image.height} pixels, and at most {MOST_PIXELS:,} are read")
             pixels, text = np.asarray(image), getattr(image, "text", {}).get("morphogen")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{file}: expected a PNG picture, got something unreadable ({error}).") from None
@@ -81,13 +105,15 @@ def _read(file: Path) -> tuple[dict[str, Any], Any]:
             f"{file} holds no recipe: morphogen did not write it, or a program that saved it anew left the recipe out."
         )
     try:
-        recipe = encoded.loads(text)
-        verb = str(recipe.get("verb", "sample"))
-        known = "exact" in recipe and all(isinstance(recipe.get(name), str) for name in ("model", "fingerprint"))
-    except (ValueError, AttributeError, TypeError) as error:
+        found = parse_json(text)
+    except ValueError as error:
         raise DataError(f"{file}: its recipe is no JSON object ({error}).") from None
-    if verb not in _AGAIN:
-        raise DataError(f"{file} was made by `morphogen {verb}`; known to be drawn again are {', '.join(_AGAIN)}.")
-    if not known:
+    if not isinstance(found, dict):
+        raise DataError(f"{file}: its recipe is no JSON object (it is a {type(found).__name__}).")
+    verb = found.get("verb", "sample")
+    if verb not in list(_AGAIN):
+        said = shortened(str(verb))
+        raise DataError(f"{file} was made by `morphogen {said}`; known to be drawn again are {', '.join(_AGAIN)}.")
+    if not {"exact", "model", "fingerprint"} <= found.keys():
         raise DataError(f"{file}: its recipe does not say which model drew it, as those of older versions.")
-    return {**recipe, "verb": verb}, pixels
+    return recipes.parse({**found, "verb": verb}, str(file)), pixels

@@ -7,6 +7,8 @@ an antialiasing filter (Keys, "Cubic convolution interpolation", 1981); pictures
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -40,8 +42,13 @@ def with_channels(x: Tensor, channels: Channels, background: tuple[int, int, int
     return x.contiguous()
 
 
-def with_size(x: Tensor, options: Options, levels: int = 256) -> Tensor:
+Resample = Callable[[Tensor, int, int, int], Tensor]
+
+
+def with_size(x: Tensor, options: Options, levels: int = 256, resample: Resample | None = None) -> Tensor:
     """(N, C, H, W) uint8 to the size of `options` (unchanged if it has none), by its resize policy.
+
+    `resample` (x, height, width, levels) is bicubic by default.
 
     Raises `DataError` if the shape does not fit and the policy is "error".
     """
@@ -51,7 +58,7 @@ def with_size(x: Tensor, options: Options, levels: int = 256) -> Tensor:
     if options.resize == "rotate" and (old_width, old_height) == (height, width):
         return x.transpose(2, 3).flip(2).contiguous()  # a quarter turn to the left
     if options.resize == "stretch" or old_height * width == old_width * height:
-        return _resampled(x, height, width, levels)
+        return (resample or _resampled)(x, height, width, levels)
     if options.resize in ("error", "rotate"):
         raise DataError(
             f"is {old_height}x{old_width} and does not fit {height}x{width} (height x width);"
@@ -63,7 +70,7 @@ def with_size(x: Tensor, options: Options, levels: int = 256) -> Tensor:
         raise DataError(
             f"is {old_height}x{old_width} (height x width), too long and narrow to be cut to {height}x{width}"
         )
-    x = _resampled(x, max(1, round(old_height * scale)), max(1, round(old_width * scale)), levels)
+    x = (resample or _resampled)(x, max(1, round(old_height * scale)), max(1, round(old_width * scale)), levels)
     if options.resize == "crop":
         top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
         return x[:, :, top : top + height, left : left + width].contiguous()
