@@ -71,7 +71,8 @@ def test_links_and_anchors_lead_somewhere(page: Path) -> None:
 def test_every_page_is_in_the_navigation() -> None:
     navigation = re.findall(r"(\S+\.md)$", read(ROOT / "mkdocs.yml"), re.MULTILINE)
     assert len(set(navigation)) == len(navigation)
-    assert {str(p.relative_to(ROOT / "docs")) for p in PAGES[2:]} <= set(navigation)
+    pages = {str(p.relative_to(ROOT / "docs")) for p in PAGES[2:]}
+    assert pages - set(navigation) == set(), "name these pages in mkdocs.yml, under nav"
 
 
 def test_every_picture_is_shown() -> None:
@@ -173,4 +174,5 @@ def test_the_reference_names_what_exists() -> None:
 def test_the_reference_is_whole() -> None:
     described = [name.rpartition(".")[2] for name in directives()]
     assert len(set(described)) == len(described)
-    assert [name for name in mg.__all__ if not name.startswith("__") and name not in described] == []
+    missing = [name for name in mg.__all__ if not name.startswith("__") and name not in described]
+    assert missing == [], "add `::: morphogen.NAME` to a page of docs/api"
