@@ -1,4 +1,4 @@
-"""A few trainings that are killed at random moments; `python -m benchmarks.kills` makes hundreds."""
+"""A few trainings that are killed at random moments; `python -m benchmarks.trust.kills` makes hundreds."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 CODE = """
 import sys
 from pathlib import Path
-from benchmarks.kills import measure
+from benchmarks.trust.kills import measure
 rows = measure(int(sys.argv[2]), 40, Path(sys.argv[1]), say=lambda text: None)
 assert sum(row.kills for row in rows) >= int(sys.argv[2])
 assert all(row.equal == row.trainings for row in rows), rows

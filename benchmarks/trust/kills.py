@@ -1,6 +1,6 @@
 """Trainings that are killed at random moments, against the same trainings left alone.
 
-    python -m benchmarks.kills --kills 200
+    python -m benchmarks.trust.kills --kills 200
 
 Each training runs in a process of its own, forked from one that has loaded everything, and is killed by SIGKILL: at a
 moment that is uniform over the duration of the run, or in the moments in which its model is exchanged at the end. It is
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.harness import RESULTS, write
+from benchmarks.harness import path_of, plain_parser, write
 from morphogen import api, artifact, data
 from morphogen.api.resuming import holds_run
 from morphogen.artifact.store import own_state
@@ -42,7 +42,7 @@ OFTEN = {"checkpoint_seconds": 0.05, "sheet_seconds": 0.2}
 
 
 @dataclass
-class Row:
+class Trial:
     """What happened to the trainings of one family."""
 
     family: str
@@ -94,13 +94,13 @@ class Training:
 def _train(family: str, out: Path, steps: int, stop_at: int | None, tell: int) -> None:
     save, calls = artifact.save, []
 
-    def told(*values: Any, **how: Any) -> Path:
+    def announced_save(*values: Any, **how: Any) -> Path:
         calls.append(1)
         if len(calls) > 1:  # the first is the rehearsal
             os.write(tell, b".")
         return save(*values, **how)
 
-    artifact.save = told
+    artifact.save = announced_save
     recipe = {**RECIPE, **OFTEN, "steps": steps}
     if holds_run(out):
         events = api.train(out=out, resume=True)
@@ -116,7 +116,7 @@ def _weights(out: Path) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in own_state(artifact.load(out).family).items()}
 
 
-def _run(row: Row, out: Path, steps: int, whole: dict[str, torch.Tensor], spent_s: float, rng: Any) -> None:
+def _run(row: Trial, out: Path, steps: int, whole: dict[str, torch.Tensor], spent_s: float, rng: Any) -> None:
     """One training, killed at least once."""
     row.trainings += 1
     if row.trainings % 2 == 0:
@@ -155,11 +155,11 @@ def _problems(out: Path) -> Sequence[str]:
         return [f"{type(error).__name__}: {error}"]
 
 
-def measure(kills: int, steps: int, folder: Path, seed: int = 0, say: Callable[[str], None] = print) -> list[Row]:
+def measure(kills: int, steps: int, folder: Path, seed: int = 0, say: Callable[[str], None] = print) -> list[Trial]:
     """Train and kill until so many kills are made, the families in turn."""
     torch.set_num_threads(1)  # before the first fork: threads do not survive it
     data.load("digits")
-    rows, wholes = [Row(family) for family in OPTIONS], {}
+    rows, wholes = [Trial(family) for family in OPTIONS], {}
     for row in rows:
         start = time.perf_counter()
         if Training(row.family, folder / row.family, steps).wait():
@@ -179,24 +179,30 @@ def measure(kills: int, steps: int, folder: Path, seed: int = 0, say: Callable[[
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=RESULTS / "kills.json")
-    told = parser.parse_args()
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = plain_parser(__doc__)
+    found.add_argument("--kills", type=int, default=200)
+    found.add_argument("--steps", type=int, default=150)
+    found.add_argument("--seed", type=int, default=0)
+    found.add_argument("--out", type=Path, default=path_of("kills"))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Kill, count and write."""
+    asked = parser().parse_args(arguments)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(told.kills, told.steps, Path(folder), told.seed)
+        rows = measure(asked.kills, asked.steps, Path(folder), asked.seed)
     print(f"{'family':16}{'trainings':>10}{'kills':>7}{'in exchange':>13}{'equal':>7}{'models':>8}{'lost':>6}")
     for row in rows:
         print(
             f"{row.family:16}{row.trainings:10}{row.kills:7}{row.kills_in_the_exchange:13}{row.equal:7}"
             f"{row.models_before_a_kill:8}{row.models_lost:6}"
         )
-    record = {"steps": told.steps, "seed": told.seed, "duration_s": round(time.perf_counter() - start, 1)}
-    write(told.out, {**record, "rows": [asdict(row) for row in rows]})
+    record = {"steps": asked.steps, "seed": asked.seed, "duration_s": round(time.perf_counter() - start, 1)}
+    write(asked.out, {**record, "rows": [asdict(row) for row in rows]})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Trainings in bad circumstances: disks, permissions, streams, signals, limits.
 
-    python -m benchmarks.situations
+    python -m benchmarks.trust.situations
 
 Each runs `morphogen train` in a forked process and asserts three things: its exit status; that what it says has no
 traceback and names the cause; and that nothing is half-written: a model is sound, a checkpoint is readable, no
@@ -18,14 +18,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.harness import RESULTS, write
+from benchmarks.harness import path_of, plain_parser, write
 from morphogen import artifact, data
 from morphogen.api.resuming import holds_run
 from morphogen.artifact.store import own_state
@@ -363,11 +363,17 @@ def outcome(name: str, folder: Path, whole: dict[str, torch.Tensor]) -> Outcome:
     return Outcome(name, status, said.replace(str(place.folder), "FOLDER")[:400], wrong)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
-    parser.add_argument("--only", help="the situations whose name holds this")
-    parser.add_argument("--out", type=Path, default=RESULTS / "situations.json")
-    told = parser.parse_args()
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = plain_parser(__doc__)
+    found.add_argument("--only", help="the situations whose name holds this; not written to the results")
+    found.add_argument("--out", type=Path, default=path_of("situations"))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Bring each about, and write what it came to."""
+    asked = parser().parse_args(arguments)
     torch.set_num_threads(1)  # before the first fork: threads do not survive it
     data.load("digits")
     start, outcomes = time.perf_counter(), []
@@ -379,7 +385,7 @@ def main() -> None:
             raise SystemExit(f"the uninterrupted training failed: {place.said()}")
         whole = {name: value.clone() for name, value in own_state(artifact.load(place.out).family).items()}
         for number, name in enumerate(SITUATIONS):
-            if told.only in (None, "") or told.only in name:
+            if asked.only in (None, "") or asked.only in name:
                 found = outcome(name, Path(root) / str(number), whole)
                 outcomes.append(found)
                 print(
@@ -388,9 +394,9 @@ def main() -> None:
                 shutil.rmtree(Path(root) / str(number), ignore_errors=True)
     right = sum(not found.wrong for found in outcomes)
     print(f"{right} of {len(outcomes)} situations are as they should be")
-    if told.only is None:
+    if asked.only is None:
         record = {"right": right, "of": len(outcomes), "duration_s": round(time.perf_counter() - start, 1)}
-        write(told.out, {**record, "situations": [asdict(found) for found in outcomes]})
+        write(asked.out, {**record, "situations": [asdict(found) for found in outcomes]})
 
 
 if __name__ == "__main__":
