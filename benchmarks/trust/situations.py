@@ -330,7 +330,7 @@ def _(place: Place) -> tuple[int, set[int], str]:
 def _(place: Place) -> tuple[int, set[int], str]:
     place.start(steps=100_000)
     place.in_training()
-    os.kill(place.pid, signal.SIGKILL)
+    os.kill(place.pid, signal.SIGTERM)
     place.wait()
     file = place.out / "checkpoint" / checkpoint.NAME
     whole = file.read_bytes()

@@ -12,6 +12,7 @@ from test_training_resume import TOYS, run
 from training_toys import Points, build, points, recipe
 
 from morphogen import artifact
+from morphogen.artifact import files
 from morphogen.core.batch import Batch
 from morphogen.core.errors import ArtifactError
 from morphogen.report.log import read_log
@@ -95,6 +96,20 @@ def test_the_log_only_grows_and_what_is_void_is_left_out(tmp_path):
     assert (tmp_path / "k" / "checkpoint" / "log.jsonl").read_bytes().startswith(before)
     steps = [[e["step"] for e in read_log(tmp_path / n / "log.jsonl")] for n in ("n", "k")]
     assert steps[0] == steps[1] == [0, *range(5, 41, 5)]
+
+
+def test_leftovers_of_sheets_are_removed_and_nothing_else(tmp_path):
+    next(events := run(tmp_path / "m", steps=30, log_every=5))
+    events.close()
+    samples = tmp_path / "m" / "samples"
+    samples.mkdir()
+    ours = [files.temporary(samples / name) for name in ("step-0000140.png", "captions.txt")]
+    theirs = [samples / name for name in (".step-0000140.png", "step-0000005.png", ".mine.tmp", "notes.txt")]
+    theirs.append(files.temporary(samples / "notes.txt"))
+    for file in [*ours, *theirs]:
+        file.touch()
+    list(run(tmp_path / "m", steps=30, log_every=5, resume=True))
+    assert set(samples.iterdir()) == set(theirs)
 
 
 def test_two_trainings_cannot_share_a_folder(tmp_path):

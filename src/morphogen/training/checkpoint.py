@@ -50,7 +50,8 @@ def prepare(folder: Path, samples: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         leftovers = [f for f in folder.iterdir() if temporary_for(f.name) or fnmatch(f.name, ".*tmp*")]
-        leftovers += [file for pattern in (".step-*tmp*", ".captions.txt*tmp*") for file in samples.glob(pattern)]
+        leftovers += [f for f in samples.glob(".*") if fnmatch(temporary_for(f.name) or "", "step-*.png")]
+        leftovers += [f for f in samples.glob(".captions.txt*") if temporary_for(f.name) == "captions.txt"]
         for leftover in leftovers:
             shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
     except OSError as error:
