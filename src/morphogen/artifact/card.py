@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from morphogen.core.printable import one_line
+
 _LIMITS = (
     "The model knows nothing beyond the records it was trained on, and repeats their errors and biases."
     " What is not listed under Evaluation was not measured. Samples may resemble training records."
@@ -14,7 +16,7 @@ _LIMITS = (
 def card(spec: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> str:
     """Markdown from the content of spec.json and the evaluations, the oldest first."""
     data, provenance = spec["data"], spec["provenance"]
-    title = f"{spec['family']} trained on {data['name']}"
+    title = _plain(f"{spec['family']} trained on {data['name']}")
     state = "" if provenance.get("complete", True) else "\n**Training was interrupted; this model is not finished.**\n"
     sections = [
         f"# {title}\n{state}",
@@ -58,7 +60,7 @@ def _evaluation(evaluations: Sequence[Mapping[str, Any]]) -> str:
     parts = ["## Evaluation\n"]
     for entry in evaluations:
         result = {name: value for name, value in _given(entry["result"]).items() if name != "name"}
-        parts.append(f"### {entry['name']} ({str(entry['written'])[:10]})\n")
+        parts.append(_plain(f"### {entry['name']} ({str(entry['written'])[:10]})") + "\n")
         parts.append(_table(["", ""], _flat(result)))
     return "\n".join(parts)
 
@@ -77,14 +79,22 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, st
             yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, list | tuple):
             short = ", ".join(_text(v) for v in value) if len(value) <= 8 else f"{len(value)} values"
-            yield prefix + name, f"[{short}]"
+            yield _plain(prefix + name), f"[{short}]"
         else:
-            yield prefix + name, _text(value)
+            yield _plain(prefix + name), _text(value)
 
 
 def _text(value: Any) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Text of others as text: no cell's end, no HTML, no link and no code of Markdown."""
+    shown = one_line(text.replace("\n", " ")).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
+    for mark, escaped in (("|", "\\|"), ("`", "\\`"), ("](", "]\\("), ("][", "]\\[")):
+        shown = shown.replace(mark, escaped)
+    return shown
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

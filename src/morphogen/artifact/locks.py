@@ -24,6 +24,7 @@ from morphogen.core.reading import read_json
 
 WAIT_S = 600.0  # for a writer, who needs moments
 _SAY_AFTER_S = 3.0
+INSIDE = ".morphogen-"  # begins the name of a lock in a folder beside which the user may not write
 Purpose = Literal["training", "writing"]
 
 
@@ -41,6 +42,8 @@ def locked(path: Path | str, purpose: Purpose, doing: str, wait_s: float = 0.0) 
     target = Path(os.path.abspath(path))
     file = target.with_name(f".{target.name}.{purpose}.lock")
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir() and not _writable(file):  # whose user cannot exchange it either
+        file = target / f"{INSIDE}{purpose}.lock"
     lock = FileLock(file, mode=0o600 | (0o666 & ~_umask()))
     start = time.monotonic()
     said = False
@@ -72,6 +75,10 @@ def _holder(file: Path) -> str:
         return f"process {about['process']} on {about['host']} has been {about['doing']} since {about['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process holds its lock"
+
+
+def _writable(file: Path) -> bool:
+    return os.access(file if file.exists() else file.parent, os.W_OK)
 
 
 def _now() -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from morphogen.artifact import files
+from morphogen.artifact.locks import INSIDE
 from morphogen.artifact.schemas import FORMAT, Entry, Manifest, checked
 from morphogen.artifact.snapshot import MANIFEST, MOST_MANIFEST_BYTES, check_inside, reason
 from morphogen.core.errors import ArtifactError
@@ -94,7 +95,8 @@ def found(root: Path) -> Iterator[str]:
         if at == root:
             below[:] = sorted(name for name in below if name not in APART)
         for name in sorted(names):
-            if files.temporary_for(name) is None and name != MARKER:
+            lock = name.startswith(INSIDE) and name.endswith(".lock")
+            if files.temporary_for(name) is None and name != MARKER and not lock:
                 yield (at / name).relative_to(root).as_posix()
 
 

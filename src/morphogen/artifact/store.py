@@ -129,6 +129,7 @@ def load(path: Path | str, device: torch.device | str = "cpu", verify: bool = Tr
 def describe(path: Path | str) -> Description:
     """What is stored at `path`, by its own words and the header of its weights. Raises `ArtifactError`."""
     with taken(path) as snapshot:
+        check_whole(snapshot)
         found = described(snapshot, "", False)
         check_shapes(snapshot.root, found)
         return found

@@ -29,7 +29,8 @@ from torch import Tensor
 
 from morphogen.core.data_spec import PAD, TextSchema
 from morphogen.core.errors import DataError
-from morphogen.core.printable import listed, shortened
+from morphogen.core.printable import listed, one_line, shortened
+from morphogen.data.tokenizer_patterns import check_patterns
 
 UNKNOWN, BEGIN, END = 1, 2, 3  # and PAD is 0
 _SPECIAL = ("[pad]", "[unknown]", "[begin]", "[end]")
@@ -57,10 +58,15 @@ class Tokenizer:
 
     def __init__(self, json: str) -> None:
         """Raises `DataError` where `json` is no tokenizer."""
+        check_patterns(json)
         try:
             self._tokenizer = tokenizers.Tokenizer.from_str(json)
-        except Exception as error:  # the library raises nothing more specific
-            raise DataError(f"expected the JSON of a tokenizer, got something unreadable ({error}).") from None
+            self._tokenizer.encode("a")
+        except BaseException as error:  # the library raises nothing more specific, and panics are no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+                raise
+            reason = one_line(str(error))[:200]
+            raise DataError(f"expected the JSON of a tokenizer, got something unreadable ({reason}).") from None
         self._tokenizer.encode_special_tokens = True  # who writes "[end]" means a bracket, a word and a bracket
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
