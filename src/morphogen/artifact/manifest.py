@@ -16,6 +16,7 @@ from morphogen.artifact import files
 from morphogen.artifact.locks import INSIDE
 from morphogen.artifact.schemas import FORMAT, Entry, Manifest, checked
 from morphogen.artifact.snapshot import MANIFEST, MOST_MANIFEST_BYTES, check_inside, reason
+from morphogen.artifact.unfinished import explained
 from morphogen.core.errors import ArtifactError
 from morphogen.core.reading import read_bytes
 
@@ -28,7 +29,7 @@ def read(root: Path) -> dict[str, Entry]:
     try:
         data = read_bytes(root / MANIFEST, MOST_MANIFEST_BYTES)
     except FileNotFoundError:
-        raise ArtifactError(f"{root}: {MANIFEST} is missing; this is no complete model directory.") from None
+        raise ArtifactError(explained(root).said) from None
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{root / MANIFEST} cannot be read ({reason(error)}).") from None
     listed = checked(Manifest, str(root / MANIFEST), data)[0].files

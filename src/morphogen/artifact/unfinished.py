@@ -42,9 +42,15 @@ def explained(root: Path) -> Explained:
     if not root.is_dir():
         return Explained(f"{shown} is a file and no model directory; give one that a training has made.")
     if (root / CHECKPOINT).exists():
+        stands, goes_on = _step(root / CHECKPOINT), f"`morphogen train --out {shown} --resume`"
+        if (root / "spec.json").exists():
+            return Explained(
+                f"{shown}: manifest.json is missing; this is no complete model directory. Its training{stands} is there"
+                f" still: {goes_on} writes the model again."
+            )
         return Explained(
-            f"{shown} holds a training{_step(root / CHECKPOINT)} that has not ended, and no model yet: wait for it, or"
-            f" go on with it by `morphogen train ... --out {shown} --resume`."
+            f"{shown} holds a training{stands} that has not ended, and no model yet: wait for it, or go on with it by"
+            f" {goes_on}."
         )
     return Explained(f"{shown}: manifest.json is missing; this is no complete model directory.")
 
