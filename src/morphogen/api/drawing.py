@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.api.records import Pictures, as_stored, device_of, load_model
+from morphogen.api.records import Pictures, as_stored, check_room, device_of, load_model
 from morphogen.applications.walks import Walk
 from morphogen.core import capabilities, registry
 from morphogen.core.batch import RawCondition
@@ -164,6 +164,7 @@ def made(
     """
     if precision not in PRECISIONS:
         raise UsageError(unknown("precision", precision, PRECISIONS))
+    check_room(n, family.data.shape)
     on = device_of(family)
     parts = []
     for start in range(0, n, size):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from morphogen.api.drawing import class_row, condition, drawn_how, guided, of_classes, weighted
 from morphogen.api.images import Image, by, fitted, mask_of, name_of, options_of, read, values
-from morphogen.api.records import Pictures, as_stored, device_of, load_model
+from morphogen.api.records import Pictures, as_stored, check_room, device_of, load_model
 from morphogen.applications.editing import edited
 from morphogen.applications.restoration import Restoration, by_condition, by_measurement
 from morphogen.core import capabilities, registry
@@ -286,6 +286,7 @@ def _asked(
 
 def _drawn(draw: Callable[[int, Rng], Tensor], n: int, seed: int, family: Family, size: Any) -> Tensor:
     """(n, C, H, W), a few at a time."""
+    check_room(n, (family.data.shape[0], *size))
     rng = Rng(seed, device_of(family))
     window, area = family.data.shape[1] * family.data.shape[2], size[0] * size[1]
     at_once = max(1, CHUNK * window // area)

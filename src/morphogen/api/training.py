@@ -13,6 +13,7 @@ from torch import Tensor
 
 from morphogen import artifact, data
 from morphogen.api.drawing import grid_of_classes
+from morphogen.api.model_size import check_size
 from morphogen.api.parts import named, part
 from morphogen.api.records import as_stored, device_of, load_data, load_like
 from morphogen.api.resuming import Asked, completed, holds_run
@@ -85,6 +86,7 @@ def _train(asked: Asked, out: Path, resume: bool) -> Iterator[Event]:
         dataset = load_like(data, described.data)
     else:
         dataset = load_data(data, None if reader is None else reader.data.text)
+    check_size(found, spec, dataset.spec, stages)
     with Rng(plan.seed).forked():
         model = found(spec, dataset.spec, stages)
     if start is not None:

@@ -117,5 +117,7 @@ def npz(arrays: Mapping[str, Any]) -> bytes:
 
     out = io.BytesIO()
     ready: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
+    if objects := [name for name, array in ready.items() if array.dtype == object]:
+        raise TypeError(f"the arrays {objects} hold Python objects, which only pickle can store")
     np.savez_compressed(out, **ready)
     return out.getvalue()

@@ -1,0 +1,42 @@
+"""What a model would take to train, before any of it is made."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import UsageError
+from morphogen.core.family import Family
+from morphogen.core.memory import available_bytes, in_words
+from morphogen.core.rng import Rng
+from morphogen.core.spec import Spec
+
+COPIES = 4  # weights, their gradients, and two moments of the optimizer, in float32
+
+
+def check_size(kind: type[Family], spec: Spec, data: DataSpec, parts: Mapping[str, nn.Module]) -> None:
+    """Raise `UsageError` where a model of this Spec does not fit into memory.
+
+    It is built on torch's "meta" device, whose tensors have shapes and no content. A family that cannot be is not
+    measured.
+    """
+    try:
+        with warnings.catch_warnings(), torch.device("meta"), Rng(0).forked():
+            warnings.simplefilter("ignore")
+            model = kind(spec, data, parts)
+    except RuntimeError as error:
+        if "overflow" in str(error).lower():
+            raise UsageError("a model of these sizes has more weights than can be counted: make it smaller.") from None
+        return
+    except (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError):
+        return  # as the real one says what is wrong
+    needed, free = COPIES * 4 * sum(p.numel() for p in model.parameters()), available_bytes()
+    if needed > free:
+        raise UsageError(
+            f"a model of these sizes takes {in_words(needed)} of memory to train, and there are {in_words(free)}: make"
+            " it smaller."
+        )
