@@ -169,6 +169,18 @@ def test_damage_is_found_and_the_file_named(tmp_path, name, damage):
         artifact.load(root)
 
 
+@pytest.mark.parametrize("name", ["spec.json", "weights.safetensors", "log.jsonl"])
+def test_a_file_of_terabytes_that_takes_no_space_is_not_hashed(tmp_path, name):
+    """The manifest fits its size; to read all of it would take hours."""
+    root = save(tmp_path / "model", build())
+    (root / name).touch()
+    os.truncate(root / name, 1 << 41)
+    corrupt_json(root / "manifest.json", lambda m: m["files"].update({name: {"bytes": 1 << 41, "sha256": "0" * 64}}))
+    assert f"{name} has 2,199,023,255,552 bytes and holds no weights." in artifact.verify(root)
+    with pytest.raises(ArtifactError, match="holds no weights"):
+        artifact.load(root)
+
+
 def test_a_manifest_that_is_no_json_or_lists_nothing(tmp_path):
     root = save(tmp_path / "m", build())
     (root / artifact.MANIFEST).write_text("{")

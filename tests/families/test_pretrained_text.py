@@ -247,6 +247,16 @@ def test_what_is_no_text_encoder_is_refused(bert, tmp_path):
         mg.describe_family("pretrained_text")
 
 
+@pytest.mark.parametrize("wrong", [{"num_attention_heads": -2}, {"pad_token_id": -1}])
+def test_sizes_that_fail_only_in_the_library_are_errors_of_ours(wrong):
+    """Weights have the same shapes with them, so that nothing but reading a text can tell."""
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    encoder = pretrained_text.built({"model_type": "bert", "vocab_size": 30, **small, **wrong})
+    ids = torch.ones(2, 5, dtype=torch.int64)
+    with pytest.raises(ArtifactError, match="the text encoder cannot read by its configuration"):
+        encoder(ids, torch.tensor([[True] * 5, [True] * 3 + [False] * 2]))
+
+
 def test_the_directory_of_a_sentence_embedding_model(bert, tmp_path):
     """Its list of modules says where the encoder lies."""
     shutil.copytree(bert, tmp_path / "sentences" / "0_Transformer")

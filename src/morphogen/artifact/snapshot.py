@@ -24,11 +24,13 @@ from morphogen.artifact.unfinished import explained
 from morphogen.core.errors import ArtifactError
 from morphogen.core.printable import one_line
 from morphogen.core.reading import open_regular, read_bytes
+from morphogen.core.tensor_header import read_header
 
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 16 << 20
 _SMALL = 1 << 20  # bytes of a file that is read at once
 _MOST_SMALL = 256 << 20  # bytes of all of them
+_LARGE = 1 << 30  # bytes; only weights are larger, and an empty file of terabytes would be hashed for hours
 _MOST_OPEN = 128  # files
 _LONGEST = 200  # characters of a name in a message
 _TRIES, _PAUSE_S = 100, 0.02
@@ -100,6 +102,8 @@ class Snapshot:
         else:
             with self.stream(name) as file:
                 size = os.fstat(file.fileno()).st_size
+                if size == expected.bytes and size > _LARGE and not _holds_weights(file):
+                    return f"has {size:,} bytes and holds no weights."
                 digest = hashlib.file_digest(file, "sha256").hexdigest() if size == expected.bytes else ""
         if size != expected.bytes:
             return f"has {size} bytes, expected {expected.bytes}."
@@ -192,6 +196,16 @@ def _read(root: Path, name: str, most: int) -> bytes:
         raise ArtifactError(f"{root}: {name} is missing; this is no complete model directory.") from None
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{root / name} cannot be read ({reason(error)}).") from None
+
+
+def _holds_weights(file: io.BufferedReader) -> bool:
+    """Whether the file is as long as the header of weights says; leaves it at its beginning."""
+    try:
+        read_header(file)
+    except (OSError, ValueError):
+        return False
+    file.seek(0)
+    return True
 
 
 def _fits(data: bytes, entry: Entry) -> bool:

@@ -61,7 +61,9 @@ def header(file: io.BufferedReader, where: Path) -> Header:
 def compare(held: Header, own: Mapping[str, Tensor], where: Path) -> None:
     """Raise `ArtifactError` unless the file holds just the tensors `own`, in their shapes; reads none of them."""
     stored = held.tensors
-    wrong = [
+    wrong = [f"{n} is missing" for n in own if n not in stored]
+    wrong += [f"{n} is unknown" for n in stored if n not in own]
+    wrong += [
         f"{n} has shape {stored[n].shape}, expected {tuple(own[n].shape)}"
         for n in own
         if n in stored and stored[n].shape != tuple(own[n].shape)
@@ -71,8 +73,6 @@ def compare(held: Header, own: Mapping[str, Tensor], where: Path) -> None:
         for n in own
         if n in stored and stored[n].is_floating != own[n].is_floating_point()
     ]
-    wrong += [f"{n} is missing" for n in own if n not in stored]
-    wrong += [f"{n} is unknown" for n in stored if n not in own]
     if wrong:
         more = f" and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
         said = "; ".join(one_line(line) for line in wrong[:_SHOWN])

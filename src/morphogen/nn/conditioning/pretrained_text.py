@@ -60,8 +60,14 @@ class PretrainedText(nn.Module):
     @torch.compiler.disable  # the models of others are not ours to compile
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         ids = torch.where(mask, ids, self.padding)
-        with torch.no_grad():
-            out = self.model(input_ids=ids, attention_mask=mask.to(torch.int64))
+        try:
+            with torch.no_grad():
+                out = self.model(input_ids=ids, attention_mask=mask.to(torch.int64))
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = one_line(str(error).strip().partition("\n")[0])[:200]
+            raise ArtifactError(
+                f"the text encoder cannot read by its configuration ({reason}): take a model whose encoder can."
+            ) from error
         return cast(Tensor, out["last_hidden_state"]).float()
 
     def train(self, mode: bool = True) -> PretrainedText:
