@@ -10,6 +10,7 @@ that no file can have). Whatever is right is also small: a step or two, a few pi
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ class Verb:
     parameters: tuple[Any, ...]
 
 
+@functools.cache
 def verbs() -> list[Verb]:
     """All of them."""
 

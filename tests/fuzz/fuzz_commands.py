@@ -1,0 +1,137 @@
+"""Command lines, right and wrong, in a folder that holds models, pictures and arrays.
+
+The lines come from the grammar of tests/cli/command_lines.py, which reads typer's own description of the verbs. The
+folder is made again as soon as a line has changed it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from command_lines import command_lines
+from fuzz_artifacts import snapshot
+from fuzz_child import MOST_CPU_S, run_in_child
+from fuzz_findings import Item, judge
+from fuzz_models import Good
+from PIL import Image
+
+from morphogen.cli.main import run
+
+_LONG = ("train", "quickstart", "check", "evaluate", "evaluate-samples", "alignment", "directions")  # honest work,
+_MOST_LONG_S = 4  # of which the beginning is enough
+_OUTS = [
+    "out.png",
+    "out.npz",
+    "out/",
+    "out.json",
+    "out.html",
+    "out.gif",
+    "out.apng",
+    "new/out.png",
+    "models/vae",
+    "two",
+]
+_SOURCES = ["digits", "shapes:size=16,n=40", "photos", "photos:size=8,resize=crop", "arrays.npz", "photos:skip_bad"]
+
+
+def try_command(number: int, seed: int, models: Mapping[str, Good], scratch: Path) -> Item:
+    """Run command line `number` of this seed in a folder below `scratch`, and say what was found."""
+    item = Item(number, seed)
+    root = _folder(models, scratch)
+    work = root / "work"
+    places: dict[str, Sequence[str]] = {
+        "MODEL": [*(f"models/{name}" for name in models)] * 3 + ["models", "photos", "empty", "text.txt", "nothing"],
+        "IMAGE": ["drawn.png", "photo.jpg", "photos/a/0.png", "broken.png"],
+        "SOURCE": _SOURCES,
+        "OUT": _OUTS,
+        "FILE": ["drawn.png", "samples.npz", "text.txt", "mask.png", "drawn"],
+        "SAMPLES": ["samples.npz", "drawn", "photos/a", "arrays.npz"],
+        "DIR": ["two", "models/vae", "out"],
+        "PROMPT": ["a red circle", "a (small:1.5) blue square", "two"],
+    }
+    line = next(command_lines(seed=seed * 1_000_003 + number, places=places))
+    if line[:1] == ["train"]:
+        line += ["--batch-size", "8"] if "--batch-size" not in " ".join(line) else []
+    item.made.append(repr(line))
+    before = snapshot(root)
+
+    def work_there() -> list[int]:
+        os.chdir(work)
+        return [run(line)]
+
+    most = _MOST_LONG_S if line[:1] and line[0] in _LONG else MOST_CPU_S
+    outcome = run_in_child(work_there, [root, Path(os.environ["MORPHOGEN_CACHE"])], scratch, most)
+    item.statuses = outcome.result if outcome.result is not None else outcome.end
+    judge(item, outcome, outcome.result or [])
+    honest = [f for f in item.findings if not _asked_for(f.kind, f.seen, line)]
+    item.findings[:] = honest
+    after = snapshot(root)
+    if before != after:
+        if outcome.end == "done":
+            _look_at_changes(item, before.keys() ^ after.keys(), work)
+        (root / "CHANGED").touch()
+    return item
+
+
+def _asked_for(kind: str, seen: str, line: Sequence[str]) -> bool:
+    """Whether the line itself asked for it: work that takes long, or a path outside."""
+    if kind == "longer than 20 s":
+        return any(word in _LONG for word in line[:1])
+    if kind == "traceback" and "--debug" in line:
+        return "the child ended" not in seen
+    paths = [word.rpartition("=")[2] for word in line]
+    return kind == "code run, or a file changed" and any(path.startswith("/") for path in paths)
+
+
+def _look_at_changes(item: Item, changed: object, work: Path) -> None:
+    """What a line leaves is whole: no temporary files, and arrays that are finite."""
+    assert isinstance(changed, set)
+    for path in map(Path, sorted(changed)):
+        if path.exists() and (".part" in path.name or ".tmp" in path.name or path.name.endswith(".new")):
+            item.find("wrong in silence", f"left behind: {path.name}")
+        if path.suffix == ".npz" and path.is_file() and path.stat().st_size < 10**8:
+            with np.load(path) as arrays:
+                for name in arrays.files:
+                    if arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
+                        item.find("wrong in silence", f"{path.name} holds {name} with values that are not finite")
+
+
+def _folder(models: Mapping[str, Good], scratch: Path) -> Path:
+    """A folder to run lines in, as it was made at first."""
+    template, root = scratch / "template", scratch / "item"
+    if not (template / "work").is_dir():
+        _make(template, models)
+    if not (root / "work").is_dir() or (root / "CHANGED").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(template, root)
+    return root
+
+
+def _make(root: Path, models: Mapping[str, Good]) -> None:
+    work = root / "work"
+    (work / "empty").mkdir(parents=True)
+    (root / "home").mkdir()
+    for name, good in models.items():
+        ignored = ("samples",) if name == "vae" else ("samples", "checkpoint")
+        shutil.copytree(good.path, work / "models" / name, ignore=shutil.ignore_patterns(*ignored))
+    random = np.random.default_rng(0)
+    for folder in ("photos/a", "photos/b", "drawn"):
+        (work / folder).mkdir(parents=True)
+        for i in range(6):
+            pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(work / folder / f"{i}.png")
+    Image.fromarray(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(work / "photo.jpg")
+    mask = np.zeros((16, 16), dtype=np.uint8)
+    mask[4:9, 4:9] = 255
+    Image.fromarray(mask).save(work / "mask.png")
+    (work / "broken.png").write_bytes((work / "mask.png").read_bytes()[:50])
+    (work / "text.txt").write_text("a red circle\na blue square\n", encoding="utf-8")
+    np.savez(work / "arrays.npz", x=random.integers(0, 256, (20, 16, 16, 3), dtype=np.uint8), y=np.arange(20) % 2)
+    np.savez(work / "samples.npz", x=random.integers(0, 256, (20, 8, 8), dtype=np.uint8))
+    os.chdir(work)
+    if run(["sample", "models/vae", "--n", "4", "--out", "drawn.png"]):
+        raise SystemExit("the good model draws nothing")
