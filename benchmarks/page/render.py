@@ -16,6 +16,7 @@ from benchmarks import run
 from benchmarks.page.tables import Contest, Figure, Results, count, speed_table, table
 from benchmarks.quality import diffusion, equal_time, gan, likelihood, modes, restoration, text
 from benchmarks.speed import memory, sampling, scaling, training
+from benchmarks.trust import fuzzing, kills, situations
 from benchmarks.validity import estimators, evaluation, steppers
 
 SPEED: tuple[Figure, ...] = (
@@ -33,6 +34,7 @@ QUALITY: dict[str, tuple[Figure, ...]] = {
     "At equal time": equal_time.FIGURES,
     "Pictures from words": text.FIGURES,
     "Evaluation": (*estimators.FIGURES, *evaluation.FIGURES),
+    "Trust": (*kills.FIGURES, *situations.FIGURES, *fuzzing.FIGURES),
 }
 FIGURES: tuple[Figure, ...] = (*SPEED, *chain.from_iterable(QUALITY.values()))
 

@@ -27,6 +27,8 @@ import numpy as np
 import torch
 
 from benchmarks.harness import path_of, plain_parser, write
+from benchmarks.page import tables
+from benchmarks.page.tables import Result, Seen, at_least
 from morphogen import api, artifact, data
 from morphogen.api.resuming import holds_run
 from morphogen.artifact.store import own_state
@@ -177,6 +179,18 @@ def measure(kills: int, steps: int, folder: Path, seed: int = 0, say: Callable[[
         if number % 10 == 0:
             say(f"{sum(r.kills for r in rows)} of {kills} kills, {sum(len(r.different) for r in rows)} differ")
     return rows
+
+
+def _equal(record: Result) -> Seen:
+    trainings, kills, equal, lost = (
+        sum(row[key] for row in record["rows"]) for key in ("trainings", "kills", "equal", "models_lost")
+    )
+    text = f"{equal} of {trainings} trainings"
+    return Seen(equal / trainings, None, f"{kills} kills, {lost} models lost", text=text)
+
+
+_figure = tables.of("trust.kills --kills 200", "kills")
+FIGURES = (_figure("killed and resumed trainings that end as those left alone", at_least(1.0, "all"), _equal),)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -26,6 +26,8 @@ from typing import Any
 import torch
 
 from benchmarks.harness import path_of, plain_parser, write
+from benchmarks.page import tables
+from benchmarks.page.tables import Result, Seen, at_least
 from morphogen import artifact, data
 from morphogen.api.resuming import holds_run
 from morphogen.artifact.store import own_state
@@ -361,6 +363,14 @@ def outcome(name: str, folder: Path, whole: dict[str, torch.Tensor]) -> Outcome:
             found = own_state(artifact.load(place.out).family)
             wrong += [f"{key} differs" for key, value in whole.items() if not torch.equal(value, found[key])]
     return Outcome(name, status, said.replace(str(place.folder), "FOLDER")[:400], wrong)
+
+
+def _right(record: Result) -> Seen:
+    return Seen(record["right"] / record["of"], text=f"{record['right']} of {record['of']} situations")
+
+
+_figure = tables.of("trust.situations", "situations")
+FIGURES = (_figure("trainings in bad circumstances that end as they should", at_least(1.0, "all"), _right),)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 """Damaged models, command lines and strange data by the thousand, and what they did that nothing may do.
 
-    python -m benchmarks.trust --artifacts 10000 --commands 10000 --files 2000
+    python -m benchmarks.trust.fuzzing --artifacts 10000 --commands 10000 --files 2000
 
 The fuzzers are those of tests/fuzz, which `make test` runs with few items and `make test-slow` with many. Each item is
 tried in a forked child of a warm process under limits of memory, time, sockets, processes and files. The table counts
@@ -10,6 +10,7 @@ no data; Linux only.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -17,34 +18,42 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness import Json, path_of, plain_parser, write
-from benchmarks.page.tables import Figure, Seen, at_most
+from benchmarks.page import tables
+from benchmarks.page.tables import Result, Seen, at_most
 from benchmarks.peers.environments import ROOT
 
 FUZZ = ROOT / "tests/fuzz"
 NUMBERS = {"artifacts": 10_000, "commands": 10_000, "files": 2_000}
 
 
-def _seen(record: Json) -> Seen:
+def _seen(record: Result) -> Seen:
     """Findings of all kinds together, and how many items were tried."""
     tried = ", ".join(f"{one['number']:,} {one['fuzzer']}" for one in record["fuzzers"])
     return Seen(sum(sum(one["found"].values()) for one in record["fuzzers"]), None, tried, ".0f")
 
 
-FIGURES = (Figure("Findings in damaged models, command lines and data", "trust", at_most(0.0), ("trust",), _seen),)
+_figure = tables.of("trust.fuzzing", "trust")
+FIGURES = (_figure("findings in damaged models, command lines and data", at_most(0.0, "none"), _seen),)
 
 
-def main() -> None:
-    """Run all three, one after the other, print the table and write the result."""
-    parser = plain_parser(__doc__)
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = plain_parser(__doc__)
     for fuzzer, number in NUMBERS.items():
-        parser.add_argument(f"--{fuzzer}", type=int, default=number)
-    parser.add_argument("--seed", type=int, default=None, help="a new one where none is given")
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="a few items, to see that all of it runs")
-    asked = parser.parse_args()
+        found.add_argument(f"--{fuzzer}", type=int, default=number)
+    found.add_argument("--seed", type=int, default=None, help="a new one where none is given")
+    found.add_argument("--processes", type=int, default=1)
+    found.add_argument("--quick", action="store_true", help="a few items, to see that all of it runs")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run all three, one after the other, print the table and write the result."""
+    asked = parser().parse_args(arguments)
     seed = random.SystemRandom().randrange(10**6) if asked.seed is None else asked.seed
     numbers = {fuzzer: 10 if asked.quick else getattr(asked, fuzzer) for fuzzer in NUMBERS}
     start = time.monotonic()
