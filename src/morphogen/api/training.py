@@ -146,7 +146,7 @@ def _train(asked: Asked, out: Path, resume: bool) -> Iterator[Event]:
         begun_with=replace(asked, started_from=started_from).kept(),
         on_sheet=draw,
     )
-    return with_notes(events, dataset.time_input())
+    return with_notes(events, dataset.reading_notes())
 
 
 def _shown(held_out: data.Records, n: int) -> RawCondition | None:

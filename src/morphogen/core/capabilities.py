@@ -6,16 +6,17 @@ Everything but `families` and `api` speaks to these and never names a family.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from morphogen.core.batch import RawCondition
 from morphogen.core.data_spec import Measure
 from morphogen.core.distributions import Distribution, Gaussian
 from morphogen.core.rng import Rng
+from morphogen.core.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,35 @@ class Score:
     log_weights: Tensor | None = None
 
 
+class Described(Protocol):
+    """What every family says of itself, so that one narrowed to a capability still has it."""
+
+    name: ClassVar[str]
+    spec: Spec
+    data: DataSpec
+    capabilities: frozenset[type]
+    parts: Any
+
+    @property
+    def conditional(self) -> bool: ...
+    @property
+    def needs_context(self) -> bool: ...
+    @property
+    def knows_no_condition(self) -> bool: ...
+    def networks(self) -> Mapping[str, nn.Module]: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
 @runtime_checkable
-class Samples(Protocol):
+class Samples(Described, Protocol):
     """Draws new records."""
 
-    def sample(self, n: int, cond: RawCondition | None, rng: Rng) -> Tensor:
-        """`(n, *shape)` records; sample i depends on (seed, i, its condition) only."""
+    def sample(self, n: int, cond: RawCondition | None, rng: Rng, **options: Any) -> Tensor:
+        """`(n, *shape)` records; sample i depends on (seed, i, its condition) only. Each family names its `options`."""
 
 
 @runtime_checkable
-class Scores(Protocol):
+class Scores(Described, Protocol):
     """Says how likely records are."""
 
     def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
@@ -53,7 +73,7 @@ class Scores(Protocol):
 
 
 @runtime_checkable
-class Encodes(Protocol):
+class Encodes(Described, Protocol):
     """Maps records to latents and back, as distributions."""
 
     def encode(self, x: Tensor, cond: RawCondition | None = None) -> Distribution:
@@ -64,7 +84,7 @@ class Encodes(Protocol):
 
 
 @runtime_checkable
-class Latents(Protocol):
+class Latents(Described, Protocol):
     """Addresses its latent groups one by one, as a codec needs them.
 
     Group k is drawn after groups 0 .. k-1; every distribution is factorised.
@@ -85,7 +105,7 @@ class Latents(Protocol):
 
 
 @runtime_checkable
-class Denoises(Protocol):
+class Denoises(Described, Protocol):
     """Estimates a clean record from a noisy one."""
 
     def posterior(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Gaussian:
@@ -93,11 +113,23 @@ class Denoises(Protocol):
 
 
 @runtime_checkable
-class Discriminates(Protocol):
+class Discriminates(Described, Protocol):
     """Says how real records look."""
 
     def realness(self, x: Tensor, cond: RawCondition | None = None) -> Tensor:
         """(B,) logits; larger is more real."""
 
 
-ALL: tuple[type, ...] = (Samples, Scores, Encodes, Latents, Denoises, Discriminates)
+@runtime_checkable
+class Directions(Encodes, Protocol):
+    """Has directions of its own in its latent space."""
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of dimensions of the latent space."""
+
+    def directions(self, n: int) -> Tensor:
+        """(n, D) of length 1, by falling effect."""
+
+
+ALL: tuple[type, ...] = (Samples, Scores, Encodes, Latents, Denoises, Discriminates, Directions)

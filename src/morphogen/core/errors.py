@@ -10,6 +10,10 @@ from morphogen.core.printable import listed, shortened
 _COMPARED = 100  # characters of a name
 
 
+class MorphogenWarning(UserWarning):
+    """Something to know about a result, which is there all the same."""
+
+
 class MorphogenError(Exception):
     """Work that failed for a reason that a user can act on (exit status 1)."""
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from torch import Tensor, nn
 
+from morphogen.core import registry
 from morphogen.core.batch import Batch
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, SpecError, unknown
@@ -22,6 +23,8 @@ from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec as BaseSpec
 
 TELLING = 20  # held-out records that a warning about a model's health is based on, at least
+
+C = TypeVar("C")
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,16 @@ class Family(nn.Module, ABC):
         """Whether it reads classes, attributes and words; by default what its Spec says."""
         return bool(getattr(self.spec, "conditional", False))
 
+    @property
+    def needs_context(self) -> bool:
+        """Whether every record starts from a picture: its data come with some, and it has learned no other way."""
+        return self.data.context_shape is not None and not getattr(self.spec, "context_dropout", 0.0)
+
+    @property
+    def knows_no_condition(self) -> bool:
+        """Whether it has also learned without conditions, so that guidance can lead away from none."""
+        return bool(getattr(self.spec, "condition_dropout", 0.0) > 0)
+
     def network(self, name: str) -> Any:
         """The network, or what the trainer has wrapped it in."""
         wrapped = self._wrapped.get(name)
@@ -157,14 +170,17 @@ class Family(nn.Module, ABC):
         raise TypeError("families are not pickled; save an artifact instead")
 
 
-def require(family: Family, capability: type, verb: str, have: Sequence[str] = ()) -> None:
-    """Raise `CapabilityError` unless `family` declares `capability`."""
+def require(family: Any, capability: type[C], verb: str) -> C:
+    """`family`, which a type checker then knows to have `capability`.
+
+    Raises `CapabilityError` that names the families that have it, where this one does not declare it.
+    """
     if capability in family.capabilities:
-        return
-    which = ", ".join(have) if have else "none that is installed"
+        return cast(C, family)
+    have = registry.having(capability)
     raise CapabilityError(
         f"cannot {verb} with a {family.name!r} model: that needs the capability {capability.__name__};"
-        f" families that have it: {which}."
+        f" families that have it: {', '.join(have) or 'none that is installed'}."
     )
 
 

@@ -175,7 +175,7 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
     files: Files | None = None
 
-    def time_input(self) -> list[str]:
+    def reading_notes(self) -> list[str]:
         """What there is to know of the data before they are used, one sentence each."""
         said = [str(self.files)] if self.files is not None else []
         if self.problems:

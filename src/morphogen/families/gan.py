@@ -35,7 +35,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, Condition, RawCondition
-from morphogen.core.capabilities import Discriminates, Encodes, Samples
+from morphogen.core.capabilities import Directions, Discriminates, Encodes, Samples
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian, Point
 from morphogen.core.errors import SpecError, UsageError
@@ -142,7 +142,7 @@ class GAN(Family):
     summary = "generative adversarial network: one-step samples, six games"
     Spec = GANSpec
     part_names = (READER,)
-    capabilities = frozenset({Samples, Discriminates, Encodes})
+    capabilities = frozenset({Samples, Discriminates, Encodes, Directions})
     takes_context = True
     presets = {
         "classic": {

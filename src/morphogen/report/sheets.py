@@ -91,6 +91,20 @@ def sheet(
     return canvas
 
 
+def paired_sheet(above: ArrayLike, below: ArrayLike, row_labels: tuple[str, str]) -> Image.Image:
+    """Rows of pictures (N, C, H, W) uint8, each with the row of those that belong to them below it."""
+    first, second = np.asarray(above), np.asarray(below)
+    n = len(first)
+    columns = next((c for c in range(16, 7, -1) if n % c == 0), min(n, 16))  # full rows if that is possible
+    rows = -(-n // columns)
+    room = np.full((rows, 2, columns, *first.shape[1:]), GAP[0], np.uint8)
+    for row in range(rows):
+        part = slice(row * columns, (row + 1) * columns)
+        room[row, 0, : len(first[part])] = first[part]
+        room[row, 1, : len(second[part])] = second[part]
+    return sheet(room.reshape(-1, *first.shape[1:]), columns=columns, row_labels=list(row_labels) * rows)
+
+
 def _about_square(n: int) -> int:
     """Columns for `n` pictures: full rows, unless they would be more than twice as wide as high."""
     side = math.ceil(math.sqrt(n))

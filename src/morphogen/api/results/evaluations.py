@@ -1,0 +1,154 @@
+"""What was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from morphogen.api.results.pictures import Pictures
+from morphogen.core.errors import unknown
+from morphogen.evaluation.compare import Difference
+from morphogen.evaluation.result import Result
+from morphogen.report.html import escape
+from morphogen.report.saving import as_json, chosen_format, write_whole
+from morphogen.report.tables import DIFFERENCE_HEADERS, RESULT_HEADERS, difference_rows, results_rows
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What was measured of one model, or of records that anything made.
+
+    of        {"model": path, "family": name} or {"samples": source}
+    data      the source of the real records
+    results   one for each metric: value, interval, n, seed, baselines, floor, protocol
+    left_out  why a metric is missing that nobody named
+    ladders   the ladder of known degradations that results were placed on, by metric
+    notes     what was taken for what in the records that were judged
+    """
+
+    of: Mapping[str, str]
+    data: str
+    results: tuple[Result, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    ladders: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.results)
+
+    def __getitem__(self, name: str) -> Result:
+        """The result of this name, or of the metric in it: `["FD"]` is FD-mnist-...; raises `KeyError`."""
+        for result in self.results:
+            if name in (result.name, result.name.split("-")[0]):
+                return result
+        raise KeyError(unknown("result", name, [result.name for result in self.results]))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Why a number may not mean what it seems to, each sentence once."""
+        return tuple(dict.fromkeys(w for result in self.results for w in result.warnings))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        about = {**self.of, "data": self.data, "results": [result.to_dict() for result in self.results]}
+        notes = {"notes": list(self.notes)} if "samples" in self.of else {}
+        return {**about, "left_out": dict(self.left_out), "ladders": dict(self.ladders), **notes}
+
+    def save(self, path: Path | str) -> Path:
+        """Write it as .json. Returns the path; raises `UsageError` for another suffix."""
+        chosen_format(path, (".json",))
+        return write_whole(path, as_json(self.to_dict()))
+
+    def _repr_html_(self) -> str:
+        return _table(RESULT_HEADERS, results_rows(result.to_dict() for result in self.results))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several models measured on the same records with the same noise.
+
+    models       what was measured of each
+    differences  of each pair, by metric, each with its interval and what follows from it
+    """
+
+    models: tuple[Evaluation, ...]
+    differences: tuple[Difference, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        differences = [difference.to_dict() for difference in self.differences]
+        return {"models": [model.to_dict() for model in self.models], "differences": differences}
+
+    def save(self, path: Path | str) -> Path:
+        """Write it as .json. Returns the path; raises `UsageError` for another suffix."""
+        chosen_format(path, (".json",))
+        return write_whole(path, as_json(self.to_dict()))
+
+    def _repr_html_(self) -> str:
+        tables = [f"<p>{escape(m.of.get('model', ''))}</p>{m._repr_html_()}" for m in self.models]
+        rows = difference_rows(difference.to_dict() for difference in self.differences)
+        return "".join(tables) + _table(DIFFERENCE_HEADERS, rows)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Whether drawings show what their prompts say, and the drawings.
+
+    of        {"model": path, "family": name} or {"samples": source}
+    results   shares of drawings that show what was asked for, split by split, then of copies
+    left_out  why a result is missing
+    drawn     as bytes, those of one split after the other; `captions` what was asked for, `asked` the split of each
+    compared  (k,) the drawings that were compared with training pictures, one a prompt; `nearest` the training picture
+              nearest to each of them, None where there were too few
+    """
+
+    of: Mapping[str, str]
+    data: str
+    results: tuple[Result, ...]
+    drawn: Pictures
+    captions: tuple[str, ...]
+    asked: tuple[str, ...]
+    compared: np.ndarray | None = None
+    nearest: Pictures | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the pictures, as `Evaluation.to_dict` gives it."""
+        results = [result.to_dict() for result in self.results]
+        return {**self.of, "data": self.data, "results": results, "left_out": dict(self.left_out), "ladders": {}}
+
+    def save(self, path: Path | str) -> Path:
+        """Write the results as .json. Returns the path; raises `UsageError` for another suffix."""
+        chosen_format(path, (".json",))
+        return write_whole(path, as_json(self.to_dict()))
+
+    def _repr_html_(self) -> str:
+        return _table(RESULT_HEADERS, results_rows(result.to_dict() for result in self.results))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class AlignmentPoint:
+    """Alignment and fidelity of a model at one scale of guidance."""
+
+    guidance: float
+    alignment: tuple[Result, ...]
+    fidelity: tuple[Result, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        of = {"alignment": self.alignment, "fidelity": self.fidelity}
+        return {"guidance": self.guidance, **{k: [r.to_dict() for r in v] for k, v in of.items()}}
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(text)}</th>" for text in headers)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"

@@ -1,0 +1,60 @@
+"""`Shown`: a result that has a picture and arrays."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+from morphogen.core.errors import MorphogenWarning
+from morphogen.report.saving import chosen_format, npz, png, write_whole
+
+
+class Shown(ABC):
+    """A result with an image for people and arrays for programs."""
+
+    @abstractmethod
+    def image(self) -> Image:
+        """The result as one picture. Raises `DataError` for records that are no pictures."""
+
+    @abstractmethod
+    def arrays(self) -> Mapping[str, Any]:
+        """The result as named arrays, which an .npz file holds."""
+
+    def save(self, path: Path | str) -> Path:
+        """Write the result: its picture as .png, or its arrays as .npz. A file of that name is replaced.
+
+        Args:
+            path: the file to write; `~` is the home folder.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            UsageError: the name ends in neither .png nor .npz.
+            DataError: a .png is asked for, and the records are no pictures.
+        """
+        kind = chosen_format(path, (".png", ".npz"))
+        return write_whole(path, png(self.image()) if kind == ".png" else npz(self.arrays()))
+
+    def _repr_png_(self) -> bytes | None:
+        """The picture in a notebook; nothing for records that are no pictures."""
+        spec = getattr(self, "spec", None)
+        if spec is not None and not spec.is_picture and spec.shape != (2,):
+            return None
+        out = io.BytesIO()
+        self.image().save(out, "PNG")
+        return out.getvalue()
+
+
+def warn_of(sentences: Iterable[str]) -> tuple[str, ...]:
+    """The sentences, each of them also given as a `MorphogenWarning` to whoever called the API."""
+    found = tuple(sentences)
+    for sentence in found:
+        warnings.warn(sentence, MorphogenWarning, stacklevel=4)
+    return found

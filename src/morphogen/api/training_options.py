@@ -1,0 +1,127 @@
+"""The options of `mg.train` by name and type. Written by `python -m tools.training_options`; do not edit."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+
+class TrainingOptions(TypedDict, total=False):
+    """Options of training (`Recipe`) and of the families (their Specs), as keyword arguments of `mg.train`."""
+
+    accumulate: int
+    activation: Literal["relu", "gelu", "silu", "tanh"]
+    adversarial: float
+    adversarial_from: float
+    alpha: int
+    attention: int
+    augment: Literal["none", "fixed", "adaptive"]
+    augment_records: int
+    augment_strength: float
+    augment_target: float
+    autoguidance: float
+    backbone: Literal["auto", "unet", "dit", "mlp"] | Literal["auto", "mlp", "conv"]
+    batch_size: int
+    beta: float
+    betas: tuple[float, float] | list[float]
+    blocks: int | tuple[int, ...] | list[int]
+    bound_weight: float
+    bounded: bool
+    budget: float | None
+    chain: int | None
+    checkpoint_seconds: float
+    clip: float | None
+    code_dim: int
+    codebook_decay: float
+    codes: int
+    codes_until: float
+    commitment: float
+    compile: Literal["auto", "on", "off"]
+    condition_dropout: float
+    conditional: bool
+    context_dropout: float
+    counts: bool
+    coupling: Literal["independent", "optimal", "optimal-across"]
+    dead_below: float
+    depth: int
+    device: str
+    discriminator_hidden: tuple[int, ...] | list[int]
+    discriminator_lr: float
+    discriminator_widths: tuple[int, ...] | list[int]
+    distributed: Literal["ddp", "fsdp"]
+    dropout: float
+    ema: float | None
+    epochs: float | None
+    flips: bool
+    fold: int
+    fourier: tuple[int, ...] | list[int]
+    free_bits: float
+    game: Literal["relativistic", "non_saturating", "hinge", "least_squares", "wasserstein", "minimax"]
+    gated: bool
+    generator_lr: float
+    grid: str
+    groups: tuple[int, ...] | list[int]
+    guidance: float
+    guidance_interval: tuple[float, float] | list[float]
+    hidden: int | tuple[int, ...] | list[int]
+    importance_samples: int
+    inner: int
+    inversion_starts: int
+    inversion_steps: int
+    judge_lr: float
+    judged_mean: tuple[float, float] | list[float]
+    judged_std: float
+    kl_warmup: float
+    latent_channels: int | tuple[int, ...] | list[int]
+    latent_dim: int | None
+    layers: Literal["all", "attention"]
+    levels: tuple[int, ...] | list[int]
+    likelihood: str | Literal["categorical", "discretized_logistic_mixture"]
+    log_every: int
+    lr: float
+    lr_schedule: Literal["cosine", "linear", "constant"]
+    mismatch: float
+    mixtures: int
+    multi_scale: float
+    near: tuple[int, int] | list[int]
+    norm: bool
+    output: Literal["auto", "mean", "sample"]
+    parametrization: Literal["x0", "eps", "v"]
+    patch: int
+    penalty: Literal["auto", "none", "r1", "r1_r2", "gradient"]
+    penalty_every: int
+    penalty_weight: float | None
+    precision: Literal["auto", "fp32", "bf16"]
+    prior: Literal["standard", "vamp", "flow"]
+    prior_blocks: int
+    prior_dropout: float
+    prior_lr: float
+    prior_start: float
+    prior_width: int
+    pseudo_inputs: int
+    quantizer: Literal["codebook", "fsq"]
+    rank: int
+    reach: tuple[int, int] | list[int]
+    reconstruction: float
+    residual: int
+    schedule: Literal["linear-beta", "cosine", "edm", "ve", "rectified-flow"]
+    score_evaluations: int
+    seed: int
+    sheet_seconds: float
+    shift: float
+    skip: float | None
+    spectral: bool
+    stem: tuple[int, int] | list[int]
+    stepper: str
+    steps: int | None
+    tanh: bool
+    text_encoder: Literal["transformer", "recurrent"]
+    time_mean: float
+    time_std: float
+    times: Literal["uniform", "log-normal"] | Literal["uniform", "logit-normal"]
+    variance: float | Literal["learned", "beta", "beta_tilde"]
+    warmup: int
+    weight_decay: float
+    weighting: Literal["x0", "eps", "v", "flow", "min-snr", "edm", "posterior-mean", "bound"] | Literal["auto"]
+    width: int
+    widths: tuple[int, ...] | list[int]
+    zero_terminal_snr: bool
