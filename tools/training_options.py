@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from morphogen.core import registry
+from morphogen.core.spec import Spec
 from morphogen.training import Recipe
 
 FILE = Path(__file__).parents[1] / "src" / "morphogen" / "api" / "training_options.py"
@@ -33,7 +34,8 @@ class TrainingOptions(TypedDict, total=False):
 def source() -> str:
     """The file's content."""
     fields: dict[str, list[str]] = {}
-    for spec in [Recipe, *(registry.family(name).Spec for name in registry.names())]:
+    specs: list[type[Spec]] = [Recipe, *(registry.family(name).Spec for name in registry.names())]
+    for spec in specs:
         for name, field in spec.model_fields.items():
             written = _written(field.annotation)
             if written not in fields.setdefault(name, []):

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.api.records import Pictures, as_stored, check_room, device_of, load_model
-from morphogen.applications.walks import Walk
+from morphogen.api.records import Pictures, as_stored, device_of, load_model
 from morphogen.core import capabilities, registry
 from morphogen.core.batch import RawCondition
 from morphogen.core.classes import find_class, taken_by_position
@@ -24,6 +23,7 @@ from morphogen.core.limits import REAL, WHOLE, check_numbers
 from morphogen.core.rng import Rng
 from morphogen.data import weighted_prompts
 from morphogen.data.tokenizer import Read, Tokenizer
+from morphogen.sampling.noise import Walk
 from morphogen.training import compile as compilation
 from morphogen.training.precision import autocast, resolve
 
@@ -164,7 +164,6 @@ def made(
     """
     if precision not in PRECISIONS:
         raise UsageError(unknown("precision", precision, PRECISIONS))
-    check_room(n, family.data.shape)
     on = device_of(family)
     parts = []
     for start in range(0, n, size):

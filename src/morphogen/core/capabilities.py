@@ -6,17 +6,16 @@ Everything but `families` and `api` speaks to these and never names a family.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from morphogen.core.batch import RawCondition
 from morphogen.core.data_spec import Measure
 from morphogen.core.distributions import Distribution, Gaussian
-from morphogen.core.rng import Rng
-from morphogen.core.spec import Spec
+from morphogen.core.rng import Noise
 
 
 @dataclass(frozen=True)
@@ -37,43 +36,24 @@ class Score:
     log_weights: Tensor | None = None
 
 
-class Described(Protocol):
-    """What every family says of itself, so that one narrowed to a capability still has it."""
-
-    name: ClassVar[str]
-    spec: Spec
-    data: DataSpec
-    capabilities: frozenset[type]
-    parts: Any
-
-    @property
-    def conditional(self) -> bool: ...
-    @property
-    def needs_context(self) -> bool: ...
-    @property
-    def knows_no_condition(self) -> bool: ...
-    def networks(self) -> Mapping[str, nn.Module]: ...
-    def parameters(self) -> Iterator[nn.Parameter]: ...
-
-
 @runtime_checkable
-class Samples(Described, Protocol):
+class Samples(Protocol):
     """Draws new records."""
 
-    def sample(self, n: int, cond: RawCondition | None, rng: Rng, **options: Any) -> Tensor:
+    def sample(self, n: int, cond: RawCondition | None, rng: Noise, **options: Any) -> Tensor:
         """`(n, *shape)` records; sample i depends on (seed, i, its condition) only. Each family names its `options`."""
 
 
 @runtime_checkable
-class Scores(Described, Protocol):
+class Scores(Protocol):
     """Says how likely records are."""
 
-    def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
+    def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
         """Score `x` (B, *shape); `samples` > 1 asks for importance samples where that applies."""
 
 
 @runtime_checkable
-class Encodes(Described, Protocol):
+class Encodes(Protocol):
     """Maps records to latents and back, as distributions."""
 
     def encode(self, x: Tensor, cond: RawCondition | None = None) -> Distribution:
@@ -84,7 +64,7 @@ class Encodes(Described, Protocol):
 
 
 @runtime_checkable
-class Latents(Described, Protocol):
+class Latents(Protocol):
     """Addresses its latent groups one by one, as a codec needs them.
 
     Group k is drawn after groups 0 .. k-1; every distribution is factorised.
@@ -105,7 +85,7 @@ class Latents(Described, Protocol):
 
 
 @runtime_checkable
-class Denoises(Described, Protocol):
+class Denoises(Protocol):
     """Estimates a clean record from a noisy one."""
 
     def posterior(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Gaussian:
@@ -113,7 +93,7 @@ class Denoises(Described, Protocol):
 
 
 @runtime_checkable
-class Discriminates(Described, Protocol):
+class Discriminates(Protocol):
     """Says how real records look."""
 
     def realness(self, x: Tensor, cond: RawCondition | None = None) -> Tensor:

@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from morphogen.core import registry
 from morphogen.core.batch import Batch
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, SpecError, unknown
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise
 from morphogen.core.spec import Spec as BaseSpec
 
 TELLING = 20  # held-out records that a warning about a model's health is based on, at least
@@ -120,10 +121,10 @@ class Family(nn.Module, ABC):
         """What a trainer may compile, replicate or shard. Called only through `network(name)`."""
 
     @abstractmethod
-    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+    def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         """The moves of one training step; draws noise at `batch.address` only."""
 
-    def health(self, batch: Batch, rng: Rng) -> Health:
+    def health(self, batch: Batch, rng: Noise) -> Health:
         """Diagnose on held-out records, without gradients; warn only where `TELLING` of them or more tell.
 
         The default has nothing to say.
@@ -134,6 +135,11 @@ class Family(nn.Module, ABC):
     def conditional(self) -> bool:
         """Whether it reads classes, attributes and words; by default what its Spec says."""
         return bool(getattr(self.spec, "conditional", False))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes: the device of its parameters."""
+        return next(self.parameters()).device
 
     @property
     def needs_context(self) -> bool:

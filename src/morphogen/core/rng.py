@@ -19,7 +19,8 @@ import contextlib
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, final
 
 import numpy as np
 import torch
@@ -56,6 +57,33 @@ def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> tuple[Tensor, Ten
     return c0, c1, c2, c3
 
 
+class Noise(Protocol):
+    """Noise that has an address: an `Rng`, or something that makes its noise from another one's.
+
+    `index` is a number of samples (0 .. n-1), or their indices. Draws have shape `(len(index), *shape)`.
+    """
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def offset(self) -> int: ...
+    def shifted(self, offset: int) -> Noise: ...
+    def child(self, name: str) -> Noise: ...
+    def bits(self, purpose: str, index: Index, n: int) -> Tensor: ...
+    def uniform(
+        self, purpose: str, index: Index, shape: Sequence[int] = (), dtype: torch.dtype = torch.float32
+    ) -> Tensor: ...
+    def normal(
+        self, purpose: str, index: Index, shape: Sequence[int] = (), dtype: torch.dtype = torch.float32
+    ) -> Tensor: ...
+    def integers(self, purpose: str, index: Index, high: int, shape: Sequence[int] = ()) -> Tensor: ...
+    def permutation(self, purpose: str, index: int, n: int) -> Tensor: ...
+    def forked(self, step: int = 0) -> AbstractContextManager[None]: ...
+
+
+@final
 class Rng:
     """Addressed noise: `rng.normal("x_T", index, shape)` is a function of its arguments and the seed.
 
@@ -68,9 +96,24 @@ class Rng:
     def __init__(self, seed: int, device: torch.device | str = "cpu", offset: int = 0) -> None:
         if not 0 <= seed <= MOST_SEED:
             check_numbers(seed=seed)
-        self.seed, self.offset = int(seed), int(offset)
-        self.device = torch.device(device)
+        self._seed, self._offset = int(seed), int(offset)
+        self._device = torch.device(device)
         self._ahead: dict[Any, tuple[int, int, int, Tensor]] = {}
+
+    @property
+    def seed(self) -> int:
+        """The seed that everything follows from."""
+        return self._seed
+
+    @property
+    def device(self) -> torch.device:
+        """Where draws are made."""
+        return self._device
+
+    @property
+    def offset(self) -> int:
+        """What is added to every index."""
+        return self._offset
 
     def shifted(self, offset: int) -> Rng:
         """The same noise, with `offset` more added to every index."""

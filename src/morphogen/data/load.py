@@ -10,12 +10,14 @@ from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import DataError, UsageError, unknown
 from morphogen.core.printable import printable
 from morphogen.data import digits, folder, named, npz, shapes
+from morphogen.data.in_memory import AnyData, is_source, named_arrays
 from morphogen.data.options import Options, OwnSplits
 from morphogen.data.prepare import prepare
 from morphogen.data.raw import Raw, SourceReader
 from morphogen.data.records import Dataset, Problem
 from morphogen.data.source import parse
 
+IN_MEMORY = "data in memory"
 _EMBEDDED = {"digits": digits.READER, "shapes": shapes.READER}
 _MOST_LISTED = 10
 
@@ -26,9 +28,11 @@ def sources() -> dict[str, str]:
 
 
 def load(
-    source: str | Path, *, like: DataSpec | None = None, tokenizer: TextSchema | None = None, strict: bool = True
+    source: AnyData, *, like: DataSpec | None = None, tokenizer: TextSchema | None = None, strict: bool = True
 ) -> Dataset:
     """Load a named set, a folder of pictures or an .npz file: NAME_OR_PATH[:option[=value],...].
+
+    Arrays and other data in memory (`data/in_memory.py`) are prepared in the same way, and a `Dataset` is one already.
 
     like       prepare the records as this description says (size, channels, binarization, scale, classes),
                so that a model's data need no options at evaluation time; an option that contradicts it
@@ -40,13 +44,17 @@ def load(
     Raises `UsageError` for a malformed source or an unknown name, `DataError` for records that are
     missing, unreadable or inconsistent.
     """
+    if isinstance(source, Dataset):
+        return _fits(source, like)
     options, raw = read_source(source, like, strict=strict)
+    if not is_source(source):
+        return prepare(raw, IN_MEMORY, IN_MEMORY, options, like, tokenizer)
     name = parse(str(source), _readers().keys()).name
     return prepare(raw, _short_name(name), options.canonical(name), options, like, tokenizer)
 
 
 def read_source(
-    source: str | Path,
+    source: AnyData,
     like: DataSpec | None = None,
     reading: Callable[[Options], Options] | None = None,
     *,
@@ -56,6 +64,12 @@ def read_source(
 
     reading  the options to read with, made of those of the source; None: as they are
     """
+    if not is_source(source):
+        options: Options = OwnSplits.settled(IN_MEMORY, {}, like, like is not None and like.source == IN_MEMORY)
+        raw = npz.of_arrays(named_arrays(source), options if reading is None else reading(options))
+        if strict and raw.problems:
+            raise DataError(_listing(IN_MEMORY, raw.problems))
+        return options, raw
     parsed = parse(str(source), _readers().keys())
     reader = _reader(parsed.name)
     theirs = like.source if like is not None else ""
@@ -73,6 +87,19 @@ def _same_place(kept: str, given: str) -> bool:
     """Whether data lie where a model's did: photos is photos/, and of an absolute path the model kept the name."""
     known, here = Path(kept), Path(given)
     return known == here or (here.is_absolute() and known == Path(here.name))
+
+
+def _fits(dataset: Dataset, like: DataSpec | None) -> Dataset:
+    """Loaded data as they are. Raises `DataError` where they were prepared otherwise than `like` says."""
+    if like is not None:
+        for what in ("shape", "kind", "levels", "classes", "text", "context_shape", "shift", "scale"):
+            came, wanted = getattr(dataset.spec, what), getattr(like, what)
+            if came != wanted:
+                raise DataError(
+                    f"{dataset.spec.name}: these data were loaded with another {what} than the model's ({came} and"
+                    f" {wanted}): give their source, so that they can be prepared as the model's data were."
+                )
+    return dataset
 
 
 def _short_name(name: str) -> str:

@@ -59,6 +59,24 @@ def read(path: Path, options: Options) -> Raw:
     return dataclasses.replace(raw, notes=notes + _on_classes(raw))
 
 
+def of_arrays(arrays: Mapping[str, np.ndarray], options: Options) -> Raw:
+    """The same of arrays in memory, by the names that they would have in a file."""
+    parts, notes = _parts(_Given(arrays))
+    raw = _raw(arrays, parts, options)
+    return dataclasses.replace(raw, notes=notes + _on_classes(raw))
+
+
+class _Given:
+    """Arrays in memory, as `_parts` looks at them."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.names = list(arrays)
+        self._arrays = arrays
+
+    def described(self) -> str:
+        return listed([f"{name} {array.shape}" for name, array in self._arrays.items()])
+
+
 def _on_classes(raw: Raw) -> list[str]:
     """Labels that no record has, or records that have no label, where either would go unseen."""
     if raw.labels is None:
@@ -70,7 +88,7 @@ def _on_classes(raw: Raw) -> list[str]:
     return notes + [f"the class of {unknown:,} of {len(raw.labels):,} records is not known"] * bool(unknown)
 
 
-def _parts(file: ArrayFile) -> tuple[Parts, list[str]]:
+def _parts(file: ArrayFile | _Given) -> tuple[Parts, list[str]]:
     """Which array is what, and what is to be said of it."""
     found: Parts = {}
     for name in file.names:

@@ -7,7 +7,6 @@ the values, and said: 0 to 1, -1 to 1 or 0 to 255, from black to white.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,7 +14,8 @@ from torch import Tensor
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError
 from morphogen.core.printable import listed, one_line
-from morphogen.data.load import read_source
+from morphogen.data.in_memory import AnyData, is_source
+from morphogen.data.load import IN_MEMORY, read_source
 from morphogen.data.options import Options, OwnSplits
 from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw
@@ -42,7 +42,7 @@ class Samples:
     notes: tuple[str, ...]
 
 
-def load_samples(source: str | Path, like: DataSpec) -> Samples:
+def load_samples(source: AnyData, like: DataSpec) -> Samples:
     """Records to be judged beside data that `like` describes, with their size and channels.
 
     Folders inside are classes if all of them have the names of the data's classes, and else batches. Raises
@@ -53,7 +53,7 @@ def load_samples(source: str | Path, like: DataSpec) -> Samples:
     settled = like.replace(preprocessing=kept if like.is_picture else like.preprocessing)
     options, raw = read_source(source, settled, _as_it_is if like.is_picture else None)
     if not len(raw.stored):
-        raise DataError(f"{source}: no record could be read.")
+        raise DataError(f"{source if is_source(source) else IN_MEMORY}: no record could be read.")
     notes = list(raw.notes)
     stored, spec = _pictures(raw, like, options, notes) if like.is_picture else (raw.stored, _same(raw, like))
     return Samples(stored, spec, _labels(raw, like, notes), raw.captions, tuple(one_line(note) for note in notes))

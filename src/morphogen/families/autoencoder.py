@@ -42,7 +42,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian, standard_normal
 from morphogen.core.errors import SpecError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise
 from morphogen.core.spec import Spec
 from morphogen.nn.backbones.encoders import centered
 from morphogen.nn.backbones.patch_discriminator import PatchDiscriminator
@@ -152,7 +152,7 @@ class Autoencoder(Family):
             networks["discriminator"] = self.discriminator
         return networks
 
-    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+    def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         q = Gaussian(*self.network("inference")(batch.x))
         z = q.rsample(rng.normal("z", batch.address, self.latent_shape))
         if self.training:
@@ -178,7 +178,7 @@ class Autoencoder(Family):
             yield Step("discriminator", losses, {"margin": (on_real.mean() - on_made.mean()).detach()})
 
     @torch.no_grad()
-    def health(self, batch: Batch, rng: Rng) -> Health:
+    def health(self, batch: Batch, rng: Noise) -> Health:
         """Held-out PSNR and rate, the share of latents in use, Var_x E[z | x] > 0.01, and who wins the game."""
         part = batch[:HEALTH_RECORDS]
         q = self.encode(part.x)
@@ -222,7 +222,7 @@ class Autoencoder(Family):
         return self._likelihood(self.last(self.decoder(z.reshape(-1, *self.latent_shape))).unflatten(0, batch))
 
     @torch.no_grad()
-    def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
+    def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
         """The ELBO (`samples` = 1, one draw of z), or log 1/K sum_k w_k with K = `samples` weights."""
         q = self.encode(x)
         if samples == 1:

@@ -34,7 +34,7 @@ from morphogen.core.capabilities import Samples, Score, Scores
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise
 from morphogen.nn.backbones.causal import CausalConv, CausalNet, Seen
 from morphogen.nn.backbones.symbols import SymbolHead, Symbols
 from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
@@ -224,7 +224,7 @@ class Autoregressive(Family):
             networks["conditioner"] = self.conditioner
         return networks
 
-    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+    def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
         c = self._condition(cond, len(batch))
         log_p = self.network("pixels")(self._values(batch.x), c).flatten(1).sum(1)
@@ -232,7 +232,7 @@ class Autoregressive(Family):
         yield Step("pixels", {"nll": -log_p}, {"bits_per_dim": bits})
 
     @torch.no_grad()
-    def health(self, batch: Batch, rng: Rng) -> Health:
+    def health(self, batch: Batch, rng: Noise) -> Health:
         """Held-out bits per element, of the whole and of each row: where in a picture the information lies."""
         part = batch[:HEALTH_RECORDS]
         log_p = self._log_p(part.x, part.cond)
@@ -242,7 +242,7 @@ class Autoregressive(Family):
     # ------------------------------------------------------------ capabilities
 
     @torch.no_grad()
-    def sample(self, n: int, cond: RawCondition | None, rng: Rng, *, temperature: float = 1.0) -> Tensor:
+    def sample(self, n: int, cond: RawCondition | None, rng: Noise, *, temperature: float = 1.0) -> Tensor:
         """`temperature` T makes each symbol's probabilities proportional to p^(1/T); at 0 it is the likeliest."""
         pixels, conditioner = copy.deepcopy((self.pixels, self.conditioner))
         c = None if conditioner is None else conditioner.double()(cond, n).pooled
@@ -251,7 +251,7 @@ class Autoregressive(Family):
         return self.data.encode(pixels.double().eval().sample(uniform, c, temperature).permute(0, 3, 1, 2))
 
     @torch.no_grad()
-    def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
+    def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
         """log P(x), exact: there is nothing to sample, and `samples` changes nothing."""
         log_p = self._log_p(x, cond).flatten(1).sum(1)
         return Score(log_p, "exact", "mass", {"log_likelihood": log_p})

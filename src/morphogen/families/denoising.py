@@ -29,7 +29,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import CapabilityError, SpecError, UsageError
 from morphogen.core.family import TELLING, Family, Health, Player
-from morphogen.core.rng import Index, Rng
+from morphogen.core.rng import Index, Noise
 from morphogen.families.guide import check_guide
 from morphogen.nn.backbones.denoiser import DenoiserSpec, denoiser
 from morphogen.nn.backbones.encoders import centered
@@ -165,13 +165,13 @@ class DenoisingFamily(Family):
         seen = fourier_features(self.readout.seen(x_t, t), self.spec.fourier, self._levels)
         return denoiser(seen, self.time_input(t), given)
 
-    def training_condition(self, batch: Batch, rng: Rng) -> RawCondition | None:
+    def training_condition(self, batch: Batch, rng: Noise) -> RawCondition | None:
         """The conditions of a batch, those of a share of the records hidden, and the pictures of another."""
         s = self.spec
         return drop_conditions(batch, rng, 0.0 if self.conditioner is None else s.condition_dropout, s.context_dropout)
 
     @torch.no_grad()
-    def health(self, batch: Batch, rng: Rng) -> Health:
+    def health(self, batch: Batch, rng: Noise) -> Health:
         """Squared error per element of held-out E[x_0 | x_t] in bands of log-SNR, beside that of independent Gaussians
         with the records' own moments, which know no relations between elements; and whether a learned variance is
         what it should be, the squared error."""
@@ -221,7 +221,7 @@ class DenoisingFamily(Family):
         self,
         n: int,
         cond: RawCondition | None,
-        rng: Rng,
+        rng: Noise,
         *,
         stepper: str | None = None,
         steps: int | None = None,
@@ -242,7 +242,7 @@ class DenoisingFamily(Family):
         self,
         n: int,
         cond: RawCondition | None,
-        rng: Rng,
+        rng: Noise,
         *,
         stepper: str | None = None,
         steps: int | None = None,
@@ -305,7 +305,7 @@ class DenoisingFamily(Family):
         return asked
 
     @torch.no_grad()
-    def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
+    def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
         """The variational bound of quantized records; for real numbers the likelihood of the probability flow.
 
         Each with one draw of its noise. `samples` is for importance weights, which neither has, and changes nothing.
@@ -335,7 +335,7 @@ class DenoisingFamily(Family):
 
     # ------------------------------------------------ between records and the chain
 
-    def encoded(self, x: Tensor, rng: Rng, index: Index) -> Tensor:
+    def encoded(self, x: Tensor, rng: Noise, index: Index) -> Tensor:
         """x_0 (B, *shape) of records x: scaled to [-1, 1], or a latent drawn with noise at the addresses `index`."""
         if self._first_stage is None:
             return centered(x, self.data).to(self._dtype)

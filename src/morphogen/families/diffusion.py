@@ -36,7 +36,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Progress, Step
-from morphogen.core.rng import Index, Rng
+from morphogen.core.rng import Index, Noise
 from morphogen.families.denoising import EARLIEST, DenoisingFamily, DenoisingSpec
 from morphogen.theory.diffusion import Variance, diffusion_term
 from morphogen.theory.schedules import schedule
@@ -107,7 +107,7 @@ class Diffusion(DenoisingFamily):
     def time_input(self, t: Tensor) -> Tensor:
         return self.schedule.log_snr(t).clamp(-20.0, 20.0)
 
-    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+    def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         t = self.times(rng, batch.address)
         x_0 = self.encoded(batch.x, rng, batch.address)
         eps = rng.normal("eps", batch.address, self.shape, x_0.dtype)
@@ -123,7 +123,7 @@ class Diffusion(DenoisingFamily):
             terms["bound"] = self.spec.bound_weight * (self.spec.chain or HALVINGS) * kl
         yield Step("denoiser", terms)
 
-    def times(self, rng: Rng, index: Index) -> Tensor:
+    def times(self, rng: Noise, index: Index) -> Tensor:
         """The training times (B,) of records at these addresses."""
         s = self.spec
         t = times(s.times, uniforms(rng, index), self.schedule, s.time_mean, s.time_std).clamp_min(EARLIEST)

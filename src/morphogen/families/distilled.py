@@ -41,7 +41,7 @@ from morphogen.core.capabilities import Samples
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError
 from morphogen.core.family import Family, Player, Progress, Step
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise
 from morphogen.core.spec import Spec
 from morphogen.families.denoiser_part import denoiser_part
 from morphogen.families.denoising import COND, DenoisingFamily
@@ -152,7 +152,7 @@ class Distilled(Family):
         }
         return {name: network for name, network in candidates.items() if network is not None}
 
-    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+    def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         teacher, s = self._teacher, self.spec
         x_0 = teacher.encoded(batch.x, rng, batch.address)
         cond = teacher.training_condition(batch, rng)
@@ -193,7 +193,7 @@ class Distilled(Family):
         return self.readout.posterior(self._asked("student", x_t, t, cond), x_t, t).mean
 
     @torch.no_grad()
-    def sample(self, n: int, cond: RawCondition | None, rng: Rng, *, steps: int | None = None) -> Tensor:
+    def sample(self, n: int, cond: RawCondition | None, rng: Noise, *, steps: int | None = None) -> Tensor:
         """By so many evaluations of the network; None takes the Spec's."""
         teacher = self._teacher
         x_t = loop.starting_noise(teacher.schedule, rng, n, teacher.shape, next(self.student.parameters()).dtype)

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.family import Progress, Step
-from morphogen.core.rng import Index, Rng
+from morphogen.core.rng import Index, Noise
 from morphogen.families.denoising import EARLIEST, DenoisingFamily, DenoisingSpec
 from morphogen.theory.coupling import optimal_coupling
 from morphogen.theory.schedules import schedule
@@ -73,7 +73,7 @@ class FlowMatching(DenoisingFamily):
         """40 t, of which derivatives stay mild at both ends."""
         return 40.0 * t
 
-    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+    def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         t = self.times(rng, batch.address)
         x_0 = self.encoded(batch.x, rng, batch.address)
         eps = rng.normal("eps", batch.address, self.shape, x_0.dtype)
@@ -83,7 +83,7 @@ class FlowMatching(DenoisingFamily):
         error = 2.0 * self.readout.error(output, x_0, eps, t)  # |F - (eps - x_0)|^2 of an output F / sqrt 2
         yield Step("denoiser", {"error": error}, {"transport": (x_0 - eps).square().mean()})
 
-    def times(self, rng: Rng, index: Index) -> Tensor:
+    def times(self, rng: Noise, index: Index) -> Tensor:
         """The training times (B,) of records at these addresses."""
         s, u = self.spec, uniforms(rng, index)
         t = u if s.times == "uniform" else torch.sigmoid(s.time_mean + s.time_std * torch.special.ndtri(u))

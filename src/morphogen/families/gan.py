@@ -40,7 +40,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian, Point
 from morphogen.core.errors import SpecError, UsageError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise, Rng
 from morphogen.nn.backbones.adversarial_nets import (
     MLPDiscriminator,
     MLPGenerator,
@@ -210,7 +210,7 @@ class GAN(Family):
         conditioners = {f"{role}_conditioner": module for role, module in self.conditioners.items()}
         return {"discriminator": self.discriminator, "generator": self.generator, **conditioners}
 
-    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+    def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         n, game = len(batch), self.game
         cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.spec.conditional else batch.cond
         context = self._context(cond)
@@ -242,7 +242,7 @@ class GAN(Family):
         yield Step("generator", terms)
 
     @torch.no_grad()
-    def health(self, batch: Batch, rng: Rng) -> Health:
+    def health(self, batch: Batch, rng: Noise) -> Health:
         """Who wins, what the generator still learns from, and how varied samples are, beside held-out records.
 
         told_apart      share of pairs of a held-out record and a sample in which the record has the larger logit
@@ -297,7 +297,7 @@ class GAN(Family):
         self,
         n: int,
         cond: RawCondition | None,
-        rng: Rng,
+        rng: Noise,
         *,
         truncation: float = 1.0,
         candidates: int = 1,
@@ -390,7 +390,7 @@ class GAN(Family):
             z = torch.cat((z, c.to(z.dtype)), dim=1)
         return self.network("generator")(z, self._context(cond), words)
 
-    def _chosen(self, first: Tensor, k: int, cond: RawCondition | None, rng: Rng, truncation: float) -> Tensor:
+    def _chosen(self, first: Tensor, k: int, cond: RawCondition | None, rng: Noise, truncation: float) -> Tensor:
         """One of each sample of `first` (B, *shape) and k - 1 more, as the discriminator weighs them."""
         log_ratio = self.game.log_ratio
         if log_ratio is None:
@@ -420,7 +420,7 @@ class GAN(Family):
         x = made if self.data.kind == "continuous" else 0.5 * (made + 1.0)
         return x.clamp(self.data.low, self.data.high)
 
-    def _shown(self, x: Tensor, rng: Rng, batch: Batch, which: str) -> Tensor:
+    def _shown(self, x: Tensor, rng: Noise, batch: Batch, which: str) -> Tensor:
         """x as the discriminator is to see it in training."""
         if self.spec.augment == "none":
             return x
@@ -433,7 +433,7 @@ class GAN(Family):
         fake: Tensor,
         cond: RawCondition | None,
         context: Tensor | None,
-        rng: Rng,
+        rng: Noise,
         batch: Batch,
         at: Progress,
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

@@ -27,7 +27,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian
 from morphogen.core.errors import SpecError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise
 from morphogen.nn.backbones.encoders import centered
 from morphogen.nn.backbones.top_down import BottomUp, TopDown
 from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
@@ -198,7 +198,7 @@ class HierarchicalVAE(Family):
             networks["conditioner"] = self.conditioner
         return networks
 
-    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+    def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
         eps = rng.normal("z", batch.address, (self.dimensions,))
         log_p, kl = self.network("bound")(batch.x, eps, self._condition(cond, len(batch)))
@@ -213,7 +213,7 @@ class HierarchicalVAE(Family):
         yield Step("vae", {"distortion": -log_p, "rate": weight * paid}, metrics)
 
     @torch.no_grad()
-    def health(self, batch: Batch, rng: Rng) -> Health:
+    def health(self, batch: Batch, rng: Noise) -> Health:
         """The KL of each group on held-out records, coarsest first, and how many groups say anything."""
         log_p, kl = self._terms(batch.x, batch.cond, rng)
         each = kl.mean(0)
@@ -235,14 +235,14 @@ class HierarchicalVAE(Family):
     # ------------------------------------------------------------ capabilities
 
     @torch.no_grad()
-    def sample(self, n: int, cond: RawCondition | None, rng: Rng, *, temperature: float = 1.0) -> Tensor:
+    def sample(self, n: int, cond: RawCondition | None, rng: Noise, *, temperature: float = 1.0) -> Tensor:
         """`temperature` scales the standard deviation of every prior; pictures are means of p(x | z)."""
         u = temperature * rng.normal("z", n, (self.dimensions,))
         x = self.decode(u, cond).mean.clamp(self.data.low, self.data.high)
         return x.round().long() if self.data.kind == "discrete" else x
 
     @torch.no_grad()
-    def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
+    def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
         """The ELBO (`samples` = 1, one draw of z) with the KL of each group, or log 1/K sum_k w_k, K = `samples`."""
         if samples == 1:
             log_p, kl = self._terms(x, cond, rng)
@@ -297,7 +297,7 @@ class HierarchicalVAE(Family):
 
     # ----------------------------------------------------------------- private
 
-    def _terms(self, x: Tensor, cond: RawCondition | None, rng: Rng) -> tuple[Tensor, Tensor]:
+    def _terms(self, x: Tensor, cond: RawCondition | None, rng: Noise) -> tuple[Tensor, Tensor]:
         """log p(x | z) (B,) and the KLs (B, K) for one draw of z."""
         eps = rng.normal("score", len(x), (self.dimensions,))
         c = self._condition(cond, len(x))

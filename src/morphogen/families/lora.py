@@ -24,7 +24,7 @@ from morphogen.core.capabilities import Denoises, Samples
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
 from morphogen.core.family import Family, Health, Player, Progress, Step
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise, Rng
 from morphogen.core.spec import Spec
 from morphogen.families.denoiser_part import denoiser_part
 from morphogen.families.denoising import DenoisingFamily
@@ -91,17 +91,17 @@ class LoRA(Family):
         with Rng(0).forked():
             return _like(self.adapted, self.data, adapters.merged(self.adapted))
 
-    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+    def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         return self.adapted.steps(batch, rng, at)
 
-    def health(self, batch: Batch, rng: Rng) -> Health:
+    def health(self, batch: Batch, rng: Noise) -> Health:
         return self.adapted.health(batch, rng)
 
     def posterior(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Gaussian:
         """p(x_0 | x_t) of the adapted model."""
         return self.adapted.posterior(x_t, t, cond)
 
-    def sample(self, n: int, cond: RawCondition | None, rng: Rng, **options: Any) -> Tensor:
+    def sample(self, n: int, cond: RawCondition | None, rng: Noise, **options: Any) -> Tensor:
         """As the adapted model draws, with its options."""
         return self.adapted.sample(n, cond, rng, **options)
 

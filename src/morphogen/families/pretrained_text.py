@@ -17,7 +17,7 @@ from morphogen.core.batch import Batch
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, SpecError
 from morphogen.core.family import Family, Player, Progress, Step
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise
 from morphogen.core.spec import Spec
 from morphogen.nn.conditioning import pretrained_text
 
@@ -65,6 +65,6 @@ class PretrainedText(Family):
         """None that a trainer may wrap."""
         return {}
 
-    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+    def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         """Raises `CapabilityError`."""
         raise CapabilityError("a pretrained text encoder is not trained: give it to another model as --part text=.")

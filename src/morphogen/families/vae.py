@@ -38,7 +38,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian, GaussianMixture, standard_normal
 from morphogen.core.errors import CapabilityError, SpecError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise
 from morphogen.nn.backbones.conv import ConvDecoder, ConvEncoder
 from morphogen.nn.backbones.encoders import Backbone, backbone, centered
 from morphogen.nn.backbones.mlp import MLPDecoder, MLPEncoder
@@ -245,7 +245,7 @@ class VAE(Family):
             networks["conditioner"] = self.conditioner
         return networks
 
-    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+    def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         x, k = batch.x, self.spec.importance_samples
         cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
         c, null = self._condition(cond, len(batch))
@@ -267,7 +267,7 @@ class VAE(Family):
         yield Step("vae", {"bound": loss}, metrics)
 
     @torch.no_grad()
-    def health(self, batch: Batch, rng: Rng) -> Health:
+    def health(self, batch: Batch, rng: Noise) -> Health:
         """Active units, Var_x E[z | x] > 0.01 (Burda et al., 2016), and the KL of each dimension."""
         q = self.encode(batch.x, batch.cond)
         active = q.mean.var(0, correction=min(1, len(batch) - 1)) > 0.01
@@ -301,7 +301,7 @@ class VAE(Family):
         return self.generation.distribution(z, c)
 
     @torch.no_grad()
-    def sample(self, n: int, cond: RawCondition | None, rng: Rng, *, temperature: float = 1.0) -> Tensor:
+    def sample(self, n: int, cond: RawCondition | None, rng: Noise, *, temperature: float = 1.0) -> Tensor:
         """`temperature` scales the standard deviation of the normal that z is made from."""
         eps = temperature * rng.normal("z", n, (self.spec.latent_dim,))
         p = self.decode(self._latents(eps, rng), cond)
@@ -314,7 +314,7 @@ class VAE(Family):
         return x.round().long() if self.data.kind == "discrete" else x
 
     @torch.no_grad()
-    def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
+    def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
         """The ELBO (`samples` = 1, one draw of z), or log 1/K sum_k w_k with K = `samples` weights."""
         q, prior = self.encode(x, cond), self._prior()
         c, _ = self._condition(cond, len(x))
@@ -356,7 +356,7 @@ class VAE(Family):
 
     # ----------------------------------------------------------------- private
 
-    def _latents(self, eps: Tensor, rng: Rng) -> Tensor:
+    def _latents(self, eps: Tensor, rng: Noise) -> Tensor:
         """z ~ p(z) from standard normal noise (n, D)."""
         prior = self._prior()
         if isinstance(prior, GaussianMixture):

@@ -40,7 +40,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Point
 from morphogen.core.errors import SpecError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise
 from morphogen.nn.backbones.causal_transformer import CausalTransformer
 from morphogen.nn.backbones.conv import ResidualBlock, pyramid
 from morphogen.nn.backbones.encoders import centered
@@ -202,7 +202,7 @@ class VQVAE(Family):
             networks["conditioner"] = self.conditioner
         return networks
 
-    def steps(self, batch: Batch, rng: Rng, at: Progress) -> Iterator[Step]:
+    def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         log_p = None
         if at.fraction < self.spec.codes_until:
             z = _places(self.network("encoder")(centered(batch.x, self.data)))
@@ -235,7 +235,7 @@ class VQVAE(Family):
         yield Step("prior", {"rate": rate}, metrics)
 
     @torch.no_grad()
-    def health(self, batch: Batch, rng: Rng) -> Health:
+    def health(self, batch: Batch, rng: Noise) -> Health:
         """The bound on held-out records, and which codes they use."""
         part, size = batch[:HEALTH_RECORDS], self.quantizer.size
         codes = self.codes(part.x)
@@ -279,7 +279,7 @@ class VQVAE(Family):
         return self.decoder.distribution(z.reshape(len(z), -1, *self.grid))
 
     @torch.no_grad()
-    def sample(self, n: int, cond: RawCondition | None, rng: Rng, *, temperature: float = 1.0) -> Tensor:
+    def sample(self, n: int, cond: RawCondition | None, rng: Noise, *, temperature: float = 1.0) -> Tensor:
         """`temperature` T makes each code's probabilities proportional to P^(1/T); at 0 it is the likeliest."""
         # A code is a discontinuous function of its probabilities, so rounding, which differs between batch sizes, must
         # decide none: they are drawn in float64.
@@ -297,7 +297,7 @@ class VQVAE(Family):
         return x.round().long() if self.data.kind == "discrete" else x
 
     @torch.no_grad()
-    def score(self, x: Tensor, cond: RawCondition | None, rng: Rng, samples: int = 1) -> Score:
+    def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
         """log p(x | k(x)) + log P(k(x)) <= log P(x). The posterior is one code: `samples` changes nothing."""
         codes, value = self._quantized(x)
         log_p = self.decoder(self._grid(value), x)

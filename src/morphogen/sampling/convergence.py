@@ -27,11 +27,11 @@ from torch import Tensor
 
 from morphogen.core.errors import UsageError
 from morphogen.sampling.denoiser import Conditioned, Denoiser
-from morphogen.sampling.loop import Noise, sample
+from morphogen.sampling.loop import StepNoise, sample
 from morphogen.sampling.steppers.base import State, StepEstimate, Stepper
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
 
-Run = Callable[[Tensor, int, Noise], Tensor]  # x_1 (B, *shape), steps, noise of step i -> x_0
+Run = Callable[[Tensor, int, StepNoise], Tensor]  # x_1 (B, *shape), steps, noise of step i -> x_0
 
 _ONE = torch.ones((), dtype=torch.float64)
 _ZERO = torch.zeros((), dtype=torch.float64)

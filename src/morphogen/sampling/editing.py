@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from morphogen.core.errors import UsageError
-from morphogen.core.rng import Index, Rng
+from morphogen.core.rng import Index, Noise
 from morphogen.theory.diffusion import q_marginal
 from morphogen.theory.schedules import Schedule
 
 
-def noised(x_0: Tensor, strength: float, schedule: Schedule, rng: Rng, index: Index) -> Tensor:
+def noised(x_0: Tensor, strength: float, schedule: Schedule, rng: Noise, index: Index) -> Tensor:
     """x_t ~ q(x_t | x_0) at t = `strength` in (0, 1], for records x_0 (B, *shape) at the addresses `index`."""
     if not 0.0 < strength <= 1.0:
         raise UsageError(f"the strength of an edit must lie in (0, 1] (got {strength}).")

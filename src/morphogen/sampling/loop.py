@@ -18,21 +18,21 @@ from torch import Tensor
 
 from morphogen.core.batch import RawCondition
 from morphogen.core.errors import UsageError
-from morphogen.core.rng import Index, Rng
+from morphogen.core.rng import Index, Noise
 from morphogen.sampling.denoiser import CachedPosterior, Conditioned, Denoiser
 from morphogen.sampling.steppers.base import State, Stepper
 from morphogen.theory.schedules import Schedule
 
-Noise = Callable[[int], Tensor]  # standard normal noise of step i, of the shape of x
+StepNoise = Callable[[int], Tensor]  # standard normal noise of step i, of the shape of x
 
 
-def addressed(rng: Rng, index: Index, like: Tensor) -> Noise:
+def addressed(rng: Noise, index: Index, like: Tensor) -> StepNoise:
     """Noise for records at `index` with the shape and dtype of `like` (B, *shape)."""
     return lambda i: rng.child(f"step {i}").normal("noise", index, like.shape[1:], like.dtype)
 
 
 def starting_noise(
-    schedule: Schedule, rng: Rng, index: Index, shape: Sequence[int], dtype: torch.dtype = torch.float32
+    schedule: Schedule, rng: Noise, index: Index, shape: Sequence[int], dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """sigma_1 eps, (len(index), *shape): x_1 without its signal, which `integrate(from_noise=True)` adds."""
     sigma = schedule(torch.ones((), dtype=torch.float64))[1]
@@ -44,7 +44,7 @@ def integrate(
     stepper: Stepper,
     x: Tensor,
     times: Tensor,
-    noise: Noise,
+    noise: StepNoise,
     cond: RawCondition | None = None,
     *,
     from_noise: bool = False,
@@ -84,7 +84,7 @@ def sample(
     stepper: Stepper,
     x: Tensor,
     times: Tensor,
-    noise: Noise,
+    noise: StepNoise,
     cond: RawCondition | None = None,
     *,
     from_noise: bool = False,

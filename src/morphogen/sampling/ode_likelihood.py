@@ -32,7 +32,7 @@ from torch import Tensor
 from morphogen.core.batch import RawCondition
 from morphogen.core.capabilities import Score
 from morphogen.core.errors import UsageError
-from morphogen.core.rng import Index, Rng
+from morphogen.core.rng import Index, Noise
 from morphogen.sampling.denoiser import Conditioned, Denoiser
 from morphogen.theory.diffusion import diffusion_term, prior, prior_term, q_marginal, reconstruction_term
 
@@ -65,7 +65,7 @@ def variational_bound(
     denoiser: Denoiser,
     x_0: Tensor,
     times: Tensor,
-    rng: Rng,
+    rng: Noise,
     index: Index,
     cond: RawCondition | None = None,
     levels: int | None = None,
@@ -95,7 +95,7 @@ def flow_log_likelihood(
     denoiser: Denoiser,
     x_0: Tensor,
     times: Tensor,
-    rng: Rng,
+    rng: Noise,
     index: Index,
     cond: RawCondition | None = None,
     levels: int | None = None,
@@ -168,7 +168,7 @@ def _repeated(x: Tensor, draws: int) -> Tensor:
     return x.repeat_interleave(draws, dim=0)
 
 
-def _noise(rng: Rng, purpose: str, index: Index, draws: int, x: Tensor) -> Tensor:
+def _noise(rng: Noise, purpose: str, index: Index, draws: int, x: Tensor) -> Tensor:
     """Standard normal noise for `draws` rows a record, of the shape of x."""
     each = [rng.child(f"{purpose} {k}").normal("noise", index, x.shape[1:], x.dtype) for k in range(draws)]
     return torch.stack(each, 1).flatten(0, 1)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise, Rng
 
 
 def gaussian_kl(mean_p: Tensor, cov_p: Tensor, mean_q: Tensor, cov_q: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def energy_distance(x: Tensor, y: Tensor) -> Tensor:
     return _energy(torch.cdist(pooled, pooled), inside)[0]
 
 
-def energy_test(x: Tensor, y: Tensor, rng: Rng, permutations: int = 999) -> PermutationResult:
+def energy_test(x: Tensor, y: Tensor, rng: Noise, permutations: int = 999) -> PermutationResult:
     """Are x (n, *shape) and y (m, *shape) samples of one distribution? A small p-value says no.
 
     The statistic is their energy distance. Exact: under the null hypothesis P(p <= alpha) <= alpha.
@@ -86,7 +86,7 @@ def energy_test(x: Tensor, y: Tensor, rng: Rng, permutations: int = 999) -> Perm
     return _one_sided(values)
 
 
-def closer_test(a: Tensor, b: Tensor, data: Tensor, rng: Rng, permutations: int = 999) -> PermutationResult:
+def closer_test(a: Tensor, b: Tensor, data: Tensor, rng: Noise, permutations: int = 999) -> PermutationResult:
     """Are samples `a` (n, *shape) closer to `data` (k, *shape) than samples `b` (m, *shape)?
 
     The statistic is E(b, data) - E(a, data). Its null distribution, that a and b come from one
@@ -102,7 +102,7 @@ def closer_test(a: Tensor, b: Tensor, data: Tensor, rng: Rng, permutations: int 
     return _one_sided(distance_b - distance_a)
 
 
-def _splits(total: int, n: int, rng: Rng, permutations: int) -> Tensor:
+def _splits(total: int, n: int, rng: Noise, permutations: int) -> Tensor:
     """(total, 1 + permutations) indicators of the first sample: as given, then n random ones a column."""
     order = Rng(rng.seed, "cpu", rng.offset).uniform("permutations", permutations, (total,), torch.float64).argsort(1)
     inside = torch.zeros(1 + permutations, total, dtype=torch.float64)

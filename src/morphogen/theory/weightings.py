@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from morphogen.core.errors import SpecError, UsageError, unknown
-from morphogen.core.rng import Index, Rng
+from morphogen.core.rng import Index, Noise, Rng
 from morphogen.theory.diffusion import stride
 from morphogen.theory.parametrizations import PARAMETRIZATIONS, determinant
 from morphogen.theory.schedules import Schedule
@@ -85,7 +85,7 @@ def _times_sigma_squared(
     return (gain * sigma).square() / per_variance
 
 
-def uniforms(rng: Rng, index: Index, stratified: bool = True) -> Tensor:
+def uniforms(rng: Noise, index: Index, stratified: bool = True) -> Tensor:
     """(n,) float64 on (0, 1), one for each address in the stream of training samples."""
     if not stratified:
         return rng.uniform("time", index, (), torch.float64)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from morphogen.core.batch import Batch, Condition, RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError, SpecError
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise
 from morphogen.core.spec import Spec
 from morphogen.nn.conditioning.text import EncoderName, TextEncoder
 
@@ -133,7 +133,7 @@ class Conditioner(nn.Module):
         return F.pad(cond.text, (0, room)), F.pad(known, (0, room), value=False)
 
 
-def drop_conditions(batch: Batch, rng: Rng, share: float, context_share: float = 0.0) -> RawCondition | None:
+def drop_conditions(batch: Batch, rng: Noise, share: float, context_share: float = 0.0) -> RawCondition | None:
     """The batch's conditions, those of a random `share` of its records unknown, so that the null is learned too.
 
     Where records have both words and a label or attributes, a third of the rest keeps its words alone and another

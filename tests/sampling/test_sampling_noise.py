@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from morphogen.applications.walks import Walk
 from morphogen.core.errors import CapabilityError, UsageError
 from morphogen.core.rng import Rng
+from morphogen.sampling.noise import Walk
 
 FRAMES, STOPS = 12, 4
 

@@ -1,0 +1,136 @@
+"""Records drawn from a model that samples: the options of its family, and chunks of one size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morphogen.applications.prompting import class_index, constant_condition, read_weighted_prompt
+from morphogen.core import registry
+from morphogen.core.batch import RawCondition
+from morphogen.core.capabilities import Samples
+from morphogen.core.errors import UsageError, unknown
+from morphogen.core.family import Family, require
+from morphogen.core.rng import Noise
+from morphogen.training.precision import Precision, autocast, resolve
+
+CHUNK = 64  # samples drawn together; exact drawing always takes this many, so that the arithmetic is the same
+GUIDANCE = 4.0  # towards a prompt, where a model knows both it and none, and does not say itself
+PRECISIONS = ("fp32", "bf16", "auto")
+
+
+def require_sampler(family: Family) -> Samples:
+    """The family, which draws from noise.
+
+    Raises `CapabilityError` for one that does not, and `UsageError` for one that starts from pictures.
+    """
+    sampler = require(family, Samples, "sample")
+    if family.needs_context:
+        raise UsageError(
+            f"this model makes pictures from pictures (context={family.data.preprocessing.get('context')}): give it one"
+            " with `morphogen upscale` or `morphogen restore`. Trained with --context-dropout, it would draw without."
+        )
+    return sampler
+
+
+def sample_in_chunks(
+    family: Family,
+    n: int,
+    given: Callable[[Tensor], RawCondition | None],
+    rng: Noise,
+    options: Mapping[str, Any],
+    *,
+    precision: str = "fp32",
+    size: int = CHUNK,
+    padded: bool = False,
+) -> Tensor:
+    """(n, *shape) of x: sample i under row i of what is `given` for rows (B,), `size` at a time.
+
+    If `padded`, the last chunk has as many too, and more than n rows are asked for.
+    Raises `UsageError` for an unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(unknown("precision", precision, PRECISIONS))
+    sampler, on = require(family, Samples, "sample"), family.device
+    wanted: Precision = precision  # type: ignore[assignment]  # it is one of PRECISIONS
+    parts = []
+    for start in range(0, n, size):
+        rows = torch.arange(start, start + size if padded else min(start + size, n), device=on)
+        with autocast(resolve(wanted, on), on):
+            parts.append(sampler.sample(len(rows), given(rows), rng.shifted(start), **options))
+    return torch.cat(parts)[:n]
+
+
+def chunk_size(n: int, batch_size: int | None, exact: bool, compiled: bool) -> int:
+    """How many samples are drawn together. Raises `UsageError` for impossible wishes."""
+    if n < 1:
+        raise UsageError(f"cannot draw {n} samples: --n is at least 1.")
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"cannot draw {batch_size} samples at a time: the batch size is at least 1.")
+    if compiled and exact:
+        raise UsageError(
+            "compiled arithmetic rounds in its own way, so it is never exact: give exact or compile, not both."
+        )
+    size = CHUNK if exact else (batch_size or CHUNK)
+    return math.ceil(n / math.ceil(n / size)) if compiled else size  # compiled networks want one size
+
+
+def resolve_sampling_options(family: Family, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are given (not None), as the family's `sample` takes them.
+
+    A class `avoid` becomes its index, and a prompt `negative` the condition that guidance leads away from. Raises
+    `UsageError` for an option that this family's `sample` does not take.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    known = sampling_options(type(family))
+    for name in given:
+        if name not in known:
+            others = [f for f in registry.names() if name in sampling_options(registry.family(f))]
+            raise UsageError(
+                f"a {family.name!r} model is not sampled with {name!r}; its options: {', '.join(known) or 'none'};"
+                f" families that have {name!r}: {', '.join(others) or 'none'}."
+            )
+    if given.get("temperature", 1.0) < 0:
+        raise UsageError(f"a temperature is at least 0 (got {given['temperature']}).")
+    if "avoid" in given:
+        given["avoid"] = class_index(family, given["avoid"])
+    if "negative" in given:
+        if "avoid" in given:
+            raise UsageError("guidance leads away from one thing: give a class to avoid, or a negative prompt.")
+        if given.get("guidance") == 1.0:
+            raise UsageError(
+                "guidance leads away from a negative prompt, and scale 1 is none: give another, such as 4, or leave the"
+                " negative prompt out."
+            )
+        words = read_weighted_prompt(family, given.pop("negative"))
+        given["avoid"] = constant_condition(1, None, words, family.device)
+    return given
+
+
+def with_default_guidance(family: Family, options: Mapping[str, Any]) -> dict[str, Any]:
+    """`options`, with a default of guidance where there is something to lead away from and nobody has said how far."""
+    spec: Any = family.spec
+    knows = "guidance" in sampling_options(type(family))
+    if options.get("guidance") is not None or not knows or spec.guidance != 1.0:
+        return dict(options)
+    led = {**options, "guidance": GUIDANCE}
+    return dict(options) if guidance_lacks_null(family, led) else led
+
+
+def guidance_lacks_null(family: Family, options: Mapping[str, Any]) -> bool:
+    """Whether guidance leads away from no condition at all, of which the model was never told."""
+    away = options.get("negative") is not None or options.get("avoid") is not None
+    return options.get("guidance", 1.0) != 1.0 and not (family.knows_no_condition or away)
+
+
+def sampling_options(family: type[Family]) -> list[str]:
+    """The keyword-only parameters of a family's `sample`, and "negative" where it avoids."""
+    method = getattr(family, "sample", None) if Samples in family.capabilities else None
+    parameters = [] if method is None else list(signature(method).parameters.values())
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    return [*names, "negative"] if "avoid" in names else names

@@ -1,0 +1,107 @@
+"""Data that a program holds already: arrays, tensors, pictures, data frames and datasets of `torch`, as named arrays.
+
+The names are those of an .npz file (`data/npz.py`): x, labels, class_names, captions, split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from morphogen.core.errors import DataError
+from morphogen.core.printable import listed
+from morphogen.data.records import Dataset
+
+AnyData = str | Path | Dataset | Mapping[str, Any] | Sequence[Any] | np.ndarray | torch.Tensor | Any
+_LABELS = ("label", "labels", "class", "target")  # columns of a data frame that hold classes
+
+
+def is_source(data: AnyData) -> bool:
+    """Whether these data are named by a source, and not given themselves."""
+    return isinstance(data, str | Path)
+
+
+def named_arrays(data: AnyData) -> dict[str, np.ndarray]:
+    """What is given, by name.
+
+    Args:
+        data: an array or tensor of records (N, ...); a pair (records, labels); a mapping of names to arrays; a list of
+            PIL images; a data frame of numbers, whose column `label` holds classes; or a `torch` dataset whose items
+            are records or pairs (record, label).
+
+    Returns:
+        The arrays, with the records under "x".
+
+    Raises:
+        DataError: it is none of these, or its records differ in shape.
+    """
+    if isinstance(data, Mapping):
+        return {str(name): _array(value, str(name)) for name, value in data.items() if value is not None}
+    if isinstance(data, np.ndarray | torch.Tensor):
+        return {"x": _array(data, "x")}
+    if hasattr(data, "columns") and hasattr(data, "to_numpy"):
+        return _of_frame(data)
+    if isinstance(data, tuple) and len(data) == 2 and len(data[0]) == len(data[1]):
+        return {"x": _array(data[0], "records"), "labels": _array(data[1], "labels")}
+    if hasattr(data, "__len__") and hasattr(data, "__getitem__") and len(data):
+        return _of_items([data[i] for i in range(len(data))])
+    raise DataError(
+        f"cannot take records from {type(data).__name__}: give a source such as 'digits', a folder, an array (N, ...),"
+        " (records, labels), a mapping of arrays, PIL images, a data frame of numbers or a torch dataset."
+    )
+
+
+def _of_items(items: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Records one by one, or pairs of a record and its label."""
+    if all(isinstance(item, tuple | list) and len(item) == 2 for item in items):
+        records, labels = ([item[k] for item in items] for k in (0, 1))
+        return {"x": _stacked(records), "labels": np.array([_plain(label) for label in labels])}
+    return {"x": _stacked(items)}
+
+
+def _stacked(records: Sequence[Any]) -> np.ndarray:
+    """(N, ...) of records of one shape. Raises `DataError` that names the first that differs."""
+    arrays = [np.asarray(r) if isinstance(r, Image.Image) else _array(r, "a record") for r in records]
+    for i, array in enumerate(arrays):
+        if array.shape != arrays[0].shape:
+            raise DataError(f"record {i} has shape {array.shape}, record 0 {arrays[0].shape}: bring all to one shape.")
+    return np.stack(arrays)
+
+
+def _of_frame(frame: Any) -> dict[str, np.ndarray]:
+    """A data frame (pandas, polars or another with `columns` and `to_numpy`) of numbers, and its classes."""
+    columns = [str(name) for name in frame.columns]
+    label = next((name for name in columns if name.lower() in _LABELS), None)
+    arrays = {name: np.asarray(frame[name]) for name in columns}
+    words = [name for name in columns if name != label and arrays[name].dtype.kind not in "buif"]
+    if words:
+        raise DataError(f"the columns {listed(words)} hold no numbers: leave them out, or encode them.")
+    numbers = [arrays[name].astype(np.float32) for name in columns if name != label]
+    if not numbers:
+        raise DataError("the data frame has no column of numbers.")
+    found = {"x": np.stack(numbers, axis=1)}
+    if label is not None:
+        classes = arrays[label]
+        found["labels"] = classes if classes.dtype.kind in "buif" else classes.astype(str)
+    return found
+
+
+def _array(value: Any, what: str) -> np.ndarray:
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().numpy()
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(f"{what}: expected an array of one shape ({error}).") from None
+    if array.dtype == object:
+        raise DataError(f"{what}: expected numbers or text in an array of one shape, got Python objects.")
+    return array
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if isinstance(label, np.generic | torch.Tensor) else label
