@@ -1,120 +1,252 @@
-"""What a model's latents say: records through them, walks between them, their levels and their plane."""
+"""What a model's latents say: records through them, walks between them, their levels, their plane, directions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen import artifact
-from morphogen.api.records import Pictures, as_stored, check_made, pictures_of, records_of
-from morphogen.core import capabilities, registry
+from morphogen.api.opened import AnyModel, OpenModel, open_model
+from morphogen.api.results import Directions, LatentEdits, Latents, Pictures, Reconstructions
+from morphogen.api.results.shown import warn_of
+from morphogen.applications.direction_finding import find_directions
+from morphogen.applications.latent_editing import move_picture
+from morphogen.applications.latent_paths import (
+    Rebuilt,
+    decode_plane,
+    encode_records,
+    rebuild_by_level,
+    rebuild_records,
+    walk_between,
+)
+from morphogen.applications.records import as_stored, check_made
 from morphogen.core.errors import UsageError
-from morphogen.core.family import require
-from morphogen.core.limits import check_numbers
+from morphogen.data.in_memory import AnyData
+from morphogen.data.one_picture import Image
 
 
-def reconstruct(model: Path | str, data: str, n: int = 16, *, split: str = "test") -> tuple[Pictures, Pictures]:
-    """Records of a split, and what the model makes of them: the mean of p(x | z) at the mean of q(z | x)."""
-    family = artifact.load(model).family
-    require(family, capabilities.Encodes, "reconstruct", registry.having(capabilities.Encodes))
-    records = records_of(data, family.data, split, n)
-    batch = records.batch()
-    with torch.no_grad():
-        z = cast(Any, family).encode(batch.x, batch.cond).mean
-        x = cast(Any, family).decode(z, batch.cond).mean
-    return pictures_of(records, records.stored.numpy()), pictures_of(records, as_stored(x, family.data))
+def reconstruct(
+    model: AnyModel, data: AnyData, n: int = 16, *, split: str = "test", device: str | None = None
+) -> Reconstructions:
+    """Pass records through a model: the mean of p(x | z) at the mean of q(z | x).
 
+    Args:
+        model: a held model that encodes, or the path of its directory.
+        data: a source, arrays or a loaded `Dataset`, prepared as the model's data were.
+        n: how many records of the split.
+        split: "train", "validation" or "test".
+        device: where to compute; None leaves a held model where it is.
 
-def interpolate(model: Path | str, data: str, n: int = 8, *, steps: int = 8, split: str = "test") -> Pictures:
-    """`n` walks of `steps` pictures between pairs of records, row after row: x (n * steps, *shape).
+    Returns:
+        The records and their reconstructions.
 
-    Latents move on the great circle between the two encoded means, which keeps their distance from the
-    origin typical of the prior (White, 2016). For a conditional model the condition is that of the nearer end.
+    Raises:
+        CapabilityError: a model that does not encode.
+        DataError: data that do not fit the model.
+
+    Example:
+        >>> original, made = mg.reconstruct("runs/first", "digits", n=4)
     """
-    check_numbers(n=n, steps=steps)
-    if steps < 2:
-        raise UsageError(f"an interpolation needs at least 2 steps (got {steps}).")
-    family = artifact.load(model).family
-    require(family, capabilities.Encodes, "interpolate", registry.having(capabilities.Encodes))
-    records = records_of(data, family.data, split, 2 * n)
-    if len(records) < 2:
-        raise UsageError(f"an interpolation needs at least 2 records; {data} has {len(records)} in its {split} split.")
-    pairs = len(records) // 2
-    batch = records.batch(slice(0, 2 * pairs))
-    with torch.no_grad():
-        z = cast(Any, family).encode(batch.x, batch.cond).mean
-        shape, z = z.shape[1:], z.flatten(1)
-        t = torch.linspace(0, 1, steps)
-        walk = torch.stack([_slerp(z[:pairs], z[pairs:], float(ti)) for ti in t], dim=1).flatten(0, 1)
-        cond = None
-        if batch.cond is not None:
-            nearer = torch.tensor([[i + pairs * (ti > 0.5) for ti in t] for i in range(pairs)]).flatten().long()
-            cond = batch.cond[nearer]
-        x = cast(Any, family).decode(walk.unflatten(1, shape), cond).mean
-    return Pictures(as_stored(x, family.data), family.data, ids=batch.ids.numpy())
+    held = open_model(model, device)
+    return _reconstructions(rebuild_records(held.module, data, n, split), held)
 
 
-def encode(model: Path | str, data: str, *, split: str = "test", n: int | None = None) -> Pictures:
-    """The means of q(z | x) for records of a split: x (n, D) are latents; ids and labels are the records'."""
-    family = artifact.load(model).family
-    require(family, capabilities.Encodes, "encode", registry.having(capabilities.Encodes))
-    records = records_of(data, family.data, split, n)
-    batch = records.batch()
-    with torch.no_grad():
-        z = cast(Any, family).encode(batch.x, batch.cond).mean.flatten(1)
-    return pictures_of(records, check_made(z).numpy())
+def encode(
+    model: AnyModel, data: AnyData, n: int | None = None, *, split: str = "test", device: str | None = None
+) -> Latents:
+    """Encode records: the means of q(z | x).
 
+    Args:
+        model, data, split, device: as of `reconstruct`.
+        n: how many records of the split; None takes all.
 
-def levels(model: Path | str, data: str, n: int = 8, *, split: str = "test") -> tuple[Pictures, Pictures]:
-    """What each level of latents knows: records, and what the model makes of them from their first k groups.
+    Returns:
+        The latents (n, D), with the ids and labels of the records.
 
-    For k = 0 .. K, row after row of `n`, the first k groups are at the means of their posteriors and the others at
-    those of their priors: x ((K + 1) * n, *shape). So the first row knows nothing of the records, and the last all.
+    Raises:
+        CapabilityError: a model that does not encode.
+
+    Example:
+        >>> mg.encode("runs/first", "digits", n=8).mean.shape[0]
+        8
     """
-    family = artifact.load(model).family
-    require(family, capabilities.Latents, "show levels", registry.having(capabilities.Latents))
-    records = records_of(data, family.data, split, n)
-    batch, ladder = records.batch(), cast(Any, family)
-    known: list[Tensor] = []
-    rows = []
-    with torch.no_grad():
-        for k in range(ladder.groups + 1):
-            z = list(known)
-            for j in range(k, ladder.groups):
-                z.append(ladder.prior(j, z, len(batch), batch.cond).mean)
-            rows.append(ladder.likelihood(z, batch.cond).mean)
-            if k < ladder.groups:
-                known.append(ladder.posterior(k, batch.x, known, batch.cond).mean)
-    return pictures_of(records, records.stored.numpy()), pictures_of(records, as_stored(torch.cat(rows), family.data))
+    records, z = encode_records(open_model(model, device).module, data, n, split)
+    labels = None if records.labels is None else records.labels.numpy()
+    return Latents(z.numpy(), records.ids.numpy(), labels, records.spec.classes)
 
 
-def manifold(model: Path | str, n: int = 20) -> Pictures:
-    """The latent plane of a model of two latents: n * n decoded places, x (n * n, *shape), row by row from the top.
+def interpolate(
+    model: AnyModel, data: AnyData, n: int = 8, *, steps: int = 8, split: str = "test", device: str | None = None
+) -> Pictures:
+    """Walk in latent space between `n` pairs of records, in `steps` pictures each.
 
-    They are the quantiles (i + 1/2) / n of the standard normal in each direction (Kingma and Welling, 2014).
+    Args:
+        model, data, split, device: as of `reconstruct`.
+        n: how many pairs.
+        steps: pictures from one record to the other, at least 2.
+
+    Returns:
+        The pictures (n * steps, *shape), a row of `steps` for each pair.
+
+    Raises:
+        UsageError: fewer than two steps or records.
+        CapabilityError: a model that does not encode.
+
+    Example:
+        >>> mg.interpolate("runs/first", "digits", n=4).save("between.png")
     """
-    check_numbers(n=n)
-    family = artifact.load(model).family
-    require(family, capabilities.Encodes, "draw the manifold", registry.having(capabilities.Encodes))
-    with torch.no_grad():
-        shape = cast(Any, family).encode(torch.zeros(1, *family.data.shape)).mean.shape[1:]
-        if shape.numel() != 2:
-            raise UsageError(
-                f"a manifold is drawn for 2 latents, this model has {shape.numel()}: train a VAE with --latent-dim 2."
-            )
-        at = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n).float()
-        z = torch.stack(torch.meshgrid(-at, at, indexing="ij"), dim=-1).flip(-1).reshape(-1, 2)
-        x = cast(Any, family).decode(z.unflatten(1, shape), None).mean
-    return Pictures(as_stored(x, family.data), family.data)
+    held = open_model(model, device)
+    records, x = walk_between(held.module, data, n, steps, split)
+    return Pictures(as_stored(x, held.data), held.data, ids=records.ids.numpy(), columns=steps)
 
 
-def _slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """The point at t on the great circle from a to b (n, D), norms interpolated linearly; straight if parallel."""
-    na, nb = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
-    angle = torch.arccos(((a / na) * (b / nb)).sum(1, keepdim=True).clamp(-1, 1))
-    on_circle = (torch.sin((1 - t) * angle) * a / na + torch.sin(t * angle) * b / nb) / torch.sin(angle)
-    curved = on_circle * ((1 - t) * na + t * nb)
-    return torch.where(torch.sin(angle) > 1e-4, curved, (1 - t) * a + t * b)
+def levels(
+    model: AnyModel, data: AnyData, n: int = 8, *, split: str = "test", device: str | None = None
+) -> Reconstructions:
+    """Show what each level of latents knows: records, and what a model makes of their first k groups, k = 0 .. K.
+
+    Args:
+        model: a held model with latent groups, or the path of its directory.
+        data, n, split, device: as of `reconstruct`.
+
+    Returns:
+        The records, and ((K + 1) * n, *shape) of them rebuilt, row after row: the first row knows nothing of them.
+
+    Raises:
+        CapabilityError: a model without latent groups.
+
+    Example:
+        >>> original, rebuilt = mg.levels("runs/first", "digits", n=4)
+    """
+    held = open_model(model, device)
+    return _reconstructions(rebuild_by_level(held.module, data, n, split), held)
+
+
+def manifold(model: AnyModel, n: int = 20, *, device: str | None = None) -> Pictures:
+    """Decode the latent plane of a model of two latents at n * n places: quantiles of the standard normal.
+
+    Args:
+        model: a held model of two latents, or the path of its directory.
+        n: places in each direction.
+        device: as of `reconstruct`.
+
+    Returns:
+        The pictures (n * n, *shape), row by row from the top.
+
+    Raises:
+        UsageError: a model of more latents.
+
+    Example:
+        >>> mg.manifold("runs/plane", n=10).save("plane.png")
+    """
+    held = open_model(model, device)
+    return Pictures(as_stored(decode_plane(held.module, n), held.data), held.data, columns=n)
+
+
+def directions(
+    model: AnyModel,
+    data: AnyData | None = None,
+    *,
+    factors: int = 10,
+    n: int = 500,
+    split: str = "test",
+    device: str | None = None,
+) -> Directions:
+    """Find directions of latent space: the model's own, and with `data` one for each class and attribute.
+
+    The model's own, "factor-1" ..., are those of closed-form factorization, by falling effect. Others are found from
+    the latents of training records and measured on those of `split` (`applications/latent_directions.py`): of a class
+    by its name, of an attribute's value by "attribute=value", of a real-valued attribute by its name.
+
+    Args:
+        model: a held model that encodes, or the path of its directory.
+        data: a source, arrays or a `Dataset` with classes or attributes; None finds the model's own alone.
+        factors: how many of the model's own.
+        n: encode at most so many training records, and half as many to measure.
+        split: the records to measure on.
+        device: as of `reconstruct`.
+
+    Returns:
+        The directions by name, with the share of pairs of held-out records that each orders.
+
+    Raises:
+        CapabilityError: a model without latents, or without directions of its own where no data are given.
+        DataError: nothing is known of the records.
+
+    Example:
+        >>> mg.directions("runs/first", "digits").save("directions.npz")
+    """
+    held = open_model(model, device)
+    found = find_directions(held.module, data, factors, n, split)
+    return Directions(
+        tuple(f.name for f in found.directions),
+        check_made(torch.stack([f.vector.cpu().double() for f in found.directions])).numpy(),
+        np.array([f.ordered.value for f in found.directions]),
+        np.array([f.ordered.interval for f in found.directions]),
+        found.n,
+        held.weights_hash,
+        warn_of(found.notes),
+    )
+
+
+def edit_latent(
+    model: AnyModel,
+    image: Image,
+    direction: str | Sequence[str],
+    strength: float | Sequence[float] = 3.0,
+    *,
+    directions: Directions | Path | str | None = None,
+    label: str | int | None = None,
+    text: str | None = None,
+    device: str | None = None,
+) -> LatentEdits:
+    """Encode a picture, move its latents along a direction, and decode: the mean of p(x | z + strength w).
+
+    Args:
+        model: a held model that encodes, or the path of its directory. A GAN finds the latents of a picture by
+            descent, which takes a moment.
+        image: a picture file, or bytes (H, W) or (H, W, channels).
+        direction: "factor-1" ... of a model that has its own, or a name in `directions`; or several.
+        strength: in standard deviations of the latents, to either side; 0 is the reconstruction; or several.
+        directions: what the function of that name found, or the file of it.
+        label: the class that the picture has; text: what it shows, in words. The directions of properties were found
+            without, and reach furthest without.
+        device: as of `reconstruct`.
+
+    Returns:
+        The edits, and how well the model makes the picture at all.
+
+    Raises:
+        UsageError: a direction that there is not, or one of another model.
+        DataError: a picture that the model cannot take.
+
+    Example:
+        >>> mg.edit_latent("runs/gan", "face.png", "factor-1", [-3, 0, 3]).save("edits.png")
+    """
+    held = open_model(model, device)
+    names = (direction,) if isinstance(direction, str) else tuple(direction)
+    strengths = tuple(strength) if isinstance(strength, Sequence) else (strength,)
+    found = move_picture(held.module, image, names, strengths, _known(held, directions), label, text)
+    real = tuple(map(float, strengths))
+    x = as_stored(found.x, held.data)
+    return LatentEdits(x, held.data, names, real, found.rmse, found.baseline, warn_of(found.notes))
+
+
+def _reconstructions(found: Rebuilt, held: OpenModel) -> Reconstructions:
+    records = found.records
+    labels = None if records.labels is None else records.labels.numpy()
+    original = Pictures(records.stored.numpy(), records.spec, records.ids.numpy(), labels)
+    return Reconstructions(original, Pictures(as_stored(found.x, held.data), held.data, original.ids, labels))
+
+
+def _known(held: OpenModel, directions: Directions | Path | str | None) -> dict[str, Tensor]:
+    """Directions by name. Raises `UsageError` for those of another model."""
+    if directions is None:
+        return {}
+    found = directions if isinstance(directions, Directions) else Directions.read(directions)
+    if found.model != held.weights_hash:
+        raise UsageError("these directions were found for another model: find this one's with `morphogen directions`.")
+    return dict(zip(found.names, torch.from_numpy(found.vectors), strict=True))

@@ -48,9 +48,14 @@ class OpenModel:
         return provenance
 
     @property
+    def weights_hash(self) -> str:
+        """The sha256 of its weights."""
+        return artifact.manifest.read(self.path)["weights.safetensors"].sha256
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return next(self.module.parameters()).device
+        return self.module.device
 
 
 AnyModel = OpenModel | Path | str
@@ -81,7 +86,7 @@ def fingerprint_of(model: Path | str) -> str:
 
     Evaluations and audits that are added later leave it as it is. Raises `ArtifactError` where there is no model.
     """
-    listed = artifact.files.read_manifest(Path(model))
+    listed = artifact.manifest.read(Path(model))
     drawn_from = [name for name in sorted(listed) if name.startswith(("spec.json", "weights.", "tokenizer.", "parts/"))]
-    said = "\n".join(f"{listed[name].get('sha256')} {name}" for name in drawn_from)
+    said = "\n".join(f"{listed[name].sha256} {name}" for name in drawn_from)
     return hashlib.sha256(said.encode()).hexdigest()

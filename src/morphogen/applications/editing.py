@@ -7,12 +7,26 @@ are, and what is redrawn knows of them (`sampling/inverse.py`).
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
+from morphogen.applications.denoising_models import (
+    chunked,
+    denoising_model,
+    guided_denoiser,
+    stepper_of,
+    time_grid,
+)
+from morphogen.applications.prompting import class_index, class_notes, constant_condition, read_weighted_prompt
 from morphogen.applications.restoration import of_means
+from morphogen.applications.sampling import resolve_sampling_options, with_default_guidance
 from morphogen.core.batch import RawCondition
-from morphogen.core.errors import UsageError
-from morphogen.core.rng import Rng
+from morphogen.core.errors import DataError, UsageError
+from morphogen.core.family import Family
+from morphogen.core.limits import check_numbers
+from morphogen.core.rng import Noise
+from morphogen.data.one_picture import Image, by, fitted, mask_of, read, values
 from morphogen.sampling import loop
 from morphogen.sampling.denoiser import Denoiser
 from morphogen.sampling.editing import noised
@@ -25,7 +39,7 @@ def edited(
     stepper: Stepper,
     times: Tensor,
     x_0: Tensor,
-    rng: Rng,
+    rng: Noise,
     cond: RawCondition | None = None,
     redrawn: Tensor | None = None,
 ) -> Tensor:
@@ -41,3 +55,74 @@ def edited(
             raise UsageError("the mask is black: nothing would be redrawn; make white what is to be.")
         denoiser, stepper = inpainting(denoiser, x_0, ~redrawn), of_means(stepper)
     return loop.sample(denoiser, stepper, x, times, loop.addressed(rng, len(x), x), cond)
+
+
+def edit_picture(
+    family: Family,
+    image: Image,
+    *,
+    mask: Image | None,
+    strength: float,
+    label: str | int | None,
+    text: str | None,
+    negative: str | None,
+    n: int,
+    seed: int,
+    tiles: bool,
+    stepper: str | None,
+    steps: int | None,
+    grid: str | None,
+    guidance: float | None,
+) -> tuple[Tensor, int | None, tuple[str, ...]]:
+    """`n` edits of a picture, each with its own noise; see `mg.edit`.
+
+    Returns:
+        x (n, C, H, W), the index of the class that they were given, and what is to be said.
+
+    Raises:
+        DataError: a picture that the model cannot take.
+        UsageError: wishes that contradict each other or the model.
+    """
+    check_numbers(n=n, seed=seed, strength=strength, steps=steps, guidance=guidance)
+    model = denoising_model(family, "edit pictures")
+    data, on = family.data, family.device
+    if not 0.0 < strength <= 1.0:
+        raise UsageError(f"the strength of an edit lies in (0, 1] (got {strength:g}).")
+    if family.needs_context:
+        raise UsageError(
+            f"this model restores pictures (context={data.preprocessing.get('context')}) and edits none: use one"
+            " without a context."
+        )
+    if model.shape != data.shape and (mask is not None or tiles):
+        raise UsageError("this model works in the latent space of its autoencoder, where neither mask nor tiles reach.")
+    row, words = class_index(family, label), None if text is None else read_weighted_prompt(family, text)
+    stored = read(image, data)
+    x = values(fitted(stored, data, image, tiles), data)
+    redrawn = None if mask is None else _mask(mask, stored, family, tiles).to(on)
+    times, method = time_grid(model, grid, steps, strength), stepper_of(model, stepper)
+    led: dict[str, Any] = {"guidance": guidance, "negative": negative}
+    if text is not None or negative is not None:
+        led = with_default_guidance(family, led)
+    led = resolve_sampling_options(family, led)
+    avoid: RawCondition | None = led.get("avoid")
+
+    def draw(count: int, rng: Noise) -> Tensor:
+        x_0 = model.encoded(x.to(on).expand(count, *x.shape[1:]), rng, count)
+        cond = constant_condition(count, row, words, on)
+        away = None if avoid is None else avoid.repeated(count)
+        denoiser = guided_denoiser(model, x_0.shape[2:], led.get("guidance"), cond, away)
+        return model.decoded(edited(denoiser, method, times, x_0, rng, cond, redrawn))
+
+    notes = (*class_notes(data, label), *(() if words is None else words.warnings))
+    return chunked(draw, n, seed, family, x.shape[2:]), row, notes
+
+
+def _mask(mask: Image, stored: Tensor, family: Family, tiles: bool) -> Tensor:
+    """What is to be drawn anew, bool, at the size that the picture is edited at."""
+    given = read(mask)
+    if given.shape[2:] != stored.shape[2:]:
+        raise DataError(
+            f"the mask is {by(given.shape[2:])}, the picture {by(stored.shape[2:])} (height x width): they have to be"
+            " equal."
+        )
+    return mask_of(given, family.data, mask, tiles)

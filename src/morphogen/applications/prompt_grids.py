@@ -27,6 +27,7 @@ from morphogen.applications.sampling import (
 from morphogen.core.batch import RawCondition
 from morphogen.core.errors import UsageError, unknown
 from morphogen.core.family import Family
+from morphogen.core.limits import check_numbers
 from morphogen.core.rng import Rng
 from morphogen.data.tokenizer import Read
 from morphogen.sampling.noise import Recurring
@@ -71,7 +72,7 @@ def draw_prompts(
     Raises `UsageError` for wishes that contradict each other, and as `read_weighted_prompt` and
     `resolve_sampling_options`.
     """
-    _check(prompts, n, to, frames, grid, batch_size, options)
+    _check(prompts, n, seed, to, frames, grid, batch_size, options)
     require_sampler(family)
     on, row, words = family.device, class_index(family, label), read_weighted_prompt(family, *prompts)
     notes = [*class_notes(family.data, label, options.get("avoid")), *words.warnings]
@@ -133,6 +134,7 @@ def _columns(
 def _check(
     texts: Sequence[str],
     n: int | None,
+    seed: int,
     to: str | None,
     frames: int,
     grid: Mapping[str, Sequence[float]] | None,
@@ -141,15 +143,11 @@ def _check(
 ) -> None:
     if not texts:
         raise UsageError("there is no prompt to draw: give one at least.")
-    if n is not None and n < 1:
-        raise UsageError(f"cannot draw {n} pictures: --n is at least 1.")
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"cannot draw {batch_size} pictures at a time: the batch size is at least 1.")
-    if to is not None:
-        if len(texts) > 1 or grid is not None:
-            raise UsageError("the way to another prompt starts from one prompt, without a grid.")
-        if frames < 2:
-            raise UsageError(f"the way from one prompt to another has at least 2 frames (got {frames}).")
+    if len(texts) > MAX_PROMPTS:
+        raise UsageError(f"at most {MAX_PROMPTS:,} prompts are drawn at once (got {len(texts):,}).")
+    check_numbers(n=n, seed=seed, frames=frames, batch_size=batch_size)
+    if to is not None and (len(texts) > 1 or grid is not None):
+        raise UsageError("the way to another prompt starts from one prompt, without a grid.")
     if grid is not None:
         if len(grid) != 1:
             raise UsageError(f"a grid has one thing along its columns, {' or '.join(ALONG)} (got {len(grid)}).")
@@ -160,5 +158,8 @@ def _check(
             raise UsageError(unknown("thing along a grid", along, ALONG))
         if not values:
             raise UsageError(f"a grid needs values of {along}: it has none.")
+        if len(values) > MAX_COLUMNS:
+            raise UsageError(f"a grid has at most {MAX_COLUMNS} columns (got {len(values):,}).")
+        check_numbers(**{along: list(values)})
         if options.get(along) is not None:
             raise UsageError(f"the {along} of each column is in the grid: leave out the other one.")

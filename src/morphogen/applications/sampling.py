@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -16,8 +16,9 @@ from morphogen.core.batch import RawCondition
 from morphogen.core.capabilities import Samples
 from morphogen.core.errors import UsageError, unknown
 from morphogen.core.family import Family, require
+from morphogen.core.limits import REAL, WHOLE, check_numbers
 from morphogen.core.rng import Noise
-from morphogen.training.precision import Precision, autocast, resolve
+from morphogen.training.precision import autocast, resolve
 
 CHUNK = 64  # samples drawn together; exact drawing always takes this many, so that the arithmetic is the same
 GUIDANCE = 4.0  # towards a prompt, where a model knows both it and none, and does not say itself
@@ -57,21 +58,17 @@ def sample_in_chunks(
     if precision not in PRECISIONS:
         raise UsageError(unknown("precision", precision, PRECISIONS))
     sampler, on = require(family, Samples, "sample"), family.device
-    wanted: Precision = precision  # type: ignore[assignment]  # it is one of PRECISIONS
     parts = []
     for start in range(0, n, size):
         rows = torch.arange(start, start + size if padded else min(start + size, n), device=on)
-        with autocast(resolve(wanted, on), on):
+        with autocast(resolve(cast(Any, precision), on), on):
             parts.append(sampler.sample(len(rows), given(rows), rng.shifted(start), **options))
     return torch.cat(parts)[:n]
 
 
 def chunk_size(n: int, batch_size: int | None, exact: bool, compiled: bool) -> int:
     """How many samples are drawn together. Raises `UsageError` for impossible wishes."""
-    if n < 1:
-        raise UsageError(f"cannot draw {n} samples: --n is at least 1.")
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"cannot draw {batch_size} samples at a time: the batch size is at least 1.")
+    check_numbers(n=n, batch_size=batch_size)
     if compiled and exact:
         raise UsageError(
             "compiled arithmetic rounds in its own way, so it is never exact: give exact or compile, not both."
@@ -95,8 +92,7 @@ def resolve_sampling_options(family: Family, options: Mapping[str, Any]) -> dict
                 f"a {family.name!r} model is not sampled with {name!r}; its options: {', '.join(known) or 'none'};"
                 f" families that have {name!r}: {', '.join(others) or 'none'}."
             )
-    if given.get("temperature", 1.0) < 0:
-        raise UsageError(f"a temperature is at least 0 (got {given['temperature']}).")
+    check_numbers(**{name: value for name, value in given.items() if name in WHOLE or name in REAL})
     if "avoid" in given:
         given["avoid"] = class_index(family, given["avoid"])
     if "negative" in given:

@@ -142,6 +142,11 @@ class Family(nn.Module, ABC):
         return next(self.parameters()).device
 
     @property
+    def drawn_shape(self) -> tuple[int, ...]:
+        """The shape of what its networks draw: that of records, or of latents that are decoded afterwards."""
+        return self.data.shape
+
+    @property
     def needs_context(self) -> bool:
         """Whether every record starts from a picture: its data come with some, and it has learned no other way."""
         return self.data.context_shape is not None and not getattr(self.spec, "context_dropout", 0.0)

@@ -137,6 +137,11 @@ class DenoisingFamily(Family):
         if self._first_stage is not None or variance == "beta_tilde":  # whose last step has no density
             self.capabilities = self.capabilities - {Scores}
 
+    @property
+    def drawn_shape(self) -> tuple[int, ...]:
+        """That of latents, behind an autoencoder."""
+        return self.shape
+
     @abstractmethod
     def time_input(self, t: Tensor) -> Tensor:
         """What the network is told of times t (B,): a number for each, within about [-20, 40]."""

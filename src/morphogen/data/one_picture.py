@@ -1,4 +1,4 @@
-"""Pictures of a user's own, as a model takes them."""
+"""One picture of a user's own, as a model takes it."""
 
 from __future__ import annotations
 

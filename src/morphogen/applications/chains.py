@@ -1,0 +1,187 @@
+"""What a denoiser does, to be looked at: records on their way into noise, noise on its way to samples, and variances.
+
+A state x_t is shown as x_t / sqrt(alpha_t^2 + sigma_t^2), which is what the network sees of it: x_t itself for a
+variance-preserving schedule, and neither brighter nor darker for any other. Where the chain runs on latents, states are
+shown decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morphogen.applications.denoising_models import DenoisingModel, denoising_model
+from morphogen.applications.prompting import class_index, class_notes, constant_condition, read_weighted_prompt
+from morphogen.applications.records import as_stored, check_made, records_of
+from morphogen.applications.sampling import CHUNK, resolve_sampling_options
+from morphogen.core.batch import RawCondition
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import UsageError
+from morphogen.core.family import Family
+from morphogen.core.limits import check_numbers
+from morphogen.core.rng import Noise, Rng
+from morphogen.data import Records
+from morphogen.data.in_memory import AnyData
+from morphogen.evaluation.result import mean_interval
+from morphogen.sampling import grids
+from morphogen.sampling.steppers import State
+from morphogen.theory.diffusion import q_marginal, stride
+
+
+class States(NamedTuple):
+    """n records at m times: x (n, m, *shape) in stored units, E[x_0 | x_t] likewise, t and log_snr (m,) float64."""
+
+    x: np.ndarray
+    estimates: np.ndarray | None
+    t: np.ndarray
+    log_snr: np.ndarray
+    row: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@torch.no_grad()
+def forward_states(
+    family: Family, source: AnyData, n: int, times: int, seed: int, split: str
+) -> tuple[States, Records]:
+    """Records of a split on their way into noise: x_t ~ q(x_t | x_0) at so many `times`, with one noise a record.
+
+    The times are such that arctan(sigma_t / alpha_t) is uniform from 0 to its end, so equally noisy for every schedule.
+    """
+    check_numbers(n=n, times=times, seed=seed)
+    model, on = denoising_model(family, "show a chain"), family.device
+    schedule, records = model.schedule, records_of(source, family.data, split, n)
+    batch, rng = records.batch().to(on), Rng(seed, on)
+    x_0 = model.encoded(batch.x, rng, len(batch))
+    eps = rng.normal("eps", len(batch), x_0.shape[1:], x_0.dtype)
+    t = grids.angle(schedule, times - 1, exponent=1.0).flip(0)
+    x = np.stack([_shown(q_marginal(x_0, at, schedule).rsample(eps), at, model, family.data) for at in t], axis=1)
+    return States(x, None, t.numpy(), schedule.log_snr(t).numpy()), records
+
+
+@torch.no_grad()
+def reverse_states(
+    family: Family,
+    n: int,
+    seed: int,
+    label: str | int | None,
+    text: str | None,
+    times: int | None,
+    options: Mapping[str, Any],
+) -> States:
+    """What sampling passes on its way from noise: states and estimates at so many `times`, or at all for None.
+
+    The last states are what `sample` gives for the same n and seed, bit for bit.
+    """
+    check_numbers(n=n, seed=seed, times=times)
+    model, on = denoising_model(family, "show a chain"), family.device
+    if family.needs_context:
+        raise UsageError("this model makes pictures from pictures, and nothing from noise alone: `morphogen restore`.")
+    notes = class_notes(family.data, label, options.get("avoid"))
+    given = resolve_sampling_options(family, options)
+    row = class_index(family, label)
+    words = None if text is None else read_weighted_prompt(family, text)
+    x, estimates = [], []
+    for start in range(0, n, CHUNK):
+        count = min(CHUNK, n - start)
+        cond = constant_condition(count, row, words, on)
+        passed = list(_passed(model.trajectory(count, cond, Rng(seed, on).shifted(start), **given), times))
+        t = torch.stack([state.t for state, _ in passed])
+        x.append(np.stack([_shown(state.x, state.t, model, family.data) for state, _ in passed], axis=1))
+        estimates.append(np.stack([as_stored(model.decoded(x_0), family.data) for _, x_0 in passed], axis=1))
+    log_snr = model.schedule.log_snr(t).numpy()
+    notes = (*notes, *(() if words is None else words.warnings))
+    return States(np.concatenate(x), np.concatenate(estimates), t.numpy(), log_snr, row, notes)
+
+
+class MeasuredVariances(NamedTuple):
+    """Variances of p(x_s | x_t) of strides from t to s, (strides,) each; see `mg.Variances`."""
+
+    t: np.ndarray
+    s: np.ndarray
+    log_snr: np.ndarray
+    beta: np.ndarray
+    beta_tilde: np.ndarray
+    learned: np.ndarray
+    measured: np.ndarray
+    interval: np.ndarray
+    n: int
+
+
+@torch.no_grad()
+def measure_variances(
+    family: Family, source: AnyData, n: int, steps: int | None, grid: str | None, seed: int, split: str
+) -> MeasuredVariances:
+    """The learned variance of the reverse chain between its bounds, on `n` records of a split (Nichol, Dhariwal, 2021).
+
+    The strides are those of `grid` in `steps` steps but for the last, onto t = 0, whose beta_tilde is 0. x_t is drawn
+    once for each record and stride. Raises `UsageError` for a model whose variance is fixed.
+    """
+    check_numbers(n=n, steps=steps, seed=seed)
+    model, on = denoising_model(family, "show a chain"), family.device
+    spec, schedule = model.spec, model.schedule
+    if model.readout.variance != "learned":
+        raise UsageError(
+            f"the variance of this {family.name!r} model is fixed ({model.readout.variance}), so there is nothing to"
+            " compare: train a diffusion model with variance=learned."
+        )
+    path = grids.grid(spec.grid if grid is None else grid, schedule, spec.steps if steps is None else steps)[:-1]
+    if len(path) < 2:
+        raise UsageError("one step leads straight onto t = 0 and has no variance: give at least 2 steps.")
+    records = records_of(source, family.data, split, n)
+    if len(records) < 2:
+        raise UsageError(
+            f"means with an interval need at least 2 records; {records.spec.name} gives {len(records)} of its {split}"
+            " split."
+        )
+    said, wrong = [], []  # Var(x_0 | x_t) and the squared error, (N, strides)
+    for start in range(0, len(records), CHUNK):
+        batch, rng = records.batch(slice(start, start + CHUNK)).to(on), Rng(seed, on).shifted(start)
+        x_0 = model.encoded(batch.x, rng, len(batch))
+        rows = [_error_of(model, x_0, t, rng.child(f"stride {i}"), batch.cond) for i, t in enumerate(path[:-1])]
+        said.append(torch.stack([var for var, _ in rows], 1))
+        wrong.append(torch.stack([error for _, error in rows], 1))
+    strides = stride(path[:-1], path[1:], schedule)
+    gain, beta_tilde = strides.gain.numpy(), strides.var.numpy()
+    var, error = (check_made(torch.cat(values).double().cpu()).numpy() for values in (said, wrong))
+    measured = beta_tilde + gain**2 * error  # (N, strides)
+    means, count = measured.mean(0), len(measured)
+    sigma = schedule(path)[1].numpy()
+    return MeasuredVariances(
+        t=path[:-1].numpy(),
+        s=path[1:].numpy(),
+        log_snr=schedule.log_snr(path[:-1]).numpy(),
+        beta=beta_tilde * (sigma[:-1] / sigma[1:]) ** 2,
+        beta_tilde=beta_tilde,
+        learned=beta_tilde + gain**2 * var.mean(0),
+        measured=means,
+        interval=np.array([mean_interval(m, d, count) for m, d in zip(means, measured.std(0, ddof=1), strict=True)]),
+        n=count,
+    )
+
+
+def _passed(states: Iterator[State], times: int | None) -> Iterator[tuple[State, Tensor]]:
+    """`times` of the states, the first and the last among them, each with the estimate that the step from it made."""
+    for before, after in pairwise(states):
+        columns = min(times or before.steps + 1, before.steps + 1)
+        if before.step in {round(i * before.steps / (columns - 1)) for i in range(columns)}:
+            yield before, cast(Tensor, after.x_0)
+    yield after, after.x
+
+
+def _error_of(
+    model: DenoisingModel, x_0: Tensor, t: Tensor, rng: Noise, cond: RawCondition | None
+) -> tuple[Tensor, Tensor]:
+    """Var(x_0 | x_t) as the network says, and its squared error; means over elements, (B,), t of shape ()."""
+    eps = rng.normal("eps", len(x_0), x_0.shape[1:], x_0.dtype)
+    x_t = q_marginal(x_0, t, model.schedule).rsample(eps)
+    posterior = model.posterior(x_t, t.to(x_t.device).expand(len(x_t)), cond)
+    return posterior.var.flatten(1).mean(1), (x_0 - posterior.mean).square().flatten(1).mean(1)
+
+
+def _shown(x_t: Tensor, t: Tensor, model: DenoisingModel, data: DataSpec) -> np.ndarray:
+    return as_stored(model.decoded(x_t / torch.hypot(*model.schedule(t)).to(x_t)), data)

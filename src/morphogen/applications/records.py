@@ -1,0 +1,42 @@
+"""Records between a model and a person: split by split as the model's data were, and in stored units."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from morphogen import data
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import NonFiniteError
+from morphogen.core.limits import check_numbers
+from morphogen.data.in_memory import AnyData
+
+
+def records_of(source: AnyData, spec: DataSpec, split: str, n: int | None) -> data.Records:
+    """The first `n` records of a split (all for None), prepared as the model's data were.
+
+    Raises `DataError` for a split that there is not, and as `data.load`.
+    """
+    check_numbers(n=n)
+    return data.load(source, like=spec).split(split).select(slice(0, n))
+
+
+def as_stored(x: Tensor, spec: DataSpec) -> np.ndarray:
+    """Model values (n, ...) in stored units; means of binary pictures stay between 0 and 1.
+
+    All that is drawn comes through here. Raises `NonFiniteError` where values are no numbers: they would be black.
+    """
+    x = check_made(x.detach().cpu())
+    return check_made(x.float().clamp(0, 1) if spec.kind == "binary" else spec.decode(x)).numpy()
+
+
+def check_made(x: Tensor) -> Tensor:
+    """What a network made, (n, ...). Raises `NonFiniteError` that counts the records with NaN or infinite values."""
+    finite = x.reshape(len(x), -1).isfinite().all(1)
+    if not finite.all():
+        raise NonFiniteError(
+            f"the network gave values that are no numbers for {int((~finite).sum()):,} of {len(x):,} records, so that"
+            " nothing was written: try a smaller guidance or weight of words, a temperature or truncation nearer to 1,"
+            " more steps, or --precision fp32."
+        )
+    return x
