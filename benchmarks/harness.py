@@ -24,13 +24,13 @@ import numpy as np
 
 import morphogen as mg
 from benchmarks.peers.environments import ROOT
-from morphogen.api import drawing
+from morphogen.applications.sampling import sample_in_chunks
 from morphogen.core.rng import Rng
 from morphogen.data import Dataset
 from morphogen.report.progress import watch
-from morphogen.training import provenance
-from morphogen.training.compile import wrap_for_drawing
-from morphogen.training.distributed import resolve_device
+from morphogen.trainer import provenance
+from morphogen.trainer.compile import wrap_for_drawing
+from morphogen.trainer.distributed import resolve_device
 
 Json = dict[str, Any]
 RESULTS, IMAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "images"
@@ -89,7 +89,7 @@ def by_name(*rows: Row) -> dict[str, Row]:
 
 def training(family: str, data: str, out: Path, **how: Any) -> Generator[Any]:
     """The events of a training; closing it ends the training."""
-    yield from mg.train(family, data, out, **how)
+    yield from mg.training(family, data, out, **how)
 
 
 def train(row: Row, *, seed: int | None = None, minutes: float | None = None, quick: bool = False) -> Path:
@@ -129,12 +129,12 @@ def load_data(source: str) -> Dataset:
 
 def load_family(model: Path) -> Any:
     """The family of a trained model, ready to be asked."""
-    return mg.load_model(model).family
+    return mg.load(model).module
 
 
 def describe_training(model: Path) -> Json:
     """What the training took: duration, hardware, versions, recipe."""
-    found: Json = mg.show(model)["provenance"]
+    found: Json = mg.describe(model)["provenance"]
     return found
 
 
@@ -145,11 +145,11 @@ def sample(model: Path, n: int, seed: int = 0, **how: Any) -> np.ndarray:
 
 def drawer(model: Path, precision: str, batch: int) -> Callable[[int, int], object]:
     """What `mg.sample(..., compile=True)` does for (n, seed) once the model is loaded and its networks are compiled."""
-    family = drawing.drawer(model, "cpu")
+    family = mg.load(model, "cpu").module
     networks = wrap_for_drawing(family)
 
     def draw(n: int, seed: int) -> object:
-        found = drawing.made(family, n, lambda rows: None, Rng(seed), {}, precision=precision, size=batch)
+        found = sample_in_chunks(family, n, lambda rows: None, Rng(seed), {}, precision=precision, size=batch)
         assert not any(network.warning for network in networks), "not compiled"
         return found
 
@@ -158,7 +158,7 @@ def drawer(model: Path, precision: str, batch: int) -> Callable[[int, int], obje
 
 def evaluate(model: Path, data: str, metrics: list[str], **how: Any) -> Json:
     """The evaluation of a model on the test split."""
-    return mg.evaluate(model, data, metrics, **how)
+    return mg.evaluate(model, data, metrics, **how).to_dict()
 
 
 def evaluate_alignment(model: Path, data: str, **how: Any) -> Any:
@@ -168,14 +168,14 @@ def evaluate_alignment(model: Path, data: str, **how: Any) -> Any:
 
 def alignment_curve(model: Path, data: str, scales: Sequence[float], **how: Any) -> list[Json]:
     """Alignment and fidelity at each scale of guidance."""
-    return mg.alignment_curve(model, data, scales, **how)
+    return [point.to_dict() for point in mg.alignment_curve(model, data, scales, **how)]
 
 
 def frechet(x: np.ndarray, data: str) -> Json:
     """The Frechet distance of bytes to the held-out records of `data`, with its ladder of degradations."""
     with tempfile.TemporaryDirectory() as folder:
         np.savez(f"{folder}/samples.npz", x=x)
-        found = mg.evaluate_samples(f"{folder}/samples.npz", data, ["fd"])
+        found = mg.evaluate_samples(f"{folder}/samples.npz", data, ["fd"]).to_dict()
     return {**found["results"][0], "ladders": found["ladders"]}
 
 

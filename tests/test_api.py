@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from morphogen import api
 from morphogen.core.batch import RawCondition
 from morphogen.core.errors import ArtifactError, DataError, SpecError, UsageError
-from morphogen.training import Event
+from morphogen.trainer import Event
 
 OPTIONS: dict[str, Any] = {"latent_dim": 2, "hidden": (64,), "conditional": True, "lr": 5e-3, "ema": None}
 LIKELIHOODS = ("elbo", "nll", "bits_per_dim")
@@ -26,7 +26,7 @@ QUICK: dict[str, Any] = {"compile": "off", "precision": "fp32"}
 
 
 def trained(out: Path, data: str = "digits:binary", **how: Any) -> Path:
-    events = list(api.train("vae", data, out, **{"options": OPTIONS, "recipe": {**QUICK, "steps": 2}, **how}))
+    events = list(api.training("vae", data, out, **{"options": OPTIONS, "recipe": {**QUICK, "steps": 2}, **how}))
     assert events[-1].step == events[-1].total
     return out
 
@@ -46,7 +46,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_default_length_is_ten_minutes(tmp_path: Path) -> None:
-    events = api.train("vae", "digits", tmp_path / "m", options=OPTIONS, recipe=QUICK)
+    events = api.training("vae", "digits", tmp_path / "m", options=OPTIONS, recipe=QUICK)
     next(events)
     _close(events)
     shown = api.show(tmp_path / "m")
@@ -63,7 +63,7 @@ def test_a_length_that_is_given_is_the_only_one(tmp_path: Path, length: dict[str
 
 def test_a_start_gives_the_first_weights_and_is_recorded(model: Path, tmp_path: Path) -> None:
     recipe = {**QUICK, "steps": 50, "log_every": 1}
-    events = api.train("vae", "digits:binary", tmp_path / "m", options=OPTIONS, recipe=recipe, start=model)
+    events = api.training("vae", "digits:binary", tmp_path / "m", options=OPTIONS, recipe=recipe, start=model)
     next(events)
     weights = load_file(model / "weights.safetensors")
     with safe_open(tmp_path / "m" / "checkpoint" / "state.safetensors", framework="pt") as checkpoint:
@@ -87,7 +87,7 @@ def test_a_start_of_another_shape_is_refused(model: Path, tmp_path: Path) -> Non
 def test_a_family_that_only_encodes_shows_what_it_rebuilds(tmp_path: Path) -> None:
     small = {"widths": (8,), "blocks": 1, "latent_channels": 2}
     trained_ = {"recipe": {**QUICK, "steps": 2}, "options": small}
-    list(api.train("autoencoder", "digits", tmp_path / "m", **trained_))
+    list(api.training("autoencoder", "digits", tmp_path / "m", **trained_))
     assert list((tmp_path / "m" / "samples").glob("*.png"))
     drawn = api.interpolate(tmp_path / "m", "digits", 2, steps=3)
     assert drawn.x.shape == (6, 1, 8, 8)
@@ -185,7 +185,7 @@ def test_levels_go_from_the_prior_to_the_reconstruction(model: Path, tmp_path: P
     assert np.allclose(all_, api.reconstruct(model, "digits", 12)[1].x, atol=1e-6)
     out = tmp_path / "ladder"
     ladder = {"widths": (8, 8), "groups": (1, 2), "latent_channels": (1, 2), "lr": 5e-3}
-    list(api.train("hierarchical_vae", "digits:binary", out, options=ladder, recipe={**QUICK, "steps": 150}))
+    list(api.training("hierarchical_vae", "digits:binary", out, options=ladder, recipe={**QUICK, "steps": 150}))
     originals, rows = api.levels(out, "digits", 20)
     error = np.square(rows.x.reshape(4, 20, 1, 8, 8) - originals.x).mean((1, 2, 3, 4))
     assert error[3] < error[0], "all groups know more than none"

@@ -21,7 +21,7 @@ from morphogen.core.errors import CapabilityError, UsageError
 from morphogen.core.rng import Rng
 from morphogen.families.diffusion import Diffusion
 from morphogen.theory.schedules import broadcast, schedule
-from morphogen.training import compile as compilation
+from morphogen.trainer import compile as compilation
 
 TINY: dict[str, Any] = {"backbone": "mlp", "hidden": (16,)}
 STDS = (1.0, 0.5, 2.0)  # of the points' coordinates
@@ -29,7 +29,7 @@ STDS = (1.0, 0.5, 2.0)  # of the points' coordinates
 
 def trained(family: str, data: str, out: Path, parts: dict[str, Path] | None = None, **options: Any) -> Path:
     recipe = {"steps": 2, "compile": "off", "precision": "fp32"}
-    list(api.train(family, data, out, options=options, recipe=recipe, parts=parts))
+    list(api.training(family, data, out, options=options, recipe=recipe, parts=parts))
     return out
 
 

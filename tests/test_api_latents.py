@@ -56,7 +56,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
             family, data, options = MODELS[name]
             source = str(folder / data) if data.endswith(".npz") else data
             recipe = {**RECIPE, "steps": 300 if name == "vae" else 30}
-            for _ in mg.train(family, source, out, options=options, recipe=recipe):
+            for _ in mg.training(family, source, out, options=options, recipe=recipe):
                 pass
         return out
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
 from morphogen.api.images import mask_of
+
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError
 

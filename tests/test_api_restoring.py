@@ -41,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
         if not out.exists():
             family, data, options = MODELS[name]
             source = str(folder / data) if data.endswith(".npz") else data
-            for _ in mg.train(family, source, out, options=options, recipe=RECIPE):
+            for _ in mg.training(family, source, out, options=options, recipe=RECIPE):
                 pass
         return out
 
@@ -160,7 +160,7 @@ def test_gray_pictures_are_colored(model: Model) -> None:
 def test_latent_models_edit_whole_pictures(model: Model, tmp_path: Path) -> None:
     stage, out = model("autoencoder"), tmp_path / "latent"
     options = {"backbone": "mlp", "hidden": (16,), "steps": 4}
-    for _ in mg.train("diffusion", "digits", out, options=options, recipe=RECIPE, parts={"autoencoder": stage}):
+    for _ in mg.training("diffusion", "digits", out, options=options, recipe=RECIPE, parts={"autoencoder": stage}):
         pass
     assert mg.edit(out, gray(8, 8), n=2).x.shape == (2, 1, 8, 8)
     with pytest.raises(UsageError, match="latent space"):

@@ -16,7 +16,7 @@ from morphogen import api, artifact
 from morphogen.artifact import folders
 from morphogen.cli.main import run
 from morphogen.core.errors import ArtifactError, MorphogenError, UsageError
-from morphogen.training import checkpoint
+from morphogen.trainer import checkpoint
 
 TINY = {"hidden": [8], "latent_dim": 2}
 RECIPE = {"steps": 8, "batch_size": 8, "compile": "off", "log_every": 2, "seed": 5, "device": "cpu"}
@@ -35,7 +35,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def begin(out: str, data: str = "photos") -> None:
     """A run that is closed after its first event."""
-    events: Iterator[Any] = api.train("vae", data, out, options=TINY, recipe=RECIPE)
+    events: Iterator[Any] = api.training("vae", data, out, options=TINY, recipe=RECIPE)
     next(events)
     events.close()  # type: ignore[attr-defined]
 
@@ -46,12 +46,12 @@ def weights(out: str) -> dict[str, torch.Tensor]:
 
 def test_the_folder_is_enough(photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Also from another working directory, and on the command line; bit for bit as if never interrupted."""
-    list(api.train("vae", "photos", "whole", options=TINY, recipe=RECIPE))
+    list(api.training("vae", "photos", "whole", options=TINY, recipe=RECIPE))
     for name in ("python", "shell"):
         begin(name)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert list(api.train(out="../python", resume=True))[-1].step == 8
+    assert list(api.training(out="../python", resume=True))[-1].step == 8
     assert run(["train", "--resume", "--out", "../shell"]) == 0
     whole = weights("../whole")
     for name in ("python", "shell"):
@@ -72,13 +72,13 @@ def test_what_is_said_again_may_be_the_same_and_what_differs_is_named_alone(phot
     begin("m")
     for changed, said in CHANGES:
         with pytest.raises(UsageError) as caught:
-            api.train(out="m", resume=True, **changed)
+            api.training(out="m", resume=True, **changed)
         lines = str(caught.value).splitlines()
         assert [line.strip() for line in lines[1:-1]] == said
         assert ("length is settled" in lines[-1]) == ("steps" in str(said))
     with pytest.raises(UsageError, match="trains 'vae' and not 'gan'"):
-        api.train("gan", "photos", "m", resume=True)
-    assert list(api.train("vae", "photos", "m", resume=True, options=TINY, recipe=RECIPE))[-1].step == 8
+        api.training("gan", "photos", "m", resume=True)
+    assert list(api.training("vae", "photos", "m", resume=True, options=TINY, recipe=RECIPE))[-1].step == 8
 
 
 @pytest.mark.parametrize("again", ["pictures", "photos:skip_bad", "photos:size=16,resize=crop"])
@@ -86,14 +86,14 @@ def test_the_same_records_by_another_name_or_other_options_go_on(photos: Path, a
     begin("m")
     if again == "pictures":
         photos.rename("pictures")
-    assert list(api.train(data=again, out="m", resume=True))[-1].step == 8
+    assert list(api.training(data=again, out="m", resume=True))[-1].step == 8
 
 
 def test_other_records_are_refused(photos: Path) -> None:
     begin("m")
     Image.fromarray(np.zeros((16, 16, 3), dtype=np.uint8)).save(photos / "00.png")
     with pytest.raises(UsageError, match="the data hold other records") as caught:
-        list(api.train(out="m", resume=True))
+        list(api.training(out="m", resume=True))
     assert "{" not in str(caught.value)
 
 
@@ -107,11 +107,11 @@ def test_nothing_to_go_on_with_is_said(photos: Path, capsys: pytest.CaptureFixtu
         assert run(arguments) == 2
         assert said in capsys.readouterr().err
     with pytest.raises(UsageError, match="holds no run to resume"):
-        api.train(out="none", resume=True)
+        api.training(out="none", resume=True)
     Path("m/checkpoint").mkdir(parents=True)
     Path("m/checkpoint/state.safetensors").write_bytes(b"nothing")
     with pytest.raises(ArtifactError, match="expected a checkpoint"):
-        api.train(out="m", resume=True)
+        api.training(out="m", resume=True)
 
 
 def test_a_model_does_not_keep_what_its_checkpoint_does(photos: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_model_does_not_keep_what_its_checkpoint_does(photos: Path) -> None:
 
 def test_closing_the_events_at_the_first_one_says_what_fails(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error at the end of a closed run reaches whoever closes it."""
-    events: Iterator[Any] = api.train("vae", "photos", "m", options=TINY, recipe=RECIPE)
+    events: Iterator[Any] = api.training("vae", "photos", "m", options=TINY, recipe=RECIPE)
     next(events)
 
     def fail(*_: object, **__: object) -> None:
@@ -143,7 +143,7 @@ def test_the_folder_is_enough_after_a_kill_amid_the_exchange(photos: Path, monke
         pass
 
     begin("m")
-    list(api.train("vae", "photos", "whole", options=TINY, recipe=RECIPE))
+    list(api.training("vae", "photos", "whole", options=TINY, recipe=RECIPE))
 
     def kill(*_: object) -> None:
         raise Killed
@@ -151,10 +151,10 @@ def test_the_folder_is_enough_after_a_kill_amid_the_exchange(photos: Path, monke
     with monkeypatch.context() as patch:
         patch.setattr(folders, "_move_others", kill)
         with pytest.raises(Killed):
-            list(api.train(out="m", resume=True))
+            list(api.training(out="m", resume=True))
     assert not Path("m/checkpoint").exists()
     assert artifact.verify("m") == []
-    assert list(api.train(out="m", resume=True))[-1].step == 8
+    assert list(api.training(out="m", resume=True))[-1].step == 8
     assert Path("m/checkpoint").exists()
     whole, found = weights("whole"), weights("m")
     assert all(torch.equal(value, found[key]) for key, value in whole.items())

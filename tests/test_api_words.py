@@ -35,7 +35,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
         out = folder / name.replace(" ", "-")
         if not out.exists():
             family, options = MODELS[name]
-            for _ in mg.train(
+            for _ in mg.training(
                 family, "shapes:size=16,n=300", out, options={**options, "conditional": True}, recipe=RECIPE
             ):
                 pass

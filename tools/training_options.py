@@ -15,7 +15,7 @@ from typing import Any
 
 from morphogen.core import registry
 from morphogen.core.spec import Spec
-from morphogen.training import Recipe
+from morphogen.trainer import Recipe
 
 FILE = Path(__file__).parents[1] / "src" / "morphogen" / "api" / "training_options.py"
 _HEAD = '''"""The options of `mg.train` by name and type. Written by `python -m tools.training_options`; do not edit."""

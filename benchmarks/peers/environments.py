@@ -86,7 +86,7 @@ def _absolute(argument: object) -> object:
 def bf16() -> bool:
     """Whether this processor multiplies in bf16; others emulate it, at a fiftieth of the rate of fp32.
 
-    As `morphogen.training.precision` decides, for code that runs in a peer's environment, too.
+    As `morphogen.trainer.precision` decides, for code that runs in a peer's environment, too.
     """
     import torch
 

@@ -31,7 +31,7 @@ from benchmarks.peers.environments import run_in
 from morphogen.core.rng import Rng
 from morphogen.sampling import grids
 from morphogen.sampling.ode_likelihood import flow_log_likelihood, variational_bound
-from morphogen.training.precision import autocast, resolve
+from morphogen.trainer.precision import autocast, resolve
 
 FASHION, CPU = "fashion_mnist", torch.device("cpu")
 SWEEP = 2000  # samples of a sweep; 10,000 judge the model itself

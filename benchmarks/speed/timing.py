@@ -33,7 +33,7 @@ import torch
 from benchmarks.harness import Json, load_data, path_of, plain_parser, write
 from benchmarks.page.tables import Contest, speed_table
 from benchmarks.peers.environments import PEERS, ROOT, ensure, versions
-from morphogen.training.distributed import resolve_device
+from morphogen.trainer.distributed import resolve_device
 
 DISTURBED = 0.1  # cores used by other processes, above which a figure is not to be trusted
 CEILING = "ceiling"

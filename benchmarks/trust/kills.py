@@ -105,9 +105,9 @@ def _train(family: str, out: Path, steps: int, stop_at: int | None, tell: int) -
     artifact.save = announced_save
     recipe = {**RECIPE, **OFTEN, "steps": steps}
     if holds_run(out):
-        events = api.train(out=out, resume=True)
+        events = api.training(out=out, resume=True)
     else:
-        events = api.train(family, "digits", out, options=OPTIONS[family], recipe=recipe, resume=out.exists())
+        events = api.training(family, "digits", out, options=OPTIONS[family], recipe=recipe, resume=out.exists())
     for event in events:
         if stop_at is not None and event.step >= stop_at:
             events.close()  # type: ignore[attr-defined]

@@ -32,7 +32,7 @@ from morphogen import artifact, data
 from morphogen.api.resuming import holds_run
 from morphogen.artifact.store import own_state
 from morphogen.cli.main import run
-from morphogen.training import checkpoint
+from morphogen.trainer import checkpoint
 
 STEPS = 120
 TRAIN = ["train", "vae", "--data", "digits", "--hidden", "16", "--latent-dim", "2", "--batch-size", "8"]

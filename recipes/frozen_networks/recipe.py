@@ -19,7 +19,7 @@ from morphogen.core.rng import Rng
 from morphogen.data import Stream, load
 from morphogen.evaluation.features.frozen import FeatureNetwork, fitted
 from morphogen.evaluation.features.trunk import Trunk
-from morphogen.training.precision import autocast, resolve
+from morphogen.trainer.precision import autocast, resolve
 from recipes.frozen_networks.degradations import degraded, principal
 from recipes.frozen_networks.figures import caption_accuracies, class_accuracy
 from recipes.frozen_networks.tasks import Attributes, Captions, Classes, Degradation, Mentions, Thumbnail

@@ -2,24 +2,48 @@
 
     import morphogen as mg
 
-    for event in mg.train("vae", "digits", "runs/digits", recipe={"steps": 500}):
-        print(event.step, event.terms)
-    pictures = mg.sample("runs/digits", n=16, seed=1)
+    model = mg.train("vae", "digits", "runs/digits", latent_dim=8, steps=500)
+    model.sample(16, seed=1).save("samples.png")
+    model = mg.load("runs/digits")
 
 Names are imported when they are first used, so `import morphogen` costs nothing.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
+from importlib import import_module as _import
 from importlib.metadata import version as _version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Any
+
+    from morphogen.api import Alignment as Alignment
+    from morphogen.api import AlignmentPoint as AlignmentPoint
+    from morphogen.api import AttentionMaps as AttentionMaps
+    from morphogen.api import Chain as Chain
+    from morphogen.api import Comparison as Comparison
+    from morphogen.api import Dataset as Dataset
+    from morphogen.api import Description as Description
+    from morphogen.api import Difference as Difference
+    from morphogen.api import Directions as Directions
+    from morphogen.api import Evaluation as Evaluation
+    from morphogen.api import Event as Event
+    from morphogen.api import Inspection as Inspection
+    from morphogen.api import LatentEdits as LatentEdits
+    from morphogen.api import Latents as Latents
+    from morphogen.api import Model as Model
+    from morphogen.api import Pictures as Pictures
+    from morphogen.api import Reconstructions as Reconstructions
+    from morphogen.api import Restored as Restored
+    from morphogen.api import Result as Result
+    from morphogen.api import Variances as Variances
+    from morphogen.api import Verification as Verification
     from morphogen.api import alignment_curve as alignment_curve
     from morphogen.api import attention_maps as attention_maps
     from morphogen.api import check_family as check_family
     from morphogen.api import compare as compare
+    from morphogen.api import describe as describe
     from morphogen.api import describe_family as describe_family
     from morphogen.api import directions as directions
     from morphogen.api import draw as draw
@@ -31,19 +55,20 @@ if TYPE_CHECKING:
     from morphogen.api import evaluate_samples as evaluate_samples
     from morphogen.api import fingerprint as fingerprint
     from morphogen.api import forward_chain as forward_chain
-    from morphogen.api import inspect as inspect
+    from morphogen.api import inspect_data as inspect_data
     from morphogen.api import interpolate as interpolate
     from morphogen.api import levels as levels
     from morphogen.api import list_families as list_families
+    from morphogen.api import load as load
     from morphogen.api import load_data as load_data
-    from morphogen.api import load_model as load_model
     from morphogen.api import manifold as manifold
     from morphogen.api import reconstruct as reconstruct
+    from morphogen.api import register as register
     from morphogen.api import restore as restore
     from morphogen.api import reverse_chain as reverse_chain
     from morphogen.api import sample as sample
-    from morphogen.api import show as show
     from morphogen.api import train as train
+    from morphogen.api import training as training
     from morphogen.api import upscale as upscale
     from morphogen.api import variances as variances
     from morphogen.api import verify as verify
@@ -52,15 +77,39 @@ if TYPE_CHECKING:
     from morphogen.core.errors import CapabilityError as CapabilityError
     from morphogen.core.errors import DataError as DataError
     from morphogen.core.errors import MorphogenError as MorphogenError
+    from morphogen.core.errors import MorphogenWarning as MorphogenWarning
     from morphogen.core.errors import NonFiniteError as NonFiniteError
     from morphogen.core.errors import SpecError as SpecError
     from morphogen.core.errors import UsageError as UsageError
 
-_FUNCTIONS = (
+_API = (
+    "Alignment",
+    "AlignmentPoint",
+    "AttentionMaps",
+    "Chain",
+    "Comparison",
+    "Dataset",
+    "Description",
+    "Difference",
+    "Directions",
+    "Evaluation",
+    "Event",
+    "Inspection",
+    "LatentEdits",
+    "Latents",
+    "Model",
+    "Pictures",
+    "Reconstructions",
+    "Restored",
+    "Result",
+    "Variances",
+    "Verification",
     "alignment_curve",
     "attention_maps",
     "check_family",
     "compare",
+    "describe",
+    "describe_family",
     "directions",
     "draw",
     "edit",
@@ -69,22 +118,22 @@ _FUNCTIONS = (
     "evaluate",
     "evaluate_alignment",
     "evaluate_samples",
-    "describe_family",
-    "list_families",
     "fingerprint",
     "forward_chain",
-    "inspect",
+    "inspect_data",
     "interpolate",
     "levels",
+    "list_families",
+    "load",
     "load_data",
-    "load_model",
     "manifold",
     "reconstruct",
+    "register",
     "restore",
     "reverse_chain",
     "sample",
-    "show",
     "train",
+    "training",
     "upscale",
     "variances",
     "verify",
@@ -95,25 +144,32 @@ _ERRORS = (
     "CapabilityError",
     "DataError",
     "MorphogenError",
+    "MorphogenWarning",
     "NonFiniteError",
     "SpecError",
     "UsageError",
 )
-__all__ = ["__version__", *_FUNCTIONS, *_ERRORS]
+__all__ = ["__version__", *_API, *_ERRORS]
 __version__ = _version("morphogen")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FUNCTIONS:
-        return getattr(import_module("morphogen.api"), name)
+    if name in _API:
+        return getattr(_import("morphogen.api"), name)
     if name in _ERRORS:
-        return getattr(import_module("morphogen.core.errors"), name)
-    if not name.startswith("_"):
-        from morphogen.core.errors import unknown
+        return getattr(_import("morphogen.core.errors"), name)
+    if name.startswith("_"):
+        raise AttributeError(f"module 'morphogen' has no attribute {name!r}")
+    deprecated = _import("morphogen.api.deprecated")
+    if name in deprecated.INSTEAD:
+        from warnings import warn
 
-        raise AttributeError(unknown("name in morphogen", name, __all__))
-    raise AttributeError(f"module 'morphogen' has no attribute {name!r}")
+        warn(f"morphogen.{name} is now morphogen.{deprecated.INSTEAD[name]}.", DeprecationWarning, stacklevel=2)
+        return getattr(deprecated, name)
+    from morphogen.core.errors import unknown
+
+    raise AttributeError(unknown("name in morphogen", name, __all__))
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -26,7 +26,7 @@ RED, GREEN = "a large red circle", "a small green square"
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hardly trained, but it reads."""
     out = tmp_path_factory.mktemp("words") / "model"
-    for _ in mg.train("diffusion", SHAPES, out, options={**UNET, "conditional": True}, recipe=RECIPE):
+    for _ in mg.training("diffusion", SHAPES, out, options={**UNET, "conditional": True}, recipe=RECIPE):
         pass
     return out
 
@@ -207,7 +207,7 @@ def test_a_model_that_moved_is_found_by_what_it_is(
 
 
 def test_another_model_is_refused(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for _ in mg.train("vae", "digits", tmp_path / "other", recipe={"steps": 1, "compile": "off"}):
+    for _ in mg.training("vae", "digits", tmp_path / "other", recipe={"steps": 1, "compile": "off"}):
         pass
     assert run(["recall", str(drawn), "--out", str(tmp_path / "b.png"), "--model", str(tmp_path / "other")]) == 1
     assert "is not the model that drew" in capsys.readouterr().err and not (tmp_path / "b.png").exists()

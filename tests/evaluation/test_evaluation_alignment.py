@@ -317,7 +317,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("alignment") / "model"
     options = {"backbone": "mlp", "hidden": (32,), "conditional": True}
     recipe = {"compile": "off", "precision": "fp32", "steps": 3}
-    list(api.train("diffusion", SHAPES, out, options=options, recipe=recipe))
+    list(api.training("diffusion", SHAPES, out, options=options, recipe=recipe))
     return out
 
 
@@ -385,6 +385,6 @@ def test_wrong_calls_are_explained(model: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no captions"):
         api.evaluate_alignment(None, SHAPES, samples=str(tmp_path / "bare.npz"))
     options = {"backbone": "mlp", "hidden": (16,), "latent_dim": 2}
-    list(api.train("vae", SHAPES, tmp_path / "m", options=options, recipe={"compile": "off", "steps": 1}))
+    list(api.training("vae", SHAPES, tmp_path / "m", options=options, recipe={"compile": "off", "steps": 1}))
     with pytest.raises((UsageError, CapabilityError), match="reads no text"):
         api.evaluate_alignment(tmp_path / "m", "shapes")

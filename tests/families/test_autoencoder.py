@@ -26,7 +26,7 @@ from morphogen.data import Stream, load
 from morphogen.families.autoencoder import Autoencoder, AutoencoderSpec, multi_scale_error, psnr
 from morphogen.testing import check_family
 from morphogen.theory.adversarial import HINGE
-from morphogen.training import Recipe, fit
+from morphogen.trainer import Recipe, fit
 
 RGB = DataSpec(name="rgb", shape=(3, 13, 10), kind="continuous", levels=256)
 KINDS = {

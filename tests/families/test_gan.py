@@ -23,8 +23,8 @@ from morphogen.data import Stream, load
 from morphogen.families.gan import GAN, GANSpec, _coverage
 from morphogen.testing import check_family
 from morphogen.theory.adversarial import GAMES, RELATIVISTIC
-from morphogen.training import Recipe, fit
-from morphogen.training import compile as compilation
+from morphogen.trainer import Recipe, fit
+from morphogen.trainer import compile as compilation
 
 LEARNS, CONDITIONS = "samples beat the best single Gaussian", "conditions are obeyed"
 PICTURES = DataSpec(name="pictures", shape=(3, 13, 12), kind="continuous", levels=256, classes=("a", "b", "c"))

@@ -143,7 +143,7 @@ def test_a_handful_of_captioned_pictures(tmp_path):
     """The base's words are kept, pictures unlike its own are learned, and prompts work as before."""
     small = {**SMALL, "guidance": 1.0, "steps": 4}
     recipe = {"steps": 3, "batch_size": 8, "compile": "off", "precision": "fp32"}
-    list(mg.train("diffusion", "shapes:size=16,n=64", tmp_path / "base", options=small, recipe=recipe))
+    list(mg.training("diffusion", "shapes:size=16,n=64", tmp_path / "base", options=small, recipe=recipe))
     folder = tmp_path / "mine"
     folder.mkdir()
     lines = []
@@ -154,7 +154,7 @@ def test_a_handful_of_captioned_pictures(tmp_path):
     recipe = {**recipe, "steps": 60, "batch_size": 4}
     source = f"{folder}:resize=stretch,validation=0,test=0"
     parts, faster = {"base": tmp_path / "base"}, {"lr": 1e-2, "ema": 0.9}
-    list(mg.train("lora", source, tmp_path / "lora", options=faster, recipe=recipe, parts=parts))
+    list(mg.training("lora", source, tmp_path / "lora", options=faster, recipe=recipe, parts=parts))
     made, before = mg.load_model(tmp_path / "lora"), mg.load_model(tmp_path / "base")
     assert made.family.data.shape == (3, 16, 16)
     assert made.family.data.text.fingerprint == before.family.data.text.fingerprint
@@ -168,7 +168,7 @@ def test_a_handful_of_captioned_pictures(tmp_path):
     # adapters are nothing without their base
     shutil.rmtree(tmp_path / "base")
     with pytest.raises(mg.MorphogenError):
-        list(mg.train("lora", source, tmp_path / "lora2", recipe=recipe, parts=parts))
+        list(mg.training("lora", source, tmp_path / "lora2", recipe=recipe, parts=parts))
 
 
 @torch.no_grad()

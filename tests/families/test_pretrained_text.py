@@ -81,7 +81,7 @@ def bert(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(bert, tmp_path_factory):
     out = tmp_path_factory.mktemp("models") / "vae"
-    for _ in mg.train("vae", SHAPES, out, options=SMALL, recipe=QUICK, parts={"text": bert}):
+    for _ in mg.training("vae", SHAPES, out, options=SMALL, recipe=QUICK, parts={"text": bert}):
         pass
     return out
 
@@ -168,7 +168,7 @@ def test_a_model_draws_the_same_once_it_is_stored_and_shows_its_part(model, tmp_
 def test_it_takes_part_in_training_and_resumes_bit_for_bit(bert, tmp_path):
     for name, stops in (("whole", [None]), ("parts", [2, None])):
         for stop in stops:
-            events = mg.train(
+            events = mg.training(
                 "vae",
                 SHAPES,
                 tmp_path / name,
@@ -203,11 +203,11 @@ def test_every_family_with_words_takes_it(bert):
 
 def test_what_stands_on_such_a_model_reads_as_it_does(bert, tmp_path):
     small = {"widths": (8, 16), "blocks": (1,), "conditional": True, "steps": 2}
-    for _ in mg.train("diffusion", SHAPES, tmp_path / "m", options=small, recipe=QUICK, parts={"text": bert}):
+    for _ in mg.training("diffusion", SHAPES, tmp_path / "m", options=small, recipe=QUICK, parts={"text": bert}):
         pass
-    for _ in mg.train("distilled", SHAPES, tmp_path / "q", recipe=QUICK, parts={"teacher": tmp_path / "m"}):
+    for _ in mg.training("distilled", SHAPES, tmp_path / "q", recipe=QUICK, parts={"teacher": tmp_path / "m"}):
         pass
-    for _ in mg.train("lora", SHAPES, tmp_path / "l", recipe=QUICK, parts={"base": tmp_path / "m"}):
+    for _ in mg.training("lora", SHAPES, tmp_path / "l", recipe=QUICK, parts={"base": tmp_path / "m"}):
         pass
     for name in "ql":
         read = artifact.load(tmp_path / name).family.data.text.fingerprint
@@ -231,7 +231,7 @@ def test_what_is_no_text_encoder_is_refused(bert, tmp_path):
     with pytest.raises(UsageError, match="reads no text"):
         part("text", tmp_path / "vit")
     with pytest.raises(SpecError, match="conditional"):
-        mg.train("vae", SHAPES, tmp_path / "m", options={**SMALL, "conditional": False}, parts={"text": bert})
+        mg.training("vae", SHAPES, tmp_path / "m", options={**SMALL, "conditional": False}, parts={"text": bert})
     shutil.copytree(bert, tmp_path / "holed")
     weights = load_file(bert / "model.safetensors")
     gone = next(name for name in weights if "query.weight" in name)

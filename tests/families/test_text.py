@@ -17,7 +17,7 @@ from morphogen.core.errors import ArtifactError, SpecError, UsageError
 from morphogen.core.rng import Rng
 from morphogen.data import Stream, load
 from morphogen.data.shapes import BACKGROUND, COLORS
-from morphogen.training import Recipe, fit
+from morphogen.trainer import Recipe, fit
 
 SHAPES = "shapes:size=16,n=300"
 QUICK: dict[str, Any] = {"compile": "off", "precision": "fp32"}
@@ -28,7 +28,7 @@ SMALL: dict[str, Any] = {"backbone": "mlp", "hidden": (32,), "latent_dim": 4}
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hardly trained, but it reads."""
     out = tmp_path_factory.mktemp("text") / "model"
-    list(api.train("vae", SHAPES, out, options={**SMALL, "conditional": True}, recipe={**QUICK, "steps": 3}))
+    list(api.training("vae", SHAPES, out, options={**SMALL, "conditional": True}, recipe={**QUICK, "steps": 3}))
     return out
 
 
@@ -80,7 +80,7 @@ def test_models_that_read_no_text_say_so(tmp_path: Path) -> None:
         ("classes", "digits", {**SMALL, "conditional": True}),
         ("wordless", f"{SHAPES},captions=none", SMALL),
     ):
-        list(api.train("vae", source, tmp_path / name, options=options, recipe={**QUICK, "steps": 1}))
+        list(api.training("vae", source, tmp_path / name, options=options, recipe={**QUICK, "steps": 1}))
         with pytest.raises(UsageError, match="reads no text: train one on captioned data"):
             api.sample(tmp_path / name, 1, text="a circle")
 
@@ -104,18 +104,18 @@ def test_sheets_show_held_out_captions_and_list_them(model: Path) -> None:
 def test_fine_tuning_on_other_words_is_refused(model: Path, tmp_path: Path) -> None:
     options = {**SMALL, "conditional": True}
     with pytest.raises(SpecError, match="other words"):
-        api.train("vae", "shapes:size=16,n=400", tmp_path / "m", options=options, recipe={"steps": 1}, start=model)
+        api.training("vae", "shapes:size=16,n=400", tmp_path / "m", options=options, recipe={"steps": 1}, start=model)
 
 
 def test_training_on_words_resumes_bit_for_bit(tmp_path: Path) -> None:
     options = {**SMALL, "conditional": True, "text_encoder": "recurrent"}
     for name, stop in (("whole", None), ("parts", 6)):
         recipe = {**QUICK, "steps": 12, "log_every": 2}
-        for event in (events := api.train("vae", SHAPES, tmp_path / name, options=options, recipe=recipe)):
+        for event in (events := api.training("vae", SHAPES, tmp_path / name, options=options, recipe=recipe)):
             if stop is not None and event.step >= stop:
                 events.close()
                 break
-    list(api.train("vae", SHAPES, tmp_path / "parts", options=options, recipe=recipe, resume=True))
+    list(api.training("vae", SHAPES, tmp_path / "parts", options=options, recipe=recipe, resume=True))
     whole, parts = (artifact.load(tmp_path / name).family.state_dict() for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 

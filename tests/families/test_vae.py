@@ -14,7 +14,7 @@ from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
 from morphogen.families.vae import VAE, VAESpec
 from morphogen.theory.linear_gaussian import LinearGaussian
-from morphogen.training import compile as compilation
+from morphogen.trainer import compile as compilation
 
 POINTS = DataSpec(name="points", shape=(4,), kind="continuous", classes=("a", "b"))
 PICTURES = DataSpec(name="pictures", shape=(1, 28, 28), kind="continuous", levels=256, classes=("a", "b"))

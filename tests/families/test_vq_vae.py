@@ -23,7 +23,7 @@ from morphogen.core.rng import Rng
 from morphogen.families.vq_vae import VQVAE, VQVAESpec
 from morphogen.nn.quantization.quantizer import usage
 from morphogen.testing import check_family
-from morphogen.training import Recipe, checkpoint, fit
+from morphogen.trainer import Recipe, checkpoint, fit
 
 LEARNS, CONDITIONS = "samples beat the best single Gaussian", "conditions are obeyed"
 GRAY = DataSpec(name="gray", shape=(1, 9, 11), kind="continuous", levels=256, classes=("a", "b"), splits={"train": 64})

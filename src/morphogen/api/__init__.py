@@ -1,37 +1,66 @@
 """The functions that a user calls; every face (Python, command line, studio) calls these and nothing below.
 
-A model is the path of its artifact. Data are a source string (`morphogen data inspect` explains them), which is
-always prepared as the model's own `DataSpec` says, so that nothing has to be repeated.
+A model is held (`load`, `train`) or the path of its directory. Data are a source string, arrays or a loaded `Dataset`,
+which is always prepared as the model's own `DataSpec` says, so that nothing has to be repeated.
 """
 
-from morphogen.api.aligning import Alignment, alignment_curve, evaluate_alignment
-from morphogen.api.attending import AttentionMaps, attention_maps
-from morphogen.api.denoising import Chain, Variances, forward_chain, reverse_chain, variances
-from morphogen.api.drawing import sample, walk
-from morphogen.api.judging import compare, evaluate, evaluate_samples
-from morphogen.api.latent_directions import Directions, directions
-from morphogen.api.latent_editing import LatentEdits, edit_latent
-from morphogen.api.latents import encode, interpolate, levels, manifold, reconstruct
-from morphogen.api.models import check_family, describe_family, fingerprint, list_families, show, verify
-from morphogen.api.prompts import Drawing, draw
-from morphogen.api.records import Pictures, inspect, load_data, load_model
-from morphogen.api.restoring import Restored, edit, restore, upscale
-from morphogen.api.training import train
+from morphogen.api.catalogue import check_family, describe_family, list_families
+from morphogen.api.data import inspect_data, load_data
+from morphogen.api.editing import edit, restore, upscale
+from morphogen.api.explaining import attention_maps, forward_chain, reverse_chain, variances
+from morphogen.api.judging import alignment_curve, compare, evaluate, evaluate_alignment, evaluate_samples
+from morphogen.api.latents import directions, edit_latent, encode, interpolate, levels, manifold, reconstruct
+from morphogen.api.model import Description, Model, Verification, describe, fingerprint, load, verify
+from morphogen.api.results import (
+    Alignment,
+    AlignmentPoint,
+    AttentionMaps,
+    Chain,
+    Comparison,
+    Directions,
+    Evaluation,
+    LatentEdits,
+    Latents,
+    Pictures,
+    Reconstructions,
+    Restored,
+    Variances,
+)
+from morphogen.api.sampling import draw, sample, walk
+from morphogen.api.training import train, training
+from morphogen.core.registry import register
+from morphogen.data import Dataset, Inspection
+from morphogen.evaluation import Result
+from morphogen.evaluation.compare import Difference
+from morphogen.trainer import Event
 
 __all__ = [
     "Alignment",
+    "AlignmentPoint",
     "AttentionMaps",
     "Chain",
+    "Comparison",
+    "Dataset",
+    "Description",
+    "Difference",
     "Directions",
-    "Drawing",
+    "Evaluation",
+    "Event",
+    "Inspection",
     "LatentEdits",
+    "Latents",
+    "Model",
     "Pictures",
+    "Reconstructions",
     "Restored",
+    "Result",
     "Variances",
+    "Verification",
     "alignment_curve",
     "attention_maps",
     "check_family",
     "compare",
+    "describe",
     "describe_family",
     "directions",
     "draw",
@@ -43,19 +72,20 @@ __all__ = [
     "evaluate_samples",
     "fingerprint",
     "forward_chain",
-    "inspect",
+    "inspect_data",
     "interpolate",
     "levels",
     "list_families",
+    "load",
     "load_data",
-    "load_model",
     "manifold",
     "reconstruct",
+    "register",
     "restore",
     "reverse_chain",
     "sample",
-    "show",
     "train",
+    "training",
     "upscale",
     "variances",
     "verify",

@@ -9,7 +9,7 @@ from morphogen.core.errors import MorphogenError
 from morphogen.core.family import Family
 from morphogen.core.spec import Spec
 from morphogen.testing.check_family import check_family as run_checks
-from morphogen.training import Recipe
+from morphogen.trainer import Recipe
 
 
 def list_families() -> list[dict[str, Any]]:

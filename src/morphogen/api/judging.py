@@ -229,9 +229,7 @@ def evaluate_alignment(
     if model is None:
         if unused := [name for name, value in given.items() if value is not None]:
             raise UsageError(f"samples are drawn already: leave out {', '.join(unused)}.")
-        return _alignment(
-            prompt_alignment.align_samples(samples, data, only, seed), data, {"samples": _named(samples)}
-        )
+        return _alignment(prompt_alignment.align_samples(samples, data, only, seed), data, {"samples": _named(samples)})
     held = open_model(model, device)
     found = prompt_alignment.align_model(held.module, data, only, n, seed, precision, given)
     if save:

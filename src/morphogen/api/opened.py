@@ -13,7 +13,7 @@ import torch
 from morphogen import artifact
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.family import Family
-from morphogen.training.distributed import resolve_device
+from morphogen.trainer.distributed import resolve_device
 
 
 @dataclass(frozen=True, eq=False)

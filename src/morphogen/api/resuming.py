@@ -18,9 +18,10 @@ from morphogen.artifact.folders import recover_locked
 from morphogen.core import registry
 from morphogen.core.errors import ArtifactError, UsageError
 from morphogen.core.family import resolve_preset
+from morphogen.data.in_memory import AnyData, is_source
 from morphogen.data.load import sources
 from morphogen.data.source import parse
-from morphogen.training import Recipe, checkpoint, state
+from morphogen.trainer import Recipe, checkpoint, state
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Asked:
     """What a training is made from, as a user gives it; `started_from` names the model whose weights it began with."""
 
     family: str | None
-    data: str | None
+    data: AnyData | None
     preset: str | None
     options: Mapping[str, Any]
     recipe: Mapping[str, Any]
@@ -43,7 +44,7 @@ class Asked:
             where = _storable(os.getcwd())
         parts = {name: _storable(str(path)) for name, path in self.parts.items()}
         about = {"preset": self.preset, "parts": parts, "started_from": self.started_from}
-        return {**about, "data": None if self.data is None else _storable(self.data), "where": where}
+        return {**about, "data": _storable(str(self.data)) if is_source(self.data) else None, "where": where}
 
 
 def holds_run(out: Path | str) -> bool:

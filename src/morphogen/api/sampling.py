@@ -24,7 +24,7 @@ from morphogen.core.family import Family
 from morphogen.core.limits import check_numbers
 from morphogen.core.rng import Noise, Rng
 from morphogen.sampling.noise import Walk
-from morphogen.training import compile as compilation
+from morphogen.trainer import compile as compilation
 
 
 def sample(
@@ -90,7 +90,12 @@ def sample(
         >>> pictures = mg.sample("runs/first", n=16, seed=1)
         >>> pictures.save("samples.png")
     """
-    given: dict[str, Any] = {"negative": negative, "avoid": avoid, "guidance": guidance, "guidance_interval": guidance_interval}
+    given: dict[str, Any] = {
+        "negative": negative,
+        "avoid": avoid,
+        "guidance": guidance,
+        "guidance_interval": guidance_interval,
+    }
     given |= {"autoguidance": autoguidance, "stepper": stepper, "steps": steps, "grid": grid}
     given |= {"temperature": temperature, "truncation": truncation, "candidates": candidates, **(options or {})}
     check_numbers(n=n, seed=seed, batch_size=batch_size)
@@ -212,9 +217,7 @@ def draw(
     found = draw_prompts(family, texts, n, seed, **way)
     x = as_stored(found.x.flatten(0, 1), family.data)
     labels = None if found.row is None else np.full(len(x), found.row)
-    return Pictures(
-        x, family.data, None, labels, warn_of(found.notes), columns=found.x.shape[1], options=found.options
-    )
+    return Pictures(x, family.data, None, labels, warn_of(found.notes), columns=found.x.shape[1], options=found.options)
 
 
 def _pictures(

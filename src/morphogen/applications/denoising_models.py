@@ -76,7 +76,7 @@ def guided_denoiser(
     Guidance is the model's own, or the one asked for if there is a class or a text to lead to, or a `negative`
     condition of as many rows to lead away from. Raises `UsageError` for guidance towards nothing.
     """
-    spec, window = model.spec, tuple(model.shape[1:])
+    spec, window = model.spec, (model.shape[1], model.shape[2])
     scale = spec.guidance if guidance is None else guidance
     if negative is None and (cond is None or (cond.label is None and cond.text is None)):
         if guidance not in (None, 1.0):

@@ -50,7 +50,9 @@ def preview(family: Family, held_out: Records, seed: int) -> Preview | None:
         cond = _conditions(held_out, SAMPLES) if family.conditional else None
         made = model.sample(SAMPLES, None if cond is None else cond.to(on), Rng(seed, on))
         captions = held_out.captions or []
-        named = [captions[i % len(captions)] for i in range(SAMPLES)] if cond is not None and cond.text is not None else []
+        named = (
+            [captions[i % len(captions)] for i in range(SAMPLES)] if cond is not None and cond.text is not None else []
+        )
         return Preview(as_stored(made, data), named)
     if Encodes in family.capabilities:
         coder, seen = require(family, Encodes, "reconstruct"), _first(held_out).to(on)

@@ -33,6 +33,8 @@ from morphogen.data.tokenizer import Read
 from morphogen.sampling.noise import Recurring
 
 ALONG = ("guidance", "seed")  # what the columns of a grid may be
+MAX_COLUMNS = 1000
+MAX_PROMPTS = 10_000
 FEW = 4  # pictures of a prompt where nobody says how many
 
 

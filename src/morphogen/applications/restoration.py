@@ -26,7 +26,7 @@ from torch import Tensor
 from morphogen.core.batch import RawCondition
 from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import UsageError
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise
 from morphogen.data.context import Degradation
 from morphogen.sampling import loop
 from morphogen.sampling.denoiser import Denoiser
@@ -114,7 +114,7 @@ def by_condition(
     times: Tensor,
     shape: tuple[int, ...],
     n: int,
-    rng: Rng,
+    rng: Noise,
     cond: RawCondition,
     degradation: Degradation,
     dtype: torch.dtype = torch.float32,
@@ -137,7 +137,7 @@ def by_measurement(
     times: Tensor,
     shape: tuple[int, ...],
     n: int,
-    rng: Rng,
+    rng: Noise,
     y: Tensor,
     degradation: Degradation,
     levels: int,

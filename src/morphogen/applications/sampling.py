@@ -18,7 +18,7 @@ from morphogen.core.errors import UsageError, unknown
 from morphogen.core.family import Family, require
 from morphogen.core.limits import REAL, WHOLE, check_numbers
 from morphogen.core.rng import Noise
-from morphogen.training.precision import autocast, resolve
+from morphogen.trainer.precision import autocast, resolve
 
 CHUNK = 64  # samples drawn together; exact drawing always takes this many, so that the arithmetic is the same
 GUIDANCE = 4.0  # towards a prompt, where a model knows both it and none, and does not say itself

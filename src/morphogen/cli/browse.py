@@ -53,7 +53,7 @@ def inspect(
     from morphogen import api
     from morphogen.report import sheets
 
-    found = api.inspect(source)
+    found = api.inspect_data(source)
     pictures = found.examples(32) if found.spec.is_picture else None
     if target is not None:
         if pictures is None:
@@ -78,7 +78,7 @@ def show(
     """Describe a model: what it is, what it was trained on and how, and what is known of it."""
     from morphogen import api
 
-    found = api.show(model)
+    found = api.describe(model).to_dict()
     if json:
         print_json(found)
         return

@@ -44,13 +44,14 @@ def evaluate(
     from morphogen import api
 
     with busy("evaluating"):
+        held = [api.load(m) for m in models]
         found = api.compare(
-            models, data, _names(metrics), split=split, n=n, samples=samples, seed=seed, network=network
-        )
+            held, data, _names(metrics), split=split, n=n, samples=samples, seed=seed, network=network
+        ).to_dict()
     if not compare:
         found["differences"] = []
     result = found if len(models) > 1 else found["models"][0]
-    _write(target, result, found, lambda: {str(m): api.sample(m, SHOWN, seed) for m in models})
+    _write(target, result, found, lambda: {str(m.path): api.sample(m, SHOWN, seed) for m in held})
     if json:
         print_json(result)
         return
@@ -81,7 +82,8 @@ def evaluate_samples(
     from morphogen import api
 
     with busy("evaluating"):
-        found = api.evaluate_samples(samples, data, _names(metrics), split=split, n=n, seed=seed, network=network)
+        judged = api.evaluate_samples(samples, data, _names(metrics), split=split, n=n, seed=seed, network=network)
+    found = judged.to_dict()
     _write(target, found, {"models": [{"model": samples, **found}], "differences": []}, dict)
     if json:
         print_json(found)
@@ -206,7 +208,7 @@ def verify(model: Model, json: Json = False) -> None:
     """Check that a model directory is whole and unaltered, file by file."""
     from morphogen import api
 
-    found = api.verify(model)
+    found = api.verify(model).to_dict()
     if json:
         print_json(found)
     else:

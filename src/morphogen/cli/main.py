@@ -12,12 +12,13 @@ import io
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
 import typer
 
-from morphogen import MorphogenError, UsageError, __version__
+from morphogen import MorphogenError, MorphogenWarning, UsageError, __version__
 from morphogen.cli import browse, chains, judge, latents, making, pictures, recalling, restoring, words
 from morphogen.cli.console import print_error, print_text
 from morphogen.cli.options import checked
@@ -107,6 +108,7 @@ def _flush(stream: Any) -> int:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status."""
     debug = "--debug" in arguments
+    warnings.simplefilter("ignore", MorphogenWarning)  # verbs print them with their results
     try:
         status = app([a for a in arguments if a != "--debug"], prog_name="morphogen", standalone_mode=False)
         if status == 130:  # what typer makes of Ctrl-C

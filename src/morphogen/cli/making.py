@@ -78,7 +78,7 @@ def train(
     options, recipe = parse_fields(context.args, [known["options"], own], OWN_FLAGS)
     recipe |= given if seed is None else {**given, "seed": seed}
     how: dict[str, Any] = {"preset": preset, "resume": resume, "start": start, "parts": _parts(part or [])}
-    events = api.train(family, data, out, options=options, recipe=recipe, **how)
+    events = api.training(family, data, out, options=options, recipe=recipe, **how)
     try:
         last = _watch(events, family)
     except KeyboardInterrupt:

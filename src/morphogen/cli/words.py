@@ -83,7 +83,7 @@ def draw(
     recipe["fingerprint"] = api.fingerprint(model)
     with busy("drawing"):
         made = _drawn(model, recipe)
-    recipe |= made.how
+    recipe |= made.options
     if target.format == ".png":
         recipe["index"] = 0 if len(made.x) == 1 else None
         target.write(png(_image(made, recipe), recipe))
@@ -93,7 +93,9 @@ def draw(
         pixels = _bytes(made)
         target.write_folder({f"{i:0{width}}.png": png(_picture(pixels[i]), own) for i, own in enumerate(each)})
     if json:
-        print_json({"out": str(target.path), "n": len(made.x), "options": made.how, "warnings": made.warnings})
+        print_json(
+            {"out": str(target.path), "n": len(made.x), "options": dict(made.options), "warnings": made.warnings}
+        )
         return
     for warning in made.warnings:
         print_text(f"warning: {warning}")
@@ -150,7 +152,8 @@ def _drawn(model: Path, recipe: Mapping[str, Any]) -> Any:
     from morphogen import api
 
     how: dict[str, Any] = {name: recipe.get(name) for name in HOW}  # older files know fewer
-    said = {name: recipe[name] for name in ("negative", "to", "frames", "grid", "exact", "precision")}
+    said = {name: recipe[name] for name in ("negative", "to", "frames", "exact", "precision")}
+    said["along"] = recipe["grid"]
     return api.draw(model, recipe["prompts"], recipe["n"], recipe["seed"], label=recipe["class"], **said, **how)
 
 

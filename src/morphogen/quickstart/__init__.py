@@ -16,7 +16,7 @@ from typing import Any
 from morphogen.core.errors import UsageError
 from morphogen.quickstart import diffusion, gan, judging, vae, words
 from morphogen.report.html import Report
-from morphogen.training import Event, seconds
+from morphogen.trainer import Event, seconds
 
 MIN_SECONDS = 20.0  # seconds; less makes no digit
 CHAPTERS = (vae.CHAPTER, gan.CHAPTER, diffusion.CHAPTER, words.CHAPTER)
@@ -49,12 +49,12 @@ def next_commands(out: Path) -> tuple[str, ...]:
 
 
 def _run(out: Path, allowed: float, start: float) -> Iterator[Event]:
-    from morphogen import api  # which imports this package
+    from morphogen import api
 
     for chapter in CHAPTERS:
         for one in chapter.trainings:
             how: dict[str, Any] = {"preset": one.preset, "options": one.options, "recipe": one.recipe(allowed)}
-            for event in api.train(one.family, one.data, out / one.name, **how):
+            for event in api.training(one.family, one.data, out / one.name, **how):
                 yield replace(event, elapsed_s=time.perf_counter() - start)
     compared = [chapter for chapter in CHAPTERS if chapter.compared]
     found = judging.judge(out, compared)

@@ -27,16 +27,16 @@ def judge(out: Path, chapters: Sequence[Chapter]) -> dict[str, Any]:
     """What `api.compare` finds of the judged models, with the measures that are a chapter's own before the others."""
     from morphogen import api
 
-    found = api.compare([out / c.judged for c in chapters], DATA, DRAWN)
-    likely = api.compare([out / c.judged for c in chapters if c.likelihood], DATA, ("bits_per_dim",))
+    models = {c.judged: api.load(out / c.judged) for c in chapters}
+    found = api.compare([models[c.judged] for c in chapters], DATA, DRAWN).to_dict()
+    likely = api.compare([models[c.judged] for c in chapters if c.likelihood], DATA, ("bits_per_dim",)).to_dict()
     found["differences"] = likely["differences"] + found["differences"]
     bits = iter(likely["models"])
     for chapter, one in zip(chapters, found["models"], strict=True):
         own = next(bits)["results"] if chapter.likelihood else []
         if chapter.measures:
-            own = (
-                api.evaluate(out / chapter.judged, DATA, chapter.measures, samples=IMPORTANCE_SAMPLES)["results"] + own
-            )
+            measured = api.evaluate(models[chapter.judged], DATA, chapter.measures, samples=IMPORTANCE_SAMPLES)
+            own = measured.to_dict()["results"] + own
         one["results"] = own + one["results"]
     return found
 

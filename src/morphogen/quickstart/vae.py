@@ -70,7 +70,7 @@ def tell(report: Report, out: Path) -> None:
         [
             (sheet(eight_bit(grid), columns=20), "The decoded plane"),
             (
-                scatter(codes.x, labels=codes.labels, classes=codes.spec.classes),
+                scatter(codes.mean, labels=codes.labels, classes=codes.classes),
                 "Where the encoder puts the training digits; colors are classes, which this model was never told",
             ),
         ]

@@ -36,7 +36,7 @@ from morphogen.core.rng import Rng
 from morphogen.data import Records, Stream, load, tokenizer
 from morphogen.data.tokenizer import Tokenizer
 from morphogen.theory.divergences import closer_test
-from morphogen.training import Recipe, fit
+from morphogen.trainer import Recipe, fit
 
 STEPS, BATCH = 1500, 256
 ALPHA = 0.001  # false-alarm rate of the two-sample test

@@ -13,7 +13,7 @@ from PIL.Image import Image
 from morphogen.api.results.shown import Shown
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError
-from morphogen.data.array_file import read_arrays
+from morphogen.data.arrays import read_arrays
 from morphogen.data.labels import texts
 from morphogen.report.saving import chosen_format, npz, write_whole
 from morphogen.report.sheets import picture, sheet, to_bytes

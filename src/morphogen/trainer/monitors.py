@@ -13,8 +13,8 @@ from torch import Tensor
 from morphogen.core.batch import Batch
 from morphogen.core.errors import NonFiniteError
 from morphogen.core.family import Family, Step
-from morphogen.training.distributed import World, full
-from morphogen.training.optim import PlayerOptimizer
+from morphogen.trainer.distributed import World, full
+from morphogen.trainer.optim import PlayerOptimizer
 
 _EVERY = 32  # moves between two looks at an accelerator, which each wait for it
 _IN_A_ROW = 50  # moves skipped one after the other, after which training has failed

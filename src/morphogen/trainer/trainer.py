@@ -13,16 +13,16 @@ from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Progress
 from morphogen.core.printable import printable
 from morphogen.core.rng import Rng
-from morphogen.training import compile as compilation
-from morphogen.training import precision
-from morphogen.training.budget import Budget, Pauses
-from morphogen.training.distributed import World
-from morphogen.training.interrupt import Stop
-from morphogen.training.log import Event, Log, Meters
-from morphogen.training.monitors import Guard
-from morphogen.training.optim import PlayerOptimizer, factor
-from morphogen.training.recipe import Recipe
-from morphogen.training.updates import UpdateSchedule
+from morphogen.trainer import compile as compilation
+from morphogen.trainer import precision
+from morphogen.trainer.budget import Budget, Pauses
+from morphogen.trainer.distributed import World
+from morphogen.trainer.interrupt import Stop
+from morphogen.trainer.log import Event, Log, Meters
+from morphogen.trainer.monitors import Guard
+from morphogen.trainer.optim import PlayerOptimizer, factor
+from morphogen.trainer.recipe import Recipe
+from morphogen.trainer.updates import UpdateSchedule
 
 EVENT_S = 0.5  # at least this often, whoever watches hears something
 OnSheet = Callable[[Family, int], None]

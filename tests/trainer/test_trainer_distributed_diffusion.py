@@ -20,7 +20,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.rng import Rng
 from morphogen.families.diffusion import Diffusion, DiffusionSpec
 from morphogen.families.flow_matching import FlowMatching, FlowMatchingSpec
-from morphogen.training import fit
+from morphogen.trainer import fit
 
 POINTS = DataSpec(name="points", shape=(2,), kind="continuous", classes=("a", "b"))
 PICTURES = DataSpec(name="pictures", shape=(1, 8, 8), kind="continuous", levels=17, classes=("a", "b"))

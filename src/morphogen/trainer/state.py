@@ -18,10 +18,10 @@ from morphogen.artifact.store import own_state
 from morphogen.core.errors import UsageError
 from morphogen.core.family import Family
 from morphogen.core.printable import one_line
-from morphogen.training import checkpoint
-from morphogen.training.checkpoint import prefixed, under
-from morphogen.training.distributed import fill, full
-from morphogen.training.trainer import Trainer
+from morphogen.trainer import checkpoint
+from morphogen.trainer.checkpoint import prefixed, under
+from morphogen.trainer.distributed import fill, full
+from morphogen.trainer.trainer import Trainer
 
 _FREE = ("recipe.device", "recipe.checkpoint_seconds", "recipe.sheet_seconds")  # change no result
 _LENGTH = ("recipe.steps", "recipe.epochs", "recipe.budget")

@@ -25,7 +25,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family
-from morphogen.training.recipe import Recipe
+from morphogen.trainer.recipe import Recipe
 
 
 @dataclass(frozen=True)

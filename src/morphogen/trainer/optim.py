@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from morphogen.core.family import Player
-from morphogen.training.distributed import World, fill, full, is_sharded
-from morphogen.training.ema import Ema
-from morphogen.training.recipe import Recipe
+from morphogen.trainer.distributed import World, fill, full, is_sharded
+from morphogen.trainer.ema import Ema
+from morphogen.trainer.recipe import Recipe
 
 _KNOWN_AFTER = 20  # moves after which the usual norm of a gradient is known
 _USUAL_DECAY = 0.98  # of its moving mean, which so remembers about 50 moves

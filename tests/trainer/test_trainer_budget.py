@@ -5,8 +5,8 @@ import torch
 from training_toys import Points, build, points, recipe
 
 from morphogen import artifact
-from morphogen.training import checkpoint, fit, run, trainer
-from morphogen.training.budget import Budget, Pauses
+from morphogen.trainer import checkpoint, fit, run, trainer
+from morphogen.trainer.budget import Budget, Pauses
 
 
 def test_the_steps_that_fit_follow_from_the_measured_times():

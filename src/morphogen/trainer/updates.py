@@ -18,12 +18,12 @@ from morphogen.core.batch import BatchSource
 from morphogen.core.errors import UsageError, unknown
 from morphogen.core.family import Family, Progress, Step
 from morphogen.core.rng import Rng
-from morphogen.training.distributed import World
-from morphogen.training.log import Meters
-from morphogen.training.monitors import Guard
-from morphogen.training.optim import PlayerOptimizer
-from morphogen.training.precision import Precision, autocast
-from morphogen.training.recipe import Recipe
+from morphogen.trainer.distributed import World
+from morphogen.trainer.log import Meters
+from morphogen.trainer.monitors import Guard
+from morphogen.trainer.optim import PlayerOptimizer
+from morphogen.trainer.precision import Precision, autocast
+from morphogen.trainer.recipe import Recipe
 
 
 class UpdateSchedule:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from morphogen.training.precision import resolve
+from morphogen.trainer.precision import resolve
 
 
 def versions() -> dict[str, str]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from morphogen.core.errors import MorphogenError
-from morphogen.training.checkpoint import CheckpointError
+from morphogen.trainer.checkpoint import CheckpointError
 
 _NAME = ".rehearsal.tmp"
 

@@ -13,11 +13,11 @@ from morphogen.core.batch import Batch
 from morphogen.core.errors import NonFiniteError, SpecError, UsageError
 from morphogen.core.family import Player, Progress, Step
 from morphogen.core.rng import Rng
-from morphogen.training import fit, provenance
-from morphogen.training.ema import Ema
-from morphogen.training.monitors import Guard
-from morphogen.training.optim import factor
-from morphogen.training.trainer import Trainer
+from morphogen.trainer import fit, provenance
+from morphogen.trainer.ema import Ema
+from morphogen.trainer.monitors import Guard
+from morphogen.trainer.optim import factor
+from morphogen.trainer.trainer import Trainer
 
 
 def train(out, family=None, stream=None, **options):

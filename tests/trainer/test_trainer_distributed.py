@@ -13,8 +13,8 @@ from training_toys import Autoencoder, Game, Points, build, points, recipe
 
 from morphogen import artifact
 from morphogen.core.rng import Rng
-from morphogen.training import distributed, fit
-from morphogen.training.distributed import World
+from morphogen.trainer import distributed, fit
+from morphogen.trainer.distributed import World
 
 TOYS = str(Path(__file__).with_name("training_toys.py"))
 RUNS = {

@@ -16,7 +16,7 @@ from morphogen.artifact import files
 from morphogen.core.batch import Batch
 from morphogen.core.errors import ArtifactError
 from morphogen.report.log import read_log
-from morphogen.training import Interrupted, checkpoint, fit
+from morphogen.trainer import Interrupted, checkpoint, fit
 
 
 def test_a_closed_terminal_saves_and_ends(tmp_path):

@@ -17,7 +17,7 @@ from morphogen import artifact
 from morphogen.artifact import files
 from morphogen.core.errors import ArtifactError, MorphogenError, UsageError
 from morphogen.core.rng import Rng
-from morphogen.training import Interrupted, checkpoint, fit
+from morphogen.trainer import Interrupted, checkpoint, fit
 
 TOYS = str(Path(__file__).with_name("training_toys.py"))
 TIMES = ("elapsed_s", "images_per_s")

@@ -23,14 +23,14 @@ from morphogen.core.errors import MorphogenError
 from morphogen.core.family import Family
 from morphogen.core.reading import read_json
 from morphogen.core.rng import Rng
-from morphogen.training import checkpoint, rehearsal, state
-from morphogen.training import provenance as facts
-from morphogen.training.checkpoint import CheckpointError
-from morphogen.training.distributed import World, full
-from morphogen.training.interrupt import Interrupted, Stop
-from morphogen.training.log import Event, Log
-from morphogen.training.recipe import Recipe
-from morphogen.training.trainer import OnSheet, Trainer
+from morphogen.trainer import checkpoint, rehearsal, state
+from morphogen.trainer import provenance as facts
+from morphogen.trainer.checkpoint import CheckpointError
+from morphogen.trainer.distributed import World, full
+from morphogen.trainer.interrupt import Interrupted, Stop
+from morphogen.trainer.log import Event, Log
+from morphogen.trainer.recipe import Recipe
+from morphogen.trainer.trainer import OnSheet, Trainer
 
 
 class Run:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from morphogen.training.recipe import Recipe
+from morphogen.trainer.recipe import Recipe
 
 _SETTLING_STEPS = 3  # the first ones allocate and are slow
 _SHARE = 0.05  # of the budget, that the measurement takes

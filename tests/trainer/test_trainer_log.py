@@ -1,6 +1,6 @@
 """Events: what there is to know of the data comes with the first."""
 
-from morphogen.training.log import Event, with_notes
+from morphogen.trainer.log import Event, with_notes
 
 
 def test_only_the_first_event_has_the_notes_and_an_end_of_watching_ends_the_work():

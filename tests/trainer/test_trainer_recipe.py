@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from morphogen.core.errors import SpecError
-from morphogen.training import Recipe
-from morphogen.training.optim import factor
+from morphogen.trainer import Recipe
+from morphogen.trainer.optim import factor
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,14 @@ from morphogen.artifact.locks import locked
 from morphogen.core.batch import Batch, BatchSource
 from morphogen.core.errors import MorphogenError, UsageError
 from morphogen.core.family import Family
-from morphogen.training import checkpoint
-from morphogen.training.compile import unwrap
-from morphogen.training.distributed import join, leads
-from morphogen.training.interrupt import watched
-from morphogen.training.log import Event
-from morphogen.training.recipe import Recipe
-from morphogen.training.run import Run
-from morphogen.training.trainer import OnSheet
+from morphogen.trainer import checkpoint
+from morphogen.trainer.compile import unwrap
+from morphogen.trainer.distributed import join, leads
+from morphogen.trainer.interrupt import watched
+from morphogen.trainer.log import Event
+from morphogen.trainer.recipe import Recipe
+from morphogen.trainer.run import Run
+from morphogen.trainer.trainer import OnSheet
 
 
 def fit(

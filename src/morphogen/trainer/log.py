@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from morphogen.report.log import RESUMED, read_log
-from morphogen.training.distributed import World
+from morphogen.trainer.distributed import World
 
 
 @dataclass(frozen=True)

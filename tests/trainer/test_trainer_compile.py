@@ -3,9 +3,9 @@ import torch
 from training_toys import Points, build, points, recipe
 
 from morphogen import artifact
-from morphogen.training import checkpoint, fit
-from morphogen.training import compile as compilation
-from morphogen.training.distributed import World
+from morphogen.trainer import checkpoint, fit
+from morphogen.trainer import compile as compilation
+from morphogen.trainer.distributed import World
 
 HERE = World(torch.device("cpu"))
 

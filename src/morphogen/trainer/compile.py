@@ -22,8 +22,8 @@ from torch.utils._triton import has_triton
 from morphogen.core import registry
 from morphogen.core.errors import MorphogenError, UsageError
 from morphogen.core.family import Family
-from morphogen.training.distributed import World
-from morphogen.training.recipe import Recipe
+from morphogen.trainer.distributed import World
+from morphogen.trainer.recipe import Recipe
 
 WORTH_S = 300.0  # compiling takes 10 to 50 seconds on a CPU, so shorter runs do without
 _FASTER = 0.95  # a gain below five percent is noise

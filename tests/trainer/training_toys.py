@@ -21,7 +21,7 @@ from morphogen.core.errors import MorphogenError
 from morphogen.core.family import Family, Health, Player, Step
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
-from morphogen.training import Recipe, fit
+from morphogen.trainer import Recipe, fit
 
 DATA = DataSpec(name="points", shape=(2,), kind="continuous", splits={"train": 256}, fingerprint="f00d")
 
