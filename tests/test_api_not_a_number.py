@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from morphogen.api.records import as_stored, check_room
 
 import morphogen as mg
-from morphogen.api.records import as_stored, check_room
 from morphogen.cli.main import run
 from morphogen.cli.outputs import npz
 from morphogen.core.data_spec import DataSpec

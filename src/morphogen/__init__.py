@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from morphogen.api import reverse_chain as reverse_chain
     from morphogen.api import sample as sample
     from morphogen.api import train as train
-    from morphogen.api import training as training
+    from morphogen.api.fitting import training as training
     from morphogen.api import upscale as upscale
     from morphogen.api import variances as variances
     from morphogen.api import verify as verify

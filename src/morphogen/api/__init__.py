@@ -8,6 +8,7 @@ from morphogen.api.catalogue import check_family, describe_family, list_families
 from morphogen.api.data import inspect_data, load_data
 from morphogen.api.editing import edit, restore, upscale
 from morphogen.api.explaining import attention_maps, forward_chain, reverse_chain, variances
+from morphogen.api.fitting import train, training
 from morphogen.api.judging import alignment_curve, compare, evaluate, evaluate_alignment, evaluate_samples
 from morphogen.api.latents import directions, edit_latent, encode, interpolate, levels, manifold, reconstruct
 from morphogen.api.model import Description, Model, Verification, describe, fingerprint, load, verify
@@ -27,7 +28,6 @@ from morphogen.api.results import (
     Variances,
 )
 from morphogen.api.sampling import draw, sample, walk
-from morphogen.api.training import train, training
 from morphogen.core.registry import register
 from morphogen.data import Dataset, Inspection
 from morphogen.evaluation import Result

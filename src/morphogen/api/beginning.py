@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from morphogen import artifact, data
+from morphogen.api.model_size import check_size
 from morphogen.api.parts import named, part
 from morphogen.api.resuming import Asked
 from morphogen.applications.preview import preview
@@ -39,6 +40,7 @@ def begin(asked: Asked, out: Path, resume: bool) -> Iterator[Event]:
         raise SpecError(f"the part {READER!r} reads captions, and this model has no condition: add --conditional.")
     like = None if described is None else described.data
     dataset = data.load(asked.data, like=like, tokenizer=None if reader is None or like else reader.data.text)
+    check_size(found, spec, dataset.spec, stages)
     with Rng(plan.seed).forked():
         model = found(spec, dataset.spec, stages)
     if asked.start is not None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
+from morphogen.applications.records import check_room
 from morphogen.core.batch import RawCondition
 from morphogen.core.capabilities import Denoises
 from morphogen.core.errors import UsageError
@@ -98,6 +99,7 @@ def guided_denoiser(
 
 def chunked(draw: Callable[[int, Noise], Tensor], n: int, seed: int, family: Family, size: Sequence[int]) -> Tensor:
     """(n, C, H, W) of `draw(count, noise)`, as few at a time as pictures of this size (H, W) are large."""
+    check_room(n, (family.data.shape[0], *size))
     rng = Rng(seed, family.device)
     window, area = family.data.shape[1] * family.data.shape[2], size[0] * size[1]
     at_once = max(1, CHUNK * window // area)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from torch import Tensor
 
 from morphogen import data
 from morphogen.core.data_spec import DataSpec
-from morphogen.core.errors import NonFiniteError
+from morphogen.core.errors import NonFiniteError, UsageError
 from morphogen.core.limits import check_numbers
+from morphogen.core.memory import available_bytes, in_words
 from morphogen.data.in_memory import AnyData
 
 
@@ -28,6 +32,16 @@ def as_stored(x: Tensor, spec: DataSpec) -> np.ndarray:
     """
     x = check_made(x.detach().cpu())
     return check_made(x.float().clamp(0, 1) if spec.kind == "binary" else spec.decode(x)).numpy()
+
+
+def check_room(n: int, shape: Sequence[int]) -> None:
+    """Raise `UsageError` where `n` made records of this shape would not fit into memory, before the first is made."""
+    needed, free = 2 * 4 * n * math.prod(shape), available_bytes()  # parts in float32, and all of them in one
+    if needed > free:
+        raise UsageError(
+            f"{n:,} records of shape {tuple(shape)} take {in_words(needed)} of memory, and there are {in_words(free)}:"
+            " ask for fewer, or in several calls."
+        )
 
 
 def check_made(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from morphogen.applications.prompting import class_index, constant_condition, read_weighted_prompt
+from morphogen.applications.records import check_room
 from morphogen.core import registry
 from morphogen.core.batch import RawCondition
 from morphogen.core.capabilities import Samples
@@ -57,6 +58,7 @@ def sample_in_chunks(
     """
     if precision not in PRECISIONS:
         raise UsageError(unknown("precision", precision, PRECISIONS))
+    check_room(n, family.data.shape)
     sampler, on = require(family, Samples, "sample"), family.device
     parts = []
     for start in range(0, n, size):
