@@ -49,7 +49,7 @@ def test_the_default_length_is_ten_minutes(tmp_path: Path) -> None:
     events = api.training("vae", "digits", tmp_path / "m", options=OPTIONS, recipe=QUICK)
     next(events)
     _close(events)
-    shown = api.show(tmp_path / "m")
+    shown = api.describe(tmp_path / "m")
     assert shown["recipe"]["budget"] == 600.0
     assert shown["provenance"]["complete"] is False
 
@@ -57,7 +57,7 @@ def test_the_default_length_is_ten_minutes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [{"steps": 2}, {"epochs": 0.1}, {"budget": "0.2s"}])
 def test_a_length_that_is_given_is_the_only_one(tmp_path: Path, length: dict[str, Any]) -> None:
     trained(tmp_path / "m", recipe={**QUICK, **length})
-    recipe = api.show(tmp_path / "m")["recipe"]
+    recipe = api.describe(tmp_path / "m")["recipe"]
     assert {name for name in ("steps", "epochs", "budget") if recipe[name] is not None} == set(length)
 
 
@@ -73,7 +73,7 @@ def test_a_start_gives_the_first_weights_and_is_recorded(model: Path, tmp_path: 
     _close(events)
     after = load_file(tmp_path / "m" / "weights.safetensors")
     assert any(not torch.equal(after[name], value) for name, value in weights.items())
-    assert api.show(tmp_path / "m")["provenance"]["started_from"]["model"] == model.name
+    assert api.describe(tmp_path / "m")["provenance"]["started_from"]["model"] == model.name
 
 
 def test_a_start_of_another_shape_is_refused(model: Path, tmp_path: Path) -> None:
@@ -176,20 +176,20 @@ def test_options_of_a_familys_own_sampling_pass_through(model: Path) -> None:
 def test_levels_go_from_the_prior_to_the_reconstruction(model: Path, tmp_path: Path) -> None:
     """With one group: without it all records of a class are alike, and with it they are the reconstructions."""
     originals, rows = api.levels(model, "digits", 12)
-    assert np.array_equal(originals.x, api.reconstruct(model, "digits", 12)[0].x)
+    assert np.array_equal(originals.x, api.reconstruct(model, "digits", 12).original.x)
     none, all_ = rows.x.reshape(2, 12, *originals.x.shape[1:])
     labels = originals.labels
     assert labels is not None
     for k in set(labels.tolist()):
         assert np.allclose(none[labels == k], none[labels == k][:1], atol=1e-6)
-    assert np.allclose(all_, api.reconstruct(model, "digits", 12)[1].x, atol=1e-6)
+    assert np.allclose(all_, api.reconstruct(model, "digits", 12).made.x, atol=1e-6)
     out = tmp_path / "ladder"
     ladder = {"widths": (8, 8), "groups": (1, 2), "latent_channels": (1, 2), "lr": 5e-3}
     list(api.training("hierarchical_vae", "digits:binary", out, options=ladder, recipe={**QUICK, "steps": 150}))
     originals, rows = api.levels(out, "digits", 20)
     error = np.square(rows.x.reshape(4, 20, 1, 8, 8) - originals.x).mean((1, 2, 3, 4))
     assert error[3] < error[0], "all groups know more than none"
-    assert np.allclose(rows.x[60:], api.reconstruct(out, "digits", 20)[1].x, atol=1e-5)
+    assert np.allclose(rows.x[60:], api.reconstruct(out, "digits", 20).made.x, atol=1e-5)
 
 
 def test_reconstructions_stand_beside_their_originals(model: Path) -> None:
@@ -219,17 +219,17 @@ def test_codes_are_the_means_of_the_posterior(model: Path) -> None:
     codes = api.encode(model, "digits", split="validation")
     records = api.load_data("digits:binary").split("validation")
     batch = records.batch()
-    mean = api.load_model(model).family.encode(batch.x, batch.cond).mean
-    assert np.array_equal(codes.x, mean.numpy())
+    mean = api.load(model).module.encode(batch.x, batch.cond).mean
+    assert np.array_equal(codes.mean, mean.numpy())
     assert codes.labels is not None and np.array_equal(codes.labels, records.labels.numpy())
-    assert np.allclose(api.encode(model, "digits", split="validation", n=3).x, codes.x[:3], atol=1e-5)
+    assert np.allclose(api.encode(model, "digits", split="validation", n=3).mean, codes.mean[:3], atol=1e-5)
     with pytest.raises(UsageError, match="--n is a whole number from 1"):
         api.encode(model, "digits", n=-1)
 
 
 def test_the_manifold_decodes_quantiles_from_the_top_left(model: Path, plain: Path) -> None:
     grid = api.manifold(model, 3).x.reshape(3, 3, 1, 8, 8)
-    decode = api.load_model(model).family.decode
+    decode = api.load(model).module.decode
     q = math.sqrt(2) * float(torch.erfinv(torch.tensor(2 / 3, dtype=torch.float64)))  # of the normal at 5/6
     places = {(0, 0): (-q, q), (0, 2): (q, q), (1, 1): (0.0, 0.0), (2, 0): (-q, -q), (1, 2): (q, 0.0)}
     for (row, column), z in places.items():
@@ -242,7 +242,7 @@ def test_the_manifold_decodes_quantiles_from_the_top_left(model: Path, plain: Pa
 
 
 def test_an_evaluation_is_recorded_with_all_that_it_takes_to_believe_it(model: Path) -> None:
-    found = api.evaluate(model, "digits", LIKELIHOODS, samples=20)
+    found = api.evaluate(model, "digits", LIKELIHOODS, samples=20).to_dict()
     results = {r["name"]: r for r in found["results"]}
     assert set(results) == {"elbo", "nll", "bits_per_dim"}
     for result in results.values():
@@ -255,7 +255,7 @@ def test_an_evaluation_is_recorded_with_all_that_it_takes_to_believe_it(model: P
     assert results["nll"]["value"] < results["nll"]["baselines"]["pixel marginals"]
     assert results["bits_per_dim"]["value"] == pytest.approx(-results["elbo"]["value"] / (64 * math.log(2)), rel=1e-4)
     assert results["nll"]["details"]["importance_samples"] == 20
-    kept = {e["name"]: e["result"] for e in api.show(model)["evaluations"]}
+    kept = {e["name"]: e["result"] for e in api.describe(model)["evaluations"]}
     assert kept == json.loads(json.dumps(results))
     card = (model / "card.md").read_text(encoding="utf-8")
     assert "### nll" in card and f"{results['nll']['value']:.6g}" in card and "pixel marginals" in card
@@ -264,13 +264,13 @@ def test_an_evaluation_is_recorded_with_all_that_it_takes_to_believe_it(model: P
 
 def test_an_evaluation_can_be_kept_out_of_the_artifact(plain: Path) -> None:
     api.evaluate(plain, "digits", ["elbo"], n=16, save=False)
-    assert api.show(plain)["evaluations"] == []
+    assert api.describe(plain)["evaluations"] == []
 
 
 def test_data_are_prepared_as_the_model_s_were(model: Path, plain: Path) -> None:
     for path in (model, plain):
         bare, said = (api.evaluate(path, source, ["elbo"], save=False) for source in ("digits", "digits:binary"))
-        assert bare["results"][0]["value"] == said["results"][0]["value"]
+        assert bare["elbo"].value == said["elbo"].value
     with pytest.raises(SpecError, match="contradicts binary=stochastic"):
         api.evaluate(model, "digits:binary=0.5", ["elbo"])
     with pytest.raises(DataError, match="has no split 'tset'"):
@@ -281,7 +281,7 @@ def test_models_are_compared_on_the_same_records_and_with_the_same_noise(
     model: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MORPHOGEN_CACHE", str(tmp_path))
-    found = api.compare([model, plain], "digits", ["elbo", "fd", "copied_pixels"], n=290, save=False)
+    found = api.compare([model, plain], "digits", ["elbo", "fd", "copied_pixels"], n=290, save=False).to_dict()
     assert [m["model"] for m in found["models"]] == [str(model), str(plain)]
     ours, theirs = ({r["name"]: r for r in m["results"]} for m in found["models"])
     assert ours.keys() == theirs.keys() and len(ours) == 3
@@ -306,18 +306,18 @@ def test_what_another_program_made_is_judged_like_a_model(
     monkeypatch.setenv("MORPHOGEN_CACHE", str(tmp_path / "cache"))
     train = api.load_data("digits").train
     np.savez(tmp_path / "copies.npz", x=train.stored[:300].numpy())
-    found = api.evaluate_samples(str(tmp_path / "copies.npz"), "digits", ["coverage", "copied_pixels"])
+    found = api.evaluate_samples(str(tmp_path / "copies.npz"), "digits", ["coverage", "copied_pixels"]).to_dict()
     copied = next(r for r in found["results"] if r["name"].startswith("copied"))
     assert copied["value"] == 1.0 and "copying" in copied["warnings"][0]
     (tmp_path / "made").mkdir()
     drawn = api.sample(model, 120, seed=3).x
     for i, picture in enumerate(drawn):
         Image.fromarray((255 * picture[0]).astype(np.uint8)).save(tmp_path / "made" / f"{i}.png")
-    found = api.evaluate_samples(str(tmp_path / "made"), "digits", ["kid"], n=100)
+    found = api.evaluate_samples(str(tmp_path / "made"), "digits", ["kid"], n=100).to_dict()
     assert found["results"][0]["n"] == 100 and found["results"][0]["interval"][0] > 0
     assert found["notes"] == []
     np.savez(tmp_path / "floats.npz", arr_0=drawn * 2 - 1)
-    found = api.evaluate_samples(str(tmp_path / "floats.npz"), "digits", ["kid"])
+    found = api.evaluate_samples(str(tmp_path / "floats.npz"), "digits", ["kid"]).to_dict()
     assert "the array arr_0 is taken for the records" in found["notes"] and "from -1 (black)" in found["notes"][1]
     with pytest.raises(UsageError, match="metric of generated records"):
         api.evaluate_samples(str(tmp_path / "made"), "digits", ["nll"])
@@ -338,11 +338,11 @@ def test_families_are_listed_with_all_that_they_can_be_told() -> None:
 
 
 def test_what_is_shown_is_what_was_asked_for(model: Path) -> None:
-    shown = api.show(model)
+    shown = api.describe(model)
     assert shown["options"]["hidden"] == [64] and shown["recipe"]["steps"] == 400
     assert shown["data"]["source"].startswith("digits:") and shown["data"]["kind"] == "binary"
     assert shown["provenance"]["complete"] and shown["provenance"]["steps"] == 400
-    loaded = api.load_model(model).family
+    loaded = api.load(model).module
     assert shown["parameters"] == sum(p.numel() for p in loaded.parameters())
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
     null = RawCondition(label=torch.tensor([-1]))

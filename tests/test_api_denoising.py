@@ -144,7 +144,7 @@ def test_the_reverse_chain_ends_at_what_sample_draws(digits: Path, how: dict[str
 def test_every_state_stands_beside_its_own_estimate(digits: Path) -> None:
     chain = api.reverse_chain(digits, 3, 1, times=None, steps=5, stepper="ddim", grid="uniform")
     assert np.allclose(chain.t, np.linspace(1, 0, 6)) and chain.estimates is not None
-    family: Any = api.load_model(digits).family
+    family: Any = api.load(digits).module
     states = list(family.trajectory(3, None, Rng(1), steps=5, stepper="ddim", grid="uniform"))
     for i, state in enumerate(states[:-1]):
         mean = family.posterior(state.x, state.t.expand(3)).mean
@@ -157,7 +157,7 @@ def test_every_state_stands_beside_its_own_estimate(digits: Path) -> None:
         with pytest.raises(UsageError, match="is a whole number from"):
             api.reverse_chain(digits, **impossible)
     with pytest.raises(UsageError, match="not sampled with 'stride'"):
-        api.reverse_chain(digits, stride=2)
+        api.reverse_chain(digits, options={"stride": 2})
 
 
 def test_chains_of_latents_are_shown_decoded(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_an_exact_model_says_the_exact_variance_and_the_data_agree(
     (alpha, sigma), (alpha_s, sigma_s) = (
         [v.numpy()[:, None] for v in schedule("cosine")(torch.from_numpy(t))] for t in (found.t, found.s)
     )
-    prior = np.square(np.array(STDS) / api.load_model(model).family.data.scale)
+    prior = np.square(np.array(STDS) / api.load(model).module.data.scale)
     var_t, var_s = alpha**2 * prior + sigma**2, alpha_s**2 * prior + sigma_s**2
     truth = (var_s - np.square(alpha / alpha_s * var_s) / var_t).mean(1)
     assert np.allclose(found.learned, truth, rtol=1e-4)

@@ -88,7 +88,7 @@ def test_a_walk_leads_through_the_first_samples_of_the_seed(model: Model, name: 
 def test_a_walk_is_the_same_in_any_chunks_and_closes(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """The way from the last frame to the first is no longer than others: on a finer walk each step is shorter."""
     whole = mg.walk(model("gan"), 60, 3, seed=1).x.astype(int)
-    monkeypatch.setattr("morphogen.api.drawing.CHUNK", 7)
+    monkeypatch.setattr("morphogen.applications.sampling.CHUNK", 7)
     assert np.abs(mg.walk(model("gan"), 60, 3, seed=1).x - whole).max() <= 1
     steps = np.linalg.norm((np.roll(whole, -1, axis=0) - whole).reshape(60, -1), axis=1)
     assert steps[-1] <= steps[:-1].max()
@@ -152,7 +152,7 @@ def test_directions_of_classes_order_held_out_records(model: Model, of_digits: A
     assert np.array_equal(again.vectors, of_digits.vectors)
     # On all test records it leads to those of its class: the measure is no accident of the records it was taken on.
     assert codes.labels is not None
-    along = codes.x @ of_digits.vectors.T
+    along = codes.mean @ of_digits.vectors.T
     for k in range(10):
         assert along[codes.labels == k, k].mean() > along[codes.labels != k, k].mean()
 
@@ -195,7 +195,7 @@ def test_directions_that_cannot_be_found_are_refused(model: Model) -> None:
 @pytest.mark.parametrize("name", ["gan", "vae", "autoencoder", "ladder", "codes"])
 def test_an_edit_is_the_decoded_step_from_the_encoded_picture(model: Model, name: str) -> None:
     """Of strength 0, the reconstruction."""
-    family: Any = mg.load_model(model(name)).family
+    family: Any = mg.load(model(name)).module
     found = mg.directions(model(name), "digits", n=100, factors=2)
     made = mg.edit_latent(model(name), picture(), found.names[:2], [-2.0, 0.0, 1.5], directions=found)
     assert made.x.shape == (6, 1, 8, 8) and made.directions == found.names[:2]
@@ -242,7 +242,7 @@ def test_an_edit_towards_a_class_looks_like_it(model: Model, of_digits: Any) -> 
 
 
 def test_a_conditional_model_keeps_the_class_that_is_given(model: Model) -> None:
-    family: Any = mg.load_model(model("conditional")).family
+    family: Any = mg.load(model("conditional")).module
     made = mg.edit_latent(model("conditional"), picture(), "factor-1", 0.0, label=3)
     x = mg.load_data("digits").split("test").batch(slice(0, 1)).x
     cond = RawCondition(label=torch.tensor([3]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from morphogen.api.images import mask_of
 
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError
+from morphogen.data.one_picture import mask_of
 
 
 def spec(size: int = 16, resize: str = "stretch") -> DataSpec:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from morphogen.api.records import as_stored, check_room
 
 import morphogen as mg
+from morphogen.applications.records import as_stored, check_room
 from morphogen.cli.main import run
 from morphogen.cli.outputs import npz
 from morphogen.core.data_spec import DataSpec
@@ -48,7 +48,7 @@ def test_no_verb_writes_what_is_no_number(
 ) -> None:
     out = tmp_path / "m"
     recipe = {"steps": 1, "compile": "off", "batch_size": 8}
-    list(mg.train("vae", "digits", out, options={"hidden": (8,), "latent_dim": 2}, recipe=recipe))
+    list(mg.training("vae", "digits", out, options={"hidden": (8,), "latent_dim": 2}, recipe=recipe))
     true: Any = VAE.decode
     monkeypatch.setattr(VAE, "decode", lambda self, z, cond=None: true(self, z * float("nan"), cond))
     files = tmp_path / "files"

@@ -67,7 +67,7 @@ def test_an_edit_depends_on_its_seed_and_number_alone(model: Model, monkeypatch:
     image = gray(8, 8)
     whole = mg.edit(model("plain"), image, n=5, seed=3, label="4", guidance=4.0)
     assert whole.labels is not None and whole.labels.tolist() == [4] * 5
-    monkeypatch.setattr("morphogen.api.restoring.CHUNK", 2)
+    monkeypatch.setattr("morphogen.applications.denoising_models.CHUNK", 2)
     parts = mg.edit(model("plain"), image, n=5, seed=3, label="4", guidance=4.0)
     assert np.abs(whole.x.astype(int) - parts.x).max() <= 1
     for changed in ({"seed": 4}, {"label": "5"}, {"guidance": 9.0}, {"strength": 0.7}, {"stepper": "ddpm"}):
@@ -112,7 +112,7 @@ def test_a_model_of_smaller_copies_enlarges(model: Model) -> None:
     """Into pictures of which the given one is a smaller copy."""
     low = gray(4, 4)
     found = mg.upscale(model("down"), low, 2, n=5, seed=1)
-    spec, given = mg.load_model(model("down")).family.data, np.rint(low / 255.0 * 16.0)
+    spec, given = mg.load(model("down")).module.data, np.rint(low / 255.0 * 16.0)
     draws = spec.encode(torch.from_numpy(found.samples))
     again = found.samples.astype(float).reshape(5, 4, 2, 4, 2).mean((2, 4))
     assert np.abs(again - given).mean() < 0.5  # of 16; what leaves the range is cut off

@@ -54,7 +54,7 @@ def close(a: np.ndarray, b: np.ndarray) -> bool:
 
 def test_a_drawing_is_what_sample_draws_at_the_same_guidance(model: Model) -> None:
     drawn = mg.draw(model("unet"), RED, n=3, seed=5)
-    assert drawn.columns == 3 and drawn.how == {"guidance": 4.0} and drawn.warnings == ()
+    assert drawn.columns == 3 and drawn.options == {"guidance": 4.0} and drawn.warnings == ()
     assert np.array_equal(drawn.x, mg.sample(model("unet"), 3, 5, text=RED, guidance=4.0).x)
     assert not np.array_equal(drawn.x, mg.draw(model("unet"), RED, n=3, seed=5, guidance=1.0).x)
     assert len(mg.draw(model("gan"), RED).x) == 4
@@ -77,7 +77,7 @@ def test_exact_drawings_do_not_depend_on_what_else_is_drawn(model: Model, monkey
     alone = mg.draw(model("unet"), GREEN, n=2, seed=1, exact=True)
     assert np.array_equal(mg.draw(model("unet"), [RED, GREEN], n=9, seed=1, exact=True).x[9:11], alone.x)
     assert np.array_equal(mg.sample(model("unet"), 3, 1, text=GREEN, guidance=4.0, exact=True).x[:2], alone.x)
-    column = mg.draw(model("unet"), [RED, GREEN], grid={"seed": [7, 1]}, exact=True).x[3]
+    column = mg.draw(model("unet"), [RED, GREEN], along={"seed": [7, 1]}, exact=True).x[3]
     assert np.array_equal(column, alone.x[0])
 
 
@@ -114,7 +114,7 @@ def test_the_way_from_one_prompt_to_another_ends_at_both(model: Model, name: str
 def test_guidance_leads_away_from_a_negative_prompt(model: Model) -> None:
     plain = mg.draw(model("unet"), RED, n=2)
     away = mg.draw(model("unet"), RED, n=2, negative=GREEN)
-    assert away.how == {"guidance": 4.0}
+    assert away.options == {"guidance": 4.0}
     assert not np.array_equal(away.x, plain.x)
     assert not np.array_equal(away.x, mg.draw(model("unet"), RED, n=2, negative="a small (green:3) square").x)
     assert close(mg.draw(model("unet"), RED, n=2, negative="").x, plain.x), "no words to lead away from is no condition"
@@ -128,14 +128,14 @@ def test_guidance_leads_away_from_a_negative_prompt(model: Model) -> None:
 @pytest.mark.parametrize("negative", [None, GREEN])
 def test_columns_of_a_grid_are_single_drawings(model: Model, negative: str | None) -> None:
     scales, seeds = [1.0, 2.0, 5.0], [3, 1]
-    grid = mg.draw(model("unet"), [RED, GREEN], grid={"guidance": scales}, seed=2, negative=negative)
-    assert grid.columns == 3 and len(grid.x) == 6 and "guidance" not in grid.how
+    grid = mg.draw(model("unet"), [RED, GREEN], along={"guidance": scales}, seed=2, negative=negative)
+    assert grid.columns == 3 and len(grid.x) == 6 and "guidance" not in grid.options
     for i, prompt in enumerate((RED, GREEN)):
         for j, w in enumerate(scales):
             away = None if w == 1.0 else negative  # 1 is no guidance
             alone = mg.draw(model("unet"), prompt, n=1, seed=2, guidance=w, negative=away)
             assert close(grid.x[3 * i + j], alone.x[0])
-    grid = mg.draw(model("unet"), [RED, GREEN], grid={"seed": seeds}, negative=negative)
+    grid = mg.draw(model("unet"), [RED, GREEN], along={"seed": seeds}, negative=negative)
     for i, prompt in enumerate((RED, GREEN)):
         for j, seed in enumerate(seeds):
             assert close(grid.x[2 * i + j], mg.draw(model("unet"), prompt, n=1, seed=seed, negative=negative).x[0])
@@ -143,11 +143,11 @@ def test_columns_of_a_grid_are_single_drawings(model: Model, negative: str | Non
 
 def test_a_model_that_never_drew_without_a_prompt_is_not_led_away_from_that(model: Model) -> None:
     plain = mg.draw(model("never without"), RED, n=1)
-    assert plain.how == {} and plain.warnings == ()
+    assert plain.options == {} and plain.warnings == ()
     (said,) = mg.draw(model("never without"), RED, n=1, guidance=2.0).warnings
     assert "condition_dropout" in said
     away = mg.draw(model("never without"), RED, n=1, negative=GREEN)
-    assert away.how == {"guidance": 4.0} and away.warnings == ()
+    assert away.options == {"guidance": 4.0} and away.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -159,16 +159,16 @@ def test_a_model_that_never_drew_without_a_prompt_is_not_led_away_from_that(mode
         ("unet", {"prompts": []}, "no prompt"),
         ("unet", {"to": GREEN, "frames": 1}, "--frames is a whole number from 2"),
         ("unet", {"to": GREEN, "prompts": [RED, GREEN]}, "starts from one prompt"),
-        ("unet", {"to": GREEN, "grid": {"seed": [1]}}, "without a grid"),
-        ("unet", {"grid": {"seed": [1], "guidance": [2.0]}}, "one thing along its columns"),
-        ("unet", {"grid": {"sead": [1]}}, "did you mean 'seed'"),
-        ("unet", {"grid": {"seed": []}}, "it has none"),
-        ("unet", {"grid": {"guidance": [2.0]}, "guidance": 3.0}, "leave out the other one"),
-        ("unet", {"grid": {"seed": [1]}, "n": 3}, "leave out --n"),
+        ("unet", {"to": GREEN, "along": {"seed": [1]}}, "without a grid"),
+        ("unet", {"along": {"seed": [1], "guidance": [2.0]}}, "one thing along its columns"),
+        ("unet", {"along": {"sead": [1]}}, "did you mean 'seed'"),
+        ("unet", {"along": {"seed": []}}, "it has none"),
+        ("unet", {"along": {"guidance": [2.0]}, "guidance": 3.0}, "leave out the other one"),
+        ("unet", {"along": {"seed": [1]}, "n": 3}, "leave out --n"),
         ("unet", {"truncation": 0.5}, "not sampled with 'truncation'"),
         ("unet", {"prompts": "a (red:-1) circle"}, "from 0 to 1000"),
         ("gan", {"negative": GREEN}, "not sampled with 'negative'.*diffusion"),
-        ("gan", {"grid": {"guidance": [2.0]}}, "not sampled with 'guidance'"),
+        ("gan", {"along": {"guidance": [2.0]}}, "not sampled with 'guidance'"),
     ],
 )
 def test_wrong_requests_say_what_to_do(model: Model, name: str, arguments: dict[str, Any], words: str) -> None:

@@ -40,7 +40,7 @@ def forged(root: Path, change: Any, file: str = "spec.json") -> Path:
 
 
 def refused(root: Path, said: str) -> None:
-    for look in (api.show, api.verify, artifact.load):
+    for look in (api.describe, api.verify, artifact.load):
         with pytest.raises(ArtifactError, match=said):
             look(root)
 
@@ -50,7 +50,7 @@ def test_an_artifact_of_an_earlier_version_loads(tmp_path: Path) -> None:
     assert artifact.verify(root) == []
     loaded = artifact.load(root).family
     assert loaded.sample(3, None, Rng(0)).shape == (3, 1, 8, 8)
-    assert api.show(root)["evaluations"][0]["result"]["n"] == 30
+    assert api.describe(root)["evaluations"][0]["result"]["n"] == 30
     assert api.verify(root) == {"model": str(root), "family": "vae", "whole and unaltered": True}
     artifact.write_evaluation(root, "nll", {"name": "nll", "value": 1.0})
     assert len(artifact.read_evaluations(root)) == 2 and artifact.verify(root) == []
@@ -245,5 +245,5 @@ def test_no_path_of_its_maker_is_stored(tmp_path: Path) -> None:
     for file in root.rglob("*.*"):
         content = file.read_bytes()
         assert b"/home/ada" not in content and str(tmp_path).encode() not in content, file
-    assert api.show(root)["data"]["source"] == "cats:size=8"
+    assert api.describe(root)["data"]["source"] == "cats:size=8"
     assert mg.core.paths.without_folders("https://a.b/c and n/a and 1/2") == "https://a.b/c and n/a and 1/2"

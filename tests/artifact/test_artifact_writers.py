@@ -90,7 +90,7 @@ def test_looking_and_writing_touch_nothing_of_others(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     before = {str(f): f.stat().st_mtime_ns for f in tmp_path.rglob("*")}
-    api.show(root), api.verify(root), artifact.load(root), artifact.read_evaluations(root), artifact.verify(root)
+    api.describe(root), api.verify(root), artifact.load(root), artifact.read_evaluations(root), artifact.verify(root)
     assert {str(f): f.stat().st_mtime_ns for f in tmp_path.rglob("*")} == before
     artifact.write_evaluation(root, "nll", {"value": 1.0})
     artifact.save(root, artifact.load(root).family, recipe={}, provenance={})
@@ -136,12 +136,12 @@ def test_a_training_that_has_not_ended_is_said_in_words(tmp_path: Path) -> None:
     (root / "checkpoint").mkdir(parents=True)
     state = root / "checkpoint" / "state.safetensors"
     weights.write(state, {"a": torch.zeros(2)}, {"state": '{"format": 1, "step": 400, "total": 2000}'})
-    for look in (api.show, api.verify, artifact.load):
+    for look in (api.describe, api.verify, artifact.load):
         with pytest.raises(ArtifactError, match=r"a training at step 400 of 2,000 that has not ended.*--resume"):
             look(root)
     state.write_bytes(b"x")
     with pytest.raises(ArtifactError, match="a training that has not ended"):
-        api.show(root)
+        api.describe(root)
 
 
 def test_weights_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -166,8 +166,8 @@ def test_recall_draws_the_same_pixels(
     exact: bool,
 ) -> None:
     """A sheet, and each file of a folder by itself."""
-    monkeypatch.setattr("morphogen.api.drawing.CHUNK", 4)
-    monkeypatch.setattr("morphogen.api.prompts.CHUNK", 4)
+    monkeypatch.setattr("morphogen.applications.sampling.CHUNK", 4)
+    monkeypatch.setattr("morphogen.applications.prompt_grids.CHUNK", 4)
     verb, *options = line
     options += ["--seed", "5"] + ["--exact"] * exact
     assert run([verb, str(model), *options, "--out", str(tmp_path / "a.png")]) == 0

@@ -328,7 +328,7 @@ def test_a_model_is_asked_and_its_drawings_can_be_judged_again(model: Path, tmp_
     assert found.drawn.x.shape == (140, 3, 16, 16) and found.drawn.x.dtype == np.uint8
     assert found.asked == ["test"] * 70 + ["test_withheld"] * 70
     assert found.compared is not None and found.nearest is not None and len(found.compared) == len(found.nearest.x)
-    kept = {e["name"] for e in api.show(model)["evaluations"]}
+    kept = {e["name"] for e in api.describe(model)["evaluations"]}
     assert {r.name for r in found.results} <= kept
 
     few = api.evaluate_alignment(model, "shapes", n=5, seed=1, steps=2, guidance=2.0, save=False)

@@ -155,14 +155,14 @@ def test_a_handful_of_captioned_pictures(tmp_path):
     source = f"{folder}:resize=stretch,validation=0,test=0"
     parts, faster = {"base": tmp_path / "base"}, {"lr": 1e-2, "ema": 0.9}
     list(mg.training("lora", source, tmp_path / "lora", options=faster, recipe=recipe, parts=parts))
-    made, before = mg.load_model(tmp_path / "lora"), mg.load_model(tmp_path / "base")
+    made, before = mg.load(tmp_path / "lora"), mg.load(tmp_path / "base")
     assert made.family.data.shape == (3, 16, 16)
     assert made.family.data.text.fingerprint == before.family.data.text.fingerprint
     own = load(source, like=before.family.data).train.batch(slice(None))
     assert _error(made.family, own) < 0.3 * _error(before.family, own)
     drawn = mg.draw(tmp_path / "lora", ["a large red circle"])
     assert drawn.x.shape[1:] == (3, 16, 16)
-    shown = mg.show(tmp_path / "lora")
+    shown = mg.describe(tmp_path / "lora")
     assert shown["family"] == "lora" and shown["options"]["lr"] == 1e-2
     assert shown["used_as"]["family"] == "diffusion" and shown["used_as"]["options"]["widths"] == [16, 32]
     # adapters are nothing without their base

@@ -161,7 +161,7 @@ def test_a_model_draws_the_same_once_it_is_stored_and_shows_its_part(model, tmp_
     first, second = (mg.draw(m, "a small red circle", n=2, seed=3).x for m in (model, moved))
     assert np.array_equal(first, second)
     assert not np.array_equal(first, mg.draw(model, "two yellow triangles", n=2, seed=3).x)
-    assert mg.show(moved)["provenance"]["parts"]["text"]["sha256"]
+    assert mg.describe(moved)["provenance"]["parts"]["text"]["sha256"]
     assert mg.verify(moved)
 
 

@@ -39,7 +39,7 @@ def test_an_artifact_keeps_its_tokenizer_in_a_file_of_its_own(model: Path) -> No
     manifest = json.loads((model / "manifest.json").read_text())["files"]
     assert manifest["tokenizer.json"]["sha256"] == stored.fingerprint
     assert "tokenizer" not in json.loads((model / "spec.json").read_text())["data"]["text"]
-    assert "tokenizer" not in api.show(model)["data"]["text"]
+    assert "tokenizer" not in api.describe(model)["data"]["text"]
     assert f"{stored.vocabulary} different tokens, at most 12 a text" in (model / "card.md").read_text()
 
 

@@ -44,14 +44,14 @@ def test_quickstart_writes_a_self_contained_report(tmp_path, as_fast_as_any):
     ):
         assert said in page
     for chapter in CHAPTERS:
-        kept = {e["name"].split("-")[0] for e in mg.show(out / chapter.judged)["evaluations"]}
+        kept = {e["name"].split("-")[0] for e in mg.describe(out / chapter.judged)["evaluations"]}
         if not chapter.compared:
             assert "aligned" in kept
             continue
         assert (f"bits per pixel, {chapter.title}" in page) == ("bits_per_dim" in kept) == chapter.likelihood
         assert f"FD, {chapter.title}" in page
         assert {"FD", "coverage", "copied", *chapter.measures} <= kept
-    nll = next(e["result"] for e in mg.show(out / "vae")["evaluations"] if e["name"] == "nll")
+    nll = next(e["result"] for e in mg.describe(out / "vae")["evaluations"] if e["name"] == "nll")
     assert nll["value"] < min(nll["baselines"].values()), "few steps are enough to beat independent pixels"
     assert nll["n"] == 299
     *of_these, own = next_commands(out)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from test_training_resume import TOYS, run
+from test_trainer_resume import TOYS, run
 from training_toys import Points, build, points, recipe
 
 from morphogen import artifact

@@ -84,6 +84,7 @@ def reverse_chain(
     stepper: str | None = None,
     steps: int | None = None,
     grid: str | None = None,
+    options: Mapping[str, Any] | None = None,
     times: int | None = 10,
     device: str | None = None,
 ) -> Chain:
@@ -91,8 +92,8 @@ def reverse_chain(
 
     Args:
         model: a held diffusion or flow model, or the path of its directory.
-        n, seed, label, text, negative, avoid, guidance, guidance_interval, autoguidance, stepper, steps, grid: as of
-            `sample`; the last states are what it gives, bit for bit.
+        n, seed, label, text, negative, avoid, guidance, guidance_interval, autoguidance, stepper, steps, grid, options: as
+            of `sample`; the last states are what it gives, bit for bit.
         times: how many of the states, or all for None.
         device: where to compute; None leaves a held model where it is.
 
@@ -106,10 +107,11 @@ def reverse_chain(
     Example:
         >>> mg.reverse_chain("runs/diffusion", n=2).save("from-noise.png")
     """
-    options = {"negative": negative, "avoid": avoid, "guidance": guidance, "guidance_interval": guidance_interval}
-    more = {"autoguidance": autoguidance, "stepper": stepper, "steps": steps, "grid": grid}
+    given: dict[str, Any] = {"negative": negative, "avoid": avoid, "guidance": guidance}
+    given |= {"guidance_interval": guidance_interval, "autoguidance": autoguidance, "stepper": stepper}
+    given |= {"steps": steps, "grid": grid, **(options or {})}
     held = open_model(model, device)
-    found = reverse_states(held.module, n, seed, label, text, times, {**options, **more})
+    found = reverse_states(held.module, n, seed, label, text, times, given)
     labels = None if found.row is None else np.full(n, found.row)
     said = warn_of(found.notes)
     return Chain(found.x, found.t, found.log_snr, held.data, found.estimates, labels=labels, warnings=said)

@@ -119,6 +119,7 @@ def walk(
     grid: str | None = None,
     temperature: float | None = None,
     truncation: float | None = None,
+    candidates: int | None = None,
     options: Mapping[str, Any] | None = None,
     device: str | None = None,
     precision: str = "fp32",
@@ -133,8 +134,8 @@ def walk(
         frames: pictures in all.
         stops: samples that the walk leads through.
         seed: its stops are the first samples of this seed.
-        label, text, guidance, stepper, steps, grid, temperature, truncation, options, device, precision: as of
-            `sample`.
+        label, text, guidance, stepper, steps, grid, temperature, truncation, candidates, options, device, precision:
+            as of `sample`.
 
     Returns:
         The frames in order; frame 0 follows the last one.
@@ -147,7 +148,7 @@ def walk(
         >>> mg.walk("runs/first", frames=24, stops=3).save("walk.png")
     """
     given: dict[str, Any] = {"guidance": guidance, "stepper": stepper, "steps": steps, "grid": grid}
-    given |= {"temperature": temperature, "truncation": truncation, **(options or {})}
+    given |= {"temperature": temperature, "truncation": truncation, "candidates": candidates, **(options or {})}
     check_numbers(frames=frames, stops=stops, seed=seed)
     family = open_model(model, device).module
     noise = Walk(Rng(seed, family.device), frames, stops)

@@ -67,7 +67,7 @@ def _evaluation(evaluations: Sequence[Mapping[str, Any]]) -> str:
 
 def _usage() -> str:
     return (
-        '## Use\n\n```python\nimport morphogen as mg\n\nmodel = mg.load_model("MODEL").family\n```\n\n'
+        '## Use\n\n```python\nimport morphogen as mg\n\nmodel = mg.load("MODEL")\n```\n\n'
         "or `morphogen sample MODEL --n 64 --out samples.png`, with MODEL this directory.\n"
     )
 

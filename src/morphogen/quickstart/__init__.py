@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from morphogen.core.durations import seconds
 from morphogen.core.errors import UsageError
 from morphogen.quickstart import diffusion, gan, judging, vae, words
 from morphogen.report.html import Report
-from morphogen.trainer import Event, seconds
+
+if TYPE_CHECKING:
+    from morphogen.api import Event
 
 MIN_SECONDS = 20.0  # seconds; less makes no digit
 CHAPTERS = (vae.CHAPTER, gan.CHAPTER, diffusion.CHAPTER, words.CHAPTER)

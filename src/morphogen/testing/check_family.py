@@ -35,7 +35,7 @@ from morphogen.core.family import Family, Progress
 from morphogen.core.rng import Rng
 from morphogen.data import Records, Stream, load, tokenizer
 from morphogen.data.tokenizer import Tokenizer
-from morphogen.theory.divergences import closer_test
+from morphogen.evaluation.metrics.energy import closer_test
 from morphogen.trainer import Recipe, fit
 
 STEPS, BATCH = 1500, 256

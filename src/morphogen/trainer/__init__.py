@@ -3,6 +3,6 @@
 from morphogen.trainer.fit import fit
 from morphogen.trainer.interrupt import Interrupted
 from morphogen.trainer.log import Event
-from morphogen.trainer.recipe import Recipe, seconds
+from morphogen.trainer.recipe import Recipe
 
-__all__ = ["Event", "Interrupted", "Recipe", "fit", "seconds"]
+__all__ = ["Event", "Interrupted", "Recipe", "fit"]
