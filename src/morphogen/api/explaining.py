@@ -92,8 +92,8 @@ def reverse_chain(
 
     Args:
         model: a held diffusion or flow model, or the path of its directory.
-        n, seed, label, text, negative, avoid, guidance, guidance_interval, autoguidance, stepper, steps, grid, options: as
-            of `sample`; the last states are what it gives, bit for bit.
+        n, seed, label, text, negative, avoid, guidance, guidance_interval, autoguidance, stepper, steps, grid, options:
+            as of `sample`; the last states are what it gives, bit for bit.
         times: how many of the states, or all for None.
         device: where to compute; None leaves a held model where it is.
 
