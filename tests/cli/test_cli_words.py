@@ -222,6 +222,8 @@ def test_another_model_is_refused(drawn: Path, tmp_path: Path, capsys: pytest.Ca
         ({"steps": "many"}, "its recipe cannot be: steps"),
         ({"prompts": ...}, "its recipe cannot be: prompts"),
         ({"n": 10**12}, "its recipe cannot be: n"),
+        ({"index": 2**63}, "its recipe cannot be: index"),
+        ({"index": -1}, "its recipe cannot be: index"),
         ({"prompts": [RED] * 1000, "n": 1000}, "asks for 1,000,000 pictures"),
         ({"guidance": 1e300}, "its recipe cannot be: guidance"),
         ({"grid": {"model": [1]}}, "its recipe cannot be: grid"),

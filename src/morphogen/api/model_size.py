@@ -28,12 +28,10 @@ def check_size(kind: type[Family], spec: Spec, data: DataSpec, parts: Mapping[st
         with warnings.catch_warnings(), torch.device("meta"), Rng(0).forked():
             warnings.simplefilter("ignore")
             model = kind(spec, data, parts)
-    except RuntimeError as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if "overflow" in str(error).lower():
             raise UsageError("a model of these sizes has more weights than can be counted: make it smaller.") from None
-        return
-    except (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError):
-        return  # as the real one says what is wrong
+        return  # the real one says what is wrong
     needed, free = COPIES * 4 * sum(p.numel() for p in model.parameters()), available_bytes()
     if needed > free:
         raise UsageError(

@@ -56,7 +56,7 @@ def recall(
     try:
         with busy("drawing"):
             image = _AGAIN[recipe["verb"]](where, recipe)
-    except (LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise DataError(f"{file}: its recipe was changed, or is of another version ({error!r}).") from error
     target.write(png(image, {**recipe, "model": str(where)}))
     new = np.asarray(image)

@@ -18,6 +18,7 @@ from morphogen.core.printable import shortened
 MOST_PICTURES = 100_000  # that one file has drawn
 Word = Annotated[str, Field(max_length=1024)]
 Prompt = Annotated[str, Field(max_length=100_000)]
+Index = Annotated[int, Field(ge=0, lt=MOST_PICTURES)]  # of one of them
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 Steps = Annotated[int, Field(ge=WHOLE["steps"][0], le=WHOLE["steps"][1])]
 Candidates = Annotated[int, Field(ge=WHOLE["candidates"][0], le=WHOLE["candidates"][1])]
@@ -49,7 +50,7 @@ class _Recipe(pydantic.BaseModel):
 
 
 class _Sample(_Recipe):
-    index: int | Word
+    index: Index | Word
     text: Prompt | None = None
     compile: bool = False
     grid: Word | None = None
@@ -59,7 +60,7 @@ class _Sample(_Recipe):
 
 
 class _Draw(_Recipe):
-    index: int | None
+    index: Index | None
     prompts: list[Prompt] = Field(min_length=1, max_length=10_000)
     negative: Prompt | None = None
     to: Prompt | None = None
