@@ -75,6 +75,34 @@ _HOSTILE: Mapping[str, tuple[Any, ...]] = {  # what a text encoder's configurati
     "type_vocab_size": (0, 10**10),
     "layer_norm_eps": ("x", 1e308, 0),
 }
+_TOKENIZER = (  # what a tokenizer may hold, and patterns that take exponential time where they are matched by trial
+    *(
+        "Split",
+        "Regex",
+        "String",
+        "Replace",
+        "BPE",
+        "WordPiece",
+        "WordLevel",
+        "Unigram",
+        "ByteLevel",
+        "Metaspace",
+        "Strip",
+    ),
+    *("Sequence", "Whitespace", "Precompiled", "Prepend", "TemplateProcessing", "Removed", "Isolated", "Contiguous"),
+    *(
+        "(a+)+$",
+        "(a|a)*b",
+        "(.*)*x",
+        "(?=(a+))a*b",
+        "(?<=a{1000})",
+        "(",
+        "[",
+        "\\p{L}{1,60000}",
+        "(?i)" * 500,
+        "\ud800",
+    ),
+)
 
 
 def try_artifact(number: int, seed: int, models: Mapping[str, Good], scratch: Path) -> Item:
@@ -142,7 +170,7 @@ def seal(root: Path, good: Path, random_: random.Random) -> None:
             if was.is_file() and _regular(changed) and _regular(spec):
                 data = spec.read_bytes().replace(_sha256(was).encode(), _sha256(changed).encode())
                 spec.write_bytes(data)
-        with contextlib.suppress(ValueError, AttributeError, TypeError, RecursionError):
+        with contextlib.suppress(ValueError, AttributeError, TypeError, LookupError, OSError, RecursionError):
             manifest = json.loads((folder / "manifest.json").read_bytes())
             listed = manifest["files"]
             for name in [n for n in listed if not (folder / n).is_file() and random_.random() < 0.5]:
@@ -173,7 +201,7 @@ def _damage(model: Path, others: Sequence[Path], random_: random.Random) -> str:
     if file.suffix == ".safetensors":
         changed, done = damage_weights(data, random_)
     elif file.suffix == ".json":
-        changed, done = damage_json(data, random_, _words(others))
+        changed, done = damage_json(data, random_, _TOKENIZER if file.name == "tokenizer.json" else _words(others))
     else:
         changed, done = damage_bytes(data, random_)
     file.write_bytes(changed)
@@ -238,6 +266,8 @@ def _lines(good: Good, model: Path, out: Path, random_: random.Random) -> list[l
     show = ["show", name, "--json"] if random_.random() < 0.5 else ["show", name]
     draws = bool(good.draw)
     draw = ["sample", name, *good.draw] if draws else ["reconstruct", name, "--data", SHAPES, "--n", "2"]
+    if (good.path / "tokenizer.json").exists() and draws and random_.random() < 0.5:
+        draw += ["--text", random_.choice(("a red circle", "a" * 2000 + "!", "red " * 300, "日本 🙂"))]
     return [show, ["verify", name], [*draw, "--out", str(out / "x.npz")]]
 
 

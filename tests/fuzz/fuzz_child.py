@@ -45,7 +45,6 @@ def run_in_child(
     work: Callable[[], Any], writable: Sequence[Path], scratch: Path, most_cpu_s: int = MOST_CPU_S
 ) -> Outcome:
     """Run `work`, whose result is JSON, in a child that may change files below `writable` alone."""
-    before_mb = _own_mb("VmRSS")
     reading, writing = os.pipe()
     with tempfile.TemporaryFile(dir=scratch) as printed:
         child = os.fork()
@@ -55,7 +54,7 @@ def run_in_child(
         os.close(writing)
         end, usage = _wait(child)
         with open(reading, "rb") as pipe:
-            said = pipe.read()
+            before, _, said = pipe.read().partition(b"\n")
         printed.seek(0)
         text = printed.read(MOST_PRINTED).decode("utf-8", "surrogateescape")
     try:
@@ -68,7 +67,7 @@ def run_in_child(
         text,
         tuple(told["violations"]),
         usage.ru_utime + usage.ru_stime,
-        max(0.0, usage.ru_maxrss / 1024 - before_mb),
+        max(0.0, usage.ru_maxrss / 1024 - float(before or 0)),
     )
 
 
@@ -86,6 +85,7 @@ def _be_the_child(work: Callable[[], Any], watch: Watch, printed: int, writing: 
         resource.setrlimit(resource.RLIMIT_CPU, (most_cpu_s, most_cpu_s + 1))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
+        os.write(writing, f"{_own_mb('VmRSS')}\n".encode())
         watch.begin()
         told["result"] = work()
     except BaseException:

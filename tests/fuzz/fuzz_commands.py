@@ -7,6 +7,8 @@ folder is made again as soon as a line has changed it.
 from __future__ import annotations
 
 import os
+import random
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +21,10 @@ from fuzz_findings import Item, judge
 from fuzz_models import Good
 from PIL import Image
 
+from morphogen import api
+from morphogen.cli.flags import flag
 from morphogen.cli.main import run
+from morphogen.core import registry
 
 _LONG = ("train", "quickstart", "check", "evaluate", "evaluate-samples", "alignment", "directions")  # honest work,
 _MOST_LONG_S = 4  # of which the beginning is enough
@@ -36,6 +41,8 @@ _OUTS = [
     "two",
 ]
 _SOURCES = ["digits", "shapes:size=16,n=40", "photos", "photos:size=8,resize=crop", "arrays.npz", "photos:skip_bad"]
+_FAMILIES = tuple(registry.names())
+_FIELDS_OF_DATA = ("size", "n", "seed", "validation", "resize", "channels", "binary", "context", "classes", "test")
 
 
 def try_command(number: int, seed: int, models: Mapping[str, Good], scratch: Path) -> Item:
@@ -53,9 +60,11 @@ def try_command(number: int, seed: int, models: Mapping[str, Good], scratch: Pat
         "DIR": ["two", "models/vae", "out"],
         "PROMPT": ["a red circle", "a (small:1.5) blue square", "two"],
     }
-    line = next(command_lines(seed=seed * 1_000_003 + number, places=places))
-    if line[:1] == ["train"]:
-        line += ["--batch-size", "8"] if "--batch-size" not in " ".join(line) else []
+    random_ = random.Random(f"commands/{seed}/{number}")
+    if random_.random() < 0.15:
+        line = _training(models, random_)
+    else:
+        line = next(command_lines(seed=seed * 1_000_003 + number, places=places))
     item.made.append(repr(line))
     before = snapshot(root)
 
@@ -77,6 +86,41 @@ def try_command(number: int, seed: int, models: Mapping[str, Good], scratch: Pat
     return item
 
 
+def _training(models: Mapping[str, Good], random_: random.Random) -> list[str]:
+    """A short training with strange values of the fields of its family, of its recipe or of its data."""
+    family = random_.choice(_FAMILIES)
+    known = api.describe_family(family)
+    data = random_.choice(("digits", "shapes:size=16,n=40", "photos", "arrays.npz", "digits:binary"))
+    if random_.random() < 0.15:
+        data += (":" if ":" not in data else ",") + random_.choice(_FIELDS_OF_DATA) + "=" + _value(random_)
+    line = ["train", family, "--data", data, "--out", "new", "--device", "cpu", "--compile", "off"]
+    given = {"--steps": "1", "--batch-size": "8"}
+    if family in ("distilled", "lora"):
+        line += ["--part", f"{'teacher' if family == 'distilled' else 'base'}=models/diffusion"]
+    for _ in range(random_.choice((1, 1, 1, 2, 3))):
+        field = random_.choice(known["options"] + known["recipe"])
+        words = re.findall(r"'([\w-]+)'", str(field["type"]))
+        value = random_.choice(words) if words and random_.random() < 0.7 else _value(random_)
+        given[flag(field["name"])] = value
+    for name, value in given.items():
+        line += [f"{name}={value}"]
+    return line
+
+
+def _value(random_: random.Random) -> str:
+    """A number that is small, out of place or absurd, a list of such, or a word."""
+    numbers = ("0", "1", "2", "3", "5", "0.5", "-1", "1e-9", "1e308", "nan", "inf", "true", "none")
+    large = ("7", "33", "1000000", str(2**31 - 1), str(2**31), str(2**63), str(10**30))
+    kind = random_.random()
+    if kind < 0.6:
+        return random_.choice((*numbers, *large))
+    if kind < 0.9:
+        return ",".join(
+            random_.choice((*numbers[:6], *large[:2], "1")) for _ in range(random_.choice((1, 2, 3, 4, 60)))
+        )
+    return random_.choice(("auto", "", "x", "mlp", "unet", '{"a":1}', "\x1b[31m", "9" * 5000, "日本", "1," * 3000))
+
+
 def _asked_for(kind: str, seen: str, line: Sequence[str]) -> bool:
     """Whether the line itself asked for it: work that takes long, or a path outside."""
     if kind == "longer than 20 s":
@@ -96,7 +140,8 @@ def _look_at_changes(item: Item, changed: object, work: Path) -> None:
         if path.suffix == ".npz" and path.is_file() and path.stat().st_size < 10**8:
             with np.load(path) as arrays:
                 for name in arrays.files:
-                    if arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
+                    ends = name.startswith("log_")  # a log-SNR is infinite at both ends
+                    if not ends and arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
                         item.find("wrong in silence", f"{path.name} holds {name} with values that are not finite")
 
 

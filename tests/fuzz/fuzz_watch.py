@@ -34,7 +34,7 @@ _SOCKETS = {
     "socket.gethostbyname",
     "urllib.Request",
 }
-_OTHERS = {"builtins.input", "pickle.find_class", "webbrowser.open", "code.__new__", "ctypes.dlopen"}
+_OTHERS = {"builtins.input", "pickle.find_class", "webbrowser.open", "code.__new__"}
 _CHANGES = {  # event -> which of its arguments are paths that it changes
     "os.rename": (0, 1),
     "os.remove": (0,),
@@ -50,6 +50,7 @@ _CHANGES = {  # event -> which of its arguments are paths that it changes
     "shutil.move": (0, 1),
     "shutil.copyfile": (1,),
 }
+_SYSTEM = ("/lib", "/usr/lib", "/usr/local/lib")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -93,6 +94,10 @@ class Watch:
             if name.startswith("<") or not name or os.path.realpath(name).startswith(self._code):
                 return ""
             return f"code of {name} was run"
+        if event == "ctypes.dlopen":
+            name = arguments[0]
+            apart = isinstance(name, str) and os.sep in name and not os.path.realpath(name).startswith(self._code)
+            return f"the library {name} was opened" if apart and not name.startswith(_SYSTEM) else ""
         if event == "open":
             path, mode, flags = arguments
             writes = flags & _WRITING if isinstance(flags, int) else any(c in str(mode) for c in "wax+")
