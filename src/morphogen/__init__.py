@@ -68,11 +68,11 @@ if TYPE_CHECKING:
     from morphogen.api import reverse_chain as reverse_chain
     from morphogen.api import sample as sample
     from morphogen.api import train as train
+    from morphogen.api import training as training
     from morphogen.api import upscale as upscale
     from morphogen.api import variances as variances
     from morphogen.api import verify as verify
     from morphogen.api import walk as walk
-    from morphogen.api.fitting import training as training
     from morphogen.core.errors import ArtifactError as ArtifactError
     from morphogen.core.errors import CapabilityError as CapabilityError
     from morphogen.core.errors import DataError as DataError

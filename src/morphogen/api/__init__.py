@@ -4,14 +4,26 @@ A model is held (`load`, `train`) or the path of its directory. Data are a sourc
 which is always prepared as the model's own `DataSpec` says, so that nothing has to be repeated.
 """
 
+from morphogen.api.aligning import evaluate_alignment
+from morphogen.api.aligning_over_guidance import alignment_curve
+from morphogen.api.attending import attention_maps
 from morphogen.api.catalogue import check_family, describe_family, list_families
+from morphogen.api.chaining import forward_chain, reverse_chain
+from morphogen.api.comparing import compare
 from morphogen.api.data import inspect_data, load_data
-from morphogen.api.editing import edit, restore, upscale
-from morphogen.api.explaining import attention_maps, forward_chain, reverse_chain, variances
-from morphogen.api.fitting import train, training
-from morphogen.api.judging import alignment_curve, compare, evaluate, evaluate_alignment, evaluate_samples
-from morphogen.api.latents import directions, edit_latent, encode, interpolate, levels, manifold, reconstruct
-from morphogen.api.model import Description, Model, Verification, describe, fingerprint, load, verify
+from morphogen.api.description import Description, describe
+from morphogen.api.directing import directions, edit_latent
+from morphogen.api.drawing import draw
+from morphogen.api.editing import edit
+from morphogen.api.encoding import encode, interpolate, manifold
+from morphogen.api.evaluating import evaluate
+from morphogen.api.fitting import train
+from morphogen.api.judging import evaluate_samples
+from morphogen.api.looping import training
+from morphogen.api.measuring_variances import variances
+from morphogen.api.model import Model, load
+from morphogen.api.reconstructing import levels, reconstruct
+from morphogen.api.restoring import restore
 from morphogen.api.results import (
     Alignment,
     AlignmentPoint,
@@ -27,7 +39,10 @@ from morphogen.api.results import (
     Restored,
     Variances,
 )
-from morphogen.api.sampling import draw, sample, walk
+from morphogen.api.sampling import sample
+from morphogen.api.upscaling import upscale
+from morphogen.api.verification import Verification, fingerprint, verify
+from morphogen.api.walking import walk
 from morphogen.core.registry import register
 from morphogen.data import Dataset, Inspection
 from morphogen.evaluation import Result

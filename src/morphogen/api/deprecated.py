@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from morphogen import artifact, data
-from morphogen.api.model import describe
+from morphogen.api.description import describe
 from morphogen.api.results import Pictures as Drawing
 from morphogen.trainer.distributed import resolve_device
 

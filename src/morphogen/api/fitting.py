@@ -1,4 +1,4 @@
-"""Training."""
+"""Training to the end."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
-from morphogen.api.beginning import begin
+from morphogen.api.looping import training
 from morphogen.api.model import Model, load
 from morphogen.api.opened import OpenModel
-from morphogen.api.resuming import Asked, completed, holds_run
 from morphogen.api.training_options import TrainingOptions
-from morphogen.core.errors import MorphogenWarning, UsageError
+from morphogen.core.errors import MorphogenWarning
 from morphogen.data.in_memory import AnyData
-from morphogen.trainer import Event, Recipe
+from morphogen.trainer import Event
 
 
 def train(
@@ -70,58 +69,6 @@ def train(
             on_event(event)
     assert out is not None  # `training` has seen to it
     return load(out)
-
-
-def training(
-    family: str | None = None,
-    data: AnyData | None = None,
-    out: Path | str | None = None,
-    *,
-    preset: str | None = None,
-    resume: bool = False,
-    start: OpenModel | Path | str | None = None,
-    parts: Mapping[str, OpenModel | Path | str] | None = None,
-    options: Mapping[str, Any] | None = None,
-    recipe: Mapping[str, Any] | None = None,
-    **settings: Unpack[TrainingOptions],
-) -> Iterator[Event]:
-    """Train a model as a loop over its events: nothing happens until it is iterated, and breaking off ends it.
-
-    Args:
-        family, data, out, preset, resume, start, parts, options, recipe, settings: as of `train`.
-
-    Returns:
-        The events: step, loss terms, speed, warnings. When they end, `out` holds the model; broken off, it holds an
-        unfinished model and a checkpoint.
-
-    Raises:
-        UsageError: an unknown option or an impossible value, at once.
-        DataError: data that cannot be read.
-
-    Example:
-        >>> for event in mg.training("vae", "digits", "runs/second", steps=200):
-        ...     print(event.step, event.terms)
-    """
-    if out is None:
-        raise UsageError("say which folder the model is to be written to: out, or --out DIR.")
-    plan, own = dict(recipe or {}), dict(options or {})
-    for name, value in settings.items():
-        of = plan if name in Recipe.model_fields else own
-        if name in of:
-            raise UsageError(f"{name} is given twice.")
-        of[name] = value
-    stands_on = {name: _path(model) for name, model in (parts or {}).items()}
-    asked = Asked(family, data, preset, own, plan, None if start is None else _path(start), stands_on)
-    if resume and holds_run(out):
-        asked = completed(asked, Path(out))
-    if asked.family is None or asked.data is None:
-        none = f"{out} holds no run to resume; to begin one, " if resume else ""
-        raise UsageError(f"{none}say which family to train and on which data: morphogen train FAMILY --data SOURCE.")
-    return begin(asked, Path(out), resume)
-
-
-def _path(model: OpenModel | Path | str) -> Path | str:
-    return model.path if isinstance(model, OpenModel) else model
 
 
 def _shown(events: Iterator[Event], label: str, progress: bool | None) -> Iterator[Event]:

@@ -90,3 +90,8 @@ def fingerprint_of(model: Path | str) -> str:
     drawn_from = [name for name in sorted(listed) if name.startswith(("spec.json", "weights.", "tokenizer.", "parts/"))]
     said = "\n".join(f"{listed[name].sha256} {name}" for name in drawn_from)
     return hashlib.sha256(said.encode()).hexdigest()
+
+
+def path_of(model: AnyModel) -> Path:
+    """Where a model lies."""
+    return model.path if isinstance(model, OpenModel) else Path(model)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from inspect import signature
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from morphogen.applications.prompting import class_index, constant_condition, read_weighted_prompt
+from morphogen.applications.prompting import class_index, class_notes, constant_condition, read_weighted_prompt
 from morphogen.applications.records import check_room
 from morphogen.core import registry
 from morphogen.core.batch import RawCondition
@@ -19,6 +19,7 @@ from morphogen.core.errors import UsageError, unknown
 from morphogen.core.family import Family, require
 from morphogen.core.limits import REAL, WHOLE, check_numbers
 from morphogen.core.rng import Noise
+from morphogen.trainer import compile as compilation
 from morphogen.trainer.precision import autocast, resolve
 
 CHUNK = 64  # samples drawn together; exact drawing always takes this many, so that the arithmetic is the same
@@ -66,6 +67,48 @@ def sample_in_chunks(
         with autocast(resolve(cast(Any, precision), on), on):
             parts.append(sampler.sample(len(rows), given(rows), rng.shifted(start), **options))
     return torch.cat(parts)[:n]
+
+
+class Drawn(NamedTuple):
+    """Records x (n, *shape), the index of the class that they were given, and what is to be said."""
+
+    x: Tensor
+    row: int | None
+    notes: tuple[str, ...]
+
+
+def draw_samples(
+    family: Family,
+    n: int,
+    noise: Noise,
+    options: Mapping[str, Any],
+    label: str | int | None,
+    text: str | None,
+    precision: str,
+    *,
+    size: int = CHUNK,
+    padded: bool = False,
+    compiled: bool = False,
+) -> Drawn:
+    """`n` samples of noise, all of one class and prompt; see `mg.sample`."""
+    require_sampler(family)
+    notes = class_notes(family.data, label, options.get("avoid"))
+    given = resolve_sampling_options(family, options)
+    networks = compilation.wrap_for_drawing(family) if compiled else []
+    row = class_index(family, label)
+    words = None if text is None else read_weighted_prompt(family, text)
+    x = sample_in_chunks(
+        family,
+        n,
+        lambda rows: constant_condition(len(rows), row, words, family.device),
+        noise,
+        given,
+        precision=precision,
+        size=size,
+        padded=padded,
+    )
+    slow = [network.warning for network in networks if network.warning is not None]
+    return Drawn(x, row, (*notes, *(words.warnings if words else ()), *slow))
 
 
 def chunk_size(n: int, batch_size: int | None, exact: bool, compiled: bool) -> int:

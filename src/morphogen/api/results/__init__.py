@@ -1,9 +1,11 @@
 """What the functions of the API give: frozen, with a picture in a notebook, and saved by `save`."""
 
+from morphogen.api.results.alignments import Alignment, AlignmentPoint
 from morphogen.api.results.attention import AttentionMaps
 from morphogen.api.results.chains import Chain, Variances
-from morphogen.api.results.evaluations import Alignment, AlignmentPoint, Comparison, Evaluation
-from morphogen.api.results.latents import Directions, LatentEdits, Latents
+from morphogen.api.results.directions import Directions
+from morphogen.api.results.evaluations import Comparison, Evaluation
+from morphogen.api.results.latents import LatentEdits, Latents
 from morphogen.api.results.pictures import Pictures, Reconstructions
 from morphogen.api.results.restored import Restored
 

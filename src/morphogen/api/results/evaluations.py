@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
-
-from morphogen.api.results.pictures import Pictures
 from morphogen.core.errors import unknown
 from morphogen.evaluation.compare import Difference
 from morphogen.evaluation.result import Result
@@ -65,7 +62,7 @@ class Evaluation:
         return write_whole(path, as_json(self.to_dict()))
 
     def _repr_html_(self) -> str:
-        return _table(RESULT_HEADERS, results_rows(result.to_dict() for result in self.results))
+        return html_table(RESULT_HEADERS, results_rows(result.to_dict() for result in self.results))
 
 
 @final
@@ -93,62 +90,10 @@ class Comparison:
     def _repr_html_(self) -> str:
         tables = [f"<p>{escape(m.of.get('model', ''))}</p>{m._repr_html_()}" for m in self.models]
         rows = difference_rows(difference.to_dict() for difference in self.differences)
-        return "".join(tables) + _table(DIFFERENCE_HEADERS, rows)
+        return "".join(tables) + html_table(DIFFERENCE_HEADERS, rows)
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Alignment:
-    """Whether drawings show what their prompts say, and the drawings.
-
-    of        {"model": path, "family": name} or {"samples": source}
-    results   shares of drawings that show what was asked for, split by split, then of copies
-    left_out  why a result is missing
-    drawn     as bytes, those of one split after the other; `captions` what was asked for, `asked` the split of each
-    compared  (k,) the drawings that were compared with training pictures, one a prompt; `nearest` the training picture
-              nearest to each of them, None where there were too few
-    """
-
-    of: Mapping[str, str]
-    data: str
-    results: tuple[Result, ...]
-    drawn: Pictures
-    captions: tuple[str, ...]
-    asked: tuple[str, ...]
-    compared: np.ndarray | None = None
-    nearest: Pictures | None = None
-    left_out: Mapping[str, str] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All but the pictures, as `Evaluation.to_dict` gives it."""
-        results = [result.to_dict() for result in self.results]
-        return {**self.of, "data": self.data, "results": results, "left_out": dict(self.left_out), "ladders": {}}
-
-    def save(self, path: Path | str) -> Path:
-        """Write the results as .json. Returns the path; raises `UsageError` for another suffix."""
-        chosen_format(path, (".json",))
-        return write_whole(path, as_json(self.to_dict()))
-
-    def _repr_html_(self) -> str:
-        return _table(RESULT_HEADERS, results_rows(result.to_dict() for result in self.results))
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class AlignmentPoint:
-    """Alignment and fidelity of a model at one scale of guidance."""
-
-    guidance: float
-    alignment: tuple[Result, ...]
-    fidelity: tuple[Result, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        of = {"alignment": self.alignment, "fidelity": self.fidelity}
-        return {"guidance": self.guidance, **{k: [r.to_dict() for r in v] for k, v in of.items()}}
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(text)}</th>" for text in headers)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"

@@ -1,4 +1,4 @@
-"""What a model's latents say: records through them, walks between them, their levels, their plane, directions."""
+"""Directions of latent space, and pictures moved along them."""
 
 from __future__ import annotations
 
@@ -10,140 +10,14 @@ import torch
 from torch import Tensor
 
 from morphogen.api.opened import AnyModel, OpenModel, open_model
-from morphogen.api.results import Directions, LatentEdits, Latents, Pictures, Reconstructions
+from morphogen.api.results import Directions, LatentEdits
 from morphogen.api.results.shown import warn_of
 from morphogen.applications.direction_finding import find_directions
 from morphogen.applications.latent_editing import move_picture
-from morphogen.applications.latent_paths import (
-    Rebuilt,
-    decode_plane,
-    encode_records,
-    rebuild_by_level,
-    rebuild_records,
-    walk_between,
-)
 from morphogen.applications.records import as_stored, check_made
 from morphogen.core.errors import UsageError
 from morphogen.data.in_memory import AnyData
 from morphogen.data.one_picture import Image
-
-
-def reconstruct(
-    model: AnyModel, data: AnyData, n: int = 16, *, split: str = "test", device: str | None = None
-) -> Reconstructions:
-    """Pass records through a model: the mean of p(x | z) at the mean of q(z | x).
-
-    Args:
-        model: a held model that encodes, or the path of its directory.
-        data: a source, arrays or a loaded `Dataset`, prepared as the model's data were.
-        n: how many records of the split.
-        split: "train", "validation" or "test".
-        device: where to compute; None leaves a held model where it is.
-
-    Returns:
-        The records and their reconstructions.
-
-    Raises:
-        CapabilityError: a model that does not encode.
-        DataError: data that do not fit the model.
-
-    Example:
-        >>> original, made = mg.reconstruct("runs/first", "digits", n=4)
-    """
-    held = open_model(model, device)
-    return _reconstructions(rebuild_records(held.module, data, n, split), held)
-
-
-def encode(
-    model: AnyModel, data: AnyData, n: int | None = None, *, split: str = "test", device: str | None = None
-) -> Latents:
-    """Encode records: the means of q(z | x).
-
-    Args:
-        model, data, split, device: as of `reconstruct`.
-        n: how many records of the split; None takes all.
-
-    Returns:
-        The latents (n, D), with the ids and labels of the records.
-
-    Raises:
-        CapabilityError: a model that does not encode.
-
-    Example:
-        >>> mg.encode("runs/first", "digits", n=8).mean.shape[0]
-        8
-    """
-    records, z = encode_records(open_model(model, device).module, data, n, split)
-    labels = None if records.labels is None else records.labels.numpy()
-    return Latents(z.numpy(), records.ids.numpy(), labels, records.spec.classes)
-
-
-def interpolate(
-    model: AnyModel, data: AnyData, n: int = 8, *, steps: int = 8, split: str = "test", device: str | None = None
-) -> Pictures:
-    """Walk in latent space between `n` pairs of records, in `steps` pictures each.
-
-    Args:
-        model, data, split, device: as of `reconstruct`.
-        n: how many pairs.
-        steps: pictures from one record to the other, at least 2.
-
-    Returns:
-        The pictures (n * steps, *shape), a row of `steps` for each pair.
-
-    Raises:
-        UsageError: fewer than two steps or records.
-        CapabilityError: a model that does not encode.
-
-    Example:
-        >>> mg.interpolate("runs/first", "digits", n=4).save("between.png")
-    """
-    held = open_model(model, device)
-    records, x = walk_between(held.module, data, n, steps, split)
-    return Pictures(as_stored(x, held.data), held.data, ids=records.ids.numpy(), columns=steps)
-
-
-def levels(
-    model: AnyModel, data: AnyData, n: int = 8, *, split: str = "test", device: str | None = None
-) -> Reconstructions:
-    """Show what each level of latents knows: records, and what a model makes of their first k groups, k = 0 .. K.
-
-    Args:
-        model: a held model with latent groups, or the path of its directory.
-        data, n, split, device: as of `reconstruct`.
-
-    Returns:
-        The records, and ((K + 1) * n, *shape) of them rebuilt, row after row: the first row knows nothing of them.
-
-    Raises:
-        CapabilityError: a model without latent groups.
-
-    Example:
-        >>> original, rebuilt = mg.levels("runs/first", "digits", n=4)
-    """
-    held = open_model(model, device)
-    return _reconstructions(rebuild_by_level(held.module, data, n, split), held)
-
-
-def manifold(model: AnyModel, n: int = 20, *, device: str | None = None) -> Pictures:
-    """Decode the latent plane of a model of two latents at n * n places: quantiles of the standard normal.
-
-    Args:
-        model: a held model of two latents, or the path of its directory.
-        n: places in each direction.
-        device: as of `reconstruct`.
-
-    Returns:
-        The pictures (n * n, *shape), row by row from the top.
-
-    Raises:
-        UsageError: a model of more latents.
-
-    Example:
-        >>> mg.manifold("runs/plane", n=10).save("plane.png")
-    """
-    held = open_model(model, device)
-    return Pictures(as_stored(decode_plane(held.module, n), held.data), held.data, columns=n)
 
 
 def directions(
@@ -233,13 +107,6 @@ def edit_latent(
     real = tuple(map(float, strengths))
     x = as_stored(found.x, held.data)
     return LatentEdits(x, held.data, names, real, found.rmse, found.baseline, warn_of(found.notes))
-
-
-def _reconstructions(found: Rebuilt, held: OpenModel) -> Reconstructions:
-    records = found.records
-    labels = None if records.labels is None else records.labels.numpy()
-    original = Pictures(records.stored.numpy(), records.spec, records.ids.numpy(), labels)
-    return Reconstructions(original, Pictures(as_stored(found.x, held.data), held.data, original.ids, labels))
 
 
 def _known(held: OpenModel, directions: Directions | Path | str | None) -> dict[str, Tensor]:

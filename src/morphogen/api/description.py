@@ -1,0 +1,79 @@
+"""What a model directory says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from morphogen import artifact
+from morphogen.api.opened import OpenModel, path_of
+from morphogen.report.html import escape
+from morphogen.report.saving import as_json, chosen_format, write_whole
+
+
+@final
+@dataclass(frozen=True)
+class Description:
+    """What a model directory says of itself.
+
+    facts  family, options, capabilities, parameters, data, recipe, provenance and evaluations, as plain JSON types
+    """
+
+    facts: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.facts[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return dict(self.facts)
+
+    def save(self, path: Path | str) -> Path:
+        """Write it as .json. Returns the path; raises `UsageError` for another suffix."""
+        chosen_format(path, (".json",))
+        return write_whole(path, as_json(self.to_dict()))
+
+    def _repr_html_(self) -> str:
+        shown = ("family", "capabilities", "parameters")
+        rows = "".join(f"<tr><th>{name}</th><td>{escape(str(self.facts[name]))}</td></tr>" for name in shown)
+        return f"<table><tr><th>model</th><td>{escape(str(self.facts['model']))}</td></tr>{rows}</table>"
+
+
+def describe(model: OpenModel | Path | str) -> Description:
+    """Describe a model by what is stored: no network is built.
+
+    Args:
+        model: a held model, or the path of a model directory.
+
+    Returns:
+        What it is, what it was trained on and how, and its evaluations. `parameters` counts all real numbers among the
+        stored weights. `used_as` is there for a model that serves to make another, which is of this family and has
+        these options.
+
+    Raises:
+        ArtifactError: the directory is missing, damaged, altered or of a newer format.
+
+    Example:
+        >>> mg.describe("runs/first")["family"]
+        'vae'
+    """
+    where = path_of(model)
+    stored = artifact.describe(where)
+    serving = stored.serving
+    learned: dict[str, Any] = {"family": stored.kind.name, "options": stored.options.to_dict()}
+    if serving is not stored:
+        learned["used_as"] = {"family": serving.kind.name, "options": serving.options.to_dict()}
+    return Description(
+        {
+            "model": str(where),
+            **learned,
+            "capabilities": serving.capabilities,
+            "parameters": serving.numbers,
+            "data": stored.data.to_dict(),
+            "recipe": stored.content.get("recipe", {}),
+            "provenance": stored.content.get("provenance", {}),
+            "evaluations": artifact.read_evaluations(where),
+        }
+    )

@@ -1,0 +1,83 @@
+"""The latent space of a model: encoded records, walks between them, the plane of two latents."""
+
+from __future__ import annotations
+
+from morphogen.api.opened import AnyModel, open_model
+from morphogen.api.results import Latents, Pictures
+from morphogen.applications.latent_paths import (
+    decode_plane,
+    encode_records,
+    walk_between,
+)
+from morphogen.applications.records import as_stored
+from morphogen.data.in_memory import AnyData
+
+
+def encode(
+    model: AnyModel, data: AnyData, n: int | None = None, *, split: str = "test", device: str | None = None
+) -> Latents:
+    """Encode records: the means of q(z | x).
+
+    Args:
+        model, data, split, device: as of `reconstruct`.
+        n: how many records of the split; None takes all.
+
+    Returns:
+        The latents (n, D), with the ids and labels of the records.
+
+    Raises:
+        CapabilityError: a model that does not encode.
+
+    Example:
+        >>> mg.encode("runs/first", "digits", n=8).mean.shape[0]
+        8
+    """
+    records, z = encode_records(open_model(model, device).module, data, n, split)
+    labels = None if records.labels is None else records.labels.numpy()
+    return Latents(z.numpy(), records.ids.numpy(), labels, records.spec.classes)
+
+
+def interpolate(
+    model: AnyModel, data: AnyData, n: int = 8, *, steps: int = 8, split: str = "test", device: str | None = None
+) -> Pictures:
+    """Walk in latent space between `n` pairs of records, in `steps` pictures each.
+
+    Args:
+        model, data, split, device: as of `reconstruct`.
+        n: how many pairs.
+        steps: pictures from one record to the other, at least 2.
+
+    Returns:
+        The pictures (n * steps, *shape), a row of `steps` for each pair.
+
+    Raises:
+        UsageError: fewer than two steps or records.
+        CapabilityError: a model that does not encode.
+
+    Example:
+        >>> mg.interpolate("runs/first", "digits", n=4).save("between.png")
+    """
+    held = open_model(model, device)
+    records, x = walk_between(held.module, data, n, steps, split)
+    return Pictures(as_stored(x, held.data), held.data, ids=records.ids.numpy(), columns=steps)
+
+
+def manifold(model: AnyModel, n: int = 20, *, device: str | None = None) -> Pictures:
+    """Decode the latent plane of a model of two latents at n * n places: quantiles of the standard normal.
+
+    Args:
+        model: a held model of two latents, or the path of its directory.
+        n: places in each direction.
+        device: as of `reconstruct`.
+
+    Returns:
+        The pictures (n * n, *shape), row by row from the top.
+
+    Raises:
+        UsageError: a model of more latents.
+
+    Example:
+        >>> mg.manifold("runs/plane", n=10).save("plane.png")
+    """
+    held = open_model(model, device)
+    return Pictures(as_stored(decode_plane(held.module, n), held.data), held.data, columns=n)
