@@ -58,7 +58,7 @@ class Affine(Family):
         return self.parts["base"](y) if "base" in self.parts else y
 
 
-registry.register("stored_affine", "test_artifact:Affine")
+registry.register("stored_affine", f"{__name__}:Affine")
 
 
 class Killed(BaseException):

@@ -15,7 +15,7 @@ from torch import Tensor
 from morphogen.core.rng import Rng
 from morphogen.evaluation.metrics.energy import closer_test, energy_distance, energy_test
 from morphogen.theory.divergences import frechet_distance
-from oracles.divergences import gaussian_kl, jensen_shannon
+from tests.oracles.divergences import gaussian_kl, jensen_shannon
 
 
 def moments(seed: int, d: int = 4) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 
 from morphogen.core.errors import UsageError
 from morphogen.theory.linear_gaussian import LinearGaussian
-from oracles.divergences import gaussian_kl
+from tests.oracles.divergences import gaussian_kl
 
 WEIGHT = torch.tensor([[1.0, 0.3], [0.5, -0.6], [-0.4, 0.8]]).double()
 MODEL = LinearGaussian(WEIGHT, torch.tensor([0.2, -0.1, 0.4]).double(), 0.3)

@@ -7,24 +7,18 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import torch
-from training_toys import DATA, Autoencoder, Game, Points, build, points, recipe
 
 from morphogen import artifact
 from morphogen.artifact import files
 from morphogen.core.errors import ArtifactError, MorphogenError, UsageError
 from morphogen.core.rng import Rng
 from morphogen.trainer import Interrupted, checkpoint, fit
+from tests.trainer.toys import DATA, SCRIPT, Autoencoder, Game, Points, build, points, recipe, run
 
-TOYS = str(Path(__file__).with_name("training_toys.py"))
 TIMES = ("elapsed_s", "images_per_s")
-
-
-def run(out, kind=Autoencoder, resume=False, options=None, **more):
-    return fit(build(kind, **(options or {})), Points(points()), recipe(**more), out, resume=resume)
 
 
 def log(out):
@@ -122,7 +116,7 @@ def test_it_runs_in_a_thread_where_signals_do_not_reach(tmp_path):
 def test_a_run_killed_at_any_time_goes_on_from_its_last_checkpoint(tmp_path):
     more = {"steps": 60, "log_every": 5, "checkpoint_seconds": 0.05}
     told = {"family": "autoencoder", "recipe": more, "out": str(tmp_path / "parts"), "delay_s": 0.02}
-    process = subprocess.Popen([sys.executable, TOYS, json.dumps([told])], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, SCRIPT, json.dumps([told])], stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
         if json.loads(line)["step"] >= 20:
             break
@@ -233,7 +227,7 @@ def test_a_limit_on_the_size_of_files_is_the_clear_error_too(tmp_path):
         for hidden in (1024, 128)
     ]
     done = subprocess.run(
-        [sys.executable, TOYS, json.dumps(told)], preexec_fn=limited, capture_output=True, text=True, check=False
+        [sys.executable, SCRIPT, json.dumps(told)], preexec_fn=limited, capture_output=True, text=True, check=False
     )
     model, state = (json.loads(line)["error"] for line in done.stdout.splitlines())
     assert "the model could not be written at the end, so training does not begin" in model

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from sampling_oracles import PROCESSES, gaussian, line_mixture, number, plane_mixture
 from torch import Tensor
 
 from morphogen.core.batch import RawCondition
@@ -23,6 +22,7 @@ from morphogen.sampling.loop import sample
 from morphogen.sampling.steppers import STEPPERS, Ancestral, Heun, Multistep, State, Stepper, stepper
 from morphogen.sampling.steppers.multistep import interpolation_weights
 from morphogen.theory.schedules import Schedule
+from tests.oracles.denoisers import PROCESSES, gaussian, line_mixture, number, plane_mixture
 
 DETERMINISTIC: dict[str, tuple[Stepper, Sequence[str]]] = {
     "ddim": (stepper("ddim"), tuple(PROCESSES)),

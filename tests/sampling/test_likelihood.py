@@ -10,7 +10,6 @@ import math
 
 import pytest
 import torch
-from sampling_oracles import PROCESSES, gaussian, line_mixture, number
 from torch import Tensor
 
 from morphogen.core.errors import UsageError
@@ -19,6 +18,7 @@ from morphogen.sampling.grids import angle, grid, karras
 from morphogen.sampling.ode_likelihood import Likelihood, flow_log_likelihood, variational_bound
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
 from morphogen.theory.schedules import Schedule
+from tests.oracles.denoisers import PROCESSES, gaussian, line_mixture, number
 
 Z = 5.0
 X = torch.tensor([[0.1, 0.2], [1.0, -1.0], [0.5, -0.4]], dtype=torch.float64)

@@ -24,6 +24,7 @@ from morphogen.core.spec import Spec
 from morphogen.trainer import Recipe, fit
 
 DATA = DataSpec(name="points", shape=(2,), kind="continuous", splits={"train": 256}, fingerprint="f00d")
+SCRIPT = __file__
 
 
 class Autoencoder(Family):
@@ -103,8 +104,8 @@ class Game(Family):
         return self.discriminator[2].bias.detach().clone()[0]
 
 
-registry.register("toy_autoencoder", "training_toys:Autoencoder")
-registry.register("toy_game", "training_toys:Game")
+registry.register("toy_autoencoder", f"{__name__}:Autoencoder")
+registry.register("toy_game", f"{__name__}:Game")
 
 
 @dataclass
@@ -141,12 +142,17 @@ def recipe(**options):
     return Recipe.parse({"batch_size": 32, "device": "cpu", "precision": "fp32", "compile": "off", **options})
 
 
+def run(out, kind=Autoencoder, resume=False, options=None, **more):
+    """The events of a run in `out`."""
+    return fit(build(kind, **(options or {})), Points(points()), recipe(**more), out, resume=resume)
+
+
 def say(**what):
     if os.environ.get("RANK", "0") == "0":
         print(json.dumps(what), flush=True)
 
 
-def run(told):
+def run_as_told(told):
     family = build({"autoencoder": Autoencoder, "game": Game}[told["family"]], **told.get("spec", {}))
     stream = Points(points(), delay_s=told.get("delay_s", 0.0))
     try:
@@ -157,7 +163,6 @@ def run(told):
 
 
 if __name__ == "__main__":
-    sys.modules["training_toys"] = sys.modules["__main__"]
     torch.set_num_threads(1)
     for each in json.loads(sys.argv[1]):
-        run(each)
+        run_as_told(each)

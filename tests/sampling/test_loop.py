@@ -10,7 +10,6 @@ import itertools
 
 import pytest
 import torch
-from sampling_oracles import COV, MEAN, PROCESSES, gaussian, number, plane_mixture
 from torch import Tensor
 
 from morphogen.core.batch import RawCondition
@@ -23,6 +22,7 @@ from morphogen.sampling.loop import addressed, integrate, sample, starting_noise
 from morphogen.sampling.steppers import STEPPERS, stepper
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
 from morphogen.theory.schedules import EDM
+from tests.oracles.denoisers import COV, MEAN, PROCESSES, gaussian, number, plane_mixture
 
 Z = 5.0
 

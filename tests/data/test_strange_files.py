@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import strange_files
 import torch
 from PIL import Image, ImageCms
 
@@ -17,6 +16,7 @@ from morphogen.core.errors import DataError
 from morphogen.data import inspect, load
 from morphogen.data.options import OwnSplits
 from morphogen.data.picture_files.reading import UNUSUAL, decode, read_picture
+from tests.data import strange_files
 
 
 @pytest.mark.parametrize("name", strange_files.PICTURES)

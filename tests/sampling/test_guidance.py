@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sampling_oracles import PROCESSES, gaussian, number, plane_mixture
 from torch import Tensor
 
 from morphogen.core.batch import RawCondition
@@ -16,6 +15,7 @@ from morphogen.sampling.guidance import autoguidance, classifier_free
 from morphogen.sampling.loop import sample
 from morphogen.sampling.steppers import STEPPERS, stepper
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
+from tests.oracles.denoisers import PROCESSES, gaussian, number, plane_mixture
 
 X_T = torch.tensor([[0.4, -0.2], [1.0, 0.3], [-0.5, 0.8]], dtype=torch.float64)
 T = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64)

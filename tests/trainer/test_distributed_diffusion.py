@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from training_toys import recipe
 
 from morphogen import artifact
 from morphogen.core.batch import Batch, RawCondition
@@ -21,6 +20,7 @@ from morphogen.core.rng import Rng
 from morphogen.families.diffusion import Diffusion, DiffusionSpec
 from morphogen.families.flow_matching import FlowMatching, FlowMatchingSpec
 from morphogen.trainer import fit
+from tests.trainer.toys import recipe
 
 POINTS = DataSpec(name="points", shape=(2,), kind="continuous", classes=("a", "b"))
 PICTURES = DataSpec(name="pictures", shape=(1, 8, 8), kind="continuous", levels=17, classes=("a", "b"))

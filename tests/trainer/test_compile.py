@@ -1,11 +1,11 @@
 import pytest
 import torch
-from training_toys import Points, build, points, recipe
 
 from morphogen import artifact
 from morphogen.trainer import checkpoint, fit
 from morphogen.trainer import compile as compilation
 from morphogen.trainer.distributed import World
+from tests.trainer.toys import Points, build, points, recipe
 
 HERE = World(torch.device("cpu"))
 

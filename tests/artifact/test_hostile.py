@@ -15,19 +15,11 @@ import morphogen as mg
 from morphogen import api, artifact
 from morphogen.artifact import manifest, weights
 from morphogen.core import registry
-from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import ArtifactError, MorphogenError
 from morphogen.core.rng import Rng
+from tests.artifact.stored_models import DATA, stored
 
 EARLIER = Path(__file__).with_name("earlier")
-DATA = DataSpec(name="d", shape=(1, 8, 8), kind="continuous", levels=17)
-
-
-def stored(root: Path, name: str = "vae", **options: Any) -> Path:
-    kind = registry.family(name)
-    with Rng(0).forked():
-        family = kind(kind.Spec.parse({"hidden": (8,), "latent_dim": 2, **options}), DATA, {})
-    return artifact.save(root, family, recipe={"steps": 5}, provenance={"complete": True})
 
 
 def forged(root: Path, change: Any, file: str = "spec.json") -> Path:
@@ -51,7 +43,7 @@ def test_an_artifact_of_an_earlier_version_loads(tmp_path: Path) -> None:
     loaded = artifact.load(root).family
     assert loaded.sample(3, None, Rng(0)).shape == (3, 1, 8, 8)
     assert api.describe(root)["evaluations"][0]["result"]["n"] == 30
-    assert api.verify(root) == {"model": str(root), "family": "vae", "whole and unaltered": True}
+    assert (api.verify(root).model, api.verify(root).family) == (str(root), "vae")
     artifact.write_evaluation(root, "nll", {"name": "nll", "value": 1.0})
     assert len(artifact.read_evaluations(root)) == 2 and artifact.verify(root) == []
 
@@ -174,7 +166,7 @@ def test_files_that_nothing_lists_are_named(tmp_path: Path) -> None:
     (root / "evil.py").write_text("1")
     (root / "checkpoint").mkdir()
     (root / "checkpoint" / "state").write_text("1")
-    assert api.verify(root)["not part of it"] == ["evil.py"]
+    assert api.verify(root).unlisted == ("evil.py",)
     artifact.load(root)
 
 

@@ -2,11 +2,11 @@ import json
 
 import pytest
 import torch
-from training_toys import Points, build, points, recipe
 
 from morphogen import artifact
 from morphogen.trainer import checkpoint, fit, run, trainer
 from morphogen.trainer.budget import Budget, Pauses
+from tests.trainer.toys import Points, build, points, recipe
 
 
 def test_the_steps_that_fit_follow_from_the_measured_times():

@@ -19,7 +19,7 @@ from morphogen.theory.adversarial import (
     one_centered,
     zero_centered,
 )
-from oracles.divergences import jensen_shannon
+from tests.oracles.divergences import jensen_shannon
 
 CELL = 0.01
 X = torch.arange(-8, 8, CELL, dtype=torch.float64)

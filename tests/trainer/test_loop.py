@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from training_toys import DATA, Autoencoder, Game, Points, build, points, recipe
 
 from morphogen import artifact
 from morphogen.core.batch import Batch
@@ -18,6 +17,7 @@ from morphogen.trainer.ema import Ema
 from morphogen.trainer.monitors import Guard
 from morphogen.trainer.optim import factor
 from morphogen.trainer.trainer import Trainer
+from tests.trainer.toys import DATA, Autoencoder, Game, Points, build, points, recipe
 
 
 def train(out, family=None, stream=None, **options):

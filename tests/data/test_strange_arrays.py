@@ -5,12 +5,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
-import strange_arrays
 import torch
 
 from morphogen.core import memory
 from morphogen.core.errors import DataError, MorphogenError
 from morphogen.data import array_file, inspect, load
+from tests.data import strange_arrays
 
 PLAIN = "test=0,validation=0"
 

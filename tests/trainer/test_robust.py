@@ -8,8 +8,6 @@ import subprocess
 import sys
 
 import pytest
-from test_trainer_resume import TOYS, run
-from training_toys import Points, build, points, recipe
 
 from morphogen import artifact
 from morphogen.artifact import files
@@ -17,6 +15,7 @@ from morphogen.core.batch import Batch
 from morphogen.core.errors import ArtifactError
 from morphogen.report.log import read_log
 from morphogen.trainer import Interrupted, checkpoint, fit
+from tests.trainer.toys import SCRIPT, Points, build, points, recipe, run
 
 
 def test_a_closed_terminal_saves_and_ends(tmp_path):
@@ -129,7 +128,7 @@ def test_a_lost_process_is_told_in_words(tmp_path):
     environment = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     both = [
         subprocess.Popen(
-            [sys.executable, TOYS, json.dumps(told)],
+            [sys.executable, SCRIPT, json.dumps(told)],
             env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             text=True,

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_toys import Autoencoder, Game, Points, build, points, recipe
 
 from morphogen import artifact
 from morphogen.core.rng import Rng
 from morphogen.trainer import distributed, fit
 from morphogen.trainer.distributed import World
+from tests.trainer.toys import SCRIPT, Autoencoder, Game, Points, build, points, recipe
 
-TOYS = str(Path(__file__).with_name("training_toys.py"))
 RUNS = {
     "replicated": {"family": "autoencoder", "recipe": {"steps": 25, "log_every": 1}},
     "game": {"family": "game", "recipe": {"steps": 25, "log_every": 1, "accumulate": 2, "clip": 0.1}},
@@ -33,7 +32,7 @@ def two(tmp_path_factory):
     told = [{**run, "out": str(out / name)} for name, run in RUNS.items()]
     longer = {**RUNS["parts"]["recipe"], "steps": 25}
     told.append({**RUNS["parts"], "recipe": longer, "out": str(out / "parts"), "resume": True})
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", TOYS]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", SCRIPT]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, json.dumps(told)], env=environment, capture_output=True, text=True, timeout=120, check=False

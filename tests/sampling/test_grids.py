@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sampling_oracles import PROCESSES
 
 from morphogen.core.errors import SpecError, UsageError
 from morphogen.sampling.grids import GRIDS, angle, grid, karras, log_snr, power
 from morphogen.theory.schedules import EDM, SCHEDULES, RectifiedFlow, schedule
+from tests.oracles.denoisers import PROCESSES
 
 
 @pytest.mark.parametrize("process", SCHEDULES)
