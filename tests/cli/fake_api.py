@@ -1,18 +1,26 @@
-"""A stand-in for `morphogen.api`, which records its calls: the command line is tested without training anything."""
+"""A stand-in for `morphogen.api`, which records its calls: the command line is tested without training anything.
+
+Each call is bound to the signature of the real function of that name, and each answer is of the real class, so that the
+stand-in cannot know another API than users do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 
 import morphogen
+import morphogen.api as real
+import morphogen.quickstart as real_quickstart
 from morphogen.core.data_spec import DataSpec
-from morphogen.report.sheets import to_bytes
+from morphogen.data.records import Dataset, Problem, Records
 
 DIGITS = DataSpec(name="digits", shape=(1, 8, 8), kind="continuous", levels=17, classes=tuple("0123456789"))
 POINTS = DataSpec(name="points", shape=(2,), kind="continuous")
@@ -35,209 +43,218 @@ VAE = {
         {"name": "steps", "type": "int | None", "default": None, "description": ""},
     ],
 }
+RESULT = real.Result(
+    name="nll",
+    value=21.43,
+    interval=(21.21, 21.65),
+    n=360,
+    unit="nats",
+    baselines={"pixel marginals": 33.2},
+    place="between blur 0.5 px and PCA-100",
+    protocol="as always",
+    seed=0,
+    duration_s=1.0,
+    warnings=("copying: 5 %",),
+)
+LADDERS = {"nll": {"n": 360, "better": "lower", "tracks": {"blur": [("1 px", 21.0), ("2 px", 22.0)]}}}
+DIFFERENCE = real.Difference(
+    metric="nll", a="m", b="k", value=-0.5, interval=(-0.7, -0.3), paired=True, verdict="m is better"
+)
 
 
-RESULT = {
-    "name": "nll",
-    "value": 21.43,
-    "interval": [21.21, 21.65],
-    "n": 360,
-    "unit": "nats",
-    "better": "lower",
-    "baselines": {"pixel marginals": 33.2},
-    "floor": None,
-    "place": "between blur 0.5 px and PCA-100",
-    "protocol": "as always",
-    "network": "",
-    "seed": 0,
-    "duration_s": 1.0,
-    "warnings": ["copying: 5 %"],
-}
-EVALUATED = {
-    "results": [RESULT],
-    "left_out": {"fd": "too few"},
-    "ladders": {"nll": {"n": 360, "better": "lower", "tracks": {"blur": [("1 px", 21.0), ("2 px", 22.0)]}}},
-}
-DIFFERENCE = {
-    "metric": "nll",
-    "a": "m",
-    "b": "k",
-    "value": -0.5,
-    "interval": [-0.7, -0.3],
-    "paired": True,
-    "verdict": "m is better",
-}
+MODEL = Path("m")  # as the verbs say which model they mean
 
 
 @dataclass(frozen=True)
-class Event:
-    step: int
-    total: int | None = 3
-    elapsed_s: float = 1.0
-    remaining_s: float | None = 2.0
-    terms: dict[str, float] = field(default_factory=lambda: {"kl": 1.5})
-    metrics: dict[str, float] = field(default_factory=dict)
-    images_per_s: float = 100.0
-    warnings: list[str] = field(default_factory=list)
+class Held:
+    """What stands for a `Model`: a path and no network."""
 
-
-@dataclass(frozen=True)
-class Pictures:
-    x: np.ndarray
-    spec: DataSpec
-    ids: np.ndarray | None = None
-    labels: np.ndarray | None = None
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Chain:
-    x: np.ndarray
-    t: np.ndarray
-    spec: DataSpec
-    estimates: np.ndarray | None = None
-    ids: np.ndarray | None = None
-    labels: np.ndarray | None = None
-    warnings: tuple[str, ...] = ()
+    path: Path
+    device: str
 
     @property
-    def log_snr(self) -> np.ndarray:
-        return 1.0 - 2.0 * self.t
-
-
-@dataclass(frozen=True)
-class Variances:
-    n: int
-    t: np.ndarray = field(default_factory=lambda: np.array([1.0, 0.5]))
-    s: np.ndarray = field(default_factory=lambda: np.array([0.5, 0.2]))
-    log_snr: np.ndarray = field(default_factory=lambda: np.array([-np.inf, 1.0]))
-    beta: np.ndarray = field(default_factory=lambda: np.array([0.9, 0.8]))
-    beta_tilde: np.ndarray = field(default_factory=lambda: np.array([0.5, 0.4]))
-    learned: np.ndarray = field(default_factory=lambda: np.array([0.7, 0.6]))
-    measured: np.ndarray = field(default_factory=lambda: np.array([0.7, 0.6]))
-    interval: np.ndarray = field(default_factory=lambda: np.array([[0.6, 0.8], [0.5, 0.7]]))
-
-
-class Inspection:
-    spec = DIGITS
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "spec": DIGITS.to_dict(),
-            "counts": {"train": 1437, "test": 360},
-            "balance": {"train": {"0": 143, "1": 146}, "test": {"0": 35, "1": 36}},
-            "duplicates": [["train/3", "test/5"], ["train/7", "train/9"]],
-            "duplicates_across_splits": [["train/3", "test/5"]],
-            "low": float("nan"),
-            "high": 16.0,
-            "problems": [{"record": "cat.png", "what": "cannot be read"}],
-            "notes": ["the array notes is not used"],
-            "files": None,
-        }
-
-    def examples(self, n: int) -> np.ndarray:
-        return to_bytes(digits(n).x, DIGITS)
-
-
-def digits(n: int, spec: DataSpec = DIGITS) -> Pictures:
-    x = np.random.default_rng(0).integers(0, 17, (n, *spec.shape)).astype(np.uint8)
-    return Pictures(x, spec, np.arange(n), np.arange(n) % 10)
+    def fingerprint(self) -> str:
+        return f"fingerprint of {self.path}"
 
 
 class FakeApi(ModuleType):
+    """`calls` holds (name, arguments by name without those that equal their default)."""
+
     def __init__(self) -> None:
         super().__init__("morphogen.api")
-        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.calls: list[tuple[str, dict[str, Any]]] = []
         self.spec = DIGITS
         self.error: BaseException | None = None
         self.evaluations: list[dict[str, Any]] = []
 
-    def _note(self, name: str, *args: Any, **kwargs: Any) -> None:
-        self.calls.append((name, args, kwargs))
-        if self.error is not None:
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in ANSWERS:
+            raise AttributeError(name)
+        return lambda *args, **kwargs: self._answer(name, getattr(real, name), args, kwargs)
+
+    def quickstart(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        return self._answer("quickstart", real_quickstart.quickstart, args, kwargs)
+
+    def told(self, name: str) -> dict[str, Any]:
+        """The arguments of the last call of that name."""
+        return next(given for called, given in reversed(self.calls) if called == name)
+
+    def named(self) -> list[str]:
+        """The functions that were called, in order, but for those that only look at a model."""
+        return [name for name, _ in self.calls if name not in ("load", "fingerprint")]
+
+    def _answer(self, name: str, function: Any, args: Any, kwargs: Any) -> Any:
+        signature = inspect.signature(function)
+        bound = signature.bind(*args, **kwargs)
+        defaults = {k: parameter.default for k, parameter in signature.parameters.items()}
+        self.calls.append((name, {k: v for k, v in bound.arguments.items() if not _equal(v, defaults[k])}))
+        if self.error is not None and name not in ("training", "describe_family"):
             raise self.error
+        bound.apply_defaults()
+        return ANSWERS[name](self, bound.arguments)
 
-    def list_families(self) -> Any:
-        self.calls.append(("list_families", (), {}))
-        return [VAE]
 
-    def describe_family(self, name: str) -> Any:
-        self.calls.append(("describe_family", (name,), {}))
-        if name not in (None, "vae"):
-            raise morphogen.UsageError(f"unknown family {name!r}: did you mean 'vae'?")
-        return VAE
+def digits(n: int, spec: DataSpec = DIGITS, columns: int = 0) -> real.Pictures:
+    x = np.random.default_rng(0).integers(0, 17, (n, *spec.shape)).astype(np.uint8)
+    return real.Pictures(x, spec, np.arange(n), np.arange(n) % 10, columns=columns)
 
-    def inspect(self, source: str) -> Inspection:
-        self._note("inspect", source)
-        return Inspection()
 
-    def train(self, family: str, data: str, out: Path, **kwargs: Any) -> Iterator[Event]:
-        self.calls.append(("train", (family, data, out), kwargs))
-        yield Event(1)
-        yield Event(2, warnings=["the posterior collapses"])
-        if self.error is not None:
-            raise self.error
-        yield Event(3)
+def event(step: int, **more: Any) -> real.Event:
+    return real.Event(step, 3, 1.0, 2.0, {"kl": 1.5}, images_per_s=100.0, **more)
 
-    def quickstart(self, out: Path, budget: str) -> Iterator[Event]:
-        self._note("quickstart", out, budget)
-        yield Event(1)
 
-    def sample(self, model: Path, n: int, seed: int = 0, **kwargs: Any) -> Pictures:
-        self._note("sample", model, n, seed, **kwargs)
-        return digits(n, self.spec)
+def _equal(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a == b)
 
-    def reconstruct(self, model: Path, data: str, n: int) -> tuple[Pictures, Pictures]:
-        self._note("reconstruct", model, data, n)
-        return digits(n, self.spec), digits(n, self.spec)
 
-    def levels(self, model: Path, data: str, n: int) -> tuple[Pictures, Pictures]:
-        self._note("levels", model, data, n)
-        return digits(n, self.spec), digits(4 * n, self.spec)
+def _training(api: FakeApi, given: Mapping[str, Any]) -> Iterator[real.Event]:
+    yield event(1)
+    yield event(2, warnings=["the posterior collapses"])
+    if api.error is not None:
+        raise api.error
+    yield event(3)
 
-    def interpolate(self, model: Path, data: str, n: int, steps: int = 8) -> Pictures:
-        self._note("interpolate", model, data, n, steps=steps)
-        return digits(n * steps, self.spec)
 
-    def forward_chain(self, model: Path, data: str, n: int, times: int, seed: int) -> Chain:
-        self._note("forward_chain", model, data, n, times=times, seed=seed)
-        x = digits(n * times, self.spec).x.reshape(n, times, *self.spec.shape)
-        return Chain(x, np.linspace(0, 1, times), self.spec, ids=np.arange(n))
+def _family(name: str) -> dict[str, Any]:
+    if name != "vae":
+        raise morphogen.UsageError(f"unknown family {name!r}: did you mean 'vae'?")
+    return VAE
 
-    def reverse_chain(self, model: Path, n: int, seed: int, times: int | None, **kwargs: Any) -> Chain:
-        self._note("reverse_chain", model, n, seed, times=times, **kwargs)
-        m = times or 6
-        x = digits(n * m, self.spec).x.reshape(n, m, *self.spec.shape)
-        return Chain(x, np.linspace(1, 0, m), self.spec, estimates=x)
 
-    def variances(self, model: Path, data: str, n: int, **kwargs: Any) -> Variances:
-        self._note("variances", model, data, n, **kwargs)
-        return Variances(n)
+def _inspection() -> real.Inspection:
+    records = Records(DIGITS, torch.from_numpy(digits(32).x), torch.arange(32))
+    return real.Inspection(
+        spec=DIGITS,
+        counts={"train": 1437, "test": 360},
+        balance={"train": {"0": 143, "1": 146}, "test": {"0": 35, "1": 36}},
+        duplicates=(("train/3", "test/5"), ("train/7", "train/9")),
+        low=float("nan"),
+        high=16.0,
+        problems=(Problem("cat.png", "cannot be read"),),
+        notes=("the array notes is not used",),
+        dataset=Dataset(DIGITS, {"train": records}),
+    )
 
-    def compare(self, models: list[Path], data: str, metrics: list[str] | None, **kwargs: Any) -> dict[str, Any]:
-        self._note("compare", models, data, metrics, **kwargs)
-        measured = [{"model": str(model), "data": data, **EVALUATED} for model in models]
-        pairs = [DIFFERENCE] if len(models) > 1 else []
-        return {"models": measured, "differences": pairs}
 
-    def evaluate_samples(self, samples: str, data: str, metrics: list[str] | None, **kwargs: Any) -> dict[str, Any]:
-        self._note("evaluate_samples", samples, data, metrics, **kwargs)
-        left_out = {"fd": "too few records", "kid": "too few records"}
-        notes = ["real numbers are taken for shades from 0 (black) to 1 (white)"]
-        return {"samples": samples, "data": data, **EVALUATED, "left_out": left_out, "notes": notes}
+def _chain(api: FakeApi, n: int, t: np.ndarray, estimates: bool) -> real.Chain:
+    x = digits(n * len(t), api.spec).x.reshape(n, len(t), *api.spec.shape)
+    return real.Chain(x, t, 1.0 - 2.0 * t, api.spec, x if estimates else None, None if estimates else np.arange(n))
 
-    def show(self, model: Path) -> dict[str, Any]:
-        self._note("show", model)
-        data = {"source": "digits", "shape": [1, 8, 8], "splits": {"train": 1437, "test": 360}}
-        return {"family": "vae", "data": data, "evaluations": self.evaluations}
 
-    def fingerprint(self, model: Path) -> str:
-        return f"fingerprint of {model}"
+def _variances(n: int) -> real.Variances:
+    t, s, log_snr = np.array([1.0, 0.5]), np.array([0.5, 0.2]), np.array([-np.inf, 1.0])
+    beta, beta_tilde, learned = np.array([0.9, 0.8]), np.array([0.5, 0.4]), np.array([0.7, 0.6])
+    return real.Variances(t, s, log_snr, beta, beta_tilde, learned, learned, np.array([[0.6, 0.8], [0.5, 0.7]]), n)
 
-    def verify(self, model: Path) -> dict[str, Any]:
-        self._note("verify", model)
-        return {"files": 4, "whole": True}
 
-    def check_family(self, name: str) -> dict[str, Any]:
-        self._note("check", name)
-        return {"round trip": "passed"}
+def _restored(n: int) -> real.Restored:
+    """The uncertainty rises from left to right, to 4 of 17 levels."""
+    rise = np.linspace(0.0, 4.0, 8, dtype=np.float32)[None].repeat(8, 0)
+    samples = digits(n).x
+    return real.Restored(samples, samples[1], rise[None], rise, DIGITS)
+
+
+def _edits(given: Mapping[str, Any]) -> real.LatentEdits:
+    directions, strengths = tuple(given["direction"]), tuple(given["strength"])
+    x = digits(len(directions) * len(strengths)).x
+    return real.LatentEdits(x, DIGITS, directions, strengths, 12.34, 56.78, ("it smiles already",))
+
+
+def _directions() -> real.Directions:
+    ordered, interval = np.array([np.nan, 0.9]), np.array([[np.nan, np.nan], [0.85, 0.95]])
+    names, warnings = ("factor-1", "smile"), ("too few have a hat",)
+    return real.Directions(names, np.eye(2), ordered, interval, 250, "a hash", warnings)
+
+
+def _evaluation(data: str, **of: str) -> real.Evaluation:
+    return real.Evaluation(of, data, (RESULT,), {"fd": "too few"}, LADDERS)
+
+
+def _comparison(given: Mapping[str, Any]) -> real.Comparison:
+    models = tuple(_evaluation(given["data"], model=str(held.path)) for held in given["models"])
+    return real.Comparison(models, (DIFFERENCE,) if len(models) > 1 else ())
+
+
+def _judged(given: Mapping[str, Any]) -> real.Evaluation:
+    left_out = {"fd": "too few records", "kid": "too few records"}
+    notes = ("real numbers are taken for shades from 0 (black) to 1 (white)",)
+    return real.Evaluation({"samples": given["samples"]}, given["data"], (RESULT,), left_out, LADDERS, notes)
+
+
+def _alignment(given: Mapping[str, Any]) -> real.Alignment:
+    """Ten drawings, of which four are beside training pictures."""
+    spec = DIGITS.replace(levels=256)
+    drawn, nearest = np.zeros((10, 1, 8, 8), np.uint8), np.ones((4, 1, 8, 8), np.uint8)
+    captions = tuple(f"caption {i}" for i in range(10))
+    of = {"samples": given["samples"]} if given["model"] is None else {"model": "m"}
+    return real.Alignment(
+        of,
+        given["data"],
+        (RESULT,),
+        real.Pictures(drawn, spec),
+        captions,
+        ("test",) * 10,
+        np.array([0, 2, 4, 6]),
+        real.Pictures(nearest, spec),
+        {"fd": "too few"},
+    )
+
+
+def _described(api: FakeApi) -> real.Description:
+    data = {"source": "digits", "shape": [1, 8, 8], "splits": {"train": 1437, "test": 360}}
+    return real.Description({"family": "vae", "data": data, "evaluations": api.evaluations})
+
+
+def _both(api: FakeApi, n: int, made: int) -> real.Reconstructions:
+    return real.Reconstructions(digits(n, api.spec), digits(made, api.spec))
+
+
+ANSWERS: dict[str, Callable[[FakeApi, Mapping[str, Any]], Any]] = {
+    "list_families": lambda api, given: [VAE],
+    "describe_family": lambda api, given: _family(given["name"]),
+    "check_family": lambda api, given: {"round trip": "passed"},
+    "inspect_data": lambda api, given: _inspection(),
+    "training": _training,
+    "quickstart": lambda api, given: iter([event(1)]),
+    "load": lambda api, given: Held(given["model"], given["device"]),
+    "fingerprint": lambda api, given: f"fingerprint of {given['model']}",
+    "describe": lambda api, given: _described(api),
+    "verify": lambda api, given: real.Verification(str(given["model"]), "vae"),
+    "sample": lambda api, given: digits(given["n"], api.spec),
+    "walk": lambda api, given: digits(given["frames"], api.spec, given["frames"] // given["stops"]),
+    "reconstruct": lambda api, given: _both(api, given["n"], given["n"]),
+    "levels": lambda api, given: _both(api, given["n"], 4 * given["n"]),
+    "interpolate": lambda api, given: digits(given["n"] * given["steps"], api.spec, given["steps"]),
+    "manifold": lambda api, given: digits(given["n"] ** 2, api.spec, given["n"]),
+    "directions": lambda api, given: _directions(),
+    "edit_latent": lambda api, given: _edits(given),
+    "forward_chain": lambda api, given: _chain(api, given["n"], np.linspace(0, 1, given["times"]), False),
+    "reverse_chain": lambda api, given: _chain(api, given["n"], np.linspace(1, 0, given["times"] or 6), True),
+    "variances": lambda api, given: _variances(given["n"]),
+    "edit": lambda api, given: digits(given["n"]),
+    "upscale": lambda api, given: _restored(given["n"]),
+    "restore": lambda api, given: _restored(given["n"]),
+    "compare": lambda api, given: _comparison(given),
+    "evaluate_samples": lambda api, given: _judged(given),
+    "evaluate_alignment": lambda api, given: _alignment(given),
+}

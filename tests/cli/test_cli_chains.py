@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_api import POINTS, FakeApi
+from fake_api import MODEL, POINTS, FakeApi
 from PIL import Image
 
 from morphogen.cli.main import run
@@ -19,9 +19,9 @@ def test_chain_passes_everything_on(api: FakeApi, tmp_path: Path) -> None:
     line = ["chain", "m", "--data", "digits", "--n", "5", "--seed", "7", "--class", "3", "--text", "a three"]
     line += ["--stepper", "heun", "--steps", "9", "--grid", "angle", "--guidance", "2"]
     assert run([*line, "--out", str(tmp_path / "c.png")]) == 0
-    reverse, forward = api.calls
-    assert reverse == ("reverse_chain", (Path("m"), 5, 7), {**SAMPLED, "times": 10})
-    assert forward == ("forward_chain", (Path("m"), "digits", 5), {"times": 10, "seed": 7})
+    assert api.named() == ["reverse_chain", "forward_chain"]
+    assert api.told("reverse_chain") == {"model": MODEL, "n": 5, "seed": 7, **SAMPLED}
+    assert api.told("forward_chain") == {"model": MODEL, "data": "digits", "n": 5, "seed": 7}
     recipe = json.loads(Image.open(tmp_path / "c.png").text["morphogen"])
     assert recipe["seed"] == 7 and recipe["stepper"] == "heun" and recipe["class"] == "3"
 
@@ -39,7 +39,7 @@ def test_an_animation_has_a_frame_for_each_state(api: FakeApi, tmp_path: Path) -
     for extra, frames in (([], 6), (["--data", "digits"], 12)):
         path = tmp_path / f"{frames}.gif"
         assert run(["chain", "m", "--n", "3", *extra, "--out", str(path)]) == 0
-        assert api.calls[0][2]["times"] is None
+        assert api.told("reverse_chain")["times"] is None
         assert Image.open(path).n_frames == frames
 
 
@@ -56,7 +56,8 @@ def test_arrays_are_the_stored_records(api: FakeApi, tmp_path: Path) -> None:
 def test_variances_become_a_plot_or_arrays(api: FakeApi, tmp_path: Path) -> None:
     line = ["variances", "m", "--data", "digits", "--n", "50", "--steps", "4", "--grid", "uniform", "--seed", "2"]
     assert run([*line, "--out", str(tmp_path / "v.png")]) == 0
-    assert api.calls[-1] == ("variances", (Path("m"), "digits", 50), {"steps": 4, "grid": "uniform", "seed": 2})
+    expected = {"model": MODEL, "data": "digits", "n": 50, "steps": 4, "grid": "uniform", "seed": 2}
+    assert api.told("variances") == expected
     assert Image.open(tmp_path / "v.png").width > 600
     assert run([*line, "--out", str(tmp_path / "v.npz")]) == 0
     with np.load(tmp_path / "v.npz", allow_pickle=False) as arrays:

@@ -4,47 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-from fake_api import DIGITS, POINTS, FakeApi, digits
+from fake_api import DIGITS, MODEL, POINTS, FakeApi, digits
 from PIL import Image
 
 from morphogen.cli.main import run
 from morphogen.report.sheets import to_bytes
 
-HOW = {"truncation": None, "temperature": None, "stepper": None, "steps": None, "guidance": None}
 EDIT = ["edit-latent", "m", "cat.png", "--direction", "smile"]
-
-
-@pytest.fixture
-def fake(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> FakeApi:
-    def walk(*args: Any, **kwargs: Any) -> Any:
-        api._note("walk", *args, **kwargs)
-        return digits(args[1], api.spec)
-
-    def directions(*args: Any, **kwargs: Any) -> Any:
-        api._note("directions", *args, **kwargs)
-        arrays = {"names": np.array(["factor-1", "smile"]), "vectors": np.eye(2)}
-        return SimpleNamespace(
-            names=("factor-1", "smile"),
-            ordered=np.array([np.nan, 0.9]),
-            interval=np.array([[np.nan, np.nan], [0.85, 0.95]]),
-            n=250,
-            warnings=("too few have a hat",),
-            arrays=lambda: arrays,
-        )
-
-    def edit_latent(model: Path, image: Path, direction: list[str], strength: list[float], **kwargs: Any) -> Any:
-        api._note("edit_latent", model, image, direction, strength, **kwargs)
-        x = digits(len(direction) * len(strength)).x
-        return SimpleNamespace(x=x, spec=DIGITS, rmse=12.34, baseline=56.78, warnings=("it smiles already",))
-
-    for function in (walk, directions, edit_latent):
-        monkeypatch.setattr(api, function.__name__, function, raising=False)
-    return api
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -53,12 +22,12 @@ def size(path: Path) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".apng"])
-def test_a_walk_is_an_endless_animation(fake: FakeApi, tmp_path: Path, suffix: str) -> None:
+def test_a_walk_is_an_endless_animation(api: FakeApi, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"walk{suffix}"
     line = ["walk", "m", "--frames", "6", "--stops", "3", "--fps", "10", "--seed", "4", "--truncation", "0.7"]
     assert run([*line, "--class", "3", "--out", str(out)]) == 0
-    expected = {"label": "3", "text": None, **HOW, "truncation": 0.7}
-    assert fake.calls[-1] == ("walk", (Path("m"), 6, 3, 4), expected)
+    expected = {"model": MODEL, "frames": 6, "stops": 3, "seed": 4, "label": "3", "truncation": 0.7}
+    assert api.told("walk") == expected
     with Image.open(out) as animation:
         assert getattr(animation, "n_frames", 1) == 6 and animation.info["loop"] == 0
         durations = []
@@ -68,7 +37,7 @@ def test_a_walk_is_an_endless_animation(fake: FakeApi, tmp_path: Path, suffix: s
     assert durations == [100] * 6  # the last one, too: the first is next
 
 
-def test_a_walk_is_a_sheet_with_a_row_for_each_stop_or_arrays(fake: FakeApi, tmp_path: Path) -> None:
+def test_a_walk_is_a_sheet_with_a_row_for_each_stop_or_arrays(api: FakeApi, tmp_path: Path) -> None:
     line = ["walk", "m", "--frames", "8", "--stops", "2", "--out"]
     assert run([*line, str(tmp_path / "a.png")]) == 0 and run([*line, str(tmp_path / "a.npz")]) == 0
     width, height = size(tmp_path / "a.png")
@@ -77,17 +46,17 @@ def test_a_walk_is_a_sheet_with_a_row_for_each_stop_or_arrays(fake: FakeApi, tmp
         recipe = json.loads(image.info["morphogen"])
     assert recipe["verb"] == "walk" and recipe["frames"] == 8 and recipe["stops"] == 2 and "version" in recipe
     assert np.array_equal(np.load(tmp_path / "a.npz")["x"], digits(8).x)
-    fake.spec = POINTS
+    api.spec = POINTS
     assert run([*line, str(tmp_path / "b.gif")]) == 2 and not (tmp_path / "b.gif").exists()
     assert run([*line, str(tmp_path / "b.npz")]) == 0
 
 
-def test_directions_are_a_table_and_a_file(fake: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_directions_are_a_table_and_a_file(api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["directions", "m"]) == 0
-    assert fake.calls[-1] == ("directions", (Path("m"), None), {"factors": 10, "n": 500})
+    assert api.told("directions") == {"model": MODEL}
     out = tmp_path / "d.npz"
     assert run(["directions", "m", "--data", "faces", "--factors", "1", "--n", "99", "--out", str(out)]) == 0
-    assert fake.calls[-1] == ("directions", (Path("m"), "faces"), {"factors": 1, "n": 99})
+    assert api.told("directions") == {"model": MODEL, "data": "faces", "factors": 1, "n": 99}
     with np.load(out) as kept:
         assert kept["names"].tolist() == ["factor-1", "smile"] and np.array_equal(kept["vectors"], np.eye(2))
     said = capsys.readouterr().out
@@ -96,7 +65,7 @@ def test_directions_are_a_table_and_a_file(fake: FakeApi, tmp_path: Path, capsys
     assert "nan" not in said and "warning: too few have a hat" in said and f"wrote {out}" in said
 
 
-def test_directions_as_json(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+def test_directions_as_json(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["directions", "m", "--data", "faces", "--json"]) == 0
     measured = {"name": "smile", "ordered": 0.9, "interval": [0.85, 0.95], "n": 250, "baseline": 0.5}
     expected = {"directions": [{"name": "factor-1"}, measured], "warnings": ["too few have a hat"]}
@@ -104,12 +73,12 @@ def test_directions_as_json(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_one_edit_is_a_picture_of_its_own_size(
-    fake: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "a.png"
     assert run([*EDIT, "--strength", "-1.5", "--directions", "d.npz", "--class", "3", "--out", str(out)]) == 0
-    expected = {"directions": Path("d.npz"), "label": "3", "text": None}
-    assert fake.calls[-1] == ("edit_latent", (Path("m"), Path("cat.png"), ["smile"], [-1.5]), expected)
+    expected = {"image": Path("cat.png"), "direction": ["smile"], "strength": [-1.5], "directions": Path("d.npz")}
+    assert api.told("edit_latent") == {"model": MODEL, **expected, "label": "3"}
     with Image.open(out) as image:
         assert np.array_equal(np.array(image), to_bytes(digits(1).x, DIGITS)[0, 0])
         recipe = json.loads(image.info["morphogen"])
@@ -119,7 +88,7 @@ def test_one_edit_is_a_picture_of_its_own_size(
     assert "warning: it smiles already" in said
 
 
-def test_several_edits_are_a_strip_or_arrays(fake: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_edits_are_a_strip_or_arrays(api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = [*EDIT, "--direction", "hat", "--strength=-3,0,3,6", "--json", "--out"]
     assert run([*line, str(tmp_path / "a.png")]) == 0
     expected = {"out": str(tmp_path / "a.png"), "n": 8, "rmse": 12.34, "rmse_of_mean_picture": 56.78}
@@ -149,7 +118,7 @@ def test_several_edits_are_a_strip_or_arrays(fake: FakeApi, tmp_path: Path, caps
     ],
 )
 def test_wrong_usage_does_nothing(
-    fake: FakeApi,
+    api: FakeApi,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -160,4 +129,4 @@ def test_wrong_usage_does_nothing(
     assert run(arguments) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("Error: ") and words in err
-    assert fake.calls == [] and list(tmp_path.iterdir()) == []
+    assert api.calls == [] and list(tmp_path.iterdir()) == []

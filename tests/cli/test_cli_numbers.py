@@ -29,7 +29,7 @@ def test_what_is_no_number_of_this_world_is_wrong_usage(
     api: FakeApi, capsys: pytest.CaptureFixture[str], verb: Verb, option: object
 ) -> None:
     if verb.words == ("train",):
-        pytest.skip("numbers of the recipe: tests/train/test_train_recipe.py")
+        pytest.skip("numbers of the recipe: tests/trainer/test_trainer_recipe.py")
     flag = option.opts[0]  # type: ignore[attr-defined]
     line = list(verb.words)
     for p in verb.parameters:

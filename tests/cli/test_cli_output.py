@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fake_api import FakeApi
 
-from morphogen import DataError
+from morphogen import DataError, Description
 from morphogen.cli import console, main
 from morphogen.cli.main import run
 from morphogen.core.reading import parse_json
@@ -69,11 +69,8 @@ def outcome(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 def test_any_encoding_will_do(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch, stdout: Any, encoding: str, arguments: list[str]
 ) -> None:
-    monkeypatch.setattr(
-        api,
-        "show",
-        lambda model: {"name": "中 → ü \udce9", "evaluations": [], "data": {"splits": ["test"], "source": "\udce9"}},
-    )
+    facts = {"name": "中 → ü \udce9", "evaluations": [], "data": {"splits": ["test"], "source": "\udce9"}}
+    monkeypatch.setattr(api, "describe", lambda model: Description(facts), raising=False)
     raw = io.BytesIO()
     stdout(io.TextIOWrapper(raw, encoding=encoding, errors="strict"))
     assert outcome(arguments, monkeypatch) == 0

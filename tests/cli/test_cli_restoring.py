@@ -4,40 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from fake_api import DIGITS, FakeApi, digits
+from fake_api import DIGITS, MODEL, FakeApi, digits
 from PIL import Image
 
 from morphogen.cli.main import run
 from morphogen.report.sheets import to_bytes
-
-HOW = {"stepper": None, "steps": None, "grid": None, "guidance": None}
-
-
-@pytest.fixture
-def fake(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> FakeApi:
-    """With an `edit` of noise, and a restoration whose uncertainty rises from left to right, to 4 of 17 levels."""
-
-    def edit(*args: Any, **kwargs: Any) -> Any:
-        api._note("edit", *args, **kwargs)
-        return digits(kwargs["n"])
-
-    def restored(name: str, *args: Any, **kwargs: Any) -> Any:
-        api._note(name, *args, **kwargs)
-        rise = np.linspace(0.0, 4.0, 8, dtype=np.float32)[None].repeat(8, 0)
-        samples = digits(kwargs["n"]).x
-        return SimpleNamespace(
-            samples=samples, mean=samples[1], stddev=rise[None], uncertainty=rise, spec=DIGITS, warnings=()
-        )
-
-    monkeypatch.setattr(api, "edit", edit, raising=False)
-    for name in ("upscale", "restore"):
-        monkeypatch.setattr(api, name, lambda *a, _name=name, **k: restored(_name, *a, **k), raising=False)
-    return api
 
 
 def recipe(path: Path) -> dict[str, Any]:
@@ -51,21 +26,19 @@ def pixels(path: Path) -> np.ndarray:
         return np.array(image)
 
 
-def test_an_edit_is_a_picture_of_its_own_size(fake: FakeApi, tmp_path: Path) -> None:
+def test_an_edit_is_a_picture_of_its_own_size(api: FakeApi, tmp_path: Path) -> None:
     out = tmp_path / "a.png"
     line = ["edit", "m", "cat.png", "--mask", "mask.png", "--strength", "0.4", "--class", "3", "--steps", "7"]
     assert run([*line, "--out", str(out)]) == 0
-    asked = {"strength": 0.4, "n": 1, "seed": 0, "tiles": False}
-    words = {"text": None, "negative": None}
-    expected = {"mask": Path("mask.png"), "label": "3", **words, **asked, **HOW, "steps": 7}
-    assert fake.calls[-1] == ("edit", (Path("m"), Path("cat.png")), expected)
+    expected = {"image": Path("cat.png"), "mask": Path("mask.png"), "label": "3", "strength": 0.4, "steps": 7}
+    assert api.told("edit") == {"model": MODEL, **expected}
     assert np.array_equal(pixels(out), to_bytes(digits(1).x, DIGITS)[0, 0])
     said = recipe(out)
     assert said["verb"] == "edit" and said["image"] == "cat.png" and said["mask"] == "mask.png"
     assert said["strength"] == 0.4 and said["class"] == "3" and said["steps"] == 7 and "version" in said
 
 
-def test_an_edit_takes_words(fake: FakeApi, tmp_path: Path) -> None:
+def test_an_edit_takes_words(api: FakeApi, tmp_path: Path) -> None:
     line = [
         "edit",
         "m",
@@ -79,15 +52,15 @@ def test_an_edit_takes_words(fake: FakeApi, tmp_path: Path) -> None:
     ]
     assert run(line) == 0
     said = recipe(tmp_path / "a.png")
-    for found in (fake.calls[-1][2], said):
+    for found in (api.told("edit"), said):
         assert (found["text"], found["negative"]) == ("a (red:1.5) cat", "a dog")
 
 
-def test_several_edits_are_a_sheet_files_or_arrays(fake: FakeApi, tmp_path: Path) -> None:
+def test_several_edits_are_a_sheet_files_or_arrays(api: FakeApi, tmp_path: Path) -> None:
     line = ["edit", "m", "cat.png", "--n", "5", "--seed", "2", "--tiles"]
     for out in ("a.png", "a.npz", "a/"):
         assert run([*line, "--out", str(tmp_path / out)]) == 0
-        assert fake.calls[-1][2]["n"] == 5 and fake.calls[-1][2]["tiles"] is True
+        assert api.told("edit")["n"] == 5 and api.told("edit")["tiles"] is True
     assert np.array_equal(np.load(tmp_path / "a.npz")["x"], digits(5).x)
     assert min(pixels(tmp_path / "a.png").shape[:2]) > 8
     files = sorted((tmp_path / "a").iterdir())
@@ -96,20 +69,20 @@ def test_several_edits_are_a_sheet_files_or_arrays(fake: FakeApi, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("line", "call"),
+    ("line", "given"),
     [
-        (["upscale", "--scale", "2"], ("upscale", (Path("m"), Path("cat.png"), 2))),
-        (["restore", "--degradation", "blur1"], ("restore", (Path("m"), Path("cat.png"), "blur1"))),
-        (["restore"], ("restore", (Path("m"), Path("cat.png"), None))),
+        (["upscale", "--scale", "2"], {"scale": 2}),
+        (["restore", "--degradation", "blur1"], {"degradation": "blur1"}),
+        (["restore"], {}),
     ],
 )
 def test_a_restoration_comes_with_its_uncertainty(
-    fake: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: list[str], call: tuple[Any, ...]
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: list[str], given: dict[str, Any]
 ) -> None:
     out = tmp_path / "big.png"
     verb, *options = line
     assert run([verb, "m", "cat.png", *options, "--n", "3", "--out", str(out)]) == 0
-    assert fake.calls[-1] == (*call, {"label": None, "text": None, "n": 3, "seed": 0, **HOW})
+    assert api.told(verb) == {"model": MODEL, "image": Path("cat.png"), **given, "n": 3}
     assert np.array_equal(pixels(out), to_bytes(digits(3).x, DIGITS)[1, 0])
     shades = pixels(tmp_path / "big-uncertainty.png")
     assert shades.shape == (8, 8) and shades[0, 0] == 0 and shades[0, -1] == 255
@@ -123,7 +96,7 @@ def test_a_restoration_comes_with_its_uncertainty(
     assert recipe(out)["shows"] == "sample 0"
 
 
-def test_arrays_hold_everything(fake: FakeApi, tmp_path: Path) -> None:
+def test_arrays_hold_everything(api: FakeApi, tmp_path: Path) -> None:
     assert run(["upscale", "m", "cat.png", "--out", str(tmp_path / "a.npz")]) == 0
     with np.load(tmp_path / "a.npz") as found:
         assert set(found.files) == {"samples", "mean", "stddev", "uncertainty", "seed"}
@@ -133,7 +106,7 @@ def test_arrays_hold_everything(fake: FakeApi, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verb", ["edit", "upscale", "restore"])
 def test_json_is_all_that_stdout_holds(
-    fake: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
     assert run([verb, "m", "cat.png", "--out", str(tmp_path / "a.png"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
@@ -154,7 +127,7 @@ def test_json_is_all_that_stdout_holds(
     ],
 )
 def test_wrong_usage_draws_nothing(
-    fake: FakeApi,
+    api: FakeApi,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -165,14 +138,14 @@ def test_wrong_usage_draws_nothing(
     assert run(arguments) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("Error: ") and words in err
-    assert fake.calls == [] and list(tmp_path.iterdir()) == []
+    assert api.calls == [] and list(tmp_path.iterdir()) == []
 
 
-def test_neither_file_is_replaced_unasked(fake: FakeApi, tmp_path: Path) -> None:
+def test_neither_file_is_replaced_unasked(api: FakeApi, tmp_path: Path) -> None:
     beside = tmp_path / "a-uncertainty.png"
     beside.write_bytes(b"precious")
     line = ["upscale", "m", "cat.png", "--out", str(tmp_path / "a.png")]
-    assert run(line) == 2 and fake.calls == []
+    assert run(line) == 2 and api.calls == []
     assert beside.read_bytes() == b"precious" and not (tmp_path / "a.png").exists()
     assert run([*line, "--overwrite"]) == 0
     assert recipe(beside)["shows"] == "standard deviation"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_api import POINTS, RESULT, FakeApi
+from fake_api import MODEL, POINTS, RESULT, FakeApi, Held
 from PIL import Image
 
 from morphogen import MorphogenError
@@ -24,20 +24,17 @@ TRAIN = ["train", "vae", "--data", "digits", "--out", "runs/x"]
 def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     extra = ["--steps", "3", "--seed", "7", "--preset", "classic", "--latent-dim", "4", "--hidden=9,8", "--flips"]
     assert run([*TRAIN, *extra]) == 0
-    assert api.calls[-1] == (
-        "train",
-        ("vae", "digits", Path("runs/x")),
-        {
-            "preset": "classic",
-            "options": {"latent_dim": "4", "hidden": ["9", "8"]},
-            "recipe": {"flips": True, "steps": 3, "seed": 7},
-            "resume": False,
-            "start": None,
-            "parts": {},
-        },
-    )
+    assert api.told("training") == {
+        "family": "vae",
+        "data": "digits",
+        "out": Path("runs/x"),
+        "preset": "classic",
+        "options": {"latent_dim": "4", "hidden": ["9", "8"]},
+        "recipe": {"flips": True, "steps": 3, "seed": 7},
+        "parts": {},
+    }
     assert run([*TRAIN, "--part", "autoencoder=runs/first", "--part", "guide=runs/weak"]) == 0
-    assert api.calls[-1][2]["parts"] == {"autoencoder": "runs/first", "guide": "runs/weak"}
+    assert api.told("training")["parts"] == {"autoencoder": "runs/first", "guide": "runs/weak"}
     out, err = capsys.readouterr()
     assert "trained vae for 3 steps: runs/x" in out
     assert "warning: the posterior collapses" in err
@@ -165,10 +162,7 @@ def test_families_lists_flags_types_defaults_and_meanings(api: FakeApi, capsys: 
 def test_a_sheet_holds_the_pictures_and_says_how_it_was_made(api: FakeApi, tmp_path: Path) -> None:
     path = tmp_path / "new" / "sheet.png"
     assert run(["sample", "m", "--n", "9", "--seed", "3", "--class", "4", "--exact", "--out", str(path)]) == 0
-    guided = ("guidance", "avoid", "guidance_interval", "autoguidance")
-    unsaid = dict.fromkeys(("text", "temperature", "stepper", "steps", "grid", "truncation", "candidates", *guided))
-    said = {"label": "4", "exact": True, "precision": "fp32", "compile": False}
-    assert api.calls[-1] == ("sample", (Path("m"), 9, 3), {**said, **unsaid})
+    assert api.told("sample") == {"model": MODEL, "n": 9, "seed": 3, "label": "4", "exact": True}
     image = Image.open(path)
     drawn = api.sample(Path("m"), 9)
     assert image.tobytes() == sheet(to_bytes(drawn.x, drawn.spec)).tobytes()
@@ -180,7 +174,7 @@ def test_guidance_is_passed_on(api: FakeApi, tmp_path: Path) -> None:
     line = ["sample", "m", "--n", "1", "--out", str(tmp_path / "a.png"), "--guidance", "2", "--avoid", "4"]
     assert run([*line, "--autoguidance", "1.5", "--guidance-interval", "0.2,0.8"]) == 0
     wanted = {"guidance": 2.0, "avoid": "4", "autoguidance": 1.5, "guidance_interval": (0.2, 0.8)}
-    assert wanted.items() <= api.calls[-1][2].items()
+    assert wanted.items() <= api.told("sample").items()
 
 
 def test_a_folder_holds_one_picture_each(api: FakeApi, tmp_path: Path) -> None:
@@ -220,7 +214,7 @@ def test_reconstructions_stand_below_their_originals(api: FakeApi, tmp_path: Pat
 def test_levels_are_rows_below_the_originals(api: FakeApi, tmp_path: Path) -> None:
     path = tmp_path / "l.png"
     assert run(["levels", "m", "--data", "digits", "--n", "5", "--out", str(path)]) == 0
-    assert api.calls[-1] == ("levels", (Path("m"), "digits", 5), {})
+    assert api.told("levels") == {"model": MODEL, "data": "digits", "n": 5}
     image = np.asarray(Image.open(path))
     pitch = 8 * 8 + 2
     assert image.shape[0] == 5 * pitch + 2, "the originals, and four rows for three groups"
@@ -299,8 +293,9 @@ def test_evaluate_prints_and_writes_the_same_results(
     path = tmp_path / "deep" / "e.json"
     arguments = ["--metrics", "nll, bits", "--samples", "9", "--n", "360", "--out", str(path)]
     assert run(["evaluate", "m", "--data", "digits", *arguments]) == 0
-    given = {"split": "test", "n": 360, "samples": 9, "seed": 0, "network": None}
-    assert api.calls[-1] == ("compare", ([Path("m")], "digits", ["nll", "bits"]), given)
+    held = [Held(Path("m"), "auto")]
+    given = {"models": held, "data": "digits", "metrics": ["nll", "bits"], "n": 360, "samples": 9}
+    assert api.told("compare") == given
     out = capsys.readouterr().out
     for words in ("nll ↓", "21.43", "21.21 to 21.65", "360", "pixel marginals 33.2"):
         assert words in out
@@ -317,8 +312,8 @@ def test_several_models_are_compared_on_one_page(
         assert (words in out) is (words != "not distinguishable")
         assert words in page or words.startswith(("left", "warning"))
     assert page.count("<img") == 3  # a ladder, and the samples of both
-    assert [call[0] for call in api.calls] == ["compare", "sample", "sample"]
-    assert api.calls[1][1][2] == api.calls[2][1][2] == 0  # equal seeds
+    assert api.named() == ["compare", "sample", "sample"]
+    assert all("seed" not in given for name, given in api.calls if name == "sample"), "equal seeds"
     capsys.readouterr()
     assert run(["evaluate", "m", "k", "--data", "digits"]) == 0
     assert "m is better" not in capsys.readouterr().out
@@ -332,8 +327,7 @@ def test_what_others_made_is_judged_and_written(
     for suffix in ("json", "html"):
         path = tmp_path / f"e.{suffix}"
         assert run(["evaluate-samples", "made.npz", "--data", "digits", "--n", "50", "--out", str(path)]) == 0
-        given = {"split": "test", "n": 50, "seed": 0, "network": None}
-        assert api.calls[-1] == ("evaluate_samples", ("made.npz", "digits", None), given)
+        assert api.told("evaluate_samples") == {"samples": "made.npz", "data": "digits", "n": 50}
         assert "made.npz" in path.read_text()
     assert "warning: copying" in capsys.readouterr().out
 
@@ -341,7 +335,7 @@ def test_what_others_made_is_judged_and_written(
 def test_show_holds_the_evaluations_or_says_how_to_make_one(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["show", "m"]) == 0
     assert "morphogen evaluate m --data digits" in capsys.readouterr().out
-    api.evaluations = [{"name": "nll", "written": "2026-01-01", "result": RESULT}]
+    api.evaluations = [{"name": "nll", "written": "2026-01-01", "result": RESULT.to_dict()}]
     assert run(["show", "m"]) == 0
     assert "21.21 to 21.65" in capsys.readouterr().out
 
