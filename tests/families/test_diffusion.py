@@ -85,7 +85,7 @@ def exact(oracle_of=GaussianMixtureDenoiser.gaussian, mean=MEAN, cov=COV, data=P
     """The family around a perfect network, and the oracle."""
     model = build(data, **options).double()
     oracle = oracle_of(model.schedule, mean, cov)
-    model.told = lambda t: t  # `told` has its test, and inverting it takes long
+    model.time_input = lambda t: t  # `time_input` has its test, and inverting it takes long
     model.denoiser = Exact(oracle, model.readout, lambda u: u)
     return model, oracle
 

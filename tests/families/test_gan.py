@@ -20,7 +20,9 @@ from morphogen.core.errors import SpecError, UsageError
 from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
 from morphogen.data import Stream, load
-from morphogen.families.gan import GAN, GANSpec, _coverage
+from morphogen.families.gan import GAN
+from morphogen.families.gan_health import _coverage
+from morphogen.families.gan_spec import GANSpec
 from morphogen.testing import check_family
 from morphogen.theory.adversarial import GAMES, RELATIVISTIC
 from morphogen.trainer import Recipe, fit

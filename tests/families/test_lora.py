@@ -156,10 +156,10 @@ def test_a_handful_of_captioned_pictures(tmp_path):
     parts, faster = {"base": tmp_path / "base"}, {"lr": 1e-2, "ema": 0.9}
     list(mg.training("lora", source, tmp_path / "lora", options=faster, recipe=recipe, parts=parts))
     made, before = mg.load(tmp_path / "lora"), mg.load(tmp_path / "base")
-    assert made.family.data.shape == (3, 16, 16)
-    assert made.family.data.text.fingerprint == before.family.data.text.fingerprint
-    own = load(source, like=before.family.data).train.batch(slice(None))
-    assert _error(made.family, own) < 0.3 * _error(before.family, own)
+    assert made.module.data.shape == (3, 16, 16)
+    assert made.module.data.text.fingerprint == before.module.data.text.fingerprint
+    own = load(source, like=before.module.data).train.batch(slice(None))
+    assert _error(made.module, own) < 0.3 * _error(before.module, own)
     drawn = mg.draw(tmp_path / "lora", ["a large red circle"])
     assert drawn.x.shape[1:] == (3, 16, 16)
     shown = mg.describe(tmp_path / "lora")

@@ -37,7 +37,7 @@ from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Noise
 from morphogen.nn.backbones.causal import CausalConv, CausalNet, Seen
 from morphogen.nn.backbones.symbols import SymbolHead, Symbols
-from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
+from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
 from morphogen.nn.distributions.mixture_head import MixtureHead
 from morphogen.theory.discretized import DiscretizedLogisticMixture
 from morphogen.theory.likelihoods import likelihood
@@ -209,8 +209,8 @@ class Autoregressive(Family):
                 f"the likelihood {spec.likelihood!r} is for quantized data, but {data.name!r} is {data.kind}; take"
                 " 'categorical'."
             )
-        self.conditioner = Conditioner(data, 64, spec.text_encoder, dict(self.parts)) if spec.conditional else None
-        self.pixels = Pixels(spec, levels, data, cond=64 if spec.conditional else 0)
+        self.conditioner = conditioner_of(spec, data, self.parts)
+        self.pixels = Pixels(spec, levels, data, cond=COND if spec.conditional else 0)
 
     # ---------------------------------------------------------------- training
 

@@ -13,10 +13,8 @@ away from (`sampling/guidance.py`).
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -28,12 +26,14 @@ from morphogen.core.capabilities import Denoises, Samples, Score, Scores
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import CapabilityError, SpecError, UsageError
-from morphogen.core.family import TELLING, Family, Health, Player
+from morphogen.core.family import Family, Health, Player
 from morphogen.core.rng import Index, Noise
+from morphogen.families.denoising_health import judge_denoiser
 from morphogen.families.guide import check_guide
 from morphogen.nn.backbones.denoiser import DenoiserSpec, denoiser
 from morphogen.nn.backbones.encoders import centered
-from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
+from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
+from morphogen.nn.layers.fourier import fourier_features
 from morphogen.sampling import grids, loop, steppers
 from morphogen.sampling.denoiser import Denoiser
 from morphogen.sampling.guidance import autoguidance, classifier_free
@@ -41,14 +41,10 @@ from morphogen.sampling.ode_likelihood import flow_log_likelihood, variational_b
 from morphogen.sampling.readout import Readout
 from morphogen.sampling.steppers import State
 from morphogen.theory.diffusion import Variance
-from morphogen.theory.schedules import Schedule, broadcast
+from morphogen.theory.schedules import Schedule
 
 FIRST_STAGE = "autoencoder"  # the part that makes latents
 GUIDE = "guide"  # the part that autoguidance leads away from
-COND = 64  # width of a condition's tokens and of its pooled vector
-EARLIEST = 1e-5  # of training times: below, x_t differs from x_0 by rounding
-BANDS = (-10.0, -6.0, -2.0, 2.0, 6.0, 10.0)  # log-SNRs between which a health check looks
-HEALTH_RECORDS = 256  # records that it looks at
 CHUNK = 64  # records scored together
 EXACT_TRACE = 8  # dimensions up to which the trace of the probability flow is exact
 FINEST = 0.1  # sigma / alpha at the end of the bound of records with few values
@@ -126,7 +122,7 @@ class DenoisingFamily(Family):
         steppers.stepper(spec.stepper)
         with torch.device("cpu"):  # numbers, also where networks are built without memory
             grids.grid(spec.grid, schedule, min(spec.steps, 8))  # both raise for an unknown name
-        self.conditioner = Conditioner(data, COND, spec.text_encoder, dict(self.parts)) if spec.conditional else None
+        self.conditioner = conditioner_of(spec, data, self.parts)
         inside = data.replace(shape=((1 + 2 * len(spec.fourier)) * self.shape[0], *self.shape[1:]))
         channels = self.readout.outputs * self.shape[0]
         self.denoiser = denoiser(spec, inside, channels, COND if spec.conditional else 0)
@@ -175,45 +171,9 @@ class DenoisingFamily(Family):
         s = self.spec
         return drop_conditions(batch, rng, 0.0 if self.conditioner is None else s.condition_dropout, s.context_dropout)
 
-    @torch.no_grad()
     def health(self, batch: Batch, rng: Noise) -> Health:
-        """Squared error per element of held-out E[x_0 | x_t] in bands of log-SNR, beside that of independent Gaussians
-        with the records' own moments, which know no relations between elements; and whether a learned variance is
-        what it should be, the squared error."""
-        part = batch[:HEALTH_RECORDS]
-        n = len(part)
-        x_0 = self.encoded(part.x, rng, n)
-        prior_var = x_0.var(0, correction=0)
-        found: dict[str, list[float]] = {"held_out_error": [], "independent_error": [], "variance_ratio": []}
-        warnings = []  # no measurements in them: one that lasts is given once
-        for low, high in pairwise(BANDS):
-            band = f"at log-SNR {low:g} to {high:g}"
-            t = self.schedule.time(low + (high - low) * rng.uniform(f"time {band}", n, (), torch.float64))
-            t = t.clamp_min(EARLIEST)
-            x_t = self.readout.noised(x_0, rng.normal(f"noise {band}", n, self.shape, x_0.dtype), t)
-            posterior = self.posterior(x_t, t, part.cond)
-            snr = broadcast(self.schedule.log_snr(t).exp(), x_0)
-            error = float((x_0 - posterior.mean).square().mean())
-            independent = float((prior_var / (1.0 + snr * prior_var)).mean())
-            ratio = float(posterior.var.mean()) / max(error, 1e-30)
-            for name, value in zip(found, (error, independent, ratio), strict=True):
-                found[name].append(value)
-            if error > 1.1 * independent:
-                cure = "train longer, lower --lr, or take a larger network"
-                if self.readout.parametrization == "x0" and low > 0:
-                    cure += "; or set --parametrization v, which keeps what x_t tells where there is little noise"
-                warnings.append(
-                    f"{band} the estimates of the record are worse than those of independent Gaussians: {cure}"
-                )
-            if self.readout.variance == "learned" and not 0.2 < ratio < 5.0:
-                size = "more than five times" if ratio > 1.0 else "less than a fifth of"
-                warnings.append(
-                    f"{band} the learned variance is {size} the squared error that it estimates: train longer, or raise"
-                    " --bound-weight"
-                )
-        if self.readout.variance != "learned":
-            del found["variance_ratio"]
-        return Health({"bands": list(BANDS), **found}, warnings if len(part) >= TELLING else [])
+        """How good its estimates of held-out records are (`families/denoising_health.py`)."""
+        return judge_denoiser(self, batch, rng)
 
     # ------------------------------------------------------------ capabilities
 
@@ -422,15 +382,3 @@ class DenoisingFamily(Family):
             return None
         nothing = cond.context.new_zeros(n, 0)
         return Condition(nothing[..., None], nothing.bool(), nothing, cond.context)
-
-
-def fourier_features(x: Tensor, powers: Sequence[int], levels: int | None = None) -> Tensor:
-    """x (B, C, ...) and after it sin and cos of 2^k pi x for k in `powers`, (B, (1 + 2 len(powers)) C, ...).
-
-    Differences far smaller than a network tells apart, in bf16 least of all, decide how likely exact values are
-    (Kingma et al., "Variational diffusion models", 2021). Of x with K `levels` the angles are (K - 1) / K times that,
-    so that 2^k = K is one turn from each value to the next: sin then tells how far from a value x is.
-    """
-    turn = math.pi * (1.0 if levels is None else (levels - 1) / levels)
-    angles = [x * (turn * 2.0**k) for k in powers]
-    return torch.cat((x, *(part for angle in angles for part in (angle.sin(), angle.cos()))), dim=1)

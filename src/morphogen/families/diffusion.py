@@ -37,7 +37,8 @@ from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Progress, Step
 from morphogen.core.rng import Index, Noise
-from morphogen.families.denoising import EARLIEST, DenoisingFamily, DenoisingSpec
+from morphogen.families.denoising import DenoisingFamily, DenoisingSpec
+from morphogen.families.denoising_health import EARLIEST
 from morphogen.theory.diffusion import Variance, diffusion_term
 from morphogen.theory.schedules import schedule
 from morphogen.theory.weightings import Weighting, times, uniforms

@@ -36,7 +36,8 @@ from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.family import Progress, Step
 from morphogen.core.rng import Index, Noise
-from morphogen.families.denoising import EARLIEST, DenoisingFamily, DenoisingSpec
+from morphogen.families.denoising import DenoisingFamily, DenoisingSpec
+from morphogen.families.denoising_health import EARLIEST
 from morphogen.theory.coupling import optimal_coupling
 from morphogen.theory.schedules import schedule
 from morphogen.theory.weightings import uniforms

@@ -28,19 +28,20 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, Condition, RawCondition
 from morphogen.core.capabilities import Directions, Discriminates, Encodes, Samples
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian, Point
-from morphogen.core.errors import SpecError, UsageError
+from morphogen.core.errors import UsageError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
 from morphogen.core.rng import Noise, Rng
+from morphogen.families.gan_health import GameState, judge_game
+from morphogen.families.gan_spec import GANSpec, check_data
 from morphogen.nn.backbones.adversarial_nets import (
     MLPDiscriminator,
     MLPGenerator,
@@ -48,91 +49,17 @@ from morphogen.nn.backbones.adversarial_nets import (
     PictureGenerator,
     Sloped,
 )
-from morphogen.nn.backbones.encoders import Backbone, backbone, centered
-from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
+from morphogen.nn.backbones.encoders import backbone, centered
+from morphogen.nn.conditioning.conditioner import COND, READER, Conditioner, drop_conditions
 from morphogen.nn.inversion import inverted
 from morphogen.nn.layers.augmentation import DRAWS, AdaptiveStrength, augmented
 from morphogen.theory.adversarial import GAMES, one_centered, penalty_weight, zero_centered
 from morphogen.theory.resampling import gumbel_scores
 
-AtLeastOne = Annotated[int, Field(ge=1)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-COND = 64  # width of a condition's vector
 ONE_CENTERED = 10.0  # weight of the one-centered penalty (Gulrajani et al., 2017)
 NOISE = 0.05  # s, the standard deviation of records around G(z)
 INVERSION_CHUNK = 512  # latents
 HEALTH_RECORDS = 1000  # records that a health check looks at
-NEIGHBORS = 5  # of a record, that say how far away a sample may be to count as one like it
-
-
-class GANSpec(ConditionSpec):
-    """Options of the generative adversarial network."""
-
-    game: Literal["relativistic", "non_saturating", "hinge", "least_squares", "wasserstein", "minimax"] = Field(
-        "relativistic", description="losses of the two players: see theory/adversarial.py"
-    )
-    penalty: Literal["auto", "none", "r1", "r1_r2", "gradient"] = Field(
-        "auto",
-        description="of the discriminator's slope: r1 (at records), r1_r2 (at samples, too), gradient (distance from 1"
-        " in between), none; auto is gradient for wasserstein, else r1_r2",
-    )
-    penalty_weight: float | None = Field(
-        None,
-        gt=0,
-        description="weight of the penalty; none: 0.001 for each element of a record and at least 0.02, or 10 for"
-        " gradient",
-    )
-    penalty_every: int = Field(1, ge=1, description="penalize every so many steps, with a weight as many times larger")
-    mismatch: float = Field(
-        1.0,
-        ge=0,
-        description="captions: weight of records with the words of others, which the discriminator is to tell apart",
-    )
-    reconstruction: float = Field(
-        0.0, ge=0, description="weight of the mean absolute error, for data with a picture as condition"
-    )
-    backbone: Backbone = Field("auto", description="networks: mlp, conv, or auto (conv for pictures of 12 px and more)")
-    latent_dim: int | None = Field(
-        None, ge=1, description="dimensions of z; none: one for each element of a record, at most 64"
-    )
-    hidden: tuple[AtLeastOne, ...] = Field((256,) * 5, min_length=1, description="mlp: the generator's layers")
-    discriminator_hidden: tuple[AtLeastOne, ...] = Field(
-        (256, 256, 256), min_length=1, description="mlp: the discriminator's layers"
-    )
-    widths: tuple[AtLeastOne, ...] = Field(
-        (32, 64, 128), min_length=1, description="conv: channels at 1/2, 1/4, ... resolution, of both"
-    )
-    blocks: int = Field(1, ge=1, description="conv: residual blocks per resolution, of both")
-    tanh: bool = Field(
-        False, description="bound what the generator makes by tanh; otherwise, samples are cut off at the data's range"
-    )
-    spectral: bool = Field(False, description="spectral normalization of the discriminator")
-    augment: Literal["none", "fixed", "adaptive"] = Field(
-        "none", description="random transforms of the pictures that the discriminator sees, for small data"
-    )
-    augment_strength: float = Field(0.5, ge=0, le=1, description="fixed: probability of each transform")
-    augment_target: float = Field(
-        0.6, gt=0, lt=1, description="adaptive: mean sign of the verdicts on records that the strength is to keep"
-    )
-    augment_records: int = Field(
-        100_000, ge=1, description="adaptive: records over which the strength can rise from 0 to 1"
-    )
-    generator_lr: float = Field(1e-3, gt=0, description="peak learning rate of the generator")
-    discriminator_lr: float = Field(1e-3, gt=0, description="peak learning rate of the discriminator")
-    betas: tuple[Probability, Probability] = Field(
-        (0.0, 0.99), description="decays of Adam's averages of the gradient and of its square, of both"
-    )
-    ema: float | None = Field(
-        0.999, gt=0, lt=1, description="decay of the generator's averaged weights; none turns it off"
-    )
-    inversion_steps: int = Field(200, ge=1, description="steps of the descent that encodes a record")
-    inversion_starts: int = Field(4, ge=1, description="latents that it starts from; a quarter of the steps rules out")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> GANSpec:
-        if self.game == "wasserstein" and self.penalty == "none" and not self.spectral:
-            raise ValueError("game=wasserstein needs a bound on the slope: penalty=gradient, or spectral")
-        return self
 
 
 class GAN(Family):
@@ -163,7 +90,7 @@ class GAN(Family):
 
     def __init__(self, spec: GANSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
-        _check(spec, data)
+        check_data(spec, data)
         context = 0 if data.context_shape is None else data.context_shape[0]
         cond = COND if spec.conditional else 0
         roles = ("discriminator", "generator") if spec.conditional else ()
@@ -243,52 +170,25 @@ class GAN(Family):
 
     @torch.no_grad()
     def health(self, batch: Batch, rng: Noise) -> Health:
-        """Who wins, what the generator still learns from, and how varied samples are, beside held-out records.
-
-        told_apart      share of pairs of a held-out record and a sample in which the record has the larger logit
-        generator_pull  mean |d loss / d logit| of the generator at its samples
-        diversity       mean distance of two samples over that of two records
-        coverage        share of records that have a sample as near as their fifth neighbor, over the same for records
-        """
+        """How the game stands on held-out records (`families/gan_health.py`)."""
         part = batch[:HEALTH_RECORDS]
         x = centered(part.x, self.data)
         made = self._made(rng.normal("z", len(x), (self.latent_dim,)), part.cond)
         on_real, on_fake = (self._logits(v, part.cond) for v in (x, made))
-        told_apart = float((on_real[:, None] > on_fake).double().mean())
-        pull = self._pull(on_real, on_fake)
-        metrics: dict[str, float | list[float]] = {"told_apart": told_apart, "generator_pull": pull}
-        # No measurements in the warnings: one that lasts is given once.
-        warnings = []
-        if told_apart > 0.99:
-            more = (
-                f"raise --penalty-weight ({self.penalty_weight:g})" if self.penalty != "none" else "set --penalty r1_r2"
+        found = judge_game(
+            GameState(
+                x,
+                made,
+                on_real,
+                on_fake,
+                self._pull(on_real, on_fake),
+                self.spec.game,
+                self.penalty,
+                self.penalty_weight,
+                self.spec.discriminator_lr,
             )
-            warnings.append(
-                "the discriminator is saturated: it tells nearly all samples from held-out records. That is usual"
-                f" early in training; if it lasts, {more} or lower --discriminator-lr"
-                f" ({self.spec.discriminator_lr:g})"
-            )
-        if told_apart > 0.9 and pull < 0.05:
-            warnings.append(
-                f"the generator stands still: where the discriminator is sure, the game {self.spec.game!r} has no"
-                " gradient for it; set --game relativistic, or non_saturating"
-            )
-        if len(x) > 4 * NEIGHBORS:
-            diversity = float(torch.pdist(made.flatten(1)).mean() / torch.pdist(x.flatten(1)).mean().clamp_min(1e-12))
-            covered = _coverage(x.flatten(1), made.flatten(1))
-            metrics |= {"diversity": diversity, "coverage": covered}
-            if diversity < 0.5:
-                warnings.append(
-                    "mode collapse: samples are less than half as far from each other as held-out records. That is"
-                    " usual at the very start; if it lasts, use --game relativistic with --penalty r1_r2, lower the"
-                    " learning rates, or take larger batches"
-                )
-            elif covered < 2 / 3 and told_apart < 0.9:  # before that, no sample is good enough to be like any record
-                warnings.append(
-                    "modes are missing: samples are varied, but more than a third of the held-out records have none"
-                    " like them; take larger batches, larger networks, or --game relativistic"
-                )
-        return Health(metrics, warnings if len(part) >= TELLING else [])
+        )
+        return found if len(part) >= TELLING else Health(found.metrics)
 
     # ------------------------------------------------------------ capabilities
 
@@ -480,39 +380,3 @@ class GAN(Family):
             logit = on_fake.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.game.generator_term(on_real, logit).sum(), logit)
         return float(gradient.abs().mean())
-
-
-def _coverage(records: Tensor, samples: Tensor) -> float:
-    """How many records have a sample near, over how many have another record so near; both (N, D).
-
-    Near is within the distance of their fifth neighbor (Naeem et al., "Reliable fidelity and diversity metrics", 2020),
-    among the first half of the records; the second half and as many samples are held against it.
-    """
-    half = len(records) // 2
-    known = records[:half]
-    radius = torch.cdist(known, known).kthvalue(NEIGHBORS + 1, dim=1).values  # the nearest is itself
-    shares = [
-        (torch.cdist(known, other[half : 2 * half]).amin(1) <= radius).double().mean() for other in (samples, records)
-    ]
-    return float(shares[0] / shares[1].clamp_min(1e-12))
-
-
-def _check(spec: GANSpec, data: DataSpec) -> None:
-    """Raise `SpecError` for data or options that cannot be."""
-    if data.kind not in ("continuous", "binary"):
-        raise SpecError(
-            f"a GAN needs continuous or binary records, through which gradients pass to its generator, but"
-            f" {data.name!r} has {data.kind} ones; families for other data: autoregressive, vae."
-        )
-    if data.context_shape is not None and backbone(spec.backbone, data) == "mlp":
-        raise SpecError("backbone 'mlp' takes no picture as a condition: use backbone 'conv'.")
-    if data.context_shape is None and spec.reconstruction:
-        raise SpecError(
-            f"reconstruction compares a sample with the record that its picture was made from, but {data.name!r} has"
-            " no pictures as conditions: set reconstruction=0."
-        )
-    if spec.augment != "none" and (not data.is_picture or data.context_shape is not None):
-        raise SpecError(
-            f"augment transforms whole pictures (C, H, W) that stand for themselves; records of {data.name!r} have"
-            f" shape {data.shape}{' and a picture each as condition' if data.context_shape else ''}: set augment=none."
-        )

@@ -30,7 +30,7 @@ from morphogen.core.family import TELLING, Family, Health, Player, Progress, Ste
 from morphogen.core.rng import Noise
 from morphogen.nn.backbones.encoders import centered
 from morphogen.nn.backbones.top_down import BottomUp, TopDown
-from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
+from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
 from morphogen.nn.layers.activation import Activation
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
@@ -156,8 +156,8 @@ class HierarchicalVAE(Family):
         p = parameters(which, data.levels, spec.mixtures)
         example = likelihood(which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures)  # fits, or says why
         self.measure = example.measure
-        self.conditioner = Conditioner(data, 64, spec.text_encoder, dict(self.parts)) if spec.conditional else None
-        cond = 64 if spec.conditional else 0
+        self.conditioner = conditioner_of(spec, data, self.parts)
+        cond = COND if spec.conditional else 0
         self.bound = HierarchicalBound(
             BottomUp(data.shape, spec.widths, blocks=spec.blocks, cond=cond, act=spec.activation, dropout=spec.dropout),
             TopDown(

@@ -42,7 +42,7 @@ from morphogen.core.rng import Noise
 from morphogen.nn.backbones.conv import ConvDecoder, ConvEncoder
 from morphogen.nn.backbones.encoders import Backbone, backbone, centered
 from morphogen.nn.backbones.mlp import MLPDecoder, MLPEncoder
-from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
+from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
 from morphogen.nn.distributions.flow_prior import FlowPrior
 from morphogen.nn.layers.activation import Activation
 from morphogen.theory import elbo
@@ -206,8 +206,8 @@ class VAE(Family):
             )
         kind = backbone(spec.backbone, data)
         self.decoded_at_once = DECODE_CHUNK[kind]
-        self.conditioner = Conditioner(data, 64, spec.text_encoder, dict(self.parts)) if spec.conditional else None
-        cond = 64 if spec.conditional else 0
+        self.conditioner = conditioner_of(spec, data, self.parts)
+        cond = COND if spec.conditional else 0
         encoder: nn.Module
         decoder: nn.Module
         if kind == "mlp":

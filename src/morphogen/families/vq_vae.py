@@ -44,7 +44,7 @@ from morphogen.core.rng import Noise
 from morphogen.nn.backbones.causal_transformer import CausalTransformer
 from morphogen.nn.backbones.conv import ResidualBlock, pyramid
 from morphogen.nn.backbones.encoders import centered
-from morphogen.nn.conditioning.conditioner import READER, Conditioner, ConditionSpec, drop_conditions
+from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
 from morphogen.nn.layers.activation import Activation, activation
 from morphogen.nn.layers.norm import GroupNorm
 from morphogen.nn.quantization.quantizer import FSQ, Codebook, usage
@@ -173,7 +173,7 @@ class VQVAE(Family):
             self.quantizer = Codebook(spec.codes, spec.code_dim, spec.residual, decay=decay, dead_below=dead_below)
         self.encoder = GridEncoder(data.shape, self.quantizer.dim, spec)
         self.decoder = GridDecoder(self.quantizer.dim, data, spec, which)
-        self.conditioner = Conditioner(data, 64, spec.text_encoder, dict(self.parts)) if spec.conditional else None
+        self.conditioner = conditioner_of(spec, data, self.parts)
         self.prior = CausalTransformer(
             math.prod(self.grid),
             spec.residual,
@@ -181,7 +181,7 @@ class VQVAE(Family):
             self.quantizer.dim,
             width=spec.prior_width,
             blocks=spec.prior_blocks,
-            cond=64 if spec.conditional else 0,
+            cond=COND if spec.conditional else 0,
             dropout=spec.prior_dropout,
         )
 

@@ -24,6 +24,7 @@ from morphogen.core.rng import Noise
 from morphogen.core.spec import Spec
 from morphogen.nn.conditioning.text import EncoderName, TextEncoder
 
+COND = 64  # width of the tokens and of the pooled vector of a condition
 READER = "text"  # the part that reads captions, where they are read by a pretrained encoder
 
 
@@ -154,3 +155,8 @@ def drop_conditions(batch: Batch, rng: Noise, share: float, context_share: float
         keep = (rng.uniform("context_dropout", batch.address) >= context_share).to(cond.context)
         cond = dataclasses.replace(cond, context=cond.context * keep[:, None, None, None])
     return cond
+
+
+def conditioner_of(spec: ConditionSpec, data: DataSpec, parts: nn.ModuleDict) -> Conditioner | None:
+    """The conditioner of a family with these options, `COND` wide; None for one that reads no condition."""
+    return Conditioner(data, COND, spec.text_encoder, dict(parts)) if spec.conditional else None
