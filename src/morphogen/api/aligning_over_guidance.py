@@ -44,7 +44,8 @@ def alignment_curve(
         DataError: fewer pictures than a Frechet distance needs.
 
     Example:
-        >>> [point.guidance for point in mg.alignment_curve("runs/words", "shapes", [1, 4])]
+        >>> points = mg.alignment_curve("runs/words", "shapes", [1, 4], n=300)
+        >>> [point.guidance for point in points]
         [1, 4]
     """
     given = {"negative": negative, "stepper": stepper, "steps": steps, "grid": grid, **(options or {})}

@@ -18,6 +18,9 @@ def list_families() -> list[dict[str, Any]]:
     Returns:
         The name, summary, capabilities and presets of each, by name.
 
+    Raises:
+        ImportError: an installed package announces a family that it does not have.
+
     Example:
         >>> [family["name"] for family in mg.list_families()]
     """

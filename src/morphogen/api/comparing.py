@@ -43,7 +43,7 @@ def compare(
         UsageError: a model is given twice, or models records of another kind than the first one.
 
     Example:
-        >>> mg.compare(["runs/first", "runs/second"], "digits", ["fd"]).differences
+        >>> mg.compare(["runs/first", "runs/second"], "digits", ["nll"]).differences
     """
     held = _by_name(models, device)
     first = next(iter(held.values())).data

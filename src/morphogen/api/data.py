@@ -24,7 +24,7 @@ def load_data(source: AnyData, reader: TextSchema | None = None) -> data.Dataset
 
     Example:
         >>> len(mg.load_data("digits").train)
-        1528
+        1398
     """
     return data.load(source, tokenizer=reader)
 

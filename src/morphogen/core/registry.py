@@ -23,7 +23,24 @@ _registered: dict[str, str] = {}
 
 
 def register(name: str, target: str) -> None:
-    """Announce the family `name` at `target`, "package.module:Class", for this process."""
+    """Announce a family of one's own, for this process.
+
+    Args:
+        name: what to call it, as in `mg.train(name, ...)`.
+        target: where it is, "package.module:Class"; it is imported when it is first used.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        UsageError: the target is no "package.module:Class".
+
+    Example:
+        >>> mg.register("vae-again", "morphogen.families.vae:VAE")
+    """
+    module, _, attribute = target.partition(":")
+    if not module or not attribute:
+        raise UsageError(f"expected the place of a family as 'package.module:Class', got {target!r}.")
     _registered[name] = target
 
 

@@ -166,8 +166,14 @@ class Records:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Loaded data: `splits` in memory, `spec` that describes them, `problems` that were left out, `notes` on what is
-    unusual in the source but usable, or is not used, and of a folder what became of its `files`."""
+    """Loaded data, in memory.
+
+    spec      what the records are
+    splits    the records of "train", "validation" and "test", those that there are
+    problems  records that were left out, and why
+    notes     what is unusual in the source but usable, or is not used
+    files     of a folder, what became of its files
+    """
 
     spec: DataSpec
     splits: Mapping[str, Records]
