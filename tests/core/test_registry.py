@@ -138,3 +138,10 @@ def test_nearest_names() -> None:
 
 def test_errors_tell_wrong_usage_from_failed_work() -> None:
     assert issubclass(SpecError, UsageError) and not issubclass(CapabilityError, UsageError)
+
+
+@pytest.mark.parametrize("target", ["mixture", "mixture:", ":Mixture", ""])
+def test_a_place_that_is_none_is_refused_at_once(target: str) -> None:
+    with pytest.raises(UsageError, match=r"package\.module:Class"):
+        registry.register("mixture", target)
+    assert "mixture" not in registry.names()

@@ -18,7 +18,11 @@ from morphogen.report.saving import as_json, chosen_format, write_whole
 class Description:
     """What a model directory says of itself.
 
-    facts  family, options, capabilities, parameters, data, recipe, provenance and evaluations, as plain JSON types
+    Attributes:
+        facts: family, options, capabilities, parameters, data, recipe, provenance and evaluations, as plain JSON types
+
+    Example:
+        >>> mg.describe("runs/first")["capabilities"]
     """
 
     facts: Mapping[str, Any]

@@ -33,6 +33,18 @@ class Model(OpenModel):
 
     `model.sample(16, seed=1)` is `mg.sample(model, 16, seed=1)`, and so for each method. `model.module` is the plain
     `torch.nn.Module`.
+
+    Attributes:
+        path: where it was read from
+        module: the model itself, in evaluation mode and without gradients
+        family, data, device: the name of its family, what its records are, where it computes
+        stored: the content of its spec.json
+        fingerprint: sha256 of all that its drawings depend on
+
+    Example:
+        >>> model = mg.load("runs/first")
+        >>> model.family, model.data.shape
+        ('vae', (1, 8, 8))
     """
 
     sample = sampling.sample

@@ -17,7 +17,12 @@ SHOWN = 20  # files that are not part of a model
 class Verification:
     """A model directory that is whole and unaltered.
 
-    unlisted  files that lie in the folder and that nothing lists: no function reads them
+    Attributes:
+        unlisted: files that lie in the folder and that nothing lists: no function reads them
+
+    Example:
+        >>> mg.verify("runs/first").unlisted
+        ()
     """
 
     model: str

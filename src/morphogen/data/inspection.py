@@ -22,12 +22,17 @@ from morphogen.data.records import Dataset, Files, Problem, Records
 class Inspection:
     """What was found.
 
-    counts       records in each split
-    balance      split -> class -> records; empty without classes. "?" counts records of unknown class
-    duplicates   groups of records with exactly equal content, each as "split/name"
-    low, high    the smallest and the largest stored value
-    problems     records that cannot be used and were left out
-    notes        what is unusual in the source but usable, or is not used
+    Attributes:
+        counts: records in each split
+        balance: split -> class -> records; empty without classes. "?" counts records of unknown class
+        duplicates: groups of records with exactly equal content, each as "split/name"
+        low, high: the smallest and the largest stored value
+        problems: records that cannot be used and were left out
+        notes: what is unusual in the source but usable, or is not used
+
+    Example:
+        >>> mg.inspect_data("digits").counts["train"]
+        1398
     """
 
     spec: DataSpec

@@ -168,11 +168,17 @@ class Records:
 class Dataset:
     """Loaded data, in memory.
 
-    spec      what the records are
-    splits    the records of "train", "validation" and "test", those that there are
-    problems  records that were left out, and why
-    notes     what is unusual in the source but usable, or is not used
-    files     of a folder, what became of its files
+    Attributes:
+        spec: what the records are
+        splits: the records of "train", "validation" and "test", those that there are
+        problems: records that were left out, and why
+        notes: what is unusual in the source but usable, or is not used
+        files: of a folder, what became of its files
+
+    Example:
+        >>> data = mg.load_data("digits")
+        >>> data.spec.shape, sorted(data.splits)
+        ((1, 8, 8), ['test', 'train', 'validation'])
     """
 
     spec: DataSpec

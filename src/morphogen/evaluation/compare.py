@@ -27,7 +27,12 @@ from morphogen.theory.statistics.intervals import Estimate
 
 
 class Difference(Spec):
-    """One measure of model `a` less that of model `b`, with its 95 % interval and what follows from it."""
+    """One measure of model `a` less that of model `b`, with its 95 % interval and what follows from it.
+
+    Example:
+        >>> compared = mg.compare(["runs/first", "runs/second"], "digits", ["nll"])
+        >>> compared.differences[0].interval
+    """
 
     metric: str
     a: str

@@ -12,16 +12,21 @@ from morphogen.core.spec import Spec
 class Result(Spec):
     """One measured number.
 
-    value      in `unit`; interval is its 95 % interval (low, high), or None where there is none
-    n, seed    how many records, and the seed of the noise
-    better     which direction is better
-    protocol   what was done, in one sentence
-    baselines  trivial ways to get a number, by name
-    floor      what real records get against others, which no model can be expected to beat; `floor_interval` is its own
-    place      where the value stands on the ladder of known degradations
-    network    the feature network that it was measured with, by the hash of its file
-    warnings   why the number may not mean what it seems to
-    details    further numbers (parts of the value, its bias, ...)
+    Attributes:
+        value: in `unit`; interval is its 95 % interval (low, high), or None where there is none
+        n, seed: how many records, and the seed of the noise
+        better: which direction is better
+        protocol: what was done, in one sentence
+        baselines: trivial ways to get a number, by name
+        floor: what real records get against others, which no model can be expected to beat; `floor_interval` is its own
+        place: where the value stands on the ladder of known degradations
+        network: the feature network that it was measured with, by the hash of its file
+        warnings: why the number may not mean what it seems to
+        details: further numbers (parts of the value, its bias, ...)
+
+    Example:
+        >>> result = mg.evaluate("runs/first", "digits", ["nll"])["nll"]
+        >>> result.value, result.interval, result.unit, result.baselines
     """
 
     most_values = 1 << 16

@@ -22,13 +22,18 @@ from morphogen.trainer.distributed import World
 class Event:
     """Where training stands, for a progress bar, a live preview or a test.
 
-    step       steps done; of `total`, None while a budget is still being measured
-    elapsed_s, remaining_s   seconds, over all sessions of the run
-    terms      means of the loss terms since the last line of the log
-    metrics    the same for the family's metrics, the gradient norm and the share of clipped moves
-    warnings   what is new and wrong, each said once
-    notes      of the first event: what there is to know of the data
-    sheet      true if samples were drawn just before
+    Attributes:
+        step: steps done; of `total`, None while a budget is still being measured
+        elapsed_s, remaining_s: seconds, over all sessions of the run
+        terms: means of the loss terms since the last line of the log
+        metrics: the same for the family's metrics, the gradient norm and the share of clipped moves
+        warnings: what is new and wrong, each said once
+        notes: of the first event: what there is to know of the data
+        sheet: true if samples were drawn just before
+
+    Example:
+        >>> for event in mg.training("vae", "digits", "runs/second", steps=200):
+        ...     print(f"{event.step} of {event.total}", event.terms)
     """
 
     step: int

@@ -21,12 +21,18 @@ from morphogen.report.tables import RESULT_HEADERS, results_rows
 class Alignment:
     """Whether drawings show what their prompts say, and the drawings.
 
-    of        {"model": path, "family": name} or {"samples": source}
-    results   shares of drawings that show what was asked for, split by split, then of copies
-    left_out  why a result is missing
-    drawn     as bytes, those of one split after the other; `captions` what was asked for, `asked` the split of each
-    compared  (k,) the drawings that were compared with training pictures, one a prompt; `nearest` the training picture
-              nearest to each of them, None where there were too few
+    Attributes:
+        of: {"model": path, "family": name} or {"samples": source}
+        results: shares of drawings that show what was asked for, split by split, then of copies
+        left_out: why a result is missing
+        drawn: as bytes, those of one split after the other; `captions` what was asked for, `asked` the split of each
+        compared: (k,) the drawings that were compared with training pictures, one a prompt; `nearest` the training
+            picture nearest to each of them, None where there were too few
+
+    Example:
+        >>> found = mg.evaluate_alignment("runs/words", "shapes", n=100)
+        >>> found.drawn.save("drawn.png")
+        >>> found.save("alignment.json")
     """
 
     of: Mapping[str, str]

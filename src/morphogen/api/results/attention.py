@@ -20,11 +20,17 @@ from morphogen.report.sheets import sheet, to_bytes
 class AttentionMaps(Shown):
     """Pictures of one prompt, and for each of its words a map over each picture.
 
-    x         (n, C, H, W) as stored, described by `spec`
-    words     those that the model read, in order
-    maps      (n, words, H, W) float32 in [0, 1]: the share of a pixel's attention that is on the word. The rest, up to
-              1, is on the marks of beginning and end, a class or attributes, and the learned key of no word at all
-    warnings  what is to be said about the prompt, as of `draw`
+    Attributes:
+        x: (n, C, H, W) as stored, described by `spec`
+        words: those that the model read, in order
+        maps: (n, words, H, W) float32 in [0, 1]: the share of a pixel's attention that is on the word. The rest, up to
+            1, is on the marks of beginning and end, a class or attributes, and the learned key of no word at all
+        warnings: what is to be said about the prompt, as of `draw`
+
+    Example:
+        >>> found = mg.attention_maps("runs/words", "a small red circle")
+        >>> found.save("words.png")
+        >>> found.shares  # each word, and its share of all attention
     """
 
     x: np.ndarray

@@ -22,9 +22,16 @@ from morphogen.report.sheets import to_bytes
 class Chain(Shown):
     """n records at m times, in the order in which the process passes them.
 
-    x          (n, m, *shape) the states, in stored units
-    t, log_snr (m,) float64; at t = 0 the log-SNR is infinite
-    estimates  (n, m, *shape) E[x_0 | x_t] of the same states; None for a forward chain
+    Attributes:
+        x: (n, m, *shape) the states, in stored units
+        t, log_snr: (m,) float64; at t = 0 the log-SNR is infinite
+        estimates: (n, m, *shape) E[x_0 | x_t] of the same states; None for a forward chain
+
+    Example:
+        >>> chain = mg.reverse_chain("runs/diffusion", n=2)
+        >>> chain.save("chain.png")
+        >>> len(chain.x)
+        2
     """
 
     x: np.ndarray
@@ -61,10 +68,15 @@ class Chain(Shown):
 class Variances(Shown):
     """Variances of p(x_s | x_t) for strides from t to s > 0, means over n records and their elements, (strides,) each.
 
-    beta, beta_tilde  the two fixed choices of Ho et al. (2020)
-    learned           beta_tilde + gain^2 Var(x_0 | x_t), the law of total variance with the network's Var
-    measured          beta_tilde + gain^2 (x_0 - E[x_0 | x_t])^2, of which `learned` is an estimate; `interval`
-                      (strides, 2) holds its mean over records at 95 %
+    Attributes:
+        beta, beta_tilde: the two fixed choices of Ho et al. (2020)
+        learned: beta_tilde + gain^2 Var(x_0 | x_t), the law of total variance with the network's Var
+        measured: beta_tilde + gain^2 (x_0 - E[x_0 | x_t])^2, of which `learned` is an estimate; `interval` (strides, 2)
+            holds its mean over records at 95 %
+
+    Example:
+        >>> found = mg.variances("runs/diffusion", "digits", n=16)
+        >>> found.save("variances.npz")
     """
 
     t: np.ndarray

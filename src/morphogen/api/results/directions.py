@@ -19,12 +19,19 @@ from morphogen.report.saving import chosen_format, npz, write_whole
 class Directions:
     """Directions in the latent space of one model, by name.
 
-    vectors   (k, D), each as long as the latents' standard deviation along it: the prior's for those of the model
-              itself, that of encoded records for those of properties
-    ordered   (k,) share of pairs of held-out records that the direction has in the right order; chance is 1/2; NaN for
-              the model's own, which were found from no records
-    interval  (k, 2) its 95 % interval; n  how many held-out records
-    model     the hash of the model's weights
+    Attributes:
+        vectors: (k, D), each as long as the latents' standard deviation along it: the prior's for those of the model
+            itself, that of encoded records for those of properties
+        ordered: (k,) share of pairs of held-out records that the direction has in the right order; chance is 1/2; NaN
+            for the model's own, which were found from no records
+        interval: (k, 2) its 95 % interval
+        n: how many held-out records
+        model: the hash of the model's weights
+
+    Example:
+        >>> found = mg.directions("runs/first", "digits")
+        >>> found.names[0]
+        >>> found.save("directions.npz")
     """
 
     names: tuple[str, ...]

@@ -20,12 +20,18 @@ from morphogen.report.tables import DIFFERENCE_HEADERS, RESULT_HEADERS, differen
 class Evaluation:
     """What was measured of one model, or of records that anything made.
 
-    of        {"model": path, "family": name} or {"samples": source}
-    data      the source of the real records
-    results   one for each metric: value, interval, n, seed, baselines, floor, protocol
-    left_out  why a metric is missing that nobody named
-    ladders   the ladder of known degradations that results were placed on, by metric
-    notes     what was taken for what in the records that were judged
+    Attributes:
+        of: {"model": path, "family": name} or {"samples": source}
+        data: the source of the real records
+        results: one for each metric: value, interval, n, seed, baselines, floor, protocol
+        left_out: why a metric is missing that nobody named
+        ladders: the ladder of known degradations that results were placed on, by metric
+        notes: what was taken for what in the records that were judged
+
+    Example:
+        >>> found = mg.evaluate("runs/first", "digits", ["nll"])
+        >>> found["nll"].value
+        >>> found.save("evaluation.json")
     """
 
     of: Mapping[str, str]
@@ -70,8 +76,13 @@ class Evaluation:
 class Comparison:
     """Several models measured on the same records with the same noise.
 
-    models       what was measured of each
-    differences  of each pair, by metric, each with its interval and what follows from it
+    Attributes:
+        models: what was measured of each
+        differences: of each pair, by metric, each with its interval and what follows from it
+
+    Example:
+        >>> found = mg.compare(["runs/first", "runs/second"], "digits", ["nll"])
+        >>> [difference.verdict for difference in found.differences]
     """
 
     models: tuple[Evaluation, ...]

@@ -21,9 +21,16 @@ from morphogen.report.sheets import picture, sheet, to_bytes
 class Latents:
     """Records as a model encodes them.
 
-    mean     (n, D) the means of q(z | x)
-    ids      (n,) the record ids
-    labels   (n,) the classes of the records, whose names are `classes`; None where they have none
+    Attributes:
+        mean: (n, D) the means of q(z | x)
+        ids: (n,) the record ids
+        labels: (n,) the classes of the records, whose names are `classes`; None where they have none
+
+    Example:
+        >>> latents = mg.encode("runs/first", "digits", n=8)
+        >>> latents.save("latents.npz")
+        >>> len(latents)
+        8
     """
 
     mean: np.ndarray
@@ -54,9 +61,16 @@ class Latents:
 class LatentEdits(Shown):
     """What a picture becomes along directions of latent space, and how well the model makes the picture at all.
 
-    x         (n, C, H, W) in stored units: for each direction in turn, each of the strengths
-    rmse      root mean square error of the picture's reconstruction, in shades of 0 .. 255
-    baseline  that of the mean of the model's samples; None for a model that draws none
+    Attributes:
+        x: (n, C, H, W) in stored units: for each direction in turn, each of the strengths
+        rmse: root mean square error of the picture's reconstruction, in shades of 0 .. 255
+        baseline: that of the mean of the model's samples; None for a model that draws none
+
+    Example:
+        >>> edits = mg.edit_latent("runs/gan", "face.png", "factor-1", [-3, 0, 3])
+        >>> edits.save("edits.png")
+        >>> len(edits.x)
+        3
     """
 
     x: np.ndarray

@@ -25,12 +25,21 @@ from morphogen.report.sheets import paired_sheet, picture, sheet, to_bytes
 class Pictures(Shown):
     """Records, most often pictures.
 
-    x         (n, *shape) in stored units: 0 .. 255 for 8-bit pictures; means where a model gives means
-    spec      what they are
-    ids       (n,) their record ids, where they have any; labels (n,) their classes
-    warnings  what is to be said about how they were asked for
-    columns   how many stand in a row of their sheet; 0 for about a square
-    options   the options of sampling in effect, where they differ from the model's own
+    Attributes:
+        x: (n, *shape) in stored units: 0 .. 255 for 8-bit pictures; means where a model gives means
+        spec: what they are
+        ids: (n,) their record ids, where they have any
+        labels: (n,) their classes, by position in `spec.classes`, where they have any
+        warnings: what is to be said about how they were asked for
+        columns: how many stand in a row of their sheet; 0 for about a square
+        options: the options of sampling in effect, where they differ from the model's own
+
+    Example:
+        >>> pictures = mg.sample("runs/first", n=16, seed=1)
+        >>> pictures.save("sheet.png")  # one sheet
+        >>> pictures.save("sixteen")  # a folder of 16 files
+        >>> pictures[0].size
+        (8, 8)
     """
 
     x: np.ndarray
@@ -97,7 +106,14 @@ class Pictures(Shown):
 class Reconstructions(Shown):
     """Records, and what a model makes of them.
 
-    original, made  the records and their reconstructions, one for one
+    Attributes:
+        original, made: the records and their reconstructions, one for one
+
+    Example:
+        >>> found = mg.reconstruct("runs/first", "digits", n=4)
+        >>> found.save("reconstructions.png")
+        >>> len(found.original), len(found.made)
+        (4, 4)
     """
 
     original: Pictures

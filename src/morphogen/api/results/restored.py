@@ -19,11 +19,17 @@ from morphogen.report.sheets import picture, sheet, to_bytes
 class Restored(Shown):
     """Draws from what a degraded picture may have been, their mean, and how sure that is.
 
-    samples      (n, C, H, W) in stored units (0 .. 255 for 8-bit pictures), draws from the posterior
-    mean         (C, H, W) stored, their mean
-    stddev       (C, H, W) float32 in stored units, their standard deviation (unbiased variance)
-    uncertainty  (H, W) float32: of each pixel, the root mean square of that over the channels
-    spec         what the pictures are
+    Attributes:
+        samples: (n, C, H, W) in stored units (0 .. 255 for 8-bit pictures), draws from the posterior
+        mean: (C, H, W) stored, their mean
+        stddev: (C, H, W) float32 in stored units, their standard deviation (unbiased variance)
+        uncertainty: (H, W) float32: of each pixel, the root mean square of that over the channels
+        spec: what the pictures are
+
+    Example:
+        >>> found = mg.restore("runs/photos", "noisy.png", "noise0.2")
+        >>> found.save("clean.png")  # the mean
+        >>> found.map().save("uncertainty.png")
     """
 
     samples: np.ndarray
