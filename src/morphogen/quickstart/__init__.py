@@ -68,11 +68,11 @@ def _run(out: Path, allowed: float, start: float) -> Iterator[Event]:
         " Every number stands beside what trivial models reach, and is of pictures that no model here has seen.",
     )
     for chapter in compared:
-        chapter.tell(report, out)
-    judging.tell(report, found)
+        chapter.write(report, out)
+    judging.write_judgment(report, found)
     for chapter in CHAPTERS:
         if chapter not in compared:
-            chapter.tell(report, out)
+            chapter.write(report, out)
     report.section("Next")
     report.code("\n".join(next_commands(out)))
     judging.headlines(report, found, compared, time.perf_counter() - start)

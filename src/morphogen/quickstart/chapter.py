@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from morphogen.report.curves import curves, series
 from morphogen.report.html import Report
 from morphogen.report.log import read_log
-from morphogen.report.sheets import sheet, to_bytes
+from morphogen.report.sheets import sheet
+
+if TYPE_CHECKING:
+    from morphogen.api import Model
 
 DATA = "digits"
 Figures = list[tuple[Any, str]]  # each with its caption
@@ -49,7 +52,7 @@ class Chapter:
     """One family: its models, of which the first is judged, and what the report shows of them.
 
     title     what the models are, in a few words
-    tell      adds sections to the report, given the folder that the models are in
+    write     adds sections to the report, given the folder that the models are in
     measures  of the judged model, besides those that all chapters have in common
     likelihood   whether it has one
     compared  with the others, on the same digits; a chapter of other data tells itself how good its model is
@@ -57,7 +60,7 @@ class Chapter:
 
     title: str
     trainings: tuple[Training, ...]
-    tell: Callable[[Report, Path], None]
+    write: Callable[[Report, Path], None]
     measures: tuple[str, ...] = ()
     likelihood: bool = True
     compared: bool = True
@@ -68,19 +71,12 @@ class Chapter:
         return self.trainings[0].name
 
 
-def eight_bit(pictures: Any) -> Any:
-    """Pictures of the API (n, C, H, W) as bytes, to be drawn."""
-    return to_bytes(pictures.x, pictures.spec)
-
-
-def samples(model: Path, column: str) -> Figures:
+def samples(model: Model, column: str) -> Figures:
     """What a conditional model of digits draws; `column` says what the samples of one column have in common."""
-    from morphogen import api
-
-    drawn = api.sample(model, 100, seed=1)
-    by_class = np.concatenate([eight_bit(api.sample(model, 10, seed=2, label=k)) for k in range(10)])
+    drawn = model.sample(100, seed=1).pixels
+    by_class = np.concatenate([model.sample(10, seed=2, label=k).pixels for k in range(10)])
     return [
-        (sheet(eight_bit(drawn), columns=10), "100 samples, no class given"),
+        (sheet(drawn, columns=10), "100 samples, no class given"),
         (
             sheet(by_class, columns=10, row_labels=[str(k) for k in range(10)]),
             f"10 samples of each class; those of a column {column}",
@@ -88,8 +84,8 @@ def samples(model: Path, column: str) -> Figures:
     ]
 
 
-def logged(model: Path, group: str, caption: str, names: Collection[str] = (), **axes: str) -> Figures:
+def logged(model: Model, group: str, caption: str, names: Collection[str] = (), **axes: str) -> Figures:
     """The curves of these numbers, or all, in a training's log: one figure, or none where it was too short for any."""
-    lines = series(read_log(model / "log.jsonl"), group)
+    lines = series(read_log(model.path / "log.jsonl"), group)
     lines = {name: line for name, line in lines.items() if not names or name in names}
     return [(curves(lines, **axes), caption)] if lines else []

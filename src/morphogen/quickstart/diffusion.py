@@ -32,10 +32,10 @@ JUDGED = Training(
 )
 
 
-def tell(report: Report, out: Path) -> None:
+def write_chapter(report: Report, out: Path) -> None:
     from morphogen import api
 
-    model = out / JUDGED.name
+    model = api.load(out / JUDGED.name)
     report.section(
         "A diffusion model: samples",
         f"The same digits, learned by a model that removes noise, {STEPS} times in a row for each. None was chosen.",
@@ -48,15 +48,15 @@ def tell(report: Report, out: Path) -> None:
         " says what the digit may be, E[x_0 | x_t], the mean of all digits that the noise could hide, and the step goes"
         " some way towards it.",
     )
-    forward = api.forward_chain(model, DATA, 6)
-    reverse = api.reverse_chain(model, 4, seed=2)
+    forward = model.forward_chain(DATA, 6)
+    reverse = model.reverse_chain(4, seed=2)
     report.figures(
         [
             (chain_sheet(_chains(forward), forward.t, forward.log_snr, "forward"), "Test digits turn into noise"),
             (chain_sheet(_chains(reverse), reverse.t, reverse.log_snr, "reverse"), "Noise turns into digits"),
         ]
     )
-    moving = api.reverse_chain(model, 16, seed=2, times=None)
+    moving = model.reverse_chain(16, seed=2, times=None)
     frames = chain_frames(_chains(moving), moving.t, moving.log_snr, "reverse")
     report.figure(animation(frames, frames_per_second=6, hold_s=2), "16 samples on their way, and their estimates")
     report.section(
@@ -66,7 +66,7 @@ def tell(report: Report, out: Path) -> None:
         " where in between (Nichol and Dhariwal, 2021). The dots are what it should have learned: the variance that"
         " the squared error of its estimates makes, on test digits. What is drawn is each variance over beta.",
     )
-    found = api.variances(model, DATA)
+    found = model.variances(DATA)
     variance = variance_figure(
         found.log_snr,
         beta=found.beta,
@@ -94,4 +94,4 @@ def _chains(chain: Any) -> dict[str, Any]:
     return {name: to_bytes(x, chain.spec) for name, x in named.items()}
 
 
-CHAPTER = Chapter("diffusion", (JUDGED,), tell)
+CHAPTER = Chapter("diffusion", (JUDGED,), write_chapter)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from morphogen.quickstart.chapter import Chapter, Training, eight_bit, logged, samples
+from morphogen.quickstart.chapter import Chapter, Training, logged, samples
 from morphogen.report.animations import animation
 from morphogen.report.html import Report
 from morphogen.report.sheets import sheet
@@ -28,10 +28,10 @@ JUDGED = Training(
 )
 
 
-def tell(report: Report, out: Path) -> None:
+def write_chapter(report: Report, out: Path) -> None:
     from morphogen import api
 
-    model = out / JUDGED.name
+    model = api.load(out / JUDGED.name)
     report.section(
         "A generative adversarial network: samples",
         "A generator makes digits of noise, in one step, and a discriminator compares them with real ones. Neither is"
@@ -45,7 +45,7 @@ def tell(report: Report, out: Path) -> None:
         " from. Diversity is the mean distance of two samples over that of two real digits, and coverage the share of"
         " real digits that have a sample like them, over the same for real ones.",
     )
-    moves = [Image.open(path) for path in sorted((model / "samples").glob("step-*.png"))]
+    moves = [Image.open(path) for path in sorted((model.path / "samples").glob("step-*.png"))]
     game = animation(moves, frames_per_second=3, hold_s=2)
     health = logged(
         model,
@@ -55,7 +55,7 @@ def tell(report: Report, out: Path) -> None:
         title="The game, on held-out digits",
         y_label="share or ratio",
     )
-    steps = sheet(eight_bit(api.walk(model, 60, 6, seed=3)), columns=12)
+    steps = sheet(model.walk(60, 6, seed=3).pixels, columns=12)
     report.figures(
         [
             (game, "The same latents, from the first steps to the last"),
@@ -65,4 +65,4 @@ def tell(report: Report, out: Path) -> None:
     )
 
 
-CHAPTER = Chapter("adversarial", (JUDGED,), tell, likelihood=False)
+CHAPTER = Chapter("adversarial", (JUDGED,), write_chapter, likelihood=False)

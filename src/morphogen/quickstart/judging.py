@@ -56,7 +56,7 @@ def headlines(report: Report, found: Mapping[str, Any], chapters: Sequence[Chapt
     report.headline(duration(took), "in all")
 
 
-def tell(report: Report, found: Mapping[str, Any]) -> None:
+def write_judgment(report: Report, found: Mapping[str, Any]) -> None:
     """A table for each model, their differences, and where their distances stand."""
     report.section(
         "How good they are",

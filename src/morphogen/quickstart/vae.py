@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from morphogen.quickstart.chapter import DATA, Chapter, Training, eight_bit, logged, samples
+from morphogen.quickstart.chapter import DATA, Chapter, Training, logged, samples
 from morphogen.report.html import Report
 from morphogen.report.points import scatter
 from morphogen.report.sheets import sheet
@@ -28,10 +28,10 @@ PLANE = Training(
 )
 
 
-def tell(report: Report, out: Path) -> None:
+def write_chapter(report: Report, out: Path) -> None:
     from morphogen import api
 
-    model, plane = out / JUDGED.name, out / PLANE.name
+    model, plane = api.load(out / JUDGED.name), api.load(out / PLANE.name)
     report.section(
         "A variational autoencoder: samples",
         "New digits, drawn from noise alone, and drawn for a given class. None was chosen.",
@@ -41,13 +41,13 @@ def tell(report: Report, out: Path) -> None:
         "What its latents keep",
         "Test digits are encoded to 16 numbers and decoded again; walking between two codes passes through digits.",
     )
-    originals, copies = api.reconstruct(model, DATA, 16)
-    pairs = np.concatenate([eight_bit(originals), eight_bit(copies)])
-    walks = api.interpolate(model, DATA, 6, steps=12)
+    originals, copies = model.reconstruct(DATA, 16)
+    pairs = np.concatenate([originals.pixels, copies.pixels])
+    walks = model.interpolate(DATA, 6, steps=12)
     report.figures(
         [
             (sheet(pairs, columns=16, row_labels=["original", "decoded"]), "Test digits above, reconstructions below"),
-            (sheet(eight_bit(walks), columns=12), "Six walks between pairs of test digits"),
+            (sheet(walks.pixels, columns=12), "Six walks between pairs of test digits"),
         ]
     )
     loss = logged(model, "terms", "The loss in its parts, on training records", title="Training loss, nats")
@@ -64,11 +64,11 @@ def tell(report: Report, out: Path) -> None:
         "A second model has two latents only, so that all it knows fits on one picture: each place in the plane,"
         " decoded. The places are quantiles of the prior, so that equal areas are equally likely.",
     )
-    grid = api.manifold(plane, 20)
-    codes = api.encode(plane, DATA, split="train")
+    grid = plane.manifold(20)
+    codes = plane.encode(DATA, split="train")
     report.figures(
         [
-            (sheet(eight_bit(grid), columns=20), "The decoded plane"),
+            (sheet(grid.pixels, columns=20), "The decoded plane"),
             (
                 scatter(codes.mean, labels=codes.labels, classes=codes.classes),
                 "Where the encoder puts the training digits; colors are classes, which this model was never told",
@@ -77,4 +77,4 @@ def tell(report: Report, out: Path) -> None:
     )
 
 
-CHAPTER = Chapter("autoencoder", (JUDGED, PLANE), tell, measures=("elbo", "nll"))
+CHAPTER = Chapter("autoencoder", (JUDGED, PLANE), write_chapter, measures=("elbo", "nll"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from morphogen.quickstart.chapter import Chapter, Training, eight_bit
+from morphogen.quickstart.chapter import Chapter, Training
 from morphogen.quickstart.judging import beside
 from morphogen.report.html import Report
 from morphogen.report.overlays import overlays
@@ -41,10 +41,10 @@ JUDGED = Training(
 )
 
 
-def tell(report: Report, out: Path) -> None:
+def write_chapter(report: Report, out: Path) -> None:
     from morphogen import api
 
-    model = out / JUDGED.name
+    model = api.load(out / JUDGED.name)
     report.section(
         "From words to pictures",
         "Procedural pictures of a shape, with captions that are exactly true. Some size, color and shape go together"
@@ -54,9 +54,9 @@ def tell(report: Report, out: Path) -> None:
     figures = []
     for split, what in SPLITS.items():
         prompts = list(dict.fromkeys(data.split(split).captions or []))[:PROMPTS]
-        pictures = eight_bit(api.draw(model, prompts, EACH, seed=1))
+        pictures = model.draw(prompts, EACH, seed=1).pixels
         figures.append((sheet(pictures, columns=EACH, row_labels=prompts), f"Prompts {what}; none was chosen"))
-    maps = api.attention_maps(model, prompts[0], seed=1)
+    maps = model.attention_maps(prompts[0], seed=1)
     layers = overlays(to_bytes(maps.x, maps.spec), maps.maps)
     figures.append(
         (
@@ -65,7 +65,7 @@ def tell(report: Report, out: Path) -> None:
         )
     )
     report.figures(figures)
-    found = api.evaluate_alignment(model, SHAPES, n=ASKED).to_dict()
+    found = model.evaluate_alignment(SHAPES, n=ASKED).to_dict()
     report.table(
         RESULT_HEADERS,
         results_rows(found["results"]),
@@ -76,4 +76,4 @@ def tell(report: Report, out: Path) -> None:
     report.headline(number(new["value"], new["interval"]), "things never shown, drawn as told", beside(new))
 
 
-CHAPTER = Chapter("words", (JUDGED,), tell, compared=False)
+CHAPTER = Chapter("words", (JUDGED,), write_chapter, compared=False)
