@@ -2,10 +2,11 @@
 
 import pytest
 
+from morphogen.api.beginning import build
 from morphogen.api.model_size import check_size
 from morphogen.core import registry
 from morphogen.core.data_spec import DataSpec
-from morphogen.core.errors import UsageError
+from morphogen.core.errors import SpecError, UsageError
 
 DATA = DataSpec(name="points", shape=(3,), kind="continuous")
 
@@ -16,6 +17,18 @@ def test_a_model_that_fits_into_no_memory_is_refused(family, width):
     kind = registry.family(family)
     with pytest.raises(UsageError, match="make it smaller"):
         check_size(kind, kind.Spec.parse({"hidden": (width, width)}), DATA, {})
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, IndexError, RuntimeError, ValueError])
+def test_sizes_that_no_network_has_are_wrong_usage(monkeypatch, error):
+    kind = registry.family("vae")
+
+    def fails(*_):
+        raise error("0.0 cannot be raised to a negative power")
+
+    monkeypatch.setattr(kind, "__init__", fails)
+    with pytest.raises(SpecError, match=f"no 'vae' model of these options can be made.*{error.__name__}"):
+        build(kind, kind.Spec(), DATA, {}, seed=0)
 
 
 def test_a_model_that_fits_is_not_refused():

@@ -298,7 +298,7 @@ def _array(random_: random.Random) -> np.ndarray:
 
 def _picture(work: Path, models: Mapping[str, Good], random_: random.Random, made: list[str]) -> Made:
     """One picture, damaged, to be restored or edited."""
-    suffix, content = picture(random_)
+    suffix, content = picture(random_, size=random_.choice(((16, 16), (16, 16), (8, 12), (1, 1), (1, 20))))
     content, said = damage_picture(content, random_)
     made.append(f"{suffix}: {said}")
     (work / f"given{suffix}").write_bytes(content)

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from morphogen import artifact, data
 from morphogen.api.model_size import check_size
 from morphogen.api.parts import named, part
@@ -14,10 +16,12 @@ from morphogen.api.resuming import Asked
 from morphogen.applications.preview import preview
 from morphogen.artifact.store import own_state
 from morphogen.core import registry
+from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, resolve_preset
 from morphogen.core.printable import one_line
 from morphogen.core.rng import Rng
+from morphogen.core.spec import Spec
 from morphogen.nn.conditioning.conditioner import READER
 from morphogen.report.sheets import sheet, to_bytes
 from morphogen.trainer import Event, Recipe, fit
@@ -41,8 +45,7 @@ def begin(asked: Asked, out: Path, resume: bool) -> Iterator[Event]:
     like = None if described is None else described.data
     dataset = data.load(asked.data, like=like, tokenizer=None if reader is None or like else reader.data.text)
     check_size(found, spec, dataset.spec, stages)
-    with Rng(plan.seed).forked():
-        model = found(spec, dataset.spec, stages)
+    model = build(found, spec, dataset.spec, stages, plan.seed)
     if asked.start is not None:
         _begin_with(model, asked.start)
     stream = data.Stream(dataset.train, plan.batch_size, plan.seed, plan.flips, resolve_device(plan.device))
@@ -64,6 +67,16 @@ def begin(asked: Asked, out: Path, resume: bool) -> Iterator[Event]:
         on_sheet=show,
     )
     return with_notes(events, dataset.reading_notes())
+
+
+def build(kind: type[Family], spec: Spec, described: DataSpec, parts: Mapping[str, nn.Module], seed: int) -> Family:
+    """The family, with the weights that it begins with. Raises `SpecError` where no network has these sizes."""
+    try:
+        with Rng(seed).forked():
+            return kind(spec, described, parts)
+    except (ArithmeticError, IndexError, RuntimeError, ValueError) as error:
+        reason = one_line(f"{type(error).__name__}: {error}")[:300]
+        raise SpecError(f"no {kind.name!r} model of these options can be made for these data ({reason}).") from error
 
 
 def _provenance(asked: Asked, dataset: data.Dataset, started_from: Mapping[str, Any] | None) -> dict[str, Any]:
