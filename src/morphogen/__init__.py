@@ -12,11 +12,12 @@ Names are imported when they are first used, so `import morphogen` costs nothing
 from __future__ import annotations
 
 from importlib import import_module as _import
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Any
+
+    __version__: str
 
     from morphogen.api import Alignment as Alignment
     from morphogen.api import AlignmentPoint as AlignmentPoint
@@ -150,12 +151,15 @@ _ERRORS = (
     "UsageError",
 )
 __all__ = ["__version__", *_API, *_ERRORS]
-__version__ = _version("morphogen")
 
 
 def __getattr__(name: str) -> Any:
     if name in _API:
         return getattr(_import("morphogen.api"), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("morphogen")
     if name in _ERRORS:
         return getattr(_import("morphogen.core.errors"), name)
     if name.startswith("_"):

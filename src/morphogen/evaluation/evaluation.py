@@ -82,8 +82,8 @@ def evaluate(
         _capable(family, of_records, of_samples)
     likelihoods: list[tuple[Result, Tensor]] = []
     if of_records and Scores in family.capabilities:
-        how: dict[str, Any] = {"split": split, "n": n, "samples": samples, "seed": seed}
-        likelihoods = likelihood.measure(family, dataset, of_records, **how)
+        options: dict[str, Any] = {"split": split, "n": n, "samples": samples, "seed": seed}
+        likelihoods = likelihood.measure(family, dataset, of_records, **options)
     of_made = Evaluation([], {}, {}, {}, None)
     if of_samples and Samples in family.capabilities:
         try:

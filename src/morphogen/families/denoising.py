@@ -197,9 +197,9 @@ class DenoisingFamily(Family):
         autoguidance: float | None = None,
     ) -> Tensor:
         """Where `trajectory` leads, with its options."""
-        how: dict[str, Any] = {"stepper": stepper, "steps": steps, "guidance": guidance, "grid": grid}
-        how |= {"guidance_interval": guidance_interval, "avoid": avoid, "autoguidance": autoguidance}
-        for state in self.trajectory(n, cond, rng, **how):
+        options: dict[str, Any] = {"stepper": stepper, "steps": steps, "guidance": guidance, "grid": grid}
+        options |= {"guidance_interval": guidance_interval, "avoid": avoid, "autoguidance": autoguidance}
+        for state in self.trajectory(n, cond, rng, **options):
             x_0 = state.x
         return self.decoded(x_0)
 

@@ -107,12 +107,12 @@ class Distilled(Family):
         self.discriminator_reader: nn.Module | None = None
         if spec.adversarial:
             shape, context = teacher.shape, 0 if data.context_shape is None else data.context_shape[0]
-            how: dict[str, Any] = {"cond": COND if teacher.conditional else 0, "level": RELATIVISTIC.absolute}
+            options: dict[str, Any] = {"cond": COND if teacher.conditional else 0, "level": RELATIVISTIC.absolute}
             judging: nn.Module
             if len(shape) == 3 and min(shape[1:]) >= SMALLEST_PICTURE:
-                judging = PictureDiscriminator(shape, spec.discriminator_widths, context=context, **how)
+                judging = PictureDiscriminator(shape, spec.discriminator_widths, context=context, **options)
             else:
-                judging = MLPDiscriminator(shape, spec.discriminator_widths, **how)
+                judging = MLPDiscriminator(shape, spec.discriminator_widths, **options)
             self.discriminator = Sloped(judging)
             self.discriminator_reader = self._copied(teacher)[1]
             self.penalty_weight = penalty_weight(math.prod(shape))

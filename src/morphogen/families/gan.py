@@ -106,11 +106,11 @@ class GAN(Family):
         network: nn.Module
         self.generator: PictureGenerator | MLPGenerator
         if backbone(spec.backbone, data) == "conv":
-            how: dict[str, Any] = {"blocks": spec.blocks, "context": context, "words": self.words}
+            options: dict[str, Any] = {"blocks": spec.blocks, "context": context, "words": self.words}
             self.generator = PictureGenerator(
-                n_in, data.shape, spec.widths, modulated=spec.conditional, bounded=spec.tanh, **how
+                n_in, data.shape, spec.widths, modulated=spec.conditional, bounded=spec.tanh, **options
             )
-            network = PictureDiscriminator(data.shape, spec.widths, **how, **judging)
+            network = PictureDiscriminator(data.shape, spec.widths, **options, **judging)
         else:
             self.generator = MLPGenerator(n_in, data.shape, spec.hidden, bounded=spec.tanh)
             network = MLPDiscriminator(data.shape, spec.discriminator_hidden, **judging)

@@ -56,8 +56,8 @@ def _run(out: Path, allowed: float, start: float) -> Iterator[Event]:
 
     for chapter in CHAPTERS:
         for one in chapter.trainings:
-            how: dict[str, Any] = {"preset": one.preset, "options": one.options, "recipe": one.recipe(allowed)}
-            for event in api.training(one.family, one.data, out / one.name, **how):
+            options: dict[str, Any] = {"preset": one.preset, "options": one.options, "recipe": one.recipe(allowed)}
+            for event in api.training(one.family, one.data, out / one.name, **options):
                 yield replace(event, elapsed_s=time.perf_counter() - start)
     compared = [chapter for chapter in CHAPTERS if chapter.compared]
     found = judging.judge(out, compared)

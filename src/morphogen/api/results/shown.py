@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,8 @@ from PIL.Image import Image
 
 from morphogen.core.errors import MorphogenWarning
 from morphogen.report.saving import chosen_format, npz, png, write_whole
+
+_PACKAGE = str(Path(__file__).parents[2])
 
 
 class Shown(ABC):
@@ -53,8 +56,16 @@ class Shown(ABC):
 
 
 def warn_of(sentences: Iterable[str]) -> tuple[str, ...]:
-    """The sentences, each of them also given as a `MorphogenWarning` to whoever called the API."""
+    """The sentences, each of them also given as a `MorphogenWarning` at the line that called the API."""
     found = tuple(sentences)
     for sentence in found:
-        warnings.warn(sentence, MorphogenWarning, stacklevel=4)
+        warnings.warn(sentence, MorphogenWarning, stacklevel=_levels_to_the_caller())
     return found
+
+
+def _levels_to_the_caller() -> int:
+    """How many frames above `warn_of` the first one outside of this package is."""
+    frame, levels = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, levels = frame.f_back, levels + 1
+    return levels

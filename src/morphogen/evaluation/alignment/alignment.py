@@ -117,10 +117,10 @@ class AlignmentTask:
     def _partner(self) -> Tensor | None:
         return deranged(self.prompts.captions, self._rng)
 
-    def results(self, made: Tensor, made_by: str = "", how: Mapping[str, Any] | None = None) -> list[Result]:
+    def results(self, made: Tensor, made_by: str = "", options: Mapping[str, Any] | None = None) -> list[Result]:
         """One for each kind of statement that the captions make, of `made` (n, C, H, W) uint8.
 
-        made_by  who made them, for the protocol; how: the options that they were drawn with, for the details
+        made_by  who made them, for the protocol; options: those that they were drawn with, for the details
         """
         start = time.perf_counter()
         found = self._judge(self.prompts.captions, made)
@@ -158,7 +158,7 @@ class AlignmentTask:
                         "baseline_intervals": {other: estimate.interval for other, estimate in below.items()},
                         "above": {other: difference(ours, holds, rows)[:2] for other, holds in others.items()},
                         "below_real": difference(real, ours, rows)[:2],
-                        **({"drawn_with": dict(how)} if how else {}),
+                        **({"drawn_with": dict(options)} if options else {}),
                     },
                     data=f"{self.dataset.spec.source or self.dataset.spec.name} ({self.prompts.split})",
                     fingerprint=self.dataset.spec.fingerprint,
