@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import final
+from typing import NoReturn, final
 
 from morphogen.api import (
     aligning,
@@ -71,6 +71,9 @@ class Model(OpenModel):
     def describe(self) -> Description:
         """What it is, what it was trained on and how, and its evaluations; see `mg.describe`."""
         return describe(self.path)
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError("a model is no loop over events: mg.train trains at once, mg.training is the loop.")
 
     def __repr__(self) -> str:
         return f"Model({str(self.path)!r}, {self.family!r}, {self.data.name!r}, on {self.device})"

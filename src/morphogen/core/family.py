@@ -8,6 +8,7 @@ one is computed.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,13 @@ from morphogen.core.spec import Spec as BaseSpec
 TELLING = 20  # held-out records that a warning about a model's health is based on, at least
 
 C = TypeVar("C")
+# Names of an earlier version: a family that still defines them works, and is told of the new ones.
+_RENAMED = {
+    "stands_on": "part_names",
+    "described_by": "data_part",
+    "asked_often": "compiled_networks",
+    "served": "deployed",
+}
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,13 @@ class Family(nn.Module, ABC):
     compiled_networks: ClassVar[tuple[str, ...]] = ()  # that a draw calls again and again, so that compiling pays
     deployed_part: ClassVar[str | None] = None  # the part that `deployed` is a model like, if it only adapts one
     shardable: bool = True  # False, also of an instance, where a loss differentiates a gradient: sharding cannot
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for old, new in _RENAMED.items():
+            if old in vars(cls):
+                warnings.warn(f"{cls.__name__}.{old} is now {new}.", DeprecationWarning, stacklevel=2)
+                setattr(cls, new, vars(cls)[old])
 
     def __init__(self, spec: BaseSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__()
