@@ -27,7 +27,7 @@ class _Tensors:
         return self._map(lambda v: v.to(device))
 
     def __getitem__(self, rows: Any) -> Self:
-        """Some of the rows: a slice or an index tensor."""
+        """The record of the rows that a slice or an index tensor selects."""
         return self._map(lambda v: v[rows])
 
 
@@ -40,7 +40,8 @@ class RawCondition(_Tensors):
     text        (B, L) int64 token ids; text_mask (B, L) bool, false on padding, or float32 >= 0, how often each token
                 counts: once is 1, and 0 is padding
     context     (B, C, H, W), a picture to start from
-    towards     another condition of as many rows; share (B,) float32 in [0, 1] says how far that one holds instead
+    towards     another condition with the same number of rows, to blend with this one; share (B,) float32 in [0, 1] is
+                the weight of the other one
     """
 
     label: Tensor | None = None
@@ -57,7 +58,7 @@ class RawCondition(_Tensors):
         return self._map(lambda v: v.repeated(k) if isinstance(v, RawCondition) else v.repeat_interleave(k, dim=0))
 
     def alike(self) -> Tensor | None:
-        """(B,) int64, the same for records of which the same is known: label, attributes, words, picture."""
+        """(B,) int64: the number of each row's condition. Rows with equal conditions have the same number."""
         fields: list[Tensor] = []
         for value, known in (
             (self.label, None),
@@ -70,14 +71,15 @@ class RawCondition(_Tensors):
             value = value.flatten(1).double() if value.ndim > 1 else value[:, None].double()
             if known is not None:
                 fields.append(known.double())
-                value = torch.where(known.bool(), value, 0.0)  # what is not known is the same, whatever stands there
+                value = torch.where(known.bool(), value, 0.0)  # values that are not known compare as equal
             fields.append(value)
         return torch.cat(fields, 1).unique(dim=0, return_inverse=True)[1] if fields else None
 
     def kept(self, keep: Tensor, words: Tensor | None = None) -> RawCondition:
-        """Known only where `keep` (B,) bool is true: other rows have no label, attributes or words. Context stays.
+        """Drop the label, the attributes and the words of the rows where `keep` (B,) bool is false. The context stays.
 
-        `words` (B,) says so for the words alone, and `keep` then for the label and the attributes alone.
+        If `words` (B,) bool is given, it decides about the words, and `keep` decides about the label and the
+        attributes.
         """
         present, mask = self.present, self.text_mask
         if self.attributes is not None:
@@ -109,8 +111,11 @@ class Condition(_Tensors):
     context: Tensor | None = None
 
     def blended(self, other: Condition, share: Tensor) -> Condition:
-        """This one 1 - `share` times and the other `share` times, (B,) in [0, 1]: the tokens of both, which count so
-        often, and the pooled vector in between. The context is this one's."""
+        """Blend this condition with `other`; `share` (B,) in [0, 1] is the weight of `other`.
+
+        The result has the tokens of both. The mask weights them by 1 - `share` and by `share`; the pooled vector is
+        interpolated. The context is this condition's.
+        """
         here, there = (1.0 - share)[:, None], share[:, None]
         return Condition(
             tokens=torch.cat((self.tokens, other.tokens), dim=1),
@@ -125,10 +130,10 @@ class Batch(_Tensors):
     """Records for one step.
 
     x      (B, *shape) as `DataSpec.kind` says
-    ids    (B,) int64, the stable record ids: who was in training
+    ids    (B,) int64, the stable ids of the records in their data set
     cond   their conditions, or None
-    index  (B,) int64 on the CPU: each row's place in the endless stream of training samples, the
-           address of its noise. So a step split over processes or micro-batches draws the same.
+    index  (B,) int64 on the CPU: each row's place in the endless stream of training samples. It is the address of
+           the row's noise, so a step that is split over processes or micro-batches draws the same noise.
     """
 
     x: Tensor
@@ -140,20 +145,20 @@ class Batch(_Tensors):
         return self.x.shape[0]
 
     def to(self, device: torch.device | str) -> Batch:
-        """On `device`; `ids` and `index` stay on the CPU, where they are read."""
+        """The same batch on `device`; `ids` and `index` stay on the CPU, where they are read."""
         cond = None if self.cond is None else self.cond.to(device)
         return dataclasses.replace(self, x=self.x.to(device), cond=cond)
 
     @property
     def address(self) -> Tensor:
-        """`index`, or 0 .. B-1 for a batch that is no part of a stream."""
+        """`index`, or 0 .. B-1 if the batch belongs to no stream."""
         return torch.arange(len(self)) if self.index is None else self.index
 
 
 class BatchSource(Protocol):
     """An endless, addressable stream of training batches: a function of (seed, step) alone."""
 
-    batch_size: int  # records a step, over all processes
+    batch_size: int  # records per step, over all processes
     records: int  # records in the whole training split
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:

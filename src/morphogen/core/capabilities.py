@@ -1,7 +1,7 @@
-"""What a family can do beyond training, as small protocols.
+"""Small protocols for the abilities of a family beyond training.
 
-A family declares them in `capabilities`; `check_family` tests that the declaration is truthful.
-Everything but `families` and `api` speaks to these and never names a family.
+A family declares them in `capabilities`; `check_family` tests that the declaration is true.
+All code outside `families` and `api` uses these protocols and never names a family.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from morphogen.core.rng import Noise
 
 @dataclass(frozen=True)
 class Score:
-    """A log-likelihood, or a statement about one, in nats, for each record.
+    """The log-likelihood of each record in nats, or a bound of it.
 
     value      (B,) larger means more likely
     kind       "exact", "lower_bound" (in expectation), or "importance" (a bound that tightens with samples)
-    measure    whether it is a probability mass or a density of x
+    measure    "mass" for a probability mass, "density" for a density of x
     terms      name -> (B,) parts that add up to `value`
     log_weights (B, K) for "importance": log p(x, z_k) - log q(z_k | x)
     """
@@ -41,15 +41,15 @@ class Samples(Protocol):
     """Draws new records."""
 
     def sample(self, n: int, cond: RawCondition | None, rng: Noise, **options: Any) -> Tensor:
-        """`(n, *shape)` records; sample i depends on (seed, i, its condition) only. Each family names its `options`."""
+        """Sample records (n, *shape). Record i depends only on (seed, i, its condition). `options` are the family's."""
 
 
 @runtime_checkable
 class Scores(Protocol):
-    """Says how likely records are."""
+    """Estimates the likelihood of records."""
 
     def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
-        """Score `x` (B, *shape); `samples` > 1 asks for importance samples where that applies."""
+        """Score records x (B, *shape). `samples` > 1 takes that many importance samples, in families that have them."""
 
 
 @runtime_checkable
@@ -65,9 +65,9 @@ class Encodes(Protocol):
 
 @runtime_checkable
 class Latents(Protocol):
-    """Addresses its latent groups one by one, as a codec needs them.
+    """Gives the distributions of its latent groups one by one, as a codec needs them.
 
-    Group k is drawn after groups 0 .. k-1; every distribution is factorised.
+    Group k is sampled after groups 0 .. k-1; every distribution is factorized.
     """
 
     @property
@@ -94,7 +94,7 @@ class Denoises(Protocol):
 
 @runtime_checkable
 class Discriminates(Protocol):
-    """Says how real records look."""
+    """Rates how real records look."""
 
     def realness(self, x: Tensor, cond: RawCondition | None = None) -> Tensor:
         """(B,) logits; larger is more real."""
@@ -102,14 +102,14 @@ class Discriminates(Protocol):
 
 @runtime_checkable
 class Directions(Encodes, Protocol):
-    """Has directions of its own in its latent space."""
+    """Names the main directions of its latent space."""
 
     @property
     def latent_dim(self) -> int:
         """Number of dimensions of the latent space."""
 
     def directions(self, n: int) -> Tensor:
-        """(n, D) of length 1, by falling effect."""
+        """The `n` directions with the largest effect, largest first: unit vectors (n, D)."""
 
 
 ALL: tuple[type, ...] = (Samples, Scores, Encodes, Latents, Denoises, Discriminates, Directions)

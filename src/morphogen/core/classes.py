@@ -1,4 +1,4 @@
-"""Classes as people ask for them: by name; by position only where no name could be meant."""
+"""Find a class by its name, or by its position where the number cannot be a name."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from morphogen.core.printable import listed, one_line
 
 
 def find_class(label: str | int, classes: Sequence[str]) -> int:
-    """The position of a class that is given by its name, or by its position.
+    """Find the position of a class from its name or its position.
 
-    Where all names are numbers, a number is a name and never a position. Raises `UsageError` for a class that there is
-    not, with the nearest ones.
+    If all names are numbers, a number is always a name and never a position. Raises `UsageError` for an unknown class;
+    the message names the nearest ones.
     """
     name = str(label)
     if name in classes:
@@ -28,7 +28,7 @@ def find_class(label: str | int, classes: Sequence[str]) -> int:
 
 
 def taken_by_position(label: str | int | None, classes: Sequence[str]) -> tuple[str, ...]:
-    """A sentence to say for a class that was given by its position, which no name is; none for any other."""
+    """A note for the user if `label` is a position and no class has that name; otherwise an empty tuple."""
     if label is None or str(label) in classes or not _is_position(str(label), classes):
         return ()
     return (

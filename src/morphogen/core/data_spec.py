@@ -1,9 +1,8 @@
 """`DataSpec`: one description of data for every family.
 
-A stored element u (a byte, a number) becomes a model's x by one affine map, whose inverse and
-log-Jacobian are part of the description. For 8-bit pictures K = 256 and x = 2u / (K - 1) - 1, so
-a density of x becomes a mass of u by log P(u) = log p(x) + D log(2 / (K - 1)), and bits/dim
-compare across families.
+One affine map turns a stored element u (a byte, a number) into a model's x. The description also has the inverse and
+the log-Jacobian of the map. For 8-bit pictures K = 256 and x = 2u / (K - 1) - 1. A density of x then becomes a mass of
+u by log P(u) = log p(x) + D log(2 / (K - 1)), so bits/dim of different families are comparable.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from morphogen.core.spec import Spec
 Kind = Literal["continuous", "binary", "discrete", "sequence", "columns"]
 Measure = Literal["mass", "density"]
 PAD = 0  # the token id of padding
-MOST_NAMES = 1 << 20  # classes, attributes, their values
-MOST_ELEMENTS = 1 << 26  # of one record
-MOST_TOKENS = 1 << 16  # of one text
+MOST_NAMES = 1 << 20  # the most classes, attributes, and values of one attribute
+MOST_ELEMENTS = 1 << 26  # the most elements of one record
+MOST_TOKENS = 1 << 16  # the most tokens of one text
 MOST_LEVELS = 1 << 31
 
 
@@ -39,12 +38,12 @@ class Attribute(Spec):
 class TextSchema(Spec):
     """Captions as numbers.
 
-    longest      the most tokens that a text has, those of its begin and end included; the rest of it is cut off
-    cut          how many of the training captions lost their end to that
+    longest      the most tokens of a text, with its begin and end tokens; longer texts are cut
+    cut          number of training captions that were cut
     vocabulary   number of different tokens; 0: the captions have no tokenizer, so no model reads them
     fingerprint  sha256 of the tokenizer
-    tokenizer    the tokenizer itself, as the text of its JSON file. `to_dict` leaves it out, since an artifact keeps it
-                 in a file of its own, and the fingerprint stands for it.
+    tokenizer    the tokenizer itself, as the text of its JSON file. `to_dict` leaves it out: an artifact keeps it in a
+                 separate file, and the fingerprint identifies it.
     """
 
     longest: int = pydantic.Field(ge=0, le=MOST_TOKENS)
@@ -75,7 +74,7 @@ class TextSchema(Spec):
 
 
 class DataSpec(Spec):
-    """What the records are.
+    """The kind, shape and range of the records, and the names of their conditions.
 
     kind      "continuous": x in [-1, 1]; "binary": x in {0, 1}; "discrete": int64 x in 0 .. levels-1;
               "sequence": int64 tokens; "columns": a table's columns, scaled
@@ -120,7 +119,7 @@ class DataSpec(Spec):
 
     @property
     def is_picture(self) -> bool:
-        """Shape (C, H, W) with one (gray), three (RGB) or four (RGBA) channels."""
+        """Whether the shape is (C, H, W) with one (gray), three (RGB) or four (RGBA) channels."""
         return len(self.shape) == 3 and self.shape[0] in (1, 3, 4)
 
     @property
@@ -135,13 +134,13 @@ class DataSpec(Spec):
 
     @property
     def stored_range(self) -> tuple[float, float]:
-        """The smallest and the largest stored value of x in its range; for real numbers shift -+ scale."""
+        """The stored values of the smallest and the largest x; for real numbers shift - scale and shift + scale."""
         if self.kind == "binary":
             return 0.0, 1.0
         return (self.shift - self.scale, self.shift + self.scale) if self.levels is None else (0.0, self.levels - 1.0)
 
     def encode(self, stored: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Stored elements to x, shape kept."""
+        """Turn stored elements into x; the shape stays."""
         if self.kind in ("discrete", "sequence"):
             return stored.to(torch.int64)
         if self.kind == "binary":
@@ -151,7 +150,7 @@ class DataSpec(Spec):
         return (stored.to(dtype) - self.shift) / self.scale
 
     def decode(self, x: Tensor) -> Tensor:
-        """x to stored elements: the inverse of `encode`, rounded and clamped to the levels."""
+        """Turn x into stored elements: the inverse of `encode`, rounded and clamped to the levels."""
         if self.kind in ("discrete", "sequence"):
             return x.to(torch.int64)
         if self.kind == "binary":
@@ -172,8 +171,8 @@ class DataSpec(Spec):
     def bits_per_dim(self, log_prob: float, measure: Measure) -> float:
         """-log2 P(u) / D from a log-likelihood in nats.
 
-        `measure` says whether `log_prob` is a probability mass (a discretised likelihood) or a
-        density of x, which the log-Jacobian turns into one of the stored elements.
+        `measure` says whether `log_prob` is a probability mass (a discretized likelihood) or a density of x. The
+        log-Jacobian turns a density of x into a density of the stored elements.
         """
         nats = log_prob if measure == "mass" else log_prob + self.log_jacobian
         return -nats / (self.dimensions * math.log(2.0))

@@ -1,8 +1,7 @@
-"""Distributions as objects: `log_prob`, `rsample`, `entropy` and `kl` where the mathematics says so.
+"""Distributions as objects, with `log_prob`, `rsample`, `entropy` and `kl` where these exist in closed form.
 
-The batch is in front and the last `event_dims` dimensions form one event, over which log_prob,
-entropy and kl are summed. Noise comes in from outside (`eps`, `uniform`), so that it can have an
-address.
+The batch dimensions come first. The last `event_dims` dimensions form one event; log_prob, entropy and kl are sums over
+them. The caller gives the noise (`eps`, `uniform`), so that it can be addressed noise (`core/rng.py`).
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ class Distribution(ABC):
     """
 
     measure: Literal["mass", "density"] = "density"
-    noise: Literal["normal", "uniform"] = "uniform"  # what `sample` takes; uniform means on (0, 1)
+    noise: Literal["normal", "uniform"] = "uniform"  # the noise that `sample` takes; "uniform" is uniform on (0, 1)
     event_dims: int
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-probability in nats of each event, event dimensions summed; broadcasts over the batch."""
+        """The log-probability of each event in nats, summed over the event dimensions; broadcasts over the batch."""
         return self.sum_events(self.log_prob_elements(x))
 
     @abstractmethod
     def log_prob_elements(self, x: Tensor) -> Tensor:
-        """The same before summing, one value per element."""
+        """The log-probability of each element in nats, before the sum over the event."""
 
     @property
     @abstractmethod
@@ -114,12 +113,12 @@ class Gaussian(Distribution):
         return self.sum_events(self.kl_elements(other))
 
     def detach(self) -> Gaussian:
-        """The same distribution, through which no gradient flows."""
+        """The same distribution without gradients."""
         return Gaussian(self._mean.detach(), self.log_var.detach(), self.event_dims)
 
 
 class Point(Distribution):
-    """All mass at one point, with events of all dimensions but the first."""
+    """All mass at one point. An event has all dimensions but the first."""
 
     measure = "mass"
 
@@ -158,9 +157,9 @@ class GaussianMixture:
     def log_prob(self, x: Tensor) -> Tensor:
         """(..., D) -> (...) in nats.
 
-        The squared distances are expanded into matrix products, x^2 . 1/var - 2 x . mean/var + const,
-        about the mean of the means, where the expansion loses least: about 1e-7 |x|^2 / var in float32. Give
-        moments in float64 where components are narrow and the figure matters.
+        The squared distances are expanded into matrix products, x^2 . 1/var - 2 x . mean/var + const, about the mean of
+        the means. There the rounding error is least: about 1e-7 |x|^2 / var in float32. Use float64 moments if the
+        components are narrow and the value must be precise.
         """
         center = self.means.mean(0)
         x, means = x.to(center.dtype) - center, self.means - center
@@ -176,6 +175,6 @@ class GaussianMixture:
 
 
 def standard_normal(shape: tuple[int, ...], like: Tensor) -> Gaussian:
-    """N(0, I) of batch shape (1,) and event shape `shape`, with the device and dtype of `like`."""
+    """N(0, I) with batch shape (1,) and event shape `shape`, on the device and in the dtype of `like`."""
     zeros = torch.zeros((1, *shape), device=like.device, dtype=like.dtype)
     return Gaussian(zeros, zeros)

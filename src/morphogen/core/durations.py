@@ -10,7 +10,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(h|min|m|s)")
 
 
 def seconds(duration: Any) -> Any:
-    """Seconds from "90s", "10min" or "1h30min" or a number of seconds. Raises ValueError."""
+    """Parse "90s", "10min", "1h30min" or a number of seconds into seconds. Raises `ValueError`."""
     if not isinstance(duration, str):
         return duration
     if len(duration) > 100:

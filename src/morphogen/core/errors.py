@@ -1,4 +1,4 @@
-"""Errors that say what was expected, what came, and what to do."""
+"""Errors. Each message says what was expected, what came, and what to do."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from collections.abc import Iterable
 
 from morphogen.core.printable import listed, shortened
 
-_COMPARED = 100  # characters of a name
+_COMPARED = 100  # the most characters of a name that are compared
 
 
 class MorphogenWarning(UserWarning):
-    """Something to know about a result, which is there all the same."""
+    """A result exists, and the user should know something about it."""
 
 
 class MorphogenError(Exception):
-    """Work that failed for a reason that a user can act on (exit status 1)."""
+    """The work failed, and the user can remove the cause (exit status 1)."""
 
 
 class UsageError(MorphogenError):
-    """A wrong name, flag or value: the call itself must change (exit status 2)."""
+    """The call has a wrong name, flag or value and must change (exit status 2)."""
 
 
 class SpecError(UsageError):
-    """A configuration with an unknown key or an impossible value."""
+    """A configuration has an unknown key or an impossible value."""
 
 
 class DataError(MorphogenError):
-    """Records that are missing, unreadable, inconsistent or out of range."""
+    """Records are missing, unreadable, inconsistent or out of range."""
 
 
 class ArtifactError(MorphogenError):
-    """A model directory that is missing, truncated, tampered with or of another format."""
+    """A model folder is missing, cut off, altered or of another format."""
 
 
 class CapabilityError(MorphogenError):
-    """A call that needs something which this family of models does not offer."""
+    """A call needs a capability that this family of models does not have."""
 
 
 class NonFiniteError(MorphogenError):
-    """A NaN or an infinity: in training, whose message names the term and the records, or in what a model made."""
+    """A loss or a sample is NaN or infinite. In training the message names the term and the records."""
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
@@ -52,7 +52,7 @@ def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """One sentence for a name that is not known: the nearest ones, or all if none is near."""
+    """A message about an unknown name. It suggests the nearest known names, or lists all if none is near."""
     known = sorted(known)
     close = nearest(name, known)
     if close:

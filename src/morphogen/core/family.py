@@ -1,9 +1,8 @@
 """`Family`: a module that yields training steps.
 
-A trainer is, in essence, `for step in family.steps(batch, rng, at)`: the mean of the summed
-per-record terms, `backward` with that player's parameters as inputs, and that player's optimizer
-moves. Because `steps` is a generator, an earlier player has already moved when the loss of a later
-one is computed.
+A trainer is, in essence, `for step in family.steps(batch, rng, at)`. For each step it sums the terms of a record, takes
+the mean over records, calls `backward` with that player's parameters as inputs, and lets that player's optimizer update
+them. `steps` is a generator, so the update of an earlier player is done before the loss of a later one is computed.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from morphogen.core.errors import CapabilityError, SpecError, unknown
 from morphogen.core.rng import Noise
 from morphogen.core.spec import Spec as BaseSpec
 
-TELLING = 20  # held-out records that a warning about a model's health is based on, at least
+TELLING = 20  # a warning about a model's health needs at least so many held-out records
 
 C = TypeVar("C")
 # Names of an earlier version: a family that still defines them works, and is told of the new ones.
@@ -38,7 +37,7 @@ _RENAMED = {
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: `step` from 0, and `fraction` of the whole in [0, 1]."""
+    """The progress of training: `step` counts from 0, and `fraction` is the share that is done, in [0, 1]."""
 
     step: int
     fraction: float
@@ -46,13 +45,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Player:
-    """Parameters that move together by one AdamW optimizer.
+    """Parameters that one AdamW optimizer updates together.
 
-    `ema` is the decay of an exponential moving average that then serves as the model, or None.
-    `until` is the fraction of training at which its learning rate has fallen to the end of its schedule, where it
-    stays, for players that others follow.
-    `skip` leaves a move out where its gradient is not finite, or its norm more than that many times the usual one, for
-    models whose loss has rare spikes (Child, 2021); None makes a gradient that is not finite an error.
+    `ema` is the decay of an exponential moving average of the weights; the average then serves as the model. None: no
+    average.
+    `until` is the fraction of training at which the learning rate reaches the end of its schedule; it stays there.
+    `skip` is for models with rare spikes of the loss (Child, 2021). An update is skipped if its gradient is not finite,
+    or if the norm of its gradient is more than `skip` times the usual one. With None, a gradient that is not finite is
+    an error.
     """
 
     parameters: Sequence[nn.Parameter]
@@ -67,11 +67,11 @@ class Player:
 
 @dataclass(frozen=True)
 class Step:
-    """One move of one player.
+    """One update of one player.
 
-    terms    name -> (B,) per-record loss in nats (or the family's own unit); the player minimises
-             the mean over records of their sum
-    metrics  name -> a detached scalar or vector to be logged, averaged over records by the family
+    terms    name -> (B,) loss of each record in nats (or the family's own unit); the player minimizes the mean over
+             records of their sum
+    metrics  name -> a detached scalar or vector for the log; the family averages it over records
     """
 
     player: str
@@ -81,7 +81,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Health:
-    """What a family says of its own training: numbers to log, and warnings that say what to change."""
+    """The state of a training: numbers for the log, and warnings that say what to change."""
 
     metrics: Mapping[str, float | list[float]] = field(default_factory=dict)
     warnings: Sequence[str] = ()
@@ -90,21 +90,21 @@ class Health:
 class Family(nn.Module, ABC):
     """A family of generative models. Concrete families are final.
 
-    The constructor draws initial weights from torch's global state, so call it under
-    `Rng.forked()`; nothing else in a family may touch that state, files, devices or the network.
+    The constructor draws the initial weights from torch's global random state, so call it under `Rng.forked()`. No
+    other code of a family may touch that state, files, devices or the network.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]  # one line, for listings
     Spec: ClassVar[type[BaseSpec]]
-    capabilities: frozenset[type]  # of the class; an instance may narrow it, when its options take one away
+    capabilities: frozenset[type]  # an instance may declare fewer than its class
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    takes_context: bool = False  # whether it can start from the pictures that data with a context come with
-    part_names: ClassVar[tuple[str, ...]] = ()  # names of the parts that it can have
-    data_part: ClassVar[str | None] = None  # the part as whose data the training data are to be prepared
-    compiled_networks: ClassVar[tuple[str, ...]] = ()  # that a draw calls again and again, so that compiling pays
-    deployed_part: ClassVar[str | None] = None  # the part that `deployed` is a model like, if it only adapts one
-    shardable: bool = True  # False, also of an instance, where a loss differentiates a gradient: sharding cannot
+    takes_context: bool = False  # whether it can use a picture as its context
+    part_names: ClassVar[tuple[str, ...]] = ()  # the names of its possible parts
+    data_part: ClassVar[str | None] = None  # the training data are prepared for this part
+    compiled_networks: ClassVar[tuple[str, ...]] = ()  # networks called once per sampling step
+    deployed_part: ClassVar[str | None] = None  # the part that this family adapts
+    shardable: bool = True  # False if a loss differentiates a gradient (FSDP2 cannot)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -125,67 +125,67 @@ class Family(nn.Module, ABC):
         self.spec, self.data = spec, data
         self.parts = nn.ModuleDict(dict(parts or {}))
         self.parts.requires_grad_(False)
-        self._wrapped: dict[str, Any] = {}  # a plain dict: wrappers are no submodules, no state
+        self._wrapped: dict[str, Any] = {}  # a plain dict, so wrappers are neither submodules nor state
 
     @abstractmethod
     def players(self) -> Mapping[str, Player]:
-        """Who moves: every trainable parameter is in exactly one player."""
+        """The players by name. Every trainable parameter belongs to exactly one player."""
 
     @abstractmethod
     def networks(self) -> Mapping[str, nn.Module]:
-        """What a trainer may compile, replicate or shard. Called only through `network(name)`."""
+        """The networks that a trainer may compile, replicate or shard. Call them only through `network(name)`."""
 
     @abstractmethod
     def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
-        """The moves of one training step; draws noise at `batch.address` only."""
+        """Yield the updates of one training step. All noise is drawn at `batch.address`."""
 
     def health(self, batch: Batch, rng: Noise) -> Health:
-        """Diagnose on held-out records, without gradients; warn only where `TELLING` of them or more tell.
+        """Diagnose the model on held-out records, without gradients. Warn only if there are `TELLING` records.
 
-        The default has nothing to say.
+        The default returns no numbers and no warnings.
         """
         return Health()
 
     @property
     def conditional(self) -> bool:
-        """Whether it reads classes, attributes and words; by default what its Spec says."""
+        """Whether it reads classes, attributes and words; by default its Spec says so."""
         return bool(getattr(self.spec, "conditional", False))
 
     @property
     def device(self) -> torch.device:
-        """Where it computes: the device of its parameters."""
+        """The device of its parameters."""
         return next(self.parameters()).device
 
     @property
     def drawn_shape(self) -> tuple[int, ...]:
-        """The shape of what its networks draw: that of records, or of latents that are decoded afterwards."""
+        """The shape of the tensors that its networks sample: records, or latents that a decoder turns into records."""
         return self.data.shape
 
     @property
     def needs_context(self) -> bool:
-        """Whether every record starts from a picture: its data come with some, and it has learned no other way."""
+        """Whether every sample needs a picture as its context: the model has learned no other way."""
         return self.data.context_shape is not None and not getattr(self.spec, "context_dropout", 0.0)
 
     @property
     def knows_no_condition(self) -> bool:
-        """Whether it has also learned without conditions, so that guidance can lead away from none."""
+        """Whether it has also learned without conditions, as classifier-free guidance needs."""
         return bool(getattr(self.spec, "condition_dropout", 0.0) > 0)
 
     def network(self, name: str) -> Any:
-        """The network, or what the trainer has wrapped it in."""
+        """The network called `name`, or its wrapper if the trainer has set one."""
         wrapped = self._wrapped.get(name)
         return self.networks()[name] if wrapped is None else wrapped
 
     def own_parameters(self) -> list[nn.Parameter]:
-        """All of its parameters but those of its parts."""
+        """All of its parameters without those of its parts."""
         return [p for name, p in self.named_parameters() if not name.startswith("parts.")]
 
     def owns(self, name: str) -> bool:
-        """Whether the entry `name` of its `state_dict` is stored with it: not that of a part, which is by itself."""
+        """Whether the entry `name` of its `state_dict` is stored with it. Entries of parts are stored with the part."""
         return not name.startswith("parts.")
 
     def deployed(self) -> Family:
-        """The model that a loaded artifact is: this one, unless it only serves to make another."""
+        """The model to use after loading: this one, or the model that it adapts."""
         return self
 
     def wrap(self, name: str, wrapped: Any) -> None:
@@ -197,9 +197,9 @@ class Family(nn.Module, ABC):
 
 
 def require(family: Any, capability: type[C], verb: str) -> C:
-    """`family`, which a type checker then knows to have `capability`.
+    """Return `family`, typed as having `capability`.
 
-    Raises `CapabilityError` that names the families that have it, where this one does not declare it.
+    Raises `CapabilityError` if the family does not declare it; the message names the families that do.
     """
     if capability in family.capabilities:
         return cast(C, family)
@@ -211,7 +211,7 @@ def require(family: Any, capability: type[C], verb: str) -> C:
 
 
 def resolve_preset(family: type[Family], preset: str | None) -> Mapping[str, Any]:
-    """The options of a named preset of `family`; none for None."""
+    """The options of a named preset of `family`; without a preset there are none."""
     if preset is None:
         return {}
     if preset not in family.presets:

@@ -1,7 +1,7 @@
-"""The numbers that a call takes, and their ranges: whatever lies outside is wrong usage, before any work is done.
+"""The ranges of the numbers that calls take. A number outside its range is wrong usage, before any work is done.
 
-Functions and flags of one name have one range, so that NaN, infinity and sizes that no machine has are refused alike
-from Python and from the command line. Where a family or a verb takes less, it says so itself.
+Arguments and flags of the same name have the same range. Python and the command line refuse NaN, infinity and
+impossible sizes alike. A family or a function with a smaller range checks that range itself.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ REAL: Mapping[str, tuple[float, float]] = {
 
 
 def check_numbers(**given: Any) -> None:
-    """Raise `UsageError` that names the first of the `given` numbers that lies outside its range; None is no number.
+    """Raise `UsageError` that names the first number outside its range. None is skipped.
 
-    A sequence is checked number by number.
+    Each number of a sequence is checked.
     """
     for name, value in given.items():
         for one in value if isinstance(value, list | tuple) else [value]:
@@ -68,6 +68,6 @@ def _short(n: int) -> str:
 def _got(value: Any) -> str:
     try:
         said = str(value)
-    except ValueError:  # a whole number of more digits than Python writes
+    except ValueError:  # Python does not write integers with so many digits
         said = "a number of thousands of digits"
     return said if len(said) <= 60 else said[:57] + "..."

@@ -1,4 +1,4 @@
-"""How much memory is left, so that a file that claims too much is refused before any of it is taken."""
+"""The memory that is left. Readers refuse a file that claims more, before they allocate anything."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-UNKNOWN = 8 << 30  # what is assumed where the system does not say
+UNKNOWN = 8 << 30  # assumed if the system does not say
 _GROUP = Path("/sys/fs/cgroup")
 
 
 def available_bytes() -> int:
-    """What this process can still take: the machine's free memory, within the limits of its group and its own."""
+    """The bytes that this process can still allocate: the free memory, within the limits of its group and its own."""
     return max(0, min(_limits(), default=UNKNOWN))
 
 
 def in_words(n: int) -> str:
-    """A number of bytes with three digits and a binary unit."""
+    """Write a number of bytes with three digits and a binary unit."""
     size, units = float(n), ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
     while size >= 1024.0 and len(units) > 1:
         size, units = size / 1024.0, units[1:]

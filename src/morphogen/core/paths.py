@@ -1,4 +1,4 @@
-"""Where something lay on its maker's machine is nobody else's business: absolute paths are cut to their last names."""
+"""Cut absolute paths to their last names, so that an artifact does not tell the folders of its maker's machine."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _WITHIN = re.compile(rf"(?<![\w.~:/\\-]){_BEGIN}[^\s:,;'\"|()<>]*")
 
 
 def without_folders(value: Any) -> Any:
-    """A JSON value with each absolute path in its texts cut to its last name.
+    """Cut each absolute path in the texts of a JSON value to its last name.
 
-    "/home/ada/cats:size=32" becomes "cats:size=32"; relative paths and addresses of the web stay as they are.
+    "/home/ada/cats:size=32" becomes "cats:size=32"; relative paths and web addresses stay as they are.
     """
     if isinstance(value, str):
         return _cut(value)
@@ -35,7 +35,7 @@ def _cut(text: str) -> str:
 
 
 def _known() -> list[str]:
-    """Folders whose names may hold spaces, with their separator."""
+    """The home and temporary folders, with a separator at the end; their names may hold spaces."""
     try:
         folders = [str(Path.cwd()), str(Path.home())]
     except (OSError, RuntimeError):  # no such folder, no home

@@ -1,7 +1,7 @@
-"""Text of others, made safe to show: in a terminal, a log, a card or a page.
+"""Make foreign text safe to show in a terminal, a log, a card or a page.
 
-Control characters can move the cursor, set the window's title or hide what was printed; marks of direction can turn the
-order of what is read; halves of surrogate pairs cannot be encoded. Each is shown as its escape, as Python writes it.
+Control characters can move the cursor, set the window's title or hide printed text. Direction marks can change the
+order in which text is read. Halves of surrogate pairs cannot be encoded. Each of these is shown as its Python escape.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e
 def printable(text: str) -> str:
     r"""`text` with every unsafe character escaped: ESC as \x1b, a byte of a file name that is not UTF-8 as \xe9.
 
-    Line feeds and tabs stay: whoever prints one line replaces them as well.
+    Line feeds and tabs stay; `one_line` replaces them as well.
     """
     return UNSAFE.sub(_escape, text)
 
 
 def one_line(text: str) -> str:
-    r"""`printable`, and line feeds and tabs as \n and \t."""
+    r"""`printable` text with line feeds and tabs written as \n and \t."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
-    """The first names of a list, each on one line, and how many more there are."""
+    """Write the first names of a list, each on one line, and the number of the others."""
     said = ", ".join(one_line(n) for n in names[:most])
     return said if len(names) <= most else f"{said} and {len(names) - most:,} more"
 
 
 def shortened(text: str, longest: int = 80) -> str:
-    """At most `longest` characters of `text`, so that no message is without an end."""
+    """At most `longest` characters of `text`, so that messages have a bounded length."""
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 

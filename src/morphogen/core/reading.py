@@ -1,4 +1,4 @@
-"""Files that others wrote: regular files of bounded size, and JSON of bounded depth without NaN."""
+"""Read untrusted files: regular files of bounded size, and JSON of bounded depth without NaN."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MOST_JSON_BYTES = 256 << 20
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """A regular file, open for reading.
+    """Open a regular file for reading.
 
-    Raises `OSError` where it cannot be opened, and `ValueError` where it is a folder, a pipe or a device, whose reading
-    could last for ever.
+    Raises `OSError` if it cannot be opened. Raises `ValueError` for a folder, and for a pipe or a device, because
+    reading these may never end.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
@@ -31,9 +31,9 @@ def open_regular(path: Path) -> io.BufferedReader:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most `most` bytes.
+    """Read a regular file of at most `most` bytes.
 
-    Raises `OSError` and `ValueError` as `open_regular` does, and `ValueError` where the file is larger.
+    Raises `OSError` and `ValueError` as `open_regular` does, and `ValueError` if the file is larger.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -46,10 +46,10 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def parse_json(text: bytes | str) -> Any:
-    """The value of one JSON document, in linear time.
+    """Parse one JSON document in linear time.
 
-    Raises `ValueError` for what is no JSON in UTF-8, for NaN and infinity, for numbers that float64 cannot hold, for
-    halves of surrogate pairs and for values nested more than some 200 deep.
+    Raises `ValueError` for text that is not JSON in UTF-8, for NaN and infinity, for numbers that float64 cannot hold,
+    for halves of surrogate pairs, and for more than about 200 nested levels.
     """
     value = pydantic_core.from_json(text, allow_inf_nan=False, cache_strings="keys")
     waiting = [value]
@@ -65,5 +65,5 @@ def parse_json(text: bytes | str) -> Any:
 
 
 def read_json(path: Path, most: int = MOST_JSON_BYTES) -> Any:
-    """`parse_json` of a file. Raises `OSError` or `ValueError`, as `read_bytes` and `parse_json` do."""
+    """Read and parse a JSON file. Raises `OSError` or `ValueError`, as `read_bytes` and `parse_json` do."""
     return parse_json(read_bytes(path, most))

@@ -1,8 +1,8 @@
-"""Families by name, found lazily: nothing is imported until it is asked for.
+"""Families by name. A family is imported when it is first used.
 
-A family is announced by an entry point in the group `morphogen.families`, in this package's
-`pyproject.toml` or in anybody else's, or at run time by `register`. What is no family to train, but
-stored as a part of others, is announced in the group `morphogen.parts`.
+An entry point in the group `morphogen.families` announces a family: in this package's `pyproject.toml` or in that of
+another package. `register` announces one at run time. The group `morphogen.parts` announces models that cannot be
+trained alone and are only stored as parts of others.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def family(name: str) -> type[Family]:
 
 
 def stored(name: str) -> type[Family]:
-    """The family called `name`, or what only is a part of others. Raises `UsageError` with the nearest names."""
+    """The family or the part called `name`. Raises `UsageError` with the nearest names."""
     return _found(name, {**_announced(PARTS), **_announced(GROUP), **_registered})
 
 
 def parts() -> list[str]:
-    """The names of what is only stored as a part of others."""
+    """The names of the models that are only stored as parts of others."""
     return sorted({e.name for e in entry_points(group=PARTS)})
 
 
@@ -71,7 +71,7 @@ def having(capability: type) -> list[str]:
 
 @functools.cache
 def _announced(group: str) -> Mapping[str, str]:
-    """Name -> target of a group's entry points; to look through all installed packages takes some 15 ms."""
+    """Name -> target of a group's entry points. The search through all installed packages takes about 15 ms."""
     return {e.name: e.value for e in entry_points(group=group)}
 
 

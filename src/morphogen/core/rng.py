@@ -1,10 +1,10 @@
-"""`Rng`: noise has an address.
+"""`Rng`: addressed noise, a function of (seed, purpose, sample index).
 
 A counter-based generator (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as
 1, 2, 3", SC 2011) maps (key, counter) to four 32-bit words with no state in between. The key is
 a hash of (seed, purpose), the counter is (block, sample index). So a draw depends on
-(seed, purpose, sample index) alone: never on the batch size, the order of calls, the number of
-processes, or anything drawn before.
+(seed, purpose, sample index) alone. It does not depend on the batch size, the order of calls, the
+number of processes, or earlier draws.
 
 The integers are identical on every device. Normals come from them by the Box-Muller transform,
 
@@ -31,7 +31,7 @@ from morphogen.core.limits import MOST_SEED, check_numbers
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 _MASK = 0xFFFFFFFF
-_AHEAD_ELEMENTS = 1 << 16  # draws smaller than this are made for several calls at once
+_AHEAD_ELEMENTS = 1 << 16  # one computation serves several calls if their draws are smaller than this
 _AHEAD_CALLS = 64
 
 Index = int | Sequence[int] | Tensor
@@ -58,7 +58,7 @@ def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> tuple[Tensor, Ten
 
 
 class Noise(Protocol):
-    """Noise that has an address: an `Rng`, or something that makes its noise from another one's.
+    """The protocol of addressed noise: an `Rng`, or an object that derives its noise from another `Noise`.
 
     `index` is a number of samples (0 .. n-1), or their indices. Draws have shape `(len(index), *shape)`.
     """
@@ -87,10 +87,10 @@ class Noise(Protocol):
 class Rng:
     """Addressed noise: `rng.normal("x_T", index, shape)` is a function of its arguments and the seed.
 
-    `index` is a number of samples (meaning 0 .. n-1), or their indices; `offset` is added to it,
-    so that chunks of a long job draw what one call would have drawn. Results have shape
-    `(len(index), *shape)` on `device`. Give each purpose one shape: draws of one purpose and index in two
-    shapes share words and so are not independent.
+    `index` is a number of samples (meaning 0 .. n-1), or their indices. `offset` is added to it, so a long job in
+    chunks draws the same noise as one call. Results have shape `(len(index), *shape)` and lie on `device`. Use one
+    shape for each purpose: draws of the same purpose and index with two shapes share random words, so they are not
+    independent.
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu", offset: int = 0) -> None:
@@ -102,25 +102,25 @@ class Rng:
 
     @property
     def seed(self) -> int:
-        """The seed that everything follows from."""
+        """The seed of all draws."""
         return self._seed
 
     @property
     def device(self) -> torch.device:
-        """Where draws are made."""
+        """The device that computes and holds the draws."""
         return self._device
 
     @property
     def offset(self) -> int:
-        """What is added to every index."""
+        """The number that is added to every index."""
         return self._offset
 
     def shifted(self, offset: int) -> Rng:
-        """The same noise, with `offset` more added to every index."""
+        """The same noise with `offset` added to every index."""
         return Rng(self.seed, self.device, self.offset + offset)
 
     def child(self, name: str) -> Rng:
-        """An independent generator named under this one."""
+        """An independent generator, a function of this seed and `name`."""
         return Rng(int.from_bytes(_digest(self.seed, "child:" + name), "little") >> 1, self.device, self.offset)
 
     def bits(self, purpose: str, index: Index, n: int) -> Tensor:
@@ -165,9 +165,9 @@ class Rng:
 
     @contextlib.contextmanager
     def forked(self, step: int = 0) -> Iterator[None]:
-        """Run with torch's, numpy's and cuda's global states seeded from (seed, step), then restored.
+        """Seed the global states of torch, numpy and cuda from (seed, step) within the block; then restore them.
 
-        For what cannot take an address: dropout and weight initialisation.
+        Dropout and weight initialization need this, because they cannot use addressed noise.
         """
         seed = int.from_bytes(_digest(self.seed, f"forked:{step}"), "little") >> 1
         devices = [self.device] if self.device.type == "cuda" else []
@@ -187,9 +187,9 @@ class Rng:
         return at + self.offset if self.offset else at
 
     def _drawn_ahead(self, purpose: str, kind: str, index: Index, n: int, dtype: torch.dtype) -> Tensor:
-        """Small draws at evenly spaced, contiguous indices are made for several calls in one go.
+        """Compute small draws for several calls at once, if the indices are contiguous and evenly spaced over calls.
 
-        The result never differs; only the number of small tensor operations does.
+        The values are the same; only the number of small tensor operations falls.
         """
         at = self._indices(index)
         count = len(at)
@@ -202,7 +202,7 @@ class Rng:
         first, stride, calls, block = self._ahead.get(name, (start, 0, 0, at))
         if stride and (start - first) % stride == 0 and 0 <= (start - first) // stride < calls:
             return block[(start - first) // stride].clone()  # a caller may write into it
-        # The stride is learned from two calls in a row; until then nothing is drawn ahead.
+        # Two calls in a row give the stride; before that nothing is drawn ahead.
         last = first + stride * (calls - 1) if calls else first
         stride, calls = start - last, min(_AHEAD_CALLS, max(1, 8 * _AHEAD_ELEMENTS // (count * n)))
         if stride <= 0 or name not in self._ahead:
@@ -217,7 +217,7 @@ class Rng:
         plain = Rng(self.seed, self.device)  # `at` already has the offset
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         if kind == "uniform":
-            # 23 bits in float32 and 32 in float64, centred, so that 0 and 1 never occur.
+            # 23 bits in float32 and 32 in float64, centered, so that 0 and 1 never occur.
             words = plain.bits(purpose, at, n)
             bits = 32 if wide == torch.float64 else 23
             return (((words >> (32 - bits)).to(wide) + 0.5) * 2.0**-bits).to(dtype)

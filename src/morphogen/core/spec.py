@@ -1,4 +1,4 @@
-"""`Spec`: configuration is the constructor. Frozen, serialisable, and strict about names."""
+"""`Spec`: a frozen, serializable configuration that refuses unknown names."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pydantic
 from morphogen.core.errors import SpecError, unknown
 from morphogen.core.printable import one_line
 
-_SHOWN = 8  # problems
-_LONGEST = 200  # characters of a value in a message
+_SHOWN = 8  # the most problems in a message
+_LONGEST = 200  # the most characters of a value in a message
 
 
 class Spec(pydantic.BaseModel):
@@ -23,7 +23,7 @@ class Spec(pydantic.BaseModel):
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-    most_values: ClassVar[int] = 256  # that a field which is a list may have
+    most_values: ClassVar[int] = 256  # the most values of a field that is a list
 
     @pydantic.model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -36,7 +36,7 @@ class Spec(pydantic.BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Validate `values`. Raises `SpecError` that lists every problem in words."""
+        """Validate `values`. Raises `SpecError` that lists the problems."""
         try:
             return cls.model_validate(dict(values))
         except pydantic.ValidationError as error:
@@ -44,7 +44,7 @@ class Spec(pydantic.BaseModel):
 
     @classmethod
     def parse_stored(cls, values: Mapping[str, Any]) -> Self:
-        """`parse` of what `to_dict` gave and a file kept: of just these types, "5" is no 5. Raises `SpecError`."""
+        """Validate the output of `to_dict` that a file kept. Types must match: "5" is not 5. Raises `SpecError`."""
         try:
             return cls.model_validate_json(json.dumps(dict(values)), strict=True)
         except pydantic.ValidationError as error:
@@ -69,7 +69,7 @@ def _in_words(cls: type[Spec], error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return unknown("option", where, cls.model_fields)
-    if error["type"] == "missing" and isinstance(error["loc"][-1], int):  # a tuple that ends too early
+    if error["type"] == "missing" and isinstance(error["loc"][-1], int):  # the tuple is too short
         *names, n = error["loc"]
         listed, values = ".".join(map(str, names)), f"value{'s' * (n != 1)}"
         return f"option {listed!r} takes more than {n} {values} (got {_short(error['input'])})"

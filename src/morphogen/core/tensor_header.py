@@ -1,10 +1,10 @@
-"""The header of a safetensors file: what tensors it holds, of what type and shape, and where.
+"""Read the header of a safetensors file: the names, types, shapes and places of its tensors.
 
     8 bytes: N, little-endian | N bytes: JSON | the tensors, one after the other
 
-The JSON says, by name, {"dtype", "shape", "data_offsets": [begin, end]}, and under "__metadata__" texts by name. It is
-read here, and not by the library, so that whatever is wrong with it is an error in words before any memory is taken:
-offsets that overlap, leave holes or end outside of the file, sizes that do not fit the shape, unknown types.
+The JSON maps each name to {"dtype", "shape", "data_offsets": [begin, end]}, and "__metadata__" to texts by name. This
+module reads it instead of the library, so that every fault is a clear error before any memory is allocated: offsets
+that overlap, leave holes or end outside of the file, sizes that do not fit the shape, unknown types.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _METADATA = pydantic.TypeAdapter(dict[str, str], config=pydantic.ConfigDict(stri
 
 
 def read_header(file: io.BufferedReader) -> Header:
-    """Read and check the header at the beginning of `file`. Raises `ValueError` that says what is wrong."""
+    """Read and check the header at the beginning of `file`. Raises `ValueError` that names the fault."""
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(size - 8, MOST_HEADER_BYTES):
