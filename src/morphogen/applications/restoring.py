@@ -85,7 +85,7 @@ def restore_picture(
         cond = constant_condition(count, row, words, on)
         return replace(cond or RawCondition(), context=y.expand(count, *y.shape)) if asked.learned else cond
 
-    in_latents = Denoises not in family.capabilities or cast(Any, family).shape != family.data.shape
+    in_latents = Denoises not in family.capabilities or family.drawn_shape != family.data.shape
     if asked.learned and asked.shape == family.data.shape and in_latents:
         draw = _by_sampling(family, asked, known_of, sampled)
     else:

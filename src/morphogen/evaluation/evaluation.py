@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from morphogen.core.batch import RawCondition
 from morphogen.core.capabilities import Samples, Scores
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, DataError, MorphogenError, UsageError, unknown
-from morphogen.core.family import Family
+from morphogen.core.family import Family, require
 from morphogen.core.rng import Rng
 from morphogen.data import Dataset
 from morphogen.data.split import keys
@@ -156,11 +156,12 @@ def draw(family: Family, reference: Reference) -> SampleSet:
     cond = known if family.conditional else None
     if cond is None and known is not None and known.context is not None:
         cond = RawCondition(context=known.context)
+    sampler = require(family, Samples, "sample")
     parts = []
     for start in range(0, reference.n, SAMPLE_CHUNK):
         count = min(SAMPLE_CHUNK, reference.n - start)
         part = None if cond is None else cond[start : start + count].to(device)
-        x = cast(Any, family).sample(count, part, rng.shifted(start))
+        x = sampler.sample(count, part, rng.shifted(start))
         parts.append(reference.features.judged_samples(x))
     labels = None if cond is None or cond.label is None else cond.label.cpu()
     return reference.made(torch.cat(parts), labels)

@@ -15,14 +15,14 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, Condition, RawCondition
-from morphogen.core.capabilities import Denoises, Samples, Score, Scores
+from morphogen.core.capabilities import Denoises, Encodes, Samples, Score, Scores
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import CapabilityError, SpecError, UsageError
@@ -48,6 +48,23 @@ GUIDE = "guide"  # the part that autoguidance leads away from
 CHUNK = 64  # records scored together
 EXACT_TRACE = 8  # dimensions up to which the trace of the probability flow is exact
 FINEST = 0.1  # sigma / alpha at the end of the bound of records with few values
+
+
+@runtime_checkable
+class FirstStage(Encodes, Protocol):
+    """An autoencoder of records, in whose latents a denoiser can work."""
+
+    data: DataSpec
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """The shape of latents."""
+
+    def normalized(self, z: Tensor) -> Tensor:
+        """Latents as a denoiser sees them: of mean 0 and variance 1."""
+
+    def restored(self, z: Tensor) -> Tensor:
+        """The inverse of `normalized`."""
 
 
 class DenoisingSpec(DenoiserSpec, ConditionSpec):
@@ -336,8 +353,7 @@ class DenoisingFamily(Family):
     def _latent_shape(self) -> tuple[int, ...]:
         """That of the first stage. Raises `SpecError` where it is no autoencoder of these records."""
         stage = self._first_stage
-        needed = ("encode", "decode", "normalized", "restored", "latent_shape")
-        if not all(hasattr(stage, name) for name in needed):
+        if not isinstance(stage, FirstStage):
             raise SpecError(
                 f"the part 'autoencoder' must be a model of the family autoencoder, not a {type(stage).__name__}."
             )

@@ -17,11 +17,12 @@ from morphogen.core.capabilities import Denoises
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family
+from morphogen.sampling.denoiser import Denoiser
 
 
 def check_guide(guide: nn.Module, model: Any) -> None:
     """Raise `SpecError` unless `guide` can guide `model`, a denoising family that is still being built."""
-    if not isinstance(guide, Family) or Denoises not in guide.capabilities or not hasattr(guide, "schedule"):
+    if not isinstance(guide, Family) or Denoises not in guide.capabilities or not isinstance(guide, Denoiser):
         raise SpecError(f"the part 'guide' must be a diffusion or flow model, not a {type(guide).__name__}.")
     check_records("guide", guide.data, model.data)
     if guide.schedule != model.schedule:

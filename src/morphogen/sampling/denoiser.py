@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from morphogen.core.distributions import Gaussian
 from morphogen.theory.schedules import Schedule
 
 
+@runtime_checkable
 class Denoiser(Denoises, Protocol):
     """The capability `Denoises`, called with t (B,), and its schedule.
 

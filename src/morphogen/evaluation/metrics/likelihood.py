@@ -15,10 +15,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from morphogen.core.capabilities import Score
+from morphogen.core.capabilities import Score, Scores
 from morphogen.core.data_spec import Measure
 from morphogen.core.errors import DataError
-from morphogen.core.family import Family
+from morphogen.core.family import Family, require
 from morphogen.core.rng import Rng
 from morphogen.data import Dataset, Records
 from morphogen.evaluation.metrics.codecs import bits_per_dim_of_codecs
@@ -73,12 +73,12 @@ def measure(
 def scores(family: Family, records: Records, seed: int, samples: int = 1, conditioned: bool = True) -> list[Score]:
     """The family's scores of all records, chunk by chunk; noise is addressed by the row."""
     device = next(family.parameters()).device
-    rng = Rng(seed, device)
+    rng, scorer = Rng(seed, device), require(family, Scores, "score")
     found = []
     for start in range(0, len(records), CHUNK):
         batch = records.batch(slice(start, start + CHUNK)).to(device)
         cond = batch.cond if conditioned else None
-        found.append(cast(Any, family).score(batch.x, cond, rng.shifted(start), samples))
+        found.append(scorer.score(batch.x, cond, rng.shifted(start), samples))
     return found
 
 
