@@ -1,1 +1,1 @@
-"""From a denoiser to samples, edits and likelihoods: grids, steppers, the one loop, guidance, measurements."""
+"""Turn a denoiser into samples, edits and likelihoods: time grids, steppers, the loop, guidance, measurements."""

@@ -1,19 +1,19 @@
-"""How fast a sampler's moments converge, measured without sampling noise on data whose truth is known.
+"""Measure how fast the moments of a sampler converge, without sampling noise, on data with known moments.
 
 A method of order p has |mean - m| + |cov - C| = O(steps^-p). The oracles give that error to many digits:
 
 Gaussian data. Every sampler is affine in x_1 and its noise, x_0 = b + A x_1 + sum_i B_i z_i. One run on unit vectors
 reads off b, A and B_i, so that the mean b + A m_1 and the covariance A C_1 A^T + sum_i B_i B_i^T are exact.
 
-A mixture on the line. For a deterministic sampler, a fine trapezoidal rule over x_1, whose error is exponentially
-small. For a stochastic stepper, Kolmogorov's backward recursion: with E_i(x, d) the expected f(x_0) from x at t_i, when
-the estimate before was d,
+A mixture on the line. For a deterministic sampler, a fine trapezoidal rule over x_1 has an exponentially small error.
+For a stochastic stepper, Kolmogorov's backward recursion: let E_i(x, d) be the expected f(x_0) from x at t_i if the
+estimate before was d. Then
 
     E_i(x, d) = E_z E_(i+1)(step(x, d, z), D_i(x)),
 
 by Gauss-Hermite quadrature over z and interpolation in x and d.
 
-All start from the exact law of x_1, so that only the integration is at fault. A `Run` may be anybody's sampler.
+All start from the exact law of x_1, so only the integration causes errors. A `Run` may be a sampler of another package.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _STENCIL = 6
 
 
 def run_of(denoiser: Denoiser, stepper: Stepper, grid: Callable[[int], Tensor]) -> Run:
-    """A sampler of ours, over the times that `grid` gives for a number of steps."""
+    """A `Run` of this package's sampler; `grid` gives the times for a number of steps."""
     return lambda x, steps, noise: sample(denoiser, stepper, x, grid(steps), noise)
 
 
@@ -50,7 +50,7 @@ def gaussian_error(run: Run, oracle: GaussianMixtureDenoiser, steps: int) -> flo
 
 
 def affine_moments(run: Run, mean: Tensor, cov: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and covariance (D, D) of what an affine `run` makes of a start with mean (D,) and covariance (D, D)."""
+    """Mean (D,) and covariance (D, D) after an affine `run` from a start with mean (D,) and covariance (D, D)."""
     dims = len(mean)
     columns = dims * (1 + steps)
     units = torch.eye(columns, dtype=torch.float64).reshape(columns, 1 + steps, dims)
@@ -62,7 +62,7 @@ def affine_moments(run: Run, mean: Tensor, cov: Tensor, steps: int) -> tuple[Ten
 
 
 def mixture_error(run: Run, oracle: GaussianMixtureDenoiser, steps: int) -> float:
-    """The same for a mixture of shape (1,) and a deterministic sampler."""
+    """|mean - m| + |cov - C| for a mixture of shape (1,) and a deterministic sampler."""
     x_1 = _places(oracle, _ONE, 4001)[:, None]
     weights = oracle.log_prob(x_1, _ONE).softmax(0)
     x_0 = run(x_1, steps, lambda i: torch.zeros_like(x_1))[:, 0]
@@ -70,7 +70,7 @@ def mixture_error(run: Run, oracle: GaussianMixtureDenoiser, steps: int) -> floa
 
 
 def stochastic_mixture_error(stepper: Stepper, oracle: GaussianMixtureDenoiser, times: Tensor) -> float:
-    """The same for a stochastic stepper over the grid `times`."""
+    """|mean - m| + |cov - C| for a mixture of shape (1,) and a stochastic stepper over the grid `times`."""
     denoiser, steps = Conditioned(oracle), len(times) - 1
     memory = _PAST if stepper.remembers else 1
     nodes, weights = (torch.from_numpy(v) for v in np.polynomial.hermite_e.hermegauss(9))
@@ -98,7 +98,7 @@ def stochastic_mixture_error(stepper: Stepper, oracle: GaussianMixtureDenoiser, 
 
 
 def slope(steps: Sequence[int], errors: Sequence[float]) -> float:
-    """The order p of errors proportional to steps^-p, by least squares of the logarithms."""
+    """Estimate the order p of errors proportional to steps^-p, by least squares of the logarithms."""
     x, y = (torch.tensor(v, dtype=torch.float64).log() for v in (steps, errors))
     x = x - x.mean()
     return -float((x * y).sum() / x.square().sum())
@@ -114,7 +114,7 @@ def _line_distance(mean: Tensor, square: Tensor, oracle: GaussianMixtureDenoiser
 
 
 def _places(oracle: GaussianMixtureDenoiser, t: Tensor, points: int) -> Tensor:
-    """Evenly spaced values of x_t, (points,), that leave out next to nothing of its law."""
+    """Evenly spaced values of x_t, (points,), that cover almost all of its probability."""
     if oracle.shape != (1,):
         raise UsageError(f"the mixture must be of shape (1,), not {oracle.shape}.")
     mean, cov = oracle.moments(t)

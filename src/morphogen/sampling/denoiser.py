@@ -1,4 +1,4 @@
-"""What everything here needs of a model: the posterior of the clean record, and the process that it belongs to."""
+"""The interface of a model to this package: the posterior of the clean record, and the schedule of the noise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from morphogen.theory.schedules import Schedule
 
 @runtime_checkable
 class Denoiser(Denoises, Protocol):
-    """The capability `Denoises`, called with t (B,), and its schedule.
+    """The capability `Denoises` with t of shape (B,), and a schedule.
 
     Wrappers (guidance, measurements) are denoisers too.
     """
@@ -27,14 +27,14 @@ class Denoiser(Denoises, Protocol):
 
 @dataclass(frozen=True)
 class Conditioned:
-    """A denoiser with its condition, asked at one time for all records."""
+    """A denoiser with a fixed condition; all records of a call have the same time."""
 
     denoiser: Denoiser
     cond: RawCondition | None = None
 
     @property
     def schedule(self) -> Schedule:
-        """The denoiser's."""
+        """The schedule of the denoiser."""
         return self.denoiser.schedule
 
     def posterior(self, x_t: Tensor, t: Tensor) -> Gaussian:
@@ -45,11 +45,11 @@ class Conditioned:
 @final
 @dataclass(frozen=True)
 class CachedPosterior(Conditioned):
-    """A denoiser that has said what it has to say of one x already, and is not asked again."""
+    """A denoiser with a stored posterior of one x, which it does not compute again."""
 
     x: Tensor = field(kw_only=True)
     found: Gaussian = field(kw_only=True)
 
     def posterior(self, x_t: Tensor, t: Tensor) -> Gaussian:
-        """What is known of x itself, that same tensor; anything else is asked."""
+        """The stored posterior if `x_t` is the tensor `x` itself; otherwise the denoiser computes it."""
         return self.found if x_t is self.x else super().posterior(x_t, t)

@@ -1,4 +1,4 @@
-"""Time grids: from `start` down to exactly 0 in `steps` steps, (steps + 1,) float64, strictly decreasing.
+"""Time grids: (steps + 1,) float64, strictly decreasing from `start` to exactly 0.
 
     uniform    t = start (1 - i / steps)
     quadratic  t = start (1 - i / steps)^2
@@ -6,11 +6,11 @@
     karras     (sigma / alpha)^(1 / rho) uniform down to `smallest`, then 0; rho = 7           (Karras et al., 2022)
     angle      arctan(sigma / alpha) proportional to (1 - i / steps)^2
 
-`smallest` is 0.2 / steps unless it is given, but at least 0.002 and at most half of where the grid starts: what noise
-is left, the last step takes away at once, and few steps are better spent where there is more of it. The log-snr and
-karras grids are cut off at sigma / alpha = `largest` where a schedule ends with more noise; the first
-time is `start` all the same. The angle is bounded and needs no cut: the same noise levels for every schedule, and
-a grid that becomes fine everywhere as steps grow.
+The default of `smallest` is 0.2 / steps, but at least 0.002 and at most half of the first sigma / alpha. The last step
+removes the remaining noise at once, and few steps are of more use at higher noise. If a schedule ends with more noise
+than sigma / alpha = `largest`, the log-snr and karras grids are cut there; the first time is still `start`. The angle
+is bounded and needs no cut. Its grid has the same noise levels for every schedule and becomes fine everywhere as steps
+grow.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def power(schedule: Schedule, steps: int, start: float = 1.0, exponent: float = 
 def log_snr(
     schedule: Schedule, steps: int, start: float = 1.0, smallest: float | None = None, largest: float = LARGEST
 ) -> Tensor:
-    """Uniform in log-SNR, then 0."""
+    """Uniform in log-SNR down to sigma / alpha = `smallest`, then 0."""
     return _warped(schedule, steps, start, smallest, largest, torch.log, torch.exp)
 
 
@@ -49,7 +49,7 @@ def karras(
     smallest: float | None = None,
     largest: float = LARGEST,
 ) -> Tensor:
-    """(sigma / alpha)^(1 / rho) uniform, then 0."""
+    """Uniform in (sigma / alpha)^(1 / rho) down to `smallest`, then 0."""
     return _warped(schedule, steps, start, smallest, largest, lambda v: v ** (1.0 / rho), lambda v: v**rho)
 
 
@@ -71,7 +71,21 @@ GRIDS: Mapping[str, Callable[..., Tensor]] = {
 
 
 def grid(name: str, schedule: Schedule, steps: int, start: float = 1.0) -> Tensor:
-    """The grid called `name`. Raises `SpecError` for an unknown name, `UsageError` for impossible numbers."""
+    """Compute the grid called `name`.
+
+    Args:
+        name: one of `GRIDS`.
+        schedule: the schedule of the denoiser.
+        steps: number of steps, at least 1.
+        start: the first time, in (0, 1].
+
+    Returns:
+        The times (steps + 1,) float64 on the CPU, from `start` to exactly 0.
+
+    Raises:
+        SpecError: there is no grid of that name.
+        UsageError: `steps` or `start` is out of range.
+    """
     if name not in GRIDS:
         raise SpecError(unknown("grid", name, GRIDS))
     return GRIDS[name](schedule, steps, start)

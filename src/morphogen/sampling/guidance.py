@@ -1,11 +1,11 @@
-"""Guidance: away from a worse denoiser, as a wrapper, so that every stepper has it.
+"""Guidance leads samples away from a worse denoiser. It wraps a denoiser, so it works with every stepper.
 
-With D = E[x_0 | x_t] of the denoiser asked for and D_bad of the one to leave behind,
+With D = E[x_0 | x_t] of the good denoiser and D_bad of the worse one,
 
     D_guided = D_bad + scale (D - D_bad),
 
-the same combination as of noise estimates, scores and velocities, all of which are affine in D: for densities the
-score of p^scale p_bad^(1 - scale). The worse denoiser is the same network
+Noise estimates, scores and velocities combine in the same way, because they are affine in D. In terms of densities this
+is the score of p^scale p_bad^(1 - scale). The worse denoiser is the same network
 
     without the condition             classifier-free guidance (Ho and Salimans, 2022)
     with a condition to avoid         a negative condition
@@ -13,7 +13,7 @@ score of p^scale p_bad^(1 - scale). The worse denoiser is the same network
                                       itself", 2024)
 
 At scale 1, and at times outside `interval` (Kynkaanniemi et al., "Applying guidance in a limited interval", 2024), the
-denoiser's own answer passes through untouched and the worse one is not asked. The variance stays the denoiser's.
+result is exactly D, and the worse denoiser is not evaluated. The variance is always that of the good denoiser.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from morphogen.theory.schedules import Schedule, broadcast
 @final
 @dataclass(frozen=True)
 class Guided:
-    """`good` guided away from `bad`; made by `classifier_free` or `autoguidance`.
+    """`good` guided away from `bad`. `classifier_free` and `autoguidance` construct it.
 
-    `avoided` is the condition that `bad` gets, unless `shared` hands it the one asked for. `interval` (low, high) is
-    the closed range of t in which guidance acts.
+    `avoided` is the condition of `bad`; with `shared`, `bad` gets the same condition as `good` instead. `interval`
+    (low, high) is the closed range of t in which guidance acts.
     """
 
     good: Denoiser
@@ -54,7 +54,7 @@ class Guided:
 
     @property
     def schedule(self) -> Schedule:
-        """The good denoiser's."""
+        """The schedule of the good denoiser."""
         return self.good.schedule
 
     def posterior(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Gaussian:
@@ -75,12 +75,38 @@ def classifier_free(
     interval: tuple[float, float] = (0.0, 1.0),
     negative: RawCondition | None = None,
 ) -> Guided:
-    """Away from the unconditional model, or from the condition `negative` (of as many rows as the records)."""
+    """Guide away from the unconditional model, or from a condition (Ho and Salimans, 2022).
+
+    Args:
+        denoiser: the model; it also serves as the worse denoiser.
+        scale: strength of the guidance; 1 is none.
+        interval: (low, high), the times t in [0, 1] at which guidance acts.
+        negative: the condition to lead away from, one row per record; None is no condition.
+
+    Returns:
+        The guided denoiser.
+
+    Raises:
+        SpecError: `interval` is not in order within [0, 1].
+    """
     return Guided(denoiser, denoiser, scale, interval, avoided=negative)
 
 
 def autoguidance(
     denoiser: Denoiser, weak: Denoiser, scale: float, interval: tuple[float, float] = (0.0, 1.0)
 ) -> Guided:
-    """Away from a weaker model of the same schedule, under the same condition."""
+    """Guide away from a weaker model under the same condition (Karras et al., 2024).
+
+    Args:
+        denoiser: the model.
+        weak: a weaker model of the same data with the same schedule.
+        scale: strength of the guidance; 1 is none.
+        interval: (low, high), the times t in [0, 1] at which guidance acts.
+
+    Returns:
+        The guided denoiser.
+
+    Raises:
+        SpecError: `interval` is not in order within [0, 1].
+    """
     return Guided(denoiser, weak, scale, interval, shared=True)

@@ -1,24 +1,24 @@
-"""Linear inverse problems by posterior sampling: a denoiser that also knows a measurement.
+"""Solve linear inverse problems by posterior sampling, with a denoiser that also uses a measurement.
 
-Of x_0 one has y = A x_0 + noise_std n. If x_0 | x_t were Gaussian with mean D and covariance C, then
+The measurement is y = A x_0 + noise_std n. If x_0 | x_t were Gaussian with mean D and covariance C, then
 
     E[x_0 | x_t, y] = D + C A^T (A C A^T + noise_std^2 I)^-1 (y - A D),
 
-and a stepper that follows this mean draws from p(x_0 | y). It is exact for Gaussian data. The covariance is
+and a stepper with this mean samples p(x_0 | y). It is exact for Gaussian data. The covariance is
 
-    jacobian   C = (sigma_t^2 / alpha_t) dD/dx_t, Tweedie's formula differentiated, which holds for any data: elements
-               inform each other (Rozet et al., "Learning diffusion priors from observations by expectation
-               maximization", 2024). A product with C is a vector-Jacobian product of the network.
+    jacobian   C = (sigma_t^2 / alpha_t) dD/dx_t, the derivative of Tweedie's formula, for any data. It has the
+               covariances between elements (Rozet et al., "Learning diffusion priors from observations by
+               expectation maximization", 2024). A product with C is a vector-Jacobian product of the network.
     diagonal   C = Var(x_0 | x_t) of the network: no gradients, exact for independent elements (after Song et al.,
                "Pseudoinverse-guided diffusion models for inverse problems", 2023, who set it to a constant).
 
-The system is solved to the least residual that a few products with C allow. A network's Jacobian is neither quite
-symmetric nor positive, and on such a system conjugate gradients diverge; the least residual cannot grow. As alpha tends
-to 0 the Jacobian vanishes and its errors grow, so noisier x_t are read as if sigma / alpha were 100, where next to
-nothing of the data is left.
+The solver minimizes the residual over a few products with C. A network's Jacobian is not quite symmetric or positive.
+Conjugate gradients diverge on such a system, but the least residual cannot grow. As alpha tends to 0, the Jacobian
+vanishes and its errors grow. So an x_t with sigma / alpha above 100 gets the time at which sigma / alpha is 100; almost
+nothing of the data is left there.
 
-The variance stays that of x_0 | x_t, an upper bound of what it is given y too. So sample with methods that use the mean
-alone: all but the ancestral one with variance "learned".
+The variance stays that of x_0 | x_t, an upper bound of the variance of x_0 | x_t, y. So use samplers that need only the
+mean: all but the ancestral one with variance "learned".
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ from morphogen.theory.schedules import Schedule, broadcast
 @final
 @dataclass(frozen=True)
 class Measured:
-    """`denoiser`, given y = `operator`(x_0) + `noise_std` n, y (B, *measured shape); see the module's docstring."""
+    """`denoiser` with a measurement y = `operator`(x_0) + `noise_std` n; see the module's docstring.
+
+    `measurement` is y (B, *measured shape). `noise_std` is in units of x. `iterations` is the number of products with
+    the covariance that the solver takes.
+    """
 
     denoiser: Denoiser
     operator: LinearOperator
@@ -98,10 +102,10 @@ class Measured:
 @final
 @dataclass(frozen=True)
 class Replaced:
-    """`denoiser`, whose estimate is `record` (B, *shape) with certainty where `known` (broadcasting to it) is true.
+    """`denoiser` with a certain estimate, `record` (B, *shape), where `known` is true; `known` broadcasts to it.
 
-    Then every stepper takes the known part along q(x_t | record), which is inpainting by replacement, and ends on it
-    exactly. The rest still sees that part through its noise alone; `inpainting` makes the rest consistent too.
+    Every stepper then moves the known part along q(x_t | record) and ends on it exactly: inpainting by replacement. The
+    rest depends on the known part only through its noisy values. `inpainting` also makes the rest consistent with it.
     """
 
     denoiser: Denoiser
@@ -114,7 +118,7 @@ class Replaced:
         return self.denoiser.schedule
 
     def posterior(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Gaussian:
-        """The denoiser's, with the known part in place."""
+        """The posterior of the denoiser, with the known part replaced."""
         found = self.denoiser.posterior(x_t, t, cond)
         known = self.known.to(x_t.device).bool()
         mean = torch.where(known, self.record.to(found.mean), found.mean)
@@ -128,17 +132,39 @@ def inpainting(
     covariance: Literal["jacobian", "diagonal"] = "jacobian",
     iterations: int = 5,
 ) -> Replaced:
-    """Draws what is not `known` (1 or true, broadcasting to the records) of `record` (B, *shape); keeps the rest."""
+    """A denoiser that keeps the known part of a record and samples the rest.
+
+    Args:
+        denoiser: the model.
+        record: (B, *shape) in the units of x_0; values outside of `known` do not matter.
+        known: 1 or true for each element to keep; broadcasts to `record`.
+        covariance: "jacobian" or "diagonal"; see the module's docstring.
+        iterations: number of products with the covariance per evaluation, at least 1.
+
+    Returns:
+        The denoiser for any stepper but the ancestral one with variance "learned".
+
+    Raises:
+        SpecError: `covariance` is unknown or `iterations` is below 1.
+    """
     operator = Masking(known)
     measured = Measured(denoiser, operator, operator.forward(record), 0.0, covariance, iterations)
     return Replaced(measured, record, known)
 
 
 def least_residual(product: Callable[[Tensor], Tensor], right: Tensor, iterations: int) -> Tensor:
-    """v with the least |right - M v| in the span of right, M right, .. M^(iterations - 1) right, each record apart.
+    """Solve M v = right by least residuals (Saad and Schultz, "GMRES", 1986), for each record separately.
 
-    right (B, *shape); M of any kind, given by its `product`. Exact after as many iterations as a diagonalizable M has
-    different eigenvalues (Saad and Schultz, "GMRES", 1986). Records that are solved stay as they are.
+    v minimizes |right - M v| in the span of right, M right, ..., M^(iterations - 1) right. It is exact after as many
+    iterations as a diagonalizable M has different eigenvalues. Solved records do not change any more.
+
+    Args:
+        product: v -> M v for v (B, *shape); M need not be symmetric.
+        right: the right-hand side (B, *shape).
+        iterations: number of products with M.
+
+    Returns:
+        v (B, *shape).
     """
     one = (-1, *(1,) * (right.ndim - 1))
 
@@ -150,12 +176,12 @@ def least_residual(product: Callable[[Tensor], Tensor], right: Tensor, iteration
     for _ in range(iterations):
         images.append(product(basis[-1]))
         new = images[-1]
-        for _ in range(2):  # once leaves them orthogonal to within rounding of the largest part taken away
+        for _ in range(2):  # a second pass removes the rounding errors of the first
             for v in basis:
                 new = new - (new * v).flatten(1).sum(1).reshape(one) * v
         basis.append(unit(new, 1e-5 * images[-1].flatten(1).norm(dim=1)))
     spanned, reached = (torch.stack([v.flatten(1) for v in part], 2).double() for part in (basis[:-1], images))
-    # Normal equations square the condition, which double precision leaves room for.
+    # Normal equations square the condition number; double precision is enough for that.
     wanted = reached.mT @ right.flatten(1).double()[..., None]
     weights = torch.linalg.pinv(reached.mT @ reached, rtol=1e-12, hermitian=True) @ wanted
     return (spanned @ weights)[..., 0].to(right).reshape(right.shape)

@@ -1,4 +1,4 @@
-"""The one integration loop, and where it starts.
+"""The integration loop of all samplers, and its start.
 
     x, state = starting_noise(denoiser.schedule, rng, n, shape), None
     for state in integrate(denoiser, stepper, x, times, addressed(rng, n, x), cond, from_noise=True):
@@ -27,7 +27,7 @@ StepNoise = Callable[[int], Tensor]  # standard normal noise of step i, of the s
 
 
 def addressed(rng: Noise, index: Index, like: Tensor) -> StepNoise:
-    """Noise for records at `index` with the shape and dtype of `like` (B, *shape)."""
+    """The noise of each step for the records at `index`, with the shape and dtype of `like` (B, *shape)."""
     return lambda i: rng.child(f"step {i}").normal("noise", index, like.shape[1:], like.dtype)
 
 
@@ -51,15 +51,29 @@ def integrate(
 ) -> Iterator[State]:
     """Yield the start and the state after each step; the last one is at t = 0, and its x is the sample.
 
-    x (B, *shape) at times[0]; times (steps + 1,) strictly decreasing to 0; `cond` with B rows or None. No gradients.
-    Raises `UsageError` for another grid.
+    No gradients flow.
 
-    from_noise  x is noise alone, sigma_1 eps, and times[0] is 1. A schedule that ends before alpha / sigma = 0 leaves
-                some signal in its x_1, with the mean alpha E[x_0]: that of bright pictures is bright. The probability
-                flow leads there from where none is left, and along it d(x / sigma) = E[x_0 | x] d(alpha / sigma). One
-                step of it is x_1 = sigma eps + alpha E[x_0 | sigma eps], with the estimate at t = 1, which is also
-                taken for the first step's, E[x_0 | x_1], so that all this costs no evaluation. For Gaussian data both
-                replacements are wrong by O((alpha_1 / sigma_1)^2) of what they replace
+    With `from_noise`, x is noise alone, sigma_1 eps. A schedule that ends before alpha / sigma = 0 leaves some signal
+    in its x_1, with the mean alpha E[x_0]; for bright pictures, x_1 is bright. The probability flow leads from pure
+    noise to x_1, with d(x / sigma) = E[x_0 | x] d(alpha / sigma) along it. The loop takes one step of it,
+    x_1 = sigma eps + alpha E[x_0 | sigma eps]. The estimate is taken at t = 1 and also serves as E[x_0 | x_1] in the
+    first step, so no further evaluation is needed. For Gaussian data both replacements have a relative error of
+    O((alpha_1 / sigma_1)^2).
+
+    Args:
+        denoiser: the model, or a wrapper of one.
+        stepper: the method of integration.
+        x: (B, *shape) at times[0].
+        times: (steps + 1,), strictly decreasing to exactly 0.
+        noise: step number -> standard normal noise of the shape of x.
+        cond: the conditions, B rows, or None.
+        from_noise: whether x is noise alone; then times[0] is 1.
+
+    Yields:
+        The states, the start included.
+
+    Raises:
+        UsageError: `times` is not such a grid.
     """
     times = times.detach().to("cpu", torch.float64)
     if times.ndim != 1 or len(times) < 2 or times[0] > 1 or times[-1] != 0 or not (times.diff() < 0).all():
@@ -74,7 +88,7 @@ def integrate(
     state = State(0, len(times) - 1, times[0], x)
     yield state
     for i, s in enumerate(times[1:]):
-        with torch.no_grad():  # not around `yield`, which would leave it switched on for the caller
+        with torch.no_grad():  # not around `yield`: the caller would stay in the no-grad mode
             state = stepper.step(asked, state, s, partial(noise, i))
         yield state
 
@@ -89,7 +103,7 @@ def sample(
     *,
     from_noise: bool = False,
 ) -> Tensor:
-    """The last state's x, (B, *shape)."""
+    """Run `integrate`, which has the same arguments, and return the last x (B, *shape)."""
     for state in integrate(denoiser, stepper, x, times, noise, cond, from_noise=from_noise):
         x = state.x
     return x

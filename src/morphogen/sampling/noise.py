@@ -1,19 +1,19 @@
-r"""Noise made from other noise: closed walks, and noise that recurs.
+r"""Noise derived from other noise: closed walks, and recurring noise.
 
-**Walks** lead through a model's noise: pictures turn into each other and, at the end, into the first one.
+A **walk** leads through the noise of a model, so that pictures turn into each other and, at the end, into the first
+one.
 
-A sample is a function of addressed normal noise. A walk gives frame f, at t in [0, 1) of its way from stop k to the
-next, the noise
+A sample is a function of addressed normal noise. Frame f of a walk lies at t in [0, 1) between stop k and the next
+stop. Its noise is
 
     z(f) = cos(pi t / 2) z_k + sin(pi t / 2) z_{k+1},   z_k the noise of sample k, and z_K = z_0 again,
 
 a quarter of a great circle (Shoemake, "Animating rotation with quaternion curves", 1985; White, "Sampling generative
-networks", 2016). As cos^2 + sin^2 = 1 and the stops are independent, z(f) is standard normal: every frame is as fair a
-sample as any, where on a straight line the variance would fall to a half in the middle. The stops themselves are the
-first K samples of that seed. So whatever a model does with normal noise, a latent in one step or a chain in a thousand,
-it can walk.
+networks", 2016). As cos^2 + sin^2 = 1 and the stops are independent, z(f) is standard normal, so every frame is a fair
+sample. On a straight line the variance would fall to a half in the middle. The stops are the first K samples of the
+seed. This works for every use of normal noise: a latent in one step, or a chain of a thousand steps.
 
-**Recurring** noise gives sample i the noise of sample i mod n, so that several conditions get equal noise.
+**Recurring** noise gives sample i the noise of sample i mod n, so that several conditions get the same noise.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from morphogen.core.rng import Index, Noise
 
 
 class _Wrapped:
-    """What wrapped noise hands on, and the indices with its own offset."""
+    """The common part of wrapped noise: it forwards calls, and it adds its own offset to indices."""
 
     def __init__(self, noise: Noise, offset: int = 0) -> None:
         self.noise, self._offset = noise, offset
@@ -48,15 +48,15 @@ class _Wrapped:
 
     @property
     def offset(self) -> int:
-        """What is added to every index."""
+        """The number that is added to every index."""
         return self._offset
 
     def permutation(self, purpose: str, index: int, n: int) -> Tensor:
-        """That of the wrapped noise."""
+        """The permutation of the wrapped noise."""
         return self.noise.permutation(purpose, index, n)
 
     def forked(self, step: int = 0) -> AbstractContextManager[None]:
-        """That of the wrapped noise."""
+        """The seeded global states of the wrapped noise."""
         return self.noise.forked(step)
 
     def _indices(self, index: Index) -> Tensor:
@@ -69,7 +69,8 @@ class Walk(_Wrapped):
     """The noise of a walk of `frames` through the first `stops` samples of `noise`: an index is a frame.
 
     Frames recur: frame `frames` is frame 0 again. Raises `UsageError` for less than two stops or fewer frames than
-    stops, and `CapabilityError` where anything but normal noise is drawn, since choices have nothing in between.
+    stops. Raises `CapabilityError` if the model draws noise that is not normal: discrete choices have no path between
+    them.
     """
 
     def __init__(self, noise: Noise, frames: int, stops: int, offset: int = 0) -> None:
@@ -81,18 +82,18 @@ class Walk(_Wrapped):
         self.frames, self.stops = frames, stops
 
     def shifted(self, offset: int) -> Walk:
-        """The same walk, `offset` frames on."""
+        """The same walk, `offset` frames later."""
         return Walk(self.noise, self.frames, self.stops, self.offset + offset)
 
     def child(self, name: str) -> Walk:
-        """The same walk through the noise of the child of this name."""
+        """The same walk through the noise of the child called `name`."""
         return Walk(self.noise.child(name), self.frames, self.stops, self.offset)
 
     def normal(
         self, purpose: str, index: Index, shape: Sequence[int] = (), dtype: torch.dtype = torch.float32
     ) -> Tensor:
         """z(f), standard normal; shape `(len(index), *shape)`."""
-        way = (self._indices(index) % self.frames) * self.stops  # in whole numbers, so that stops are met exactly
+        way = (self._indices(index) % self.frames) * self.stops  # integers, so that stops are met exactly
         k = (way // self.frames).to(self.device)
         angle = (way % self.frames).to(self.device, torch.float64) * (math.pi / 2.0 / self.frames)
         ends = self.noise.normal(purpose, self.stops, shape, dtype)
@@ -120,18 +121,18 @@ class Walk(_Wrapped):
 
 @final
 class Recurring(_Wrapped):
-    """The noise of the first `n` samples of `noise`, over and over."""
+    """The noise of the first `n` samples of `noise`, repeated without end."""
 
     def __init__(self, noise: Noise, n: int, offset: int = 0) -> None:
         super().__init__(noise, offset)
         self.n = n
 
     def shifted(self, offset: int) -> Recurring:
-        """The same, `offset` samples on."""
+        """The same noise, `offset` samples later."""
         return Recurring(self.noise, self.n, self.offset + offset)
 
     def child(self, name: str) -> Recurring:
-        """The same of the child of this name."""
+        """The recurring noise of the child called `name`."""
         return Recurring(self.noise.child(name), self.n, self.offset)
 
     def bits(self, purpose: str, index: Index, n: int) -> Tensor:

@@ -1,10 +1,10 @@
-"""How likely records are under a denoiser: the variational bound, and the probability flow.
+"""The log-likelihood of records under a denoiser: the variational bound, and the probability flow.
 
-The bound is the sum of three terms of `theory.diffusion`, with x_t drawn once from q(x_t | x_0) for every time of a
-grid, hence one evaluation a time.
+The bound is the sum of three terms of `theory.diffusion`. For each time of a grid it draws one x_t from q(x_t | x_0),
+so it takes one evaluation per time.
 
 The flow. On the circle x_hat = x_t / sqrt(alpha^2 + sigma^2), theta = arctan(sigma / alpha), every schedule has the
-same probability flow, smooth up to theta = pi / 2 even where alpha_1 = 0:
+same probability flow. It is smooth up to theta = pi / 2, also if alpha_1 = 0:
 
     dx_hat / dtheta = (cos theta x_hat - D) / sin theta,   D = E[x_0 | x_t],
     log p(x_hat at theta_0) = log p(x_hat at theta_1) + int (dim cos theta - tr dD/dx_hat) / sin theta dtheta
@@ -16,8 +16,8 @@ time,
     log p(x_0) >= E_q[log p(x_0 | x_t) + log p(x_t) - log q(x_t | x_0)],
 
 an equality if p(x_0 | x_t) is exact. p(x_0 | x_t) is the denoiser's Gaussian, or its mass in the bins of `levels`
-values. The trace is Hutchinson's, e^T J e with one random sign vector e for each draw, so that each draw is unbiased;
-or exact, by one product a dimension.
+values. The trace is Hutchinson's, e^T J e with one random sign vector e for each draw, which is unbiased; or it is
+exact, with one product per dimension.
 """
 
 from __future__ import annotations
@@ -42,14 +42,15 @@ Trace = Literal["hutchinson", "exact"]
 class Likelihood(NamedTuple):
     """An estimate of a lower bound of log p(x) in nats.
 
-    draws  (B, K), each unbiased; score their mean, with the terms that add up to it
+    draws  (B, K), K unbiased estimates of each record
+    score  their mean (B,), with the terms that add up to it
     """
 
     draws: Tensor
     score: Score
 
     def interval(self, confidence: float = 0.95) -> tuple[Tensor, Tensor]:
-        """(low, high), (B,) each: where the bound of each record lies, by the normal law of the mean of many draws.
+        """A confidence interval of the bound of each record: (low, high), (B,) each, from the normal approximation.
 
         Raises `UsageError` for a single draw.
         """
@@ -71,10 +72,23 @@ def variational_bound(
     levels: int | None = None,
     draws: int = 1,
 ) -> Likelihood:
-    """The bound for records x_0 (B, *shape) over `times` (steps + 1,), falling from 1 to 0.
+    """The variational bound of log p(x_0). It costs one evaluation of `draws` x B records per step.
 
-    With `levels`, records take that many values in [-1, 1] and the bound is one of their probability mass. Costs
-    one evaluation a step, of `draws` x B records.
+    Args:
+        denoiser: the model.
+        x_0: records (B, *shape).
+        times: (steps + 1,), falling from exactly 1 to exactly 0.
+        rng: the noise.
+        index: the addresses of the records' noise, B of them.
+        cond: the conditions, B rows, or None.
+        levels: number of values of an element in [-1, 1], for a bound of the probability mass; None for a density.
+        draws: number of independent estimates per record.
+
+    Returns:
+        The estimate in nats, with the terms "prior", "diffusion" and "reconstruction".
+
+    Raises:
+        UsageError: `times` is not such a grid.
     """
     times, schedule = _checked(times), denoiser.schedule
     asked, x_0 = Conditioned(denoiser, None if cond is None else cond.repeated(draws)), _repeated(x_0, draws)
@@ -102,12 +116,29 @@ def flow_log_likelihood(
     draws: int = 1,
     trace: Trace = "hutchinson",
 ) -> Likelihood:
-    """log p(x_0) of the probability flow, for records x_0 (B, *shape), by Runge-Kutta steps of order 4 over `times`.
+    """log p(x_0) of the probability flow, by Runge-Kutta steps of order 4.
 
-    `times` (steps + 1,) fall from 1 to 0 as for sampling; the last one above 0 is where the flow begins. With `levels`,
-    let sigma / alpha there be about the distance 2 / (levels - 1) of two values, or more: to tell x_t apart within a
-    bin is wasted, unless the model knows the values themselves. Costs 4 steps - 3 evaluations of `draws` x B records,
-    each with one gradient, or with one a dimension for the exact trace.
+    The flow begins at the last time above 0. With `levels`, sigma / alpha there should be about the distance
+    2 / (levels - 1) of two values, or more: finer noise gains nothing, unless the model knows the values themselves.
+    The cost is 4 steps - 3 evaluations of `draws` x B records. Each needs one gradient, or one per dimension for the
+    exact trace.
+
+    Args:
+        denoiser: the model.
+        x_0: records (B, *shape).
+        times: (steps + 1,), falling from exactly 1 to exactly 0, as for sampling.
+        rng: the noise.
+        index: the addresses of the records' noise, B of them.
+        cond: the conditions, B rows, or None.
+        levels: number of values of an element in [-1, 1], for the probability mass; None for a density.
+        draws: number of independent estimates per record.
+        trace: "hutchinson" or "exact".
+
+    Returns:
+        The estimate in nats, with the terms "prior", "flow", "reconstruction" and "noise".
+
+    Raises:
+        UsageError: `times` is not such a grid.
     """
     times, schedule = _checked(times), denoiser.schedule
     asked, x_0 = Conditioned(denoiser, None if cond is None else cond.repeated(draws)), _repeated(x_0, draws)
@@ -152,7 +183,7 @@ def flow_log_likelihood(
 def _field(
     asked: Conditioned, x_hat: Tensor, theta: Tensor, t: Tensor, size: Tensor, probes: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """dx_hat / dtheta, and its divergence (B,) as the sum over probes e of e^T J e."""
+    """dx_hat / dtheta, and its divergence (B,), the sum of e^T J e over the probes e."""
     with torch.enable_grad():
         x_hat = x_hat.detach().requires_grad_()
         mean = asked.posterior(size * x_hat, t).mean
@@ -169,7 +200,7 @@ def _repeated(x: Tensor, draws: int) -> Tensor:
 
 
 def _noise(rng: Noise, purpose: str, index: Index, draws: int, x: Tensor) -> Tensor:
-    """Standard normal noise for `draws` rows a record, of the shape of x."""
+    """Standard normal noise (B draws, *shape): `draws` rows per record."""
     each = [rng.child(f"{purpose} {k}").normal("noise", index, x.shape[1:], x.dtype) for k in range(draws)]
     return torch.stack(each, 1).flatten(0, 1)
 

@@ -27,7 +27,7 @@ class LinearOperator(ABC):
 @final
 @dataclass(frozen=True)
 class Masking(LinearOperator):
-    """Keeps what is known: `known` broadcasts to (B, *shape), 1 or true where an element is measured, else 0."""
+    """Keeps the measured elements: `known` broadcasts to (B, *shape) and is 1 or true for these, else 0."""
 
     known: Tensor
 

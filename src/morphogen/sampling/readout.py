@@ -1,20 +1,20 @@
-"""What a denoising network sees, and how its output is read: a posterior of the record, or an error to train on.
+"""The input of a denoising network, and the meaning of its output: a posterior of the record, or a training error.
 
-A network is asked for numbers of about unit scale and answers in such, whatever the schedule. It sees
+The input and the output of a network have about unit scale under every schedule. The input is
 
     x_t / sqrt(alpha^2 + sigma^2)
 
-and puts out F = y / sqrt(a^2 + b^2), where y = a x_0 + b eps is its parametrization (`theory.parametrizations`). With
-"v" that is, for every schedule, D = cos(theta) x_hat - sin(theta) F on the circle tan(theta) = sigma / alpha: for
-a variance-preserving schedule v itself, for an exploding one the preconditioning of Karras et al. (2022) for
-data of unit variance, and the plain error |F - F'|^2 has just their weighting. With "flow" it is the direction of
-the velocity, whatever its speed: for a rectified flow (eps - x_0) / sqrt 2.
+and the output is F = y / sqrt(a^2 + b^2), where y = a x_0 + b eps is the parametrization (`theory.parametrizations`).
+With "v" this means, for every schedule, D = cos(theta) x_hat - sin(theta) F on the circle tan(theta) = sigma / alpha.
+For a variance-preserving schedule F is v itself. For a variance-exploding one it is the preconditioning of Karras et
+al. (2022) for data of unit variance, and the plain error |F - F'|^2 has their weighting. With "flow" F is the direction
+of the velocity, without its speed: (eps - x_0) / sqrt 2 for a rectified flow.
 
 The variance of x_0 | x_t is
 
     beta_tilde   0
-    beta         sigma^2 / (alpha^2 + sigma^2), that of independent elements of unit variance
-    learned      that times e^r, where r is a second output for each element
+    beta         sigma^2 / (alpha^2 + sigma^2), the variance of independent elements of unit variance
+        learned      the same times e^r, where r is a second output for each element
 
 and these give the reverse kernels of the same names (`theory.diffusion`): sigma^2 for a variance-preserving schedule.
 """
@@ -34,7 +34,7 @@ from morphogen.theory.parametrizations import coefficients, output_of, x_0_of
 from morphogen.theory.schedules import Schedule, broadcast
 from morphogen.theory.weightings import weight
 
-_FURTHEST = 20.0  # |r|: keeps e^r finite, and far outside of what data need
+_FURTHEST = 20.0  # bound of |r|: keeps e^r finite, and no data need more
 
 
 @final
@@ -42,7 +42,7 @@ _FURTHEST = 20.0  # |r|: keeps e^r finite, and far outside of what data need
 class Readout:
     """See the module's docstring. Times t are (B,) float64, records and noise (B, C, ...).
 
-    bounds  the range of bounded records, to which the mean is clamped: E[x_0 | x_t] lies in it
+    bounds  the range of bounded records; the mean is clamped to it, because E[x_0 | x_t] lies in it
     """
 
     schedule: Schedule
@@ -52,7 +52,7 @@ class Readout:
 
     @property
     def outputs(self) -> int:
-        """Numbers that the network puts out per element: F, and r if the variance is learned."""
+        """Number of outputs per element: 1 for F, and 1 for r if the variance is learned."""
         return 2 if self.variance == "learned" else 1
 
     def noised(self, x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Readout:
         return broadcast(alpha, x_0) * x_0 + broadcast(sigma, x_0) * eps
 
     def seen(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """What the network sees of x_t."""
+        """The input of the network: x_t scaled to about unit variance."""
         return x_t / broadcast(torch.hypot(*self.schedule(t)), x_t)
 
     def scale(self, t: Tensor) -> Tensor:
@@ -69,12 +69,12 @@ class Readout:
         return torch.hypot(*coefficients(self.parametrization, t, self.schedule))
 
     def error(self, output: Tensor, x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        """|F - F'|^2, the mean over elements, (B,), for the network's output at x_t = alpha x_0 + sigma eps."""
+        """The mean of |F - F'|^2 over elements, (B,), for the network's output at x_t = alpha x_0 + sigma eps."""
         y = output_of(self.parametrization, x_0, eps, t, self.schedule)
         return (y / broadcast(self.scale(t), y) - self._split(output)[0]).square().flatten(1).mean(1)
 
     def weight(self, weighting: str, t: Tensor, s: Tensor | None = None) -> Tensor:
-        """What to multiply `error` by, of the shape of t, for a weighting of `theory.weightings`."""
+        """The factor of `error` under a weighting of `theory.weightings`; it has the shape of t."""
         return weight(weighting, self.parametrization, t, self.schedule, s=s) * self.scale(t).square()
 
     def posterior(self, output: Tensor, x_t: Tensor, t: Tensor) -> Gaussian:

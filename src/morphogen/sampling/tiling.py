@@ -1,16 +1,17 @@
-"""Pictures larger than a model's, by overlapping windows (Bar-Tal et al., "MultiDiffusion", 2023).
+"""Sample pictures larger than the model's size, by overlapping windows (Bar-Tal et al., "MultiDiffusion", 2023).
 
-All windows, of the model's size, see parts of one x_t, and what they say of the same pixel is averaged. At place p,
-with o_i the corner of window i and D its estimate,
+Each window has the model's size and shows a part of x_t. The estimates of all windows for the same pixel are averaged.
+At place p, with o_i the corner of window i and D its estimate,
 
     E[x_0 | x_t](p) = sum_i w(p - o_i) D(window_i of x_t)(p - o_i) / sum_i w(p - o_i),
 
-which is nearest to all of them in weighted squares; the variance likewise. The weights are bells,
+which minimizes the weighted sum of squared distances to them. The variance is averaged in the same way. The weights are
+bell-shaped,
 
     w(j, k) = sin^2(pi (j + 1/2) / height) sin^2(pi (k + 1/2) / width),
 
-so no window ends in an edge. Neighbors overlap by about half, or more. It is exact where pixels are independent. Of
-other pictures windows know what lies in them: what a picture has in common beyond that is not seen.
+so windows leave no visible edges. Neighbors overlap by half or more. The result is exact if pixels are independent.
+Otherwise a window uses only the pixels inside it, and relations over longer distances are lost.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ Place = tuple[int, int]  # a window's row and column of its first pixel
 @final
 @dataclass(frozen=True)
 class Tiled:
-    """`denoiser` of pictures (B, C, *window), for pictures at least as large; one of just that size passes through.
+    """`denoiser` of pictures (B, C, *window), for pictures of at least that size. Exactly that size passes through.
 
-    A context that comes with the condition is cut into windows too; its sides divide those of the picture.
-    at_once  windows that are denoised together
+    The context of the condition is cut into windows too; its sides must divide those of the picture.
+
+    at_once  number of windows that are denoised together
     """
 
     denoiser: Denoiser
@@ -52,7 +54,7 @@ class Tiled:
         return self.denoiser.schedule
 
     def posterior(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Gaussian:
-        """The averages of mean and variance, for x_t (B, C, H, W) and t of shape () or (B,)."""
+        """The averaged mean and variance for x_t (B, C, H, W) and t of shape () or (B,)."""
         size, window = (x_t.shape[-2], x_t.shape[-1]), self.window
         if size == window:
             return self.denoiser.posterior(x_t, t, cond)
@@ -74,7 +76,7 @@ class Tiled:
         return Gaussian(mean / weight, (var / weight).log())
 
     def _ratios(self, size: tuple[int, int], cond: RawCondition | None) -> tuple[int, int]:
-        """How many times the sides of the picture are those of the context; 1 without one."""
+        """The sides of the picture divided by those of the context; (1, 1) without a context."""
         if any(side < w for side, w in zip(size, self.window, strict=True)):
             raise UsageError(f"a picture of {size[0]}x{size[1]} has no room for a window of {_by(self.window)}.")
         if cond is None or cond.context is None:
@@ -91,7 +93,18 @@ class Tiled:
 
 
 def starts(side: int, window: int, multiple: int = 1) -> list[int]:
-    """Where windows begin along a side: evenly from 0 to side - window, at multiples, about half a window apart."""
+    """The first pixels of the windows along a side.
+
+    They are evenly spaced from 0 to side - window, about half a window apart.
+
+    Args:
+        side: length of the picture's side in pixels.
+        window: length of the window's side in pixels.
+        multiple: windows start at multiples of this number of pixels.
+
+    Returns:
+        The positions in pixels.
+    """
     steps = math.ceil(2 * (side - window) / window)
     return [(side - window) * i // max(1, steps) // multiple * multiple for i in range(steps + 1)]
 
@@ -102,14 +115,14 @@ def _bell(n: int) -> Tensor:
 
 
 def _cut(x: Tensor, place: Place, window: tuple[int, int]) -> Tensor:
-    """The window of pictures (..., H, W) at `place`, a view."""
+    """A view of the window of pictures (..., H, W) at `place`."""
     return x[..., place[0] : place[0] + window[0], place[1] : place[1] + window[1]]
 
 
 def _repeated(
     cond: RawCondition, places: list[Place], n: int, window: tuple[int, int], ratios: tuple[int, int]
 ) -> RawCondition:
-    """The conditions of `n` records for each place, with the context there."""
+    """Repeat the conditions of `n` records for each place, with the part of the context at that place."""
     repeated = dataclasses.replace(cond, context=None)[torch.arange(n).repeat(len(places))]
     if cond.context is None:
         return repeated

@@ -15,10 +15,10 @@ from morphogen.theory.diffusion import Variance, reverse_kernel
 @final
 @dataclass(frozen=True)
 class Ancestral(Stepper):
-    """`variance` as in `theory.diffusion.reverse_kernel`.
+    """Steps that sample the reverse kernel; `variance` as in `theory.diffusion.reverse_kernel`.
 
-    The fixed variances miss Var(x_0 | x_t) by O(h^2) a step. The learned one misses only what elements have in
-    common, so it is of order 2 where they are independent, and of order 1 in general.
+    The fixed variances miss Var(x_0 | x_t) by O(h^2) in each step. The learned variance misses only the covariance
+    between elements, so its order is 2 for independent elements and 1 in general.
     """
 
     variance: Variance = "learned"

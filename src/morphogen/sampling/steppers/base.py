@@ -1,8 +1,8 @@
-"""`Stepper`: one move from x_t to x_s, s < t, and the `State` that it moves.
+"""`Stepper`: one step from x_t to x_s, s < t, and the `State` of an integration.
 
-Every step onto t = 0 returns E[x_0 | x_t], which is where all published samplers end. The best that can be said of
-x_0 there costs an error of O(sigma_t^2) with the last t > 0, so a method of order p shows its order on grids whose last
-noise level falls like steps^(-p/2) or faster: sigma / alpha proportional to (1 - i / steps)^rho with rho > p / 2.
+Every step to t = 0 returns E[x_0 | x_t], as all published samplers do. This has an error of O(sigma_t^2) at the last
+t > 0. So a method shows its order p only on grids with a last noise level that falls like steps^(-p/2) or faster:
+sigma / alpha proportional to (1 - i / steps)^rho with rho > p / 2.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Draw = Callable[[], Tensor]  # the standard normal noise of this step, of the sh
 
 @dataclass(frozen=True)
 class StepEstimate:
-    """An estimate of x_0 made at time t from x."""
+    """`mean`, the estimate of x_0 from x at time t."""
 
     t: Tensor
     x: Tensor
@@ -30,14 +30,14 @@ class StepEstimate:
 
 @dataclass(frozen=True)
 class State:
-    """Where an integration stands.
+    """The state of an integration.
 
-    step   steps done, of `steps`
+    step   number of finished steps, of `steps`
     t      the time, of shape (), float64 on the CPU; 0 exactly after the last step
     x      (B, *shape) x_t
-    x_0    the estimate E[x_0 | x_t] that the last step was made with, for previews; None at the start. From noise, the
-           first one is that of the noise (`sampling/loop.py`)
-    past   earlier estimates, the latest first, as far as a multistep method needs them
+    x_0    the estimate E[x_0 | x_t] of the last step, for previews; None at the start. If the start is noise alone,
+           the first estimate is that of the noise (`sampling/loop.py`)
+    past   the earlier estimates that a multistep method needs, the latest first
     """
 
     step: int
@@ -48,17 +48,17 @@ class State:
     past: tuple[StepEstimate, ...] = ()
 
     def moved(self, s: Tensor, x_s: Tensor, x_0: Tensor, past: tuple[StepEstimate, ...] = ()) -> State:
-        """One step on."""
+        """The state after one more step."""
         return replace(self, step=self.step + 1, t=s, x=x_s, x_0=x_0, past=past)
 
 
 class Stepper(ABC):
-    """A method of integration; concrete ones are final, frozen and without state.
+    """A method of integration. Concrete steppers are final, frozen and without state.
 
-    order                 of convergence: of the solution for deterministic ones, of moments for stochastic ones
+    order                 order of convergence: of the solution if deterministic, of the moments if stochastic
     stochastic            whether steps draw noise
-    evaluations_per_step  of the denoiser; the last step takes one
-    remembers             whether a step looks at the estimates of earlier ones
+    evaluations_per_step  calls of the denoiser per step; the last step always takes one
+    remembers             whether a step uses the estimates of earlier steps
     """
 
     evaluations_per_step: int = 1

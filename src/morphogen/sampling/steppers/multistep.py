@@ -1,7 +1,7 @@
 """Exponential integrators in the log-SNR: DDIM, DPM-Solver++ 2M and its SDE, and UniPC are one method.
 
 With lambda = log(alpha / sigma) and a noise of eta^2 beta_tilde a step, the reverse process given x_0 is solved by
-q(x_s | x_t, x_0) exactly (`theory.diffusion`). Where E[x_0 | x_lambda] = D(lambda) changes on the way,
+q(x_s | x_t, x_0) exactly (`theory.diffusion`). As E[x_0 | x_lambda] = D(lambda) changes along the step,
 
     x_s = carry x_t + gain D_mean + noise,   D_mean = int_0^1 D(u) e^(-H (1 - u)) du / int_0^1 e^(-H (1 - u)) du,
 
@@ -12,18 +12,19 @@ weighted mean of them:
     estimates  corrector  eta
     1          no         0..1   DDIM (Song et al., 2021); at eta = 1, DDPM with variance beta_tilde
     2          no         0, 1   DPM-Solver++ 2M, and its SDE (Lu et al., 2022)
-    1, 2       yes        0      UniPC (Zhao et al., 2023): the next estimate, once it is there, also corrects the step
-                                 that led to it, for no further evaluation, and raises the order by one
+    1, 2       yes        0      UniPC (Zhao et al., 2023): the next estimate also corrects the step before it. This
+    needs
+                                     no further evaluation and raises the order by one
 
-More estimates would raise the order no further, as the first step has but one.
+    More estimates would not raise the order, because the first step has only one estimate.
 
-The weights integrate the polynomial exactly, but for two estimates, where all three papers take the line at the
-middle of the stride: equal to its order, and it extrapolates less when steps are large.
+    The weights integrate the polynomial exactly. Two estimates are the exception: like the three papers, the code takes
+    the value of the line at the middle of the stride. The order is the same, and large steps extrapolate less.
 
-The papers interpolate in lambda, which is infinite at either end of a process that starts with alpha = 0: strides
-there never become small, and the order suffers. In the angle theta = arctan(sigma / alpha), from 0 to at most pi/2, D
-is smooth at both ends. `variable` "angle" interpolates in that, with the same integral, e^lambda = cot theta. On the
-oracles it is several times more accurate at 10 to 20 steps (benchmarks/validity/steppers.py).
+The papers interpolate in lambda, which is infinite at either end of a process that starts with alpha = 0. Strides there
+never become small, and the order falls. In the angle theta = arctan(sigma / alpha), from 0 to at most pi/2, D is smooth
+at both ends. `variable` "angle" interpolates in theta, with the same integral and e^lambda = cot theta. On the oracles
+it is several times more accurate at 10 to 20 steps (benchmarks/validity/steppers.py).
 """
 
 from __future__ import annotations
@@ -104,9 +105,9 @@ def interpolation_weights(
 ) -> list[float]:
     """Weights of estimates at log-SNRs `known` in D_mean of the stride from log-SNR `start` to `end`; they sum to 1.
 
-    Three and more integrate the interpolating polynomial against e^(-rate (1 - u)); two take the line at the middle.
-    Where log-SNRs are -infinite, there is no polynomial in them: from there the estimates count alike (a line in
-    e^lambda), and later strides leave the infinite ones out.
+    Three and more estimates integrate the interpolating polynomial against e^(-rate (1 - u)); two estimates give the
+    value of the line at the middle. There is no polynomial through log-SNRs of -infinity. A stride that starts there
+    gives all estimates equal weights (a line in e^lambda); later strides ignore estimates at -infinity.
     """
     if variable == "log-snr" and start == -math.inf:
         return [1.0 / len(known)] * len(known)
@@ -118,7 +119,7 @@ def interpolation_weights(
     else:
         v = low + (high - low) * 0.5 * (_NODES + 1.0)
         log_snr = -2.0 * np.log(np.tan(v)) if variable == "angle" else v
-        slope = 1.0 / np.sin(2.0 * v) if variable == "angle" else 1.0  # of lambda, up to a factor
+        slope = 1.0 / np.sin(2.0 * v) if variable == "angle" else 1.0  # d lambda / dv up to a factor
         kernel = _WEIGHTS * slope * np.exp(-rate * (end - log_snr) / (end - start))
     weights = [0.0] * len(known)
     for j, here in at.items():

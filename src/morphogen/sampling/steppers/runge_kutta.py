@@ -47,8 +47,9 @@ class Euler(Stepper):
 class Heun(Stepper):
     """The mean of the velocities at both ends; with `churn` > 0 the stochastic sampler of Karras et al. (2022).
 
-    Before a step, churn takes x_t back to a noise-to-signal ratio (1 + gamma) times larger by q itself, where
-    gamma = min(churn / steps, sqrt 2 - 1) for ratios from `low` to `high` and 0 elsewhere; time stops at 1.
+    Before a step, churn adds noise to x_t by the forward process q, until the noise-to-signal ratio is (1 + gamma)
+    times larger. gamma = min(churn / steps, sqrt 2 - 1) for ratios from `low` to `high`, and 0 elsewhere. The time
+    never exceeds 1.
     """
 
     churn: float = 0.0
