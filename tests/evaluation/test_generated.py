@@ -250,6 +250,6 @@ def test_the_cache_survives_damage_and_can_be_off(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "MOST_BYTES", 300)
     monkeypatch.setenv("MORPHOGEN_CACHE", str(tmp_path / "d"))
     for i in range(5):
-        cache.tensor(str(i), make)
+        cache.tensor(cache.key(i), make)
     assert 0 < len(list((tmp_path / "d").iterdir())) < 5
     assert cache.key(torch.zeros(2)) != cache.key(torch.zeros(2, 1)) != cache.key(torch.zeros(2).int())
