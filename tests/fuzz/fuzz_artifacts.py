@@ -210,7 +210,12 @@ def _damage(model: Path, others: Sequence[Path], random_: random.Random) -> str:
 
 def _hostile(spec: Path, random_: random.Random) -> str:
     """Put fields that can run code or take memory into a stored text encoder's configuration."""
-    content = json.loads(spec.read_bytes())
+    try:
+        content = json.loads(spec.read_bytes())
+    except (ValueError, RecursionError):  # an earlier change made it so
+        return "the description is no JSON any more"
+    if not isinstance(content, dict):
+        return "the description is no object any more"
     config = content.get("spec", {}).get("config") if isinstance(content.get("spec"), dict) else None
     if not isinstance(config, dict):
         return "no configuration to damage"
