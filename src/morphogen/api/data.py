@@ -29,7 +29,7 @@ def load_data(source: AnyData, reader: TextSchema | None = None) -> data.Dataset
     return data.load(source, tokenizer=reader)
 
 
-def inspect_data(source: str) -> data.Inspection:
+def inspect_data(source: AnyData) -> data.Inspection:
     """Look at a source: its description, classes, duplicates, and records that cannot be used.
 
     Args:

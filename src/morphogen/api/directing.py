@@ -82,7 +82,7 @@ def edit_latent(
     Args:
         model: a held model that encodes, or the path of its directory. A GAN finds the latents of a picture by
             descent, which takes a moment.
-        image: a picture file, or bytes (H, W) or (H, W, channels).
+        image: a picture file, an image of PIL, or bytes (H, W) or (H, W, channels).
         direction: "factor-1" ... of a model that has its own, or a name in `directions`; or several.
         strength: in standard deviations of the latents, to either side; 0 is the reconstruction; or several.
         directions: what the function of that name found, or the file of it.

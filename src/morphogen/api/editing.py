@@ -34,7 +34,7 @@ def edit(
 
     Args:
         model: a held diffusion or flow model of pictures, or the path of its directory.
-        image: a picture file, or bytes (H, W) or (H, W, channels).
+        image: a picture file, an image of PIL, or bytes (H, W) or (H, W, channels).
         mask: a picture of the same size: what white touches is drawn anew, what is black stays as it is.
         strength: in (0, 1]: 1 keeps nothing of what is redrawn, small ones all but its details.
         label: the class that it is to have.

@@ -33,7 +33,7 @@ def restore(
 
     Args:
         model: a held model, or the path of a model directory.
-        image: a picture file, or bytes (H, W) or (H, W, channels).
+        image: a picture file, an image of PIL, or bytes (H, W) or (H, W, channels).
         degradation: "down4", "blur1.5", "noise0.2" or "gray"; None is what the model was trained to undo.
         n: how many draws, at least 2.
         seed: where the noise starts.

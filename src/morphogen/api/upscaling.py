@@ -28,7 +28,7 @@ def upscale(
 
     Args:
         model: a held model trained with context=downSCALE, or a diffusion or flow model of pictures; or its directory.
-        image: a picture file, or bytes (H, W) or (H, W, channels).
+        image: a picture file, an image of PIL, or bytes (H, W) or (H, W, channels).
         scale: how many times as large, from 2.
         n, seed, label, text, stepper, steps, grid, guidance, device: as of `restore`.
 

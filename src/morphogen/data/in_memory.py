@@ -15,6 +15,7 @@ from PIL import Image
 
 from morphogen.core.errors import DataError
 from morphogen.core.printable import listed
+from morphogen.data.picture_files.reading import decode_image
 from morphogen.data.records import Dataset
 
 AnyData = str | Path | Dataset | Mapping[str, Any] | Sequence[Any] | np.ndarray | torch.Tensor | Any
@@ -66,11 +67,16 @@ def _of_items(items: Sequence[Any]) -> dict[str, np.ndarray]:
 
 def _stacked(records: Sequence[Any]) -> np.ndarray:
     """(N, ...) of records of one shape. Raises `DataError` that names the first that differs."""
-    arrays = [np.asarray(r) if isinstance(r, Image.Image) else _array(r, "a record") for r in records]
+    arrays = [_pixels(r) if isinstance(r, Image.Image) else _array(r, "a record") for r in records]
     for i, array in enumerate(arrays):
         if array.shape != arrays[0].shape:
             raise DataError(f"record {i} has shape {array.shape}, record 0 {arrays[0].shape}: bring all to one shape.")
     return np.stack(arrays)
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """(C, H, W) in 8 bits, with the colors of a palette; values of more bits as they are, (H, W)."""
+    return np.asarray(image) if image.mode[0] in "IF" else decode_image(image).numpy()
 
 
 def _of_frame(frame: Any) -> dict[str, np.ndarray]:

@@ -6,7 +6,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError
+from morphogen.data.in_memory import AnyData
 from morphogen.data.load import load
 from morphogen.data.records import Dataset, Files, Problem, Records
 
@@ -84,7 +84,7 @@ class Inspection:
         return scaled.round().clamp(0.0, 255.0).to(torch.uint8)
 
 
-def inspect(source: str | Path | Dataset) -> Inspection:
+def inspect(source: AnyData) -> Inspection:
     """Examine a source, or data that are loaded. Bad records are listed, not raised."""
     dataset = source if isinstance(source, Dataset) else load(source, strict=False)
     splits = dataset.splits

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,20 +17,29 @@ from morphogen.core.printable import one_line
 from morphogen.data.arrays import pictures_from
 from morphogen.data.options import PREPARATION, Options
 from morphogen.data.picture_files.guards import open_file
+from morphogen.data.picture_files.reading import decode_image
 from morphogen.data.pictures import Resample, decode, with_channels, with_size
 
-Image = Path | str | np.ndarray  # a picture file, or bytes (H, W) or (H, W, channels)
+Image = (
+    Path | str | np.ndarray | PIL.Image.Image
+)  # a file, bytes (H, W) or (H, W, channels), an image
 
 
 def read(image: Image, data: DataSpec | None = None) -> Tensor:
     """(1, C, H, W) uint8, by the range of `data` where values have more than 8 bits. Raises `DataError`."""
+    bits = None if data is None else data.preprocessing.get("bits")
+    if isinstance(image, PIL.Image.Image):
+        try:
+            return decode_image(image, bits)[None]
+        except DataError as error:
+            raise DataError(f"the picture {error}.") from None
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim not in (2, 3):
             raise DataError(f"a picture is bytes (H, W) or (H, W, channels), not {image.dtype} of shape {image.shape}.")
         return pictures_from(image[None])
     try:
         with open_file(Path(image)) as file:
-            return decode(file, None if data is None else data.preprocessing.get("bits"))[None]
+            return decode(file, bits)[None]
     except OSError as error:
         raise DataError(f"{one_line(str(image))}: {error.strerror or error}.") from None
     except DataError as error:
@@ -106,7 +116,7 @@ def values(stored: Tensor, data: DataSpec) -> Tensor:
 
 def name_of(image: Image) -> str:
     """What to call a picture in a message."""
-    return "the picture" if isinstance(image, np.ndarray) else one_line(str(image))
+    return one_line(str(image)) if isinstance(image, Path | str) else "the picture"
 
 
 def by(size: Any) -> str:

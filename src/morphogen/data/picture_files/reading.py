@@ -119,6 +119,13 @@ def read_picture(file: IO[bytes], bits: int | None = None) -> Picture:
     return Picture(values, (*unusual, *more, "deep color"), largest)
 
 
+def decode_image(image: Image.Image, bits: int | None = None) -> Tensor:
+    """An image that a program holds, as (C, H, W) uint8, by the rules of a file. Raises `DataError`."""
+    if image.mode in _DEEP:
+        return _shades(image, bits, inverted=False)[0]
+    return _colors(image, image.info.get("icc_profile") or b"")[0]
+
+
 def header(file: IO[bytes]) -> Header | None:
     """What the header says; None where the picture cannot be read, which `read_picture` explains."""
     try:
