@@ -21,7 +21,7 @@ def forward_chain(
     *,
     times: int = 10,
     seed: int = 0,
-    split: str = "test",
+    split: str | None = None,
     device: str | None = None,
 ) -> Chain:
     """Follow records on their way into noise: x_t ~ q(x_t | x_0), with one noise a record.
@@ -32,7 +32,7 @@ def forward_chain(
         n: how many records of the split.
         times: at so many times, uniform in arctan(sigma_t / alpha_t), so equally noisy for every schedule.
         seed: where the noise starts.
-        split: "train", "validation" or "test".
+        split: "train", "validation" or "test"; None is "test", and all records of arrays without splits of their own.
         device: where to compute; None leaves a held model where it is.
 
     Returns:

@@ -20,7 +20,7 @@ from morphogen.evaluation.metrics import fidelity
 def compare(
     models: Sequence[AnyModel],
     data: AnyData,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     *,
     split: str = "test",
     n: int | None = None,
@@ -49,6 +49,7 @@ def compare(
     first = next(iter(held.values())).data
     dataset = load(data, like=first)
     given = find_network(network)
+    metrics = [metrics] if isinstance(metrics, str) else metrics
     drawn = not metrics or set(metrics) & set(fidelity.METRICS)
     reference = None
     if drawn and any(Samples in one.module.capabilities for one in held.values()):

@@ -14,7 +14,7 @@ from morphogen.data.in_memory import AnyData
 
 
 def encode(
-    model: AnyModel, data: AnyData, n: int | None = None, *, split: str = "test", device: str | None = None
+    model: AnyModel, data: AnyData, n: int | None = None, *, split: str | None = None, device: str | None = None
 ) -> Latents:
     """Encode records: the means of q(z | x).
 
@@ -38,7 +38,7 @@ def encode(
 
 
 def interpolate(
-    model: AnyModel, data: AnyData, n: int = 8, *, steps: int = 8, split: str = "test", device: str | None = None
+    model: AnyModel, data: AnyData, n: int = 8, *, steps: int = 8, split: str | None = None, device: str | None = None
 ) -> Pictures:
     """Walk in latent space between `n` pairs of records, in `steps` pictures each.
 

@@ -14,7 +14,7 @@ from morphogen.data.in_memory import AnyData
 def evaluate(
     model: AnyModel,
     data: AnyData,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     *,
     split: str = "test",
     n: int | None = None,
@@ -29,8 +29,8 @@ def evaluate(
     Args:
         model: a held model, or the path of a model directory.
         data: a source, arrays or a loaded `Dataset`, prepared as the model's data were.
-        metrics: their names (`morphogen.evaluation.METRICS`); None is all that the model is capable of and the data
-            allow.
+        metrics: one or several by name (`morphogen.evaluation.METRICS`); None is all that the model is capable of and
+            the data allow.
         split: the held-out records, "test" or "validation".
         n: how many records; None is all of the split, and up to 10,000 made ones.
         samples: importance samples of each record's likelihood.

@@ -15,7 +15,7 @@ from morphogen.evaluation import judge_records
 def evaluate_samples(
     samples: AnyData,
     data: AnyData,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     *,
     split: str = "test",
     n: int | None = None,
@@ -47,7 +47,7 @@ def evaluate_samples(
         made.stored,
         made.spec,
         dataset,
-        metrics,
+        [metrics] if isinstance(metrics, str) else metrics,
         split=split,
         n=n,
         seed=seed,

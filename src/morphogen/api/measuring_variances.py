@@ -16,7 +16,7 @@ def variances(
     steps: int | None = None,
     grid: str | None = None,
     seed: int = 0,
-    split: str = "test",
+    split: str | None = None,
     device: str | None = None,
 ) -> Variances:
     """Measure the learned variance of the reverse chain between its bounds (Nichol and Dhariwal, 2021).

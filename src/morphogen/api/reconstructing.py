@@ -14,7 +14,7 @@ from morphogen.data.in_memory import AnyData
 
 
 def reconstruct(
-    model: AnyModel, data: AnyData, n: int = 16, *, split: str = "test", device: str | None = None
+    model: AnyModel, data: AnyData, n: int = 16, *, split: str | None = None, device: str | None = None
 ) -> Reconstructions:
     """Pass records through a model: the mean of p(x | z) at the mean of q(z | x).
 
@@ -22,7 +22,7 @@ def reconstruct(
         model: a held model that encodes, or the path of its directory.
         data: a source, arrays or a loaded `Dataset`, prepared as the model's data were.
         n: how many records of the split.
-        split: "train", "validation" or "test".
+        split: "train", "validation" or "test"; None is "test", and all records of arrays without splits of their own.
         device: where to compute; None leaves a held model where it is.
 
     Returns:
@@ -40,7 +40,7 @@ def reconstruct(
 
 
 def levels(
-    model: AnyModel, data: AnyData, n: int = 8, *, split: str = "test", device: str | None = None
+    model: AnyModel, data: AnyData, n: int = 8, *, split: str | None = None, device: str | None = None
 ) -> Reconstructions:
     """Show what each level of latents knows: records, and what a model makes of their first k groups, k = 0 .. K.
 

@@ -8,6 +8,8 @@ from typing import Any, final
 
 from morphogen import artifact
 from morphogen.api.opened import OpenModel, fingerprint_of, path_of
+from morphogen.report.html import escape
+from morphogen.report.saving import as_json, chosen_format, write_whole
 
 SHOWN = 20  # files that are not part of a model
 
@@ -36,6 +38,15 @@ class Verification:
             return facts
         more = [f"and {len(self.unlisted) - SHOWN:,} more"] if len(self.unlisted) > SHOWN else []
         return {**facts, "not part of it": [*self.unlisted[:SHOWN], *more]}
+
+    def save(self, path: Path | str) -> Path:
+        """Write it as .json. Returns the path; raises `UsageError` for another suffix."""
+        chosen_format(path, (".json",))
+        return write_whole(path, as_json(self.to_dict()))
+
+    def _repr_html_(self) -> str:
+        others = f"; {len(self.unlisted):,} files in the folder are no part of it" if self.unlisted else ""
+        return f"<p>{escape(self.model)} ({escape(self.family)}) is whole and unaltered{others}</p>"
 
 
 def verify(model: OpenModel | Path | str) -> Verification:

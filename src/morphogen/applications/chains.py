@@ -46,7 +46,7 @@ class States(NamedTuple):
 
 @torch.no_grad()
 def forward_states(
-    family: Family, source: AnyData, n: int, times: int, seed: int, split: str
+    family: Family, source: AnyData, n: int, times: int, seed: int, split: str | None
 ) -> tuple[States, Records]:
     """Records of a split on their way into noise: x_t ~ q(x_t | x_0) at so many `times`, with one noise a record.
 
@@ -114,7 +114,7 @@ class MeasuredVariances(NamedTuple):
 
 @torch.no_grad()
 def measure_variances(
-    family: Family, source: AnyData, n: int, steps: int | None, grid: str | None, seed: int, split: str
+    family: Family, source: AnyData, n: int, steps: int | None, grid: str | None, seed: int, split: str | None
 ) -> MeasuredVariances:
     """The learned variance of the reverse chain between its bounds, on `n` records of a split (Nichol, Dhariwal, 2021).
 
@@ -135,8 +135,8 @@ def measure_variances(
     records = records_of(source, family.data, split, n)
     if len(records) < 2:
         raise UsageError(
-            f"means with an interval need at least 2 records; {records.spec.name} gives {len(records)} of its {split}"
-            " split."
+            f"means with an interval need at least 2 records; {records.spec.name} gives {len(records)} of its"
+            f" {split or 'test'} split."
         )
     said, wrong = [], []  # Var(x_0 | x_t) and the squared error, (N, strides)
     for start in range(0, len(records), CHUNK):

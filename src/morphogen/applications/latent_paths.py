@@ -24,7 +24,7 @@ class Rebuilt(NamedTuple):
 
 
 @torch.no_grad()
-def rebuild_records(family: Family, source: AnyData, n: int, split: str) -> Rebuilt:
+def rebuild_records(family: Family, source: AnyData, n: int, split: str | None) -> Rebuilt:
     """The first `n` records of a split, and the mean of p(x | z) at the mean of q(z | x)."""
     model = require(family, Encodes, "reconstruct")
     records = records_of(source, family.data, split, n)
@@ -34,7 +34,7 @@ def rebuild_records(family: Family, source: AnyData, n: int, split: str) -> Rebu
 
 
 @torch.no_grad()
-def encode_records(family: Family, source: AnyData, n: int | None, split: str) -> Rebuilt:
+def encode_records(family: Family, source: AnyData, n: int | None, split: str | None) -> Rebuilt:
     """Records of a split, and the means of q(z | x), (n, D)."""
     model = require(family, Encodes, "encode")
     records = records_of(source, family.data, split, n)
@@ -43,7 +43,7 @@ def encode_records(family: Family, source: AnyData, n: int | None, split: str) -
 
 
 @torch.no_grad()
-def walk_between(family: Family, source: AnyData, n: int, steps: int, split: str) -> Rebuilt:
+def walk_between(family: Family, source: AnyData, n: int, steps: int, split: str | None) -> Rebuilt:
     """`n` walks of `steps` records between pairs of a split, row after row: x (n * steps, *shape).
 
     Latents move on the great circle between the two encoded means, which keeps their distance from the origin typical
@@ -58,7 +58,8 @@ def walk_between(family: Family, source: AnyData, n: int, steps: int, split: str
     pairs = len(records) // 2
     if not pairs:
         raise UsageError(
-            f"an interpolation needs at least 2 records; {records.spec.name} has {len(records)} in its {split} split."
+            f"an interpolation needs at least 2 records; {records.spec.name} has {len(records)} in its"
+            f" {split or 'test'} split."
         )
     batch = records.batch(slice(0, 2 * pairs)).to(family.device)
     z = model.encode(batch.x, batch.cond).mean
@@ -73,7 +74,7 @@ def walk_between(family: Family, source: AnyData, n: int, steps: int, split: str
 
 
 @torch.no_grad()
-def rebuild_by_level(family: Family, source: AnyData, n: int, split: str) -> Rebuilt:
+def rebuild_by_level(family: Family, source: AnyData, n: int, split: str | None) -> Rebuilt:
     """Records, and what a model makes of their first k groups of latents, k = 0 .. K: x ((K + 1) * n, *shape).
 
     The first k groups are at the means of their posteriors, the others at those of their priors.

@@ -13,16 +13,19 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import NonFiniteError, UsageError
 from morphogen.core.limits import check_numbers
 from morphogen.core.memory import available_bytes, in_words
-from morphogen.data.in_memory import AnyData
+from morphogen.data.in_memory import AnyData, all_as_test
 
 
-def records_of(source: AnyData, spec: DataSpec, split: str, n: int | None) -> data.Records:
+def records_of(source: AnyData, spec: DataSpec, split: str | None, n: int | None) -> data.Records:
     """The first `n` records of a split (all for None), prepared as the model's data were.
+
+    None for `split` is the test split, and all records of arrays that have no splits of their own.
 
     Raises `DataError` for a split that there is not, and as `data.load`.
     """
     check_numbers(n=n)
-    return data.load(source, like=spec).split(split).select(slice(0, n))
+    given = all_as_test(source) if split is None else source
+    return data.load(given, like=spec).split(split or "test").select(slice(0, n))
 
 
 def as_stored(x: Tensor, spec: DataSpec) -> np.ndarray:

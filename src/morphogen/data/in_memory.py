@@ -47,9 +47,9 @@ def named_arrays(data: AnyData) -> dict[str, np.ndarray]:
         return {"x": _array(data, "x")}
     if hasattr(data, "columns") and hasattr(data, "to_numpy"):
         return _of_frame(data)
-    if isinstance(data, tuple) and len(data) == 2 and len(data[0]) == len(data[1]):
+    if isinstance(data, tuple) and len(data) == 2 and all(map(_is_many, data)) and len(data[0]) == len(data[1]):
         return {"x": _array(data[0], "records"), "labels": _array(data[1], "labels")}
-    if hasattr(data, "__len__") and hasattr(data, "__getitem__") and len(data):
+    if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         return _of_items([data[i] for i in range(len(data))])
     raise DataError(
         f"cannot take records from {type(data).__name__}: give a source such as 'digits', a folder, an array (N, ...),"
@@ -58,11 +58,32 @@ def named_arrays(data: AnyData) -> dict[str, np.ndarray]:
 
 
 def _of_items(items: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Records one by one, or pairs of a record and its label."""
-    if all(isinstance(item, tuple | list) and len(item) == 2 for item in items):
-        records, labels = ([item[k] for item in items] for k in (0, 1))
-        return {"x": _stacked(records), "labels": np.array([_plain(label) for label in labels])}
-    return {"x": _stacked(items)}
+    """Records one by one, or tuples of a record and its label, or of a record alone."""
+    if not items:
+        raise DataError("there are no records: the data in memory are empty.")
+    if not all(isinstance(item, tuple) and len(item) in (1, 2) and _is_many(item[0]) for item in items):
+        return {"x": _stacked(items)}
+    if {len(item) for item in items} == {1}:
+        return {"x": _stacked([item[0] for item in items])}
+    if any(len(item) != 2 or _is_many(item[1]) for item in items):
+        raise DataError("expected pairs (record, label) with a name or a number as the label of each.")
+    return {"x": _stacked([item[0] for item in items]), "labels": np.array([_plain(item[1]) for item in items])}
+
+
+def _is_many(value: Any) -> bool:
+    """Whether this is a record or several, and no single number or name."""
+    if isinstance(value, str | bytes):
+        return False
+    return bool(getattr(value, "ndim", isinstance(value, Image.Image) or hasattr(value, "__len__")))
+
+
+def all_as_test(data: AnyData) -> AnyData:
+    """Arrays without splits of their own as records of one split, "test"; sources and `Dataset`s as they are."""
+    if is_source(data) or isinstance(data, Dataset):
+        return data
+    arrays = named_arrays(data)
+    records = next((arrays[name] for name in ("x", "images") if name in arrays), None)
+    return arrays if records is None or "split" in arrays else {**arrays, "split": np.full(len(records), "test")}
 
 
 def _stacked(records: Sequence[Any]) -> np.ndarray:

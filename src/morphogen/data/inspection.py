@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError
+from morphogen.core.printable import printable
 from morphogen.data.in_memory import AnyData
 from morphogen.data.load import load
 from morphogen.data.records import Dataset, Files, Problem, Records
@@ -70,6 +72,16 @@ class Inspection:
             "files": None if self.files is None else self.files.to_dict(),
         }
 
+    def _repr_html_(self) -> str:
+        size = " x ".join(map(str, self.spec.shape))
+        counts = "".join(f"<tr><th>{_html(split)}</th><td>{n:,}</td></tr>" for split, n in self.counts.items())
+        found = [f"{len(self.duplicates):,} groups of duplicates", f"{len(self.problems):,} records cannot be used"]
+        notes = "".join(f"<li>{_html(note)}</li>" for note in (*found, *self.notes))
+        return (
+            f"<p><b>{_html(self.spec.name)}</b>: {self.spec.kind} records of shape {size},"
+            f" {len(self.spec.classes):,} classes</p><table>{counts}</table><ul>{notes}</ul>"
+        )
+
     def examples(self, n: int) -> Tensor:
         """`n` pictures (or all, if there are fewer), evenly spread over the first split: (n, C, H, W) uint8.
 
@@ -99,6 +111,10 @@ def inspect(source: AnyData) -> Inspection:
         notes=tuple(dataset.notes),
         dataset=dataset,
     )
+
+
+def _html(text: str) -> str:
+    return escape(printable(text))
 
 
 def _balance(records: Records) -> dict[str, int]:

@@ -20,9 +20,7 @@ from morphogen.data.picture_files.guards import open_file
 from morphogen.data.picture_files.reading import decode_image
 from morphogen.data.pictures import Resample, decode, with_channels, with_size
 
-Image = (
-    Path | str | np.ndarray | PIL.Image.Image
-)  # a file, bytes (H, W) or (H, W, channels), an image
+Image = Path | str | np.ndarray | PIL.Image.Image  # a file, bytes (H, W) or (H, W, channels), an image
 
 
 def read(image: Image, data: DataSpec | None = None) -> Tensor:

@@ -47,7 +47,10 @@ def prepare(
     stored, levels = raw.stored, raw.levels
     if like is not None and levels is None and tuple(stored.shape[1:]) == (1, *like.shape):
         stored = stored[:, 0]  # models of earlier versions know real-valued gray pictures as (H, W)
-    if options.binary is not None:
+    if _is_as_stored(raw, like):
+        levels = like.levels if like is not None else levels
+        raw = dataclasses.replace(raw, notes=[*raw.notes, f"values of 0 to {int(stored.max())} are taken as they are"])
+    elif options.binary is not None:
         if levels is None:
             raise DataError(f"{source}: only pictures with a number of levels can be binarized, not real numbers.")
         stored, levels = binarized(stored, raw.all_ids, levels, options.binary), 2
@@ -95,6 +98,13 @@ def prepare(
     return Dataset(
         spec, {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()}, raw.problems, raw.notes, raw.files
     )
+
+
+def _is_as_stored(raw: Raw, like: DataSpec | None) -> bool:
+    """Whether arrays of bytes are already in the fewer levels of a model's data, as what the model makes is."""
+    if like is None or like.levels is None or raw.levels != 256 or raw.names is not None:
+        return False
+    return like.levels < 256 and int(raw.stored.max()) < like.levels
 
 
 def binarized(stored: Tensor, ids: Tensor, levels: int, binary: str | float) -> Tensor:

@@ -41,8 +41,15 @@ class Evaluation:
     ladders: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def __len__(self) -> int:
+        return len(self.results)
+
     def __iter__(self) -> Iterator[Result]:
         return iter(self.results)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a result of this name, as `[name]` finds it."""
+        return any(name in (result, result.name, result.name.split("-")[0]) for result in self.results)
 
     def __getitem__(self, name: str) -> Result:
         """The result of this name, or of the metric in it: `["FD"]` is FD-mnist-...; raises `KeyError`."""
