@@ -1,14 +1,14 @@
-"""How many steps a run has: stated, or measured once from a budget of time and then fixed.
+"""The number of steps of a run: given, or measured once from a budget of time and then fixed.
 
-After a warm-up of a twentieth of the budget, with c(h) the mean seconds of a step, and each
-checkpoint (sheet) of k (l) seconds coming every K (L) seconds, the R seconds that remain hold
+The warm-up is a twentieth of the budget. Let c be the mean seconds of a step; a checkpoint takes k seconds and comes
+every K seconds, and a sheet takes l seconds and comes every L seconds. Then the remaining R seconds hold
 
     n = R (1 - k / K - l / L) / c
 
 more steps. The number is stored in the checkpoint, so a resumed run has the same schedule.
 
-With a budget and a number of steps, the run ends at the first. It begins as if all steps fitted, so that where they do,
-it is the run of so many steps, whatever the machine.
+With a budget and a number of steps, the run ends at whichever comes first. It begins as if all steps fit. So if they
+fit, the result is that of a run with the number of steps alone, on every machine.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from dataclasses import dataclass
 
 from morphogen.trainer.recipe import Recipe
 
-_SETTLING_STEPS = 3  # the first ones allocate and are slow
-_SHARE = 0.05  # of the budget, that the measurement takes
+_SETTLING_STEPS = 3  # the first steps allocate memory and are slow
+_SHARE = 0.05  # share of the budget for the measurement
 
 
 @dataclass
 class Pauses:
-    """Seconds that one checkpoint and one sheet take, as last measured."""
+    """The latest measured seconds of one checkpoint and of one sheet."""
 
     checkpoint: float = 0.0
     sheet: float = 0.0
@@ -46,7 +46,7 @@ class Budget:
         return 0.0 if self.total is None else min(1.0, step / self.total)
 
     def observe(self, step: int, elapsed_s: float, training_s: float) -> bool:
-        """Note that `step` steps are done; true once it is time to `settle`."""
+        """Record that `step` steps are done. Returns true once it is time to `settle`."""
         if self.settled or self._recipe.budget is None:
             return False
         if self._from is None:
@@ -57,7 +57,7 @@ class Budget:
         return enough or elapsed_s >= self._recipe.budget / 2
 
     def settle(self, total: int) -> None:
-        """No more than `total` steps fit into the budget."""
+        """Fix the number of steps at `total` or fewer."""
         self.total, self.settled = total if self.total is None else min(self.total, total), True
 
     def steps_left(self, step: int, elapsed_s: float, training_s: float, pauses: Pauses) -> int:
@@ -66,6 +66,6 @@ class Budget:
         if self._from is None or step == self._from[0]:
             return 0
         c = (training_s - self._from[1]) / (step - self._from[0])
-        left = self._recipe.budget - elapsed_s - 2 * pauses.checkpoint - pauses.sheet  # those of the end
+        left = self._recipe.budget - elapsed_s - 2 * pauses.checkpoint - pauses.sheet  # the pauses at the end
         training = 1.0 - pauses.checkpoint / self._recipe.checkpoint_seconds - pauses.sheet / self._recipe.sheet_seconds
         return max(0, round(left * max(training, 0.1) / c))

@@ -1,6 +1,6 @@
-"""All that a run needs to go on, in one safetensors file that is replaced as a whole.
+"""The checkpoint: one safetensors file with everything that a run needs to continue. It is replaced as a whole.
 
-Tensors under prefixes; the rest as JSON in the file's metadata.
+Tensors have prefixes; all other facts are JSON in the file's metadata.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from morphogen.core.tensor_header import read_metadata
 
 FORMAT = 1
 NAME = "state.safetensors"
-_TYPES = {"format": int, "step": int, "run": dict}  # of the facts that others rely on
+_TYPES = {"format": int, "step": int, "run": dict}  # types of the facts that other modules read
 
 
 class CheckpointError(MorphogenError):
-    """A checkpoint that could not be written; the previous one stays."""
+    """A checkpoint could not be written; the previous one stays."""
 
 
 def write(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -46,7 +46,7 @@ def write(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any])
 
 
 def prepare(folder: Path, samples: Path) -> None:
-    """Make the folder, and remove what a killed writer left in it and in `samples`. Raises `MorphogenError`."""
+    """Make the folder; remove unfinished files of a killed run from it and from `samples`. Raises `MorphogenError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         leftovers = [f for f in folder.iterdir() if temporary_for(f.name) or fnmatch(f.name, ".*tmp*")]
@@ -110,7 +110,7 @@ def _unreadable(folder: Path, error: Exception) -> ArtifactError:
 
 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors below `prefix/`, without it."""
+    """The tensors with the prefix `prefix/`, named without it."""
     return {n.removeprefix(prefix + "/"): t for n, t in tensors.items() if n.startswith(prefix + "/")}
 
 

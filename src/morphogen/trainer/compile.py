@@ -1,9 +1,9 @@
-"""`torch.compile` where it pays: in training measured once, recorded in the checkpoint, never measured again.
+"""Use `torch.compile` if it is faster. Training measures this once and records it in the checkpoint.
 
-Compiled kernels round differently from eager ones, so a resumed run takes the choice that it began with.
+Compiled kernels round differently from eager ones, so a resumed run keeps its first choice.
 
-For drawing, weights are constants: they are laid out once as the kernels want them, and whatever is made of them alone,
-such as their rounding to bf16, is made once.
+For sampling, weights are constants. The compiler lays them out once as the kernels need them, and computes once what
+depends on them alone, such as their rounding to bf16.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def wrap(family: Family) -> None:
 
 @final
 class Constant:
-    """A network of an artifact, compiled with its weights as constants; eager, and saying why, where that fails."""
+    """A network compiled with constant weights. If the compiler fails, it runs eagerly and keeps the reason."""
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._network = network
@@ -49,7 +49,7 @@ class Constant:
     def __call__(self, *given: Any, **named: Any) -> Any:
         if self.warning is None:
             try:
-                with inductor.patch(freezing=True):  # read when it is traced, at the first call of a shape
+                with inductor.patch(freezing=True):  # the tracer reads it, at the first call of a shape
                     return self._compiled(*given, **named)
             except MorphogenError:
                 raise
@@ -59,9 +59,10 @@ class Constant:
 
 
 def wrap_for_drawing(family: Family) -> list[Constant]:
-    """Compile the networks that a draw calls again and again, those of its parts too, for a model as it is.
+    """Compile the networks that each sampling step calls, also those of the parts, with constant weights.
 
-    They are returned, as each says after a draw whether it was compiled. Raises `UsageError` where there are none.
+    Returns the compiled networks; after sampling, each tells whether it was compiled. Raises `UsageError` if the family
+    has no such networks.
     """
     if not family.compiled_networks:
         able = [name for name in registry.names() if registry.family(name).compiled_networks]
@@ -77,7 +78,7 @@ def wrap_for_drawing(family: Family) -> list[Constant]:
 
 
 def unwrap(family: Family) -> None:
-    """Back to eager networks."""
+    """Return to eager networks."""
     for name in family.networks():
         family.wrap(name, None)
 
@@ -85,9 +86,9 @@ def unwrap(family: Family) -> None:
 def choose(
     family: Family, recipe: Recipe, world: World, steps: int | None, trial: Callable[[], None]
 ) -> tuple[bool, list[str]]:
-    """Whether to compile, and what there is to warn of; leaves the networks wrapped accordingly.
+    """Decide whether to compile. Returns the decision and warnings, and wraps the networks accordingly.
 
-    `steps` is the length of the run if it is known; `trial` computes the gradients of one step and moves nothing.
+    `steps` is the length of the run if it is known. `trial` computes the gradients of one step and updates nothing.
     """
     if recipe.compile == "off" or world.sharded or not family.networks():
         warning = "compile=on is left out: sharded networks are not compiled."
@@ -119,7 +120,7 @@ def _long(recipe: Recipe, world: World, steps: int | None, trial: Callable[[], N
 
 
 def _time(trial: Callable[[], None], world: World, trials: int = _TRIALS) -> float:
-    """Median seconds of a trial; the same number in every process."""
+    """The median seconds of a trial; every process gets the same number."""
     times = []
     for _ in range(trials):
         start = time.perf_counter()
@@ -131,7 +132,7 @@ def _time(trial: Callable[[], None], world: World, trials: int = _TRIALS) -> flo
 
 
 def compiler(device: torch.device) -> bool:
-    """Whether there is one for this device."""
+    """Whether there is a compiler for this device."""
     if device.type == "cuda":
         return bool(has_triton())
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))

@@ -1,12 +1,11 @@
-"""Several processes, as torchrun starts them: each takes its share of every batch.
+"""Train in several processes that torchrun has started. Each process takes its share of every batch.
 
-Replicated ("ddp"): after the last accumulated part the gradients are averaged by one all-reduce of
-a flat buffer, just before they are clipped. `DistributedDataParallel` would overlap that with the
-backward pass, but it sees only parameters that a wrapped network used in its last call: it fails on
-those that a step leaves out, never averages those outside `networks()`, and does not know that
-another player's parameters are to be left alone. Where overlap matters, the model is large, and
-sharded ("fsdp"): FSDP2's `fully_shard` splits each of `networks()` over the processes and averages
-their gradients as it goes.
+Replicated ("ddp"): after the last accumulated part and before clipping, one all-reduce of a flat buffer averages the
+gradients. `DistributedDataParallel` would overlap this with the backward pass. But it sees only the parameters that a
+wrapped network used in its last call: it fails on parameters that a step does not use, never averages parameters
+outside `networks()`, and also averages the parameters of other players. Overlap matters for large models, and these are
+sharded ("fsdp"): FSDP2's `fully_shard` splits each of `networks()` over the processes and averages their gradients
+during the backward pass.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from morphogen.trainer.recipe import Recipe
 
 @dataclass(frozen=True)
 class World:
-    """This process among all."""
+    """The number of this process, and the number of all processes."""
 
     device: torch.device
     rank: int = 0
@@ -43,16 +42,16 @@ class World:
         return self.rank == 0
 
     def lost(self, error: RuntimeError) -> str | None:
-        """Which process is gone if `error` says that one is: "process 1", or "another process"; else None."""
+        """The process that has ended, if `error` says so: "process 1" or "another process"; else None."""
         words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
         if self.size == 1 or not (isinstance(error, dist.DistError) or any(word in str(error) for word in words)):
             return None
         return f"process {1 - self.rank}" if self.size == 2 else "another process"
 
     def average(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replace `.grad` by its mean over the processes; a gradient that one lacks counts as zero.
+        """Replace `.grad` by its mean over the processes. A missing gradient counts as zero.
 
-        A parameter without a gradient in every process keeps none.
+        A parameter that has a gradient in no process stays without one.
         """
         if self.size == 1 or not parameters:
             return
@@ -63,7 +62,7 @@ class World:
         means = flat[: -len(parameters)].div_(self.size).split([p.numel() for p in parameters])
         anywhere = flat[-len(parameters) :].tolist() if not all(here) else here
         for p, mean, count in zip(parameters, means, anywhere, strict=True):
-            # in the layout of p, channels-last or not: a fused optimizer takes it for granted
+            # in the layout of p, channels-last or not: a fused optimizer needs that
             p.grad = mean.to(p.dtype).as_strided(p.shape, _strides(p)) if count else None
 
     def mean(self, values: Sequence[Tensor]) -> list[Tensor]:
@@ -76,7 +75,7 @@ class World:
         return [part.view_as(v) for part, v in zip(parts, values, strict=True)]
 
     def largest(self, values: Sequence[float]) -> list[float]:
-        """The largest of each over the processes, so that all of them decide alike."""
+        """The maximum of each value over the processes, so that all processes decide alike."""
         if self.size == 1:
             return list(values)
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -89,13 +88,13 @@ class World:
 
     @torch.no_grad()
     def share_weights(self, family: Family) -> None:
-        """Give every process the weights of the leading one; shard them if so wished."""
+        """Give every process the weights of the leading one; shard the model if the recipe says so."""
         if self.size == 1:
             return
         for value in [*family.parameters(), *family.buffers()]:
             dist.broadcast(value.data, src=0)
         if self.sharded:
-            # A group of its own: shards keep theirs alive past `_leave`, and gloo's threads must have ended by then.
+            # A separate group: shards keep their group alive after `_leave`, but gloo's threads must end before that.
             mesh = DeviceMesh.from_group(dist.new_group(), self.device.type)
             for network in family.networks().values():
                 network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # FSDP2 needs it
@@ -103,12 +102,12 @@ class World:
 
 
 def leads() -> bool:
-    """True in the process that writes, before the processes have joined."""
+    """True in the one process that writes; works before the processes have joined."""
     return int(os.environ.get("WORLD_SIZE", "1")) == 1 or int(os.environ.get("RANK", "0")) == 0
 
 
 def join(recipe: Recipe) -> World:
-    """Join the processes that torchrun has started, if it has, until this one ends. Raises `SpecError`."""
+    """Join the processes of torchrun, if it runs, until this process ends. Raises `SpecError`."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     device = resolve_device(recipe.device)
     if size == 1:
@@ -123,7 +122,7 @@ def join(recipe: Recipe) -> World:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        # Not at the end of a run: a second group that meets at the same place may hang.
+        # Do not leave at the end of a run: a second group at the same address may hang.
         atexit.register(_leave)
     return World(device, dist.get_rank(), size, recipe.distributed == "fsdp")
 
@@ -134,7 +133,7 @@ def _leave() -> None:
 
 
 def resolve_device(wanted: str) -> torch.device:
-    """The device that "auto", "cpu", "cuda" or "cuda:N" means here. Raises `SpecError` if there is none such."""
+    """The device for "auto", "cpu", "cuda" or "cuda:N". Raises `SpecError` if it does not exist."""
     name = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
     try:
         device = torch.device(name)
@@ -148,7 +147,7 @@ def resolve_device(wanted: str) -> torch.device:
 
 
 def _in_memory_order(p: nn.Parameter) -> Tensor:
-    """The gradient of `p`, zero where there is none, as one row in the order in which `p` lies in memory."""
+    """The gradient of `p` (zero if missing) as one row, in the memory order of `p`."""
     grad = torch.zeros_like(p) if p.grad is None else p.grad
     if grad.stride() != _strides(p):
         grad = torch.empty_like(p).copy_(grad)
@@ -156,17 +155,17 @@ def _in_memory_order(p: nn.Parameter) -> Tensor:
 
 
 def _strides(p: nn.Parameter) -> tuple[int, ...]:
-    """Those of a tensor without gaps in the layout of `p`, which may be a view of a larger one."""
+    """The strides of a dense tensor in the layout of `p`; `p` may be a view of a larger tensor."""
     return torch.empty_like(p, device="meta").stride()
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """True for a tensor of which each process holds a part."""
+    """True if each process holds only a part of the tensor."""
     return isinstance(tensor, DTensor)
 
 
 def full(tensor: Tensor) -> Tensor:
-    """The whole of a tensor; every process must ask for it if it is sharded."""
+    """The whole tensor. If it is sharded, every process must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 

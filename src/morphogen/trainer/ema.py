@@ -1,8 +1,8 @@
-"""The exponential moving average of weights that then serves as the model.
+"""The exponential moving average of the weights. The average serves as the model.
 
     m <- m + (1 - d_t) (w - m),   d_t = min(d, (1 + t) / (10 + t))
 
-The warm-up of d_t (as in TensorFlow's `ExponentialMovingAverage`) lets go of the random start.
+The warm-up of d_t (as in TensorFlow's `ExponentialMovingAverage`) forgets the random start.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Ema:
 
     @torch.no_grad()
     def update(self, t: int) -> None:
-        """Move towards the weights after move `t` (from 0)."""
+        """Move the average towards the weights after update `t` (from 0)."""
         torch._foreach_lerp_(self.averages, self.parameters, 1.0 - min(self.decay, (1.0 + t) / (10.0 + t)))
 
     @contextmanager
     def swapped(self) -> Iterator[None]:
-        """Let the parameters hold the averages within the block."""
+        """Within the block, the parameters hold the averages."""
         kept = [p.clone() for p in self.parameters]
         self._put(self.averages)
         try:

@@ -1,8 +1,8 @@
 """`fit`: one training run and its folder.
 
-OUT/checkpoint/   state.safetensors, log.jsonl: what a run needs to go on
-OUT/samples/      where `on_sheet` may put its sheets
-OUT/...           the artifact, once training has ended or was interrupted
+OUT/checkpoint/   state.safetensors and log.jsonl, for continuing the run
+    OUT/samples/      the folder for the sheets of `on_sheet`
+    OUT/...           the artifact, after training has ended or was interrupted
 """
 
 from __future__ import annotations
@@ -39,20 +39,19 @@ def fit(
     begun_with: Mapping[str, Any] | None = None,
     on_sheet: OnSheet | None = None,
 ) -> Generator[Event, None, None]:
-    """Train `family` on `stream`; iterate over the events, and `out` holds a complete artifact.
+    """Train `family` on `stream` and yield events. At the end of the iteration `out` holds a complete artifact.
 
-    `resume` goes on from the checkpoint in `out`, bit for bit; where there is none yet, the run begins.
-    `validation` is what `family.health` looks at. `on_sheet(family, step)` is called with averaged
-    weights whenever a sample sheet is due, in the leading process, but not for a sharded model.
-    `provenance` is added to the artifact's. `begun_with` is kept in the checkpoint, which is private to the run, for
-    whoever resumes it.
+    `resume` continues from the checkpoint in `out`, bit for bit; without a checkpoint the run begins. `validation` are
+    the records for `family.health`. Whenever a sample sheet is due, the leading process calls `on_sheet(family, step)`
+    with averaged weights, but not for a sharded model. `provenance` is added to the artifact's. `begun_with` is kept in
+    the checkpoint, which is private to the run, for resuming it.
 
-    Ctrl-C, SIGTERM, a terminal that is closed or closing the iterator ends the run between two steps, after a
-    checkpoint and an artifact marked `complete: false`; a signal then raises `Interrupted`. A second Ctrl-C ends at
-    once, and the last checkpoint stands. What can fail without harm (a sheet, a health check, a line of the log, a
-    checkpoint in between) is a warning. Raises `UsageError` if `out` is occupied or the run there is another one,
-    `ArtifactError` if another process trains there, `NonFiniteError` for NaN, `MorphogenError` before the first step
-    if checkpoints or the model could not be written, and at the end if they were not.
+    Ctrl-C, SIGTERM, closing the terminal or closing the iterator ends the run between two steps, after a checkpoint and
+    an artifact marked `complete: false`; a signal then raises `Interrupted`. A second Ctrl-C ends the run at once, and
+    the last checkpoint stays. A failure without harm (a sheet, a health check, a line of the log, a checkpoint before
+    the end) is a warning. Raises `UsageError` if `out` is occupied or holds another run, `ArtifactError` if another
+    process trains there, and `NonFiniteError` for NaN. Raises `MorphogenError` before the first step if checkpoints or
+    the model cannot be written, and at the end if they were not.
     """
     out = Path(out)
     with _alone(out, family):
@@ -61,7 +60,7 @@ def fit(
 
 
 def _goes_on(out: Path, resume: bool) -> bool:
-    """Whether there is a run in `out` to go on with. Raises `UsageError` if it holds anything else."""
+    """Whether `out` holds a run to continue. Raises `UsageError` if it holds anything else."""
     recover_locked(out.resolve())
     if resume and checkpoint.exists(out / "checkpoint"):
         return True
@@ -74,7 +73,7 @@ def _goes_on(out: Path, resume: bool) -> bool:
 
 @contextmanager
 def _alone(out: Path, family: Family) -> Iterator[None]:
-    """No other process trains into `out` meanwhile; the leading process sees to it."""
+    """Within the block, the leading process locks `out`, so that no other process trains into it."""
     with ExitStack() as stack:
         if leads():
             try:
@@ -98,7 +97,7 @@ def _fit(
 ) -> Generator[Event, None, None]:
     with watched() as stop, _alone(out, family):
         if leads():
-            going_on = _goes_on(out, resume)  # another run may have been there in the meantime
+            going_on = _goes_on(out, resume)  # another run may have written there before the lock
         world = join(recipe)
         run: Run | None = None
         try:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a terminal that is closed (SIGHUP) end a run between two steps, never within one."""
+"""Ctrl-C, SIGTERM and closing the terminal (SIGHUP) end a run between two steps, never within a step."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from morphogen.core.errors import MorphogenError
 
 
 class Interrupted(MorphogenError):
-    """Training was ended from outside, after saving a checkpoint and an unfinished artifact."""
+    """A signal ended the training, after a checkpoint and an unfinished artifact were saved."""
 
 
 class Stop:
-    """Whether an end was asked for."""
+    """Whether a signal has asked for the end."""
 
     requested = False
 
 
 @contextmanager
 def watched() -> Iterator[Stop]:
-    """Turn SIGINT, SIGTERM and SIGHUP into a request; a second SIGINT acts as it always does.
+    """Within the block, SIGINT, SIGTERM and SIGHUP set a request; a second SIGINT acts as usual.
 
-    Launchers send SIGTERM after SIGINT, and SIGKILL to those that take too long. A SIGHUP that is ignored, as `nohup`
-    has it, stays ignored. Signals reach the main thread only; in another one nothing is changed.
+    Launchers send SIGTERM after SIGINT, and SIGKILL to processes that take too long. A SIGHUP that is ignored, as under
+    `nohup`, stays ignored. Signals reach only the main thread; in other threads this changes nothing.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""What a run says of itself: means of the losses, lines of the log, events for whoever watches."""
+"""The reports of a run: means of the losses, lines of the log, and events for observers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Event:
         elapsed_s, remaining_s: seconds, over all sessions of the run
         terms: means of the loss terms since the last line of the log
         metrics: the same for the family's metrics, the gradient norm and the share of clipped moves
-        warnings: what is new and wrong, each said once
-        notes: of the first event: what there is to know of the data
+        warnings: new problems, each given once
+                notes: facts about the data; only the first event has them
         sheet: true if samples were drawn just before
 
     Example:
@@ -49,7 +49,7 @@ class Event:
 
 
 def with_notes(events: Generator[Event, None, None], notes: Sequence[str]) -> Iterator[Event]:
-    """The same events, the first with `notes`; closing this ends the training, as closing `events` does."""
+    """Yield the same events, the first with `notes`. Closing this generator closes `events` and ends the training."""
     with closing(events):
         for event in events:
             yield replace(event, notes=notes)
@@ -58,7 +58,7 @@ def with_notes(events: Generator[Event, None, None], notes: Sequence[str]) -> It
 
 
 class Meter:
-    """Running means, kept where the values are computed so that nothing waits for them."""
+    """Running means, kept on the device of the values, so that the program does not wait for the device."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -80,11 +80,11 @@ class Meter:
         return {name: mean.tolist() for name, mean in zip(self._sums, means, strict=True)}
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Forget all values."""
         self._sums, self._counts = {}, {}
 
     def state(self) -> dict[str, Tensor]:
-        """Sums and counts, to go on from."""
+        """The sums and counts, for a checkpoint."""
         counts = {f"count/{name}": torch.tensor(count) for name, count in self._counts.items()}
         return {f"sum/{name}": total for name, total in self._sums.items()} | counts
 
@@ -102,32 +102,32 @@ class Meters:
         self.terms, self.metrics = Meter(), Meter()
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Forget all values."""
         self.terms.clear()
         self.metrics.clear()
 
 
 class Log:
-    """Lines of JSON, one for each entry, in the order of steps; appended by the leading process, never rewritten.
+    """Lines of JSON, one per entry, in the order of steps. The leading process appends them and never rewrites them.
 
     `report.log.read_log` reads it.
     """
 
     def __init__(self, path: Path, world: World) -> None:
         self.path, self._world = path, world
-        self.problem: str | None = None  # why an entry is missing
+        self.problem: str | None = None  # the reason for a missing entry
 
     def begin(self, step: int) -> None:
-        """Begin a session at `step`: what an earlier one wrote of later steps, or by halves, is void from now on."""
+        """Begin a session at `step`. Later steps and unfinished lines of an earlier session no longer count."""
         if self._world.leads and self.path.exists():
             self._append({"kind": RESUMED, "step": step}, b"\n" if self._cut() else b"")
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        """Append one entry; numbers that are not finite become null. Where that fails, `problem` says why."""
+        """Append one entry; numbers that are not finite become null. If writing fails, `problem` has the reason."""
         if not self._world.leads:
             return
         if self.problem is not None and self._cut():
-            self.begin(entry["step"])  # so that readers leave out the half of an entry that a full disk has left
+            self.begin(entry["step"])  # so that readers skip an entry that a full disk has cut
         self._append(entry)
 
     def copy(self, path: Path) -> None:
@@ -143,7 +143,7 @@ class Log:
             self.problem = error.strerror or str(error)
 
     def _cut(self) -> bool:
-        """Whether the last line has no end."""
+        """Whether the last line is cut off."""
         try:
             with self.path.open("rb") as stream:
                 if not stream.seek(0, os.SEEK_END):

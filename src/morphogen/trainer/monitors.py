@@ -1,4 +1,4 @@
-"""Monitors that explain: values that are not finite."""
+"""Stop updates with values that are not finite, and explain where these come from."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from morphogen.core.family import Family, Step
 from morphogen.trainer.distributed import World, full
 from morphogen.trainer.optim import PlayerOptimizer
 
-_EVERY = 32  # moves between two looks at an accelerator, which each wait for it
-_IN_A_ROW = 50  # moves skipped one after the other, after which training has failed
+_EVERY = 32  # updates between two checks on an accelerator; each check waits for it
+_IN_A_ROW = 50  # after so many skipped updates in a row, training has failed
 
 
 @dataclass(frozen=True)
 class _Move:
-    """One player's move: `value` is its loss plus its gradient norm; ids and terms of each part of the batch."""
+    """One player's update: `value` is its loss plus its gradient norm; ids and terms of each part of the batch."""
 
     step: int
     player: str
@@ -31,14 +31,14 @@ class _Move:
 
 
 class Guard:
-    """Stops a move whose loss or gradient is not finite, and says where it came from.
+    """Stops an update with a loss or gradient that is not finite, and names its cause.
 
-    On a CPU each move is looked at before it is made. On an accelerator that would wait for the
-    device each time, so there a flag that stays on the device turns all moves off from the bad one
-    on, and is read every 32 moves and before each checkpoint.
+    On a CPU the guard checks each update before it is applied. On an accelerator each check would wait for the device.
+    There a flag on the device turns off the bad update and all later ones; the guard reads the flag every 32 updates
+    and before each checkpoint.
 
-    A player that may skip moves (`Player.skip`) is looked at each time, everywhere: what is not finite is then left
-    out instead, unless 50 moves in a row are.
+    For a player that may skip updates (`Player.skip`) the guard checks every update on every device. It skips those
+    that are not finite, and fails after 50 skipped updates in a row.
     """
 
     def __init__(self, family: Family, world: World) -> None:
@@ -47,7 +47,7 @@ class Guard:
         self._bad = torch.zeros((), device=world.device)
         self._recent: deque[_Move] = deque(maxlen=_EVERY)
         self._moves = 0
-        self._skipped: dict[str, int] = {}  # moves of each player in a row
+        self._skipped: dict[str, int] = {}  # number of skipped updates in a row, by player
 
     def before(
         self,
@@ -58,10 +58,10 @@ class Guard:
         batches: Sequence[Batch],
         moves: Sequence[Step],
     ) -> bool:
-        """Look at a move that is about to be made: False to skip it. Raises `NonFiniteError`."""
+        """Check an update before it is applied; returns False to skip it. Raises `NonFiniteError`."""
         value = loss + norm
         if optimizer.skip is not None:
-            # By the norm alone, which all processes share, so that they decide alike; a bad loss makes it bad too.
+            # The norm decides, because all processes share it and so decide alike. A bad loss makes the norm bad too.
             kept, player = optimizer.keeps(norm), moves[0].player
             self._skipped[player] = 0 if kept else self._skipped.get(player, 0) + 1
             if self._skipped[player] < _IN_A_ROW:
@@ -92,13 +92,13 @@ class Guard:
         return True
 
     def look(self) -> None:
-        """Wait for the device. Raises `NonFiniteError` if a move was turned off since the last look."""
+        """Wait for the device. Raises `NonFiniteError` if an update was turned off since the last check."""
         if not self.at_once and self._bad.item():
             raise NonFiniteError(_explain(next(m for m in self._recent if not torch.isfinite(m.value)), []))
 
 
 def _explain(move: _Move, gradients: Sequence[str]) -> str:
-    """The player, the terms and the records of a move that is not finite, and what to try."""
+    """Name the player, the terms and the records of an update that is not finite, and what to try."""
     found = []
     ids = torch.cat([ids for ids, _ in move.parts])
     for name in move.parts[0][1]:

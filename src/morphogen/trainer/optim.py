@@ -1,5 +1,7 @@
-"""How one player moves: AdamW (Loshchilov & Hutter, "Decoupled weight decay regularization", 2019)
-with a schedule, after clipping the norm of its gradient; then its moving average follows.
+"""The optimizer of one player.
+
+It clips the gradient by its norm, applies AdamW (Loshchilov & Hutter, "Decoupled weight decay regularization", 2019)
+with a learning-rate schedule, and updates the moving average.
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ from morphogen.trainer.distributed import World, fill, full, is_sharded
 from morphogen.trainer.ema import Ema
 from morphogen.trainer.recipe import Recipe
 
-_KNOWN_AFTER = 20  # moves after which the usual norm of a gradient is known
-_USUAL_DECAY = 0.98  # of its moving mean, which so remembers about 50 moves
+_KNOWN_AFTER = 20  # updates after which the usual norm of a gradient is known
+_USUAL_DECAY = 0.98  # decay of its moving mean, which averages about 50 updates
 
 
 def factor(recipe: Recipe, step: int, total: int | None, until: float = 1.0) -> float:
-    """What the learning rate is multiplied by at `step` (from 0); no decay while `total` is unknown.
+    """The factor of the learning rate at `step` (from 0); no decay while `total` is unknown.
 
     With f = step / (until * total), at most 1: cosine (1 + cos pi f) / 2, linear 1 - f, constant 1; times a linear rise
     over the first `warmup` steps, or the first tenth of a short run.
@@ -34,13 +36,11 @@ def factor(recipe: Recipe, step: int, total: int | None, until: float = 1.0) -> 
 
 
 class PlayerOptimizer:
-    """One player's optimizer, clipping and average."""
+    """The optimizer, clipping and moving average of one player."""
 
     def __init__(self, player: Player, clip: float | None) -> None:
         self.lr, self.clip, self.skip, self.until, self.moves = player.lr, clip, player.skip, player.until, 0
-        self.usual: float | None = (
-            None  # a moving geometric mean of the gradient's norm, kept where moves may be skipped
-        )
+        self.usual: float | None = None  # a moving geometric mean of the gradient's norm, if updates may be skipped
         self.parameters = list(player.parameters)
         for p in self.parameters:
             p.requires_grad_(True)
@@ -58,7 +58,7 @@ class PlayerOptimizer:
         self.emas = [Ema(group, player.ema) for group in self._groups if player.ema is not None]
 
     def averaged(self) -> list[AbstractContextManager[None]]:
-        """Contexts that put the average in the place of the weights."""
+        """A context in which the average replaces the weights."""
         return [ema.swapped() for ema in self.emas] or [nullcontext()]
 
     def clear(self) -> None:
@@ -67,19 +67,19 @@ class PlayerOptimizer:
             p.grad = None
 
     def average_gradients(self, world: World) -> None:
-        """Replace each gradient by its mean over the processes; sharded ones already are."""
+        """Replace each gradient by its mean over the processes. Gradients of sharded parameters are means already."""
         world.average([p for p in self.parameters if not is_sharded(p)])
 
     @torch.no_grad()
     def gradient_norm(self) -> Tensor:
-        """The Euclidean norm of all gradients together, a scalar."""
+        """The Euclidean norm of all gradients together, a scalar tensor."""
         norms = [
             full(torch.nn.utils.get_total_norm([p.grad for p in group if p.grad is not None])) for group in self._groups
         ]
         return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
 
     def keeps(self, norm: Tensor) -> bool:
-        """Whether a move with this norm is made: finite, and at most `skip` times the usual one, once that is known."""
+        """Whether to apply an update: its norm is finite, and at most `skip` times the usual one once that is known."""
         if self.skip is None:
             return True
         value = max(norm.item(), 1e-30)
@@ -91,7 +91,7 @@ class PlayerOptimizer:
 
     @torch.no_grad()
     def move(self, norm: Tensor, lr_factor: float) -> None:
-        """Clip, update the weights, and let the average follow."""
+        """Clip the gradient, update the weights, and update the average."""
         if self.clip is not None and (norm.device.type != "cpu" or norm.item() > self.clip):
             scale = (self.clip / (norm + 1e-6)).clamp(max=1.0)
             for group in self._groups:
@@ -104,7 +104,7 @@ class PlayerOptimizer:
         self.moves += 1
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next move depends on, besides the weights; whole tensors."""
+        """Everything besides the weights that the next update depends on, as whole tensors."""
         tensors = {"moves": torch.tensor(self.moves)}
         if self.usual is not None:
             tensors["usual"] = torch.tensor(self.usual, dtype=torch.float64)

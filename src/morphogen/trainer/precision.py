@@ -1,4 +1,4 @@
-"""bf16 where the hardware multiplies in it, through autocast; weights and optimizer stay in float32."""
+"""Compute in bf16 by autocast, if the hardware multiplies in it. Weights and optimizer stay in float32."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def resolve(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Pr
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """A context to compute losses in; it can be entered again and again."""
+    """A context for computing losses; it can be entered many times."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -1,4 +1,4 @@
-"""What a run cost and what it ran on, for the artifact."""
+"""The cost of a run and the machine that it ran on, for the artifact."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from morphogen.trainer.precision import resolve
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+    """The versions of the programs that the results depend on."""
     return {"python": platform.python_version(), "torch": torch.__version__, "morphogen": version("morphogen")}
 
 
 def hardware(device: torch.device, processes: int) -> dict[str, Any]:
-    """What the run ran on."""
+    """The hardware of the run."""
     found: dict[str, Any] = {
         "cpu": f"{_cpu()} ({_instructions()})",
         "threads": torch.get_num_threads(),
@@ -31,7 +31,7 @@ def hardware(device: torch.device, processes: int) -> dict[str, Any]:
 
 
 def peak_memory_mb() -> float | None:
-    """The largest resident memory of this process so far, in MB; None where the system does not say."""
+    """The largest resident memory of this process so far, in MB; None if the system does not tell."""
     try:
         import resource
     except ImportError:  # Windows
@@ -41,7 +41,7 @@ def peak_memory_mb() -> float | None:
 
 
 def _instructions() -> str:
-    """What decides how fast a processor of some name is: its widest vectors, and whether it multiplies in bf16."""
+    """The features that decide the speed of a processor: its widest vectors, and whether it multiplies in bf16."""
     bf16 = resolve("auto", torch.device("cpu")) == "bf16"
     return torch.backends.cpu.get_cpu_capability() + (", bf16" if bf16 else "")
 

@@ -1,6 +1,6 @@
-"""`Recipe`: how to train, apart from what to train.
+"""`Recipe`: the settings of a training that do not depend on the model.
 
-What belongs to the model (learning rates, betas, averaging) is in the family's players.
+Settings of the model (learning rates, betas, averaging) are in the family's players.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from morphogen.core.spec import Spec
 
 
 class Recipe(Spec):
-    """How long, how fast and on what to train; the length is steps or epochs, or a budget, or both: what ends first."""
+    """The settings of a training. Its length is a number of steps or epochs, or a budget, or the shorter of both."""
 
     seed: int = Field(default=0, ge=0, le=MOST_SEED, description="where all randomness starts")
     steps: int | None = Field(default=None, ge=1, le=10**9, description="length: number of steps")

@@ -1,5 +1,6 @@
-"""The end of a run, tried before its first step: the model is written once, and the room for all that the end writes is
-taken and given back. What could fail after hours then fails at once.
+"""Try the end of a run before its first step, so that a failure comes at once and not after hours.
+
+The rehearsal writes the model once. It also allocates the disk space that the end needs, and frees it again.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ _NAME = ".rehearsal.tmp"
 
 @contextmanager
 def rehearsing(folder: Path) -> Iterator[Path]:
-    """An empty folder inside `folder` to write into, removed afterwards.
+    """Make an empty folder inside `folder` for the block, and remove it afterwards.
 
-    Raises `MorphogenError` for what fails in the block, in the words of a run that has not begun.
+    Raises `MorphogenError` if the block fails; the message says that the run has not begun.
     """
     room = folder / _NAME
     try:
@@ -38,13 +39,14 @@ def rehearsing(folder: Path) -> Iterator[Path]:
 
 
 def reserve(room: Path, checkpoint: int, kept: bool) -> None:
-    """Take what the end of a run takes on disk: a checkpoint of so many bytes beside the last one, then the model.
+    """Allocate the disk space of the end of a run: a checkpoint of `checkpoint` bytes beside the last one, and the
+    model.
 
-    `room` holds the model. `kept` says that the last checkpoint is there already. Raises `CheckpointError` where the
-    disk, a quota or a limit on the size of files does not allow it.
+    `room` holds the model. `kept` says that the last checkpoint exists already. Raises `CheckpointError` if the disk, a
+    quota or a limit on file sizes does not allow it.
     """
     intact = "The previous checkpoint is intact. " if kept else ""
-    _take(room / "next", checkpoint, intact)  # the model is written when this one has taken the last one's place
+    _take(room / "next", checkpoint, intact)  # the model is written after this one has replaced the last one
     if not kept:
         _take(room / "last", checkpoint, intact)
 

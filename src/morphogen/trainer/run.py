@@ -1,7 +1,7 @@
-"""One run: a trainer, what it writes to its folder and when.
+"""One run: a trainer, the files that it writes to its folder, and when it writes them.
 
-Before the first step everything is tried that the end will do. Between steps come checkpoints and sheets, whose failure
-is a warning. At the end the state is written first, then the model, then what can be done without.
+Before the first step the run tries everything that its end will do. Between steps it writes checkpoints and sheets; a
+failure there is a warning. At the end it writes the state first, then the model, then the dispensable files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from morphogen.trainer.trainer import OnSheet, Trainer
 
 
 class Run:
-    """A trainer, and where its results go."""
+    """A trainer and the folder of its results."""
 
     def __init__(
         self,
@@ -54,8 +54,8 @@ class Run:
         self.going_on, self.validation, self.given, self.on_sheet = going_on, validation, given, on_sheet
         self.begun_with = begun_with
         self.last_checkpoint = self.last_sheet = time.perf_counter()
-        self.kept_step: int | None = None  # that of the last checkpoint
-        self.failed: set[str] = set()  # what has been said not to work
+        self.kept_step: int | None = None  # the step of the last checkpoint
+        self.failed: set[str] = set()  # tasks that have failed, each reported once
         self.log = Log(self.folder / "log.jsonl", world)
         self.trainer = Trainer(family, stream, recipe, world, self.log, stop)
         self.to_say: list[str] = []
@@ -95,13 +95,13 @@ class Run:
                 f" The model so far and a checkpoint are in {self.out}; resume to go on:"
                 f" morphogen train --resume --out {shlex.quote(str(self.out))}"
             )
-        self.draw()  # when the model is safe
+        self.draw()  # after the model is safe
         said = (event.warnings if event else []) + trainer.take_warnings()
-        event = event or trainer.event()  # of a run that was killed when only its artifact was missing
+        event = event or trainer.event()  # None if the run was killed when only its artifact was missing
         yield replace(event, elapsed_s=trainer.elapsed_s, remaining_s=0.0, sheet=True, warnings=said)
 
     def _prepare(self) -> None:
-        """All that can fail, before the first step."""
+        """Do everything that can fail before the first step."""
         if self.world.leads:
             checkpoint.prepare(self.folder, self.out / "samples")
         self.log.begin(self.trainer.step if self.going_on else -1)
@@ -113,7 +113,7 @@ class Run:
             self._save()  # so that the run can be resumed from now on
 
     def _between(self) -> tuple[bool, bool]:
-        """Sheets and checkpoints that are due, and the number of steps once it can be known."""
+        """Write the sheets and checkpoints that are due, and fix the number of steps once it can be computed."""
         trainer, now = self.trainer, time.perf_counter()
         settle = trainer.budget.observe(trainer.step, trainer.elapsed_s, trainer.training_s)
         wishes = (
@@ -129,7 +129,7 @@ class Run:
             self.look()
             self.draw()
         if settle:
-            self.checkpoint()  # to know what it takes
+            self.checkpoint()  # to measure its time
             left = trainer.budget.steps_left(trainer.step, trainer.elapsed_s, trainer.training_s, trainer.pauses)
             left = -int(self.world.largest([-left])[0])
             trainer.budget.settle(trainer.step + left)
@@ -140,7 +140,7 @@ class Run:
         return sheet or settle, False
 
     def look(self) -> None:
-        """Check the model's health as it would be used now."""
+        """Check the health of the model with averaged weights."""
         trainer, family = self.trainer, self.trainer.family
         with self._paused() as pause:
             if self.world.sharded:
@@ -156,7 +156,7 @@ class Run:
         trainer.pauses.sheet = pause()
 
     def draw(self) -> None:
-        """Give the model as it would be used now to whoever draws sheets."""
+        """Call `on_sheet` with the averaged weights."""
         with self._paused() as pause:
             if self.on_sheet and self.world.leads and not self.world.sharded:
                 with self._harmless("a sheet of samples"), self.trainer.averaged():
@@ -165,7 +165,7 @@ class Run:
         self.trainer.pauses.sheet += pause()
 
     def checkpoint(self) -> None:
-        """Write all that the next step depends on; a failure is a warning, and the last one stays."""
+        """Write everything that the next step depends on. A failure is a warning, and the last checkpoint stays."""
         try:
             self._save()
         except CheckpointError as error:
@@ -187,7 +187,7 @@ class Run:
 
     @contextmanager
     def _harmless(self, what: str) -> Iterator[None]:
-        """An error in the block is a warning, and training goes on."""
+        """Turn an error in the block into a warning; training continues."""
         try:
             yield
         except Exception as error:
@@ -201,19 +201,19 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """True if all steps were made and the artifact says so."""
+        """True if all steps are done and the artifact says so."""
         spec = self.out / "spec.json"
         made = self.trainer.done and (self.out / artifact.MANIFEST).exists()
         return made and bool(read_json(spec)["provenance"]["complete"])
 
     def last_event(self) -> Event:
-        """The one event of a run that has nothing left to do."""
+        """The only event of a run that has nothing left to do."""
         trainer = self.trainer
         message = f"{self.out} is finished: all {trainer.step} steps are made."
         return Event(trainer.step, trainer.budget.total, trainer.elapsed_s, 0.0, warnings=[message])
 
     def _end(self, complete: bool) -> None:
-        """Keep the state and the model; a failure of one does not keep the other from being written."""
+        """Write the state and the model; if one fails, the other is still written."""
         trainer = self.trainer
         unsaved: MorphogenError | None = None
         try:
@@ -227,7 +227,7 @@ class Run:
             raise MorphogenError(
                 f"{reason} The checkpoint of step {self.kept_step} is in {self.folder}: make room, and resume."
             ) from error
-        self.world.meet()  # who goes on to read the artifact finds it
+        self.world.meet()  # after this, every process can read the artifact
         if unsaved is None:
             return
         if not complete:
@@ -251,7 +251,7 @@ class Run:
 
     @contextmanager
     def _counting_log(self) -> Iterator[Path | None]:
-        """The entries of the log that count, in a file; None where that fails, as a model without its log is one."""
+        """Write the valid entries of the log to a file; None if that fails, because a model is complete without it."""
         file, log = self.folder / ".log.tmp.jsonl", None
         with self._harmless("the model's log"):
             if self.log.path.exists():
@@ -264,10 +264,10 @@ class Run:
                 file.unlink(missing_ok=True)
 
     def _rehearse(self) -> None:
-        """Write the model as if this were the end, and take the room of the end."""
+        """Write the model as at the end, and reserve the disk space of the end."""
         with self._paused():
             if not self.world.leads:
-                self._write_model(self.out, complete=False)  # its part of a sharded model
+                self._write_model(self.out, complete=False)  # every process writes its part of a sharded model
                 return
             with rehearsal.rehearsing(self.folder) as room:
                 self._write_model(room / "model", complete=False)
@@ -291,7 +291,7 @@ class Run:
 
     @contextmanager
     def _paused(self) -> Iterator[Callable[[], float]]:
-        """Count the block's seconds as a pause; gives a function that tells them."""
+        """Count the seconds of the block as a pause; yields a function that returns them."""
         start = time.perf_counter()
         seconds = 0.0
         try:

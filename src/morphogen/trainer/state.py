@@ -1,6 +1,6 @@
-"""The state of a trainer: everything that its next step depends on, to a checkpoint and back.
+"""Save and restore the state of a trainer: everything that its next step depends on.
 
-A run goes on only as the run that it was: with the same family, spec, data, parts and recipe.
+A run continues only with the same family, spec, data, parts and recipe.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from morphogen.trainer.checkpoint import prefixed, under
 from morphogen.trainer.distributed import fill, full
 from morphogen.trainer.trainer import Trainer
 
-_FREE = ("recipe.device", "recipe.checkpoint_seconds", "recipe.sheet_seconds")  # change no result
+_FREE = ("recipe.device", "recipe.checkpoint_seconds", "recipe.sheet_seconds")  # settings that change no result
 _LENGTH = ("recipe.steps", "recipe.epochs", "recipe.budget")
-_MOST_SAID = 8  # differences that a message lists
+_MOST_SAID = 8  # the most differences in a message
 _FACTS = ("step", "compiled", "precision", "warned", "paused_s")
 
 
 def save(trainer: Trainer, folder: Path, begun_with: Mapping[str, Any]) -> None:
-    """Write the checkpoint; all processes take part if the model is sharded, the leading one writes."""
+    """Write the checkpoint. All processes call this if the model is sharded; the leading one writes."""
     world = trainer.world
     if world.leads or world.sharded:
         tensors = prefixed("weights", {name: full(value) for name, value in own_state(trainer.family).items()})
@@ -45,7 +45,7 @@ def save(trainer: Trainer, folder: Path, begun_with: Mapping[str, Any]) -> None:
 
 
 def size(trainer: Trainer) -> int:
-    """About how many bytes a checkpoint takes: weights, AdamW's two moments, averages."""
+    """The approximate bytes of a checkpoint: weights, AdamW's two moments, averages."""
     weights = sum(value.nbytes for value in own_state(trainer.family).values())
     moved = sum(
         p.nbytes * (3 if optimizer.emas else 2)
@@ -56,7 +56,7 @@ def size(trainer: Trainer) -> int:
 
 
 def restore(trainer: Trainer, folder: Path) -> list[str]:
-    """Read the checkpoint into a new trainer; returns what is to be said about it.
+    """Read the checkpoint into a new trainer. Returns warnings about it.
 
     Raises `UsageError` if it belongs to another run.
     """
@@ -64,7 +64,7 @@ def restore(trainer: Trainer, folder: Path) -> list[str]:
     total, settled = trainer.budget.total, trainer.budget.settled
     if not check_settings(folder.parent, settings(_run(trainer)), settings(facts["run"])):
         total = facts["total"]
-        settled = facts.get("settled", total is not None)  # older checkpoints know a budget's steps, or none
+        settled = facts.get("settled", total is not None)  # older checkpoints have the steps of a budget, or none
     if total is not None and total < facts["step"]:
         raise UsageError(f"the run in {folder.parent} is at step {facts['step']}, past the {total} asked for.")
     for name in _FACTS:
@@ -87,7 +87,7 @@ def restore(trainer: Trainer, folder: Path) -> list[str]:
 
 
 def _run(trainer: Trainer) -> dict[str, Any]:
-    """What makes a run this run; where data and parts lie does not matter, what is in them does."""
+    """The identity of a run. The content of data and parts counts, and their place does not."""
     family = trainer.family
     data = {name: value for name, value in family.data.to_dict().items() if name not in ("source", "license")}
     about = {"family": {"name": family.name}, "spec": family.spec.to_dict(), "data": data}
@@ -96,7 +96,7 @@ def _run(trainer: Trainer) -> dict[str, Any]:
 
 
 def digest(part: nn.Module) -> str:
-    """The beginning of the sha256 of what a part computes with: its family's name and spec, and its weights by name."""
+    """The beginning of the sha256 of a part: of its family's name, its spec, and its weights by name."""
     about = [part.name, part.spec.to_dict()] if isinstance(part, Family) else [type(part).__name__]
     found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name, value in sorted(part.state_dict().items()):
@@ -106,10 +106,10 @@ def digest(part: nn.Module) -> str:
 
 
 def check_settings(out: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -> bool:
-    """Compare the settings of the run in `out` as they are to be and as they were, by "section.name".
+    """Compare the new settings with those of the run in `out`, by "section.name".
 
-    Returns whether only the length differs, which a constant schedule allows. Raises `UsageError` that names what
-    differs beyond that, one a line.
+    Returns whether only the length differs; a constant schedule allows that. Raises `UsageError` that lists the other
+    differences, one per line.
     """
     changed = [name for name in {**then, **now} if now.get(name) != then.get(name) and name not in _FREE]
     constant = now.get("recipe.lr_schedule") == "constant"
@@ -129,10 +129,10 @@ def check_settings(out: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -
 
 
 def settings(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What the run is held to, as "section.name" and values that are no dictionaries.
+    """The settings that a resumed run must keep, as "section.name" -> value without dictionaries.
 
-    Of the data this is what is in them, not where they lie, what they are called or by which options they became so;
-    only `context`, which is drawn during training, counts by itself.
+    For data this is their content. Their place, their name and the options that prepared them do not count. Only the
+    option `context` counts by itself, because contexts are drawn during training.
     """
     data = {name: value for name, value in run["data"].items() if name not in ("name", "preprocessing")}
     context = (run["data"].get("preprocessing") or {}).get("context")

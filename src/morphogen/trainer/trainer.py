@@ -1,4 +1,4 @@
-"""The one trainer: for each step, for each round of it, the gradient is computed and its player moves."""
+"""The trainer. For each update of each step it computes the gradient and lets the player's optimizer apply it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from morphogen.trainer.optim import PlayerOptimizer, factor
 from morphogen.trainer.recipe import Recipe
 from morphogen.trainer.updates import UpdateSchedule
 
-EVENT_S = 0.5  # at least this often, whoever watches hears something
+EVENT_S = 0.5  # observers get an event at least this often
 OnSheet = Callable[[Family, int], None]
 
 
 class Trainer:
-    """Moves a family; knows nothing of where the results go (`run.py` does)."""
+    """Trains a family. It does not write the results; `trainer/run.py` does."""
 
     def __init__(self, family: Family, stream: BatchSource, recipe: Recipe, world: World, log: Log, stop: Stop) -> None:
         self.family, self.stream, self.recipe = family, stream, recipe
@@ -66,16 +66,16 @@ class Trainer:
 
     @property
     def training_s(self) -> float:
-        """The part of it outside checkpoints and sheets."""
+        """Seconds since the run began, without those of checkpoints and sheets."""
         return self.elapsed_s - self.paused_s
 
     @property
     def done(self) -> bool:
-        """True once all steps are made."""
+        """True once all steps are done."""
         return self.budget.total is not None and self.step >= self.budget.total
 
     def warn(self, message: str) -> None:
-        """Say something once, and record it in the log."""
+        """Give a warning once, and record it in the log."""
         message = printable(message)
         if message not in self.warned:
             self.warned.append(message)
@@ -83,14 +83,14 @@ class Trainer:
             self.log.write({"step": self.step, "kind": "warning", "message": message})
 
     def take_warnings(self) -> list[str]:
-        """What was said since the last call."""
+        """The warnings since the last call."""
         if self.log.problem is not None:
             self.warn(f"{self.log.path} could not be written ({self.log.problem}): entries are missing.")
         said, self._new_warnings = self._new_warnings, []
         return said
 
     def prepare(self) -> None:
-        """Compile as recorded, or choose and record; begin to count this session's steps."""
+        """Compile as the checkpoint says, or decide and record it; start to count the steps of this session."""
         if self.compiled is None:
             with self.isolated():
                 self.compiled, warnings = compilation.choose(
@@ -106,7 +106,7 @@ class Trainer:
         self._last_event = time.perf_counter()
 
     def advance(self) -> None:
-        """Make steps until something is due: a line of the log, an event, the end."""
+        """Train until something is due: a line of the log, an event, or the end."""
         with self.isolated():
             while not self.done:
                 self._seed_globals()
@@ -119,7 +119,7 @@ class Trainer:
                     return
 
     def event(self) -> Event:
-        """What there is to say now; writes a line of the log where one is due."""
+        """The current event. Writes a line of the log if one is due."""
         now = time.perf_counter()
         spent = now - self._last_event - (self.paused_s - self._since_paused)
         made = self.step - self._last_step
@@ -135,7 +135,7 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The model as it will be used: averaged weights, evaluation mode, eager networks, no gradients."""
+        """Within the block, the model has averaged weights, evaluation mode, eager networks and no gradients."""
         with ExitStack() as stack, torch.no_grad():
             for optimizer in self.optimizers.values():
                 for context in optimizer.averaged():
@@ -154,12 +154,12 @@ class Trainer:
 
     @contextmanager
     def isolated(self) -> Iterator[None]:
-        """Leave torch's global random state as it was."""
+        """Restore torch's global random state after the block."""
         with torch.random.fork_rng([self.world.device] if self.world.device.type == "cuda" else []):
             yield
 
     def _trial(self) -> None:
-        """The gradients of one step, without moving, counting, or changing a buffer."""
+        """Compute the gradients of one step, without an update, without counting it, and without changing a buffer."""
         buffers = [b.clone() for b in self.family.buffers()]
         for _ in self._updates.of(Progress(self.step, 0.0), self.precision, None):
             pass
@@ -167,7 +167,7 @@ class Trainer:
             buffer.copy_(before)
 
     def _seed_globals(self) -> None:
-        """For what cannot take an address, such as dropout: a fresh global state per (seed, step)."""
+        """Seed the global random state from (seed, step), for dropout and other code without addressed noise."""
         seed = self._globals.child(str(self.step)).seed
         # torch.manual_seed takes 80 us of bookkeeping; the generators themselves take one.
         torch.default_generator.manual_seed(seed)

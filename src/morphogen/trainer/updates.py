@@ -1,8 +1,8 @@
-"""One training step as rounds, one for each player's move.
+"""One training step as a sequence of updates, one update per player.
 
-The batch is cut into parts; one generator `family.steps` per part is advanced in lockstep, so that
-every part's loss of a round is computed before its player moves, and after the players of the
-rounds before have moved. A round's gradient is that of the mean over records of the summed terms.
+The batch is cut into parts, with one generator `family.steps` per part. The generators advance in lockstep: the losses
+of all parts are computed before the update of their player, and after the updates before it. The gradient of an update
+is that of the mean over records of the summed terms.
 """
 
 from __future__ import annotations
@@ -80,14 +80,14 @@ class UpdateSchedule:
     def _backward(
         self, generator: Iterator[Step], context: AbstractContextManager[object]
     ) -> tuple[Step | None, Tensor]:
-        """The next move of one part, and its share of the loss, whose gradients are added up."""
+        """The next update of one part and its share of the loss; gradients are added to those of the other parts."""
         with context:
             move = next(generator, None)
         if move is None:
             return None, torch.zeros(())
         loss = reduce(torch.add, move.terms.values()).float().mean()
         loss = loss if self._parts == 1 else loss / self._parts
-        # Sharded parameters are not the leaves of the graph, so there all players' gradients are computed.
+        # Sharded parameters are not the leaves of the graph, so the gradients of all players are computed.
         loss.backward(inputs=None if self._world.sharded else self._optimizer_of(move.player).parameters)
         return move, loss.detach()
 
