@@ -14,11 +14,11 @@ from PIL import Image
 import morphogen as mg
 from morphogen import CapabilityError, DataError, UsageError
 from morphogen.cli.main import run
-from morphogen.cli.outputs import npz
 from morphogen.core.batch import RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.families.gan import GAN
 from morphogen.families.gan_spec import GANSpec
+from morphogen.report.saving import npz
 
 RECIPE = {"steps": 30, "lr_schedule": "constant", "batch_size": 64, "compile": "off", "precision": "fp32"}
 GAN_OPTIONS: dict[str, Any] = {

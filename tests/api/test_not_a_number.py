@@ -14,10 +14,10 @@ import torch
 import morphogen as mg
 from morphogen.applications.records import as_stored, check_room
 from morphogen.cli.main import run
-from morphogen.cli.outputs import npz
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import NonFiniteError, UsageError
 from morphogen.families.vae import VAE
+from morphogen.report.saving import npz
 
 BYTES = DataSpec(name="a", shape=(1, 2, 2), kind="continuous", levels=256)
 

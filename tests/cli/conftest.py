@@ -7,6 +7,8 @@ from fake_api import FakeApi
 
 import morphogen
 import morphogen.quickstart
+from morphogen.cli import models
+from morphogen.cli.verbs.keep import show, verify
 
 
 @pytest.fixture
@@ -16,4 +18,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     monkeypatch.setitem(sys.modules, "morphogen.api", fake)
     monkeypatch.setattr(morphogen, "api", fake, raising=False)
     monkeypatch.setattr(morphogen.quickstart, "quickstart", fake.quickstart)
+    monkeypatch.setattr(models, "require_folder", lambda model: None)
+    for module in (show, verify):
+        monkeypatch.setattr(module, "require_folder", lambda model: None)
     return fake

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,16 +32,40 @@ VAE = {
     "capabilities": ["Samples", "Scores"],
     "presets": {"classic": {"latent_dim": 2}},
     "options": [
-        {"name": "latent_dim", "type": "int", "default": 16, "description": "size of z"},
-        {"name": "hidden", "type": "tuple[int, ...]", "default": (500, 500), "description": "layer widths"},
-        {"name": "free_bits", "type": "float", "default": 0.0, "description": "nats a latent [free]"},
-        {"name": "prior", "type": "str | None", "default": None, "description": ""},
+        {"name": "latent_dim", "type": "int", "in_words": "whole number", "default": 16, "description": "size of z"},
+        {
+            "name": "hidden",
+            "type": "tuple[int, ...]",
+            "in_words": "whole numbers, comma-separated",
+            "default": (500, 500),
+            "description": "layer widths",
+        },
+        {
+            "name": "free_bits",
+            "type": "float",
+            "in_words": "number",
+            "default": 0.0,
+            "description": "nats a latent [free]",
+        },
+        {"name": "prior", "type": "str | None", "in_words": "text, or none", "default": None, "description": ""},
     ],
     "recipe": [
-        {"name": "batch_size", "type": "int", "default": 128, "description": "records a step"},
-        {"name": "flips", "type": "bool", "default": False, "description": "mirror pictures"},
-        {"name": "seed", "type": "int", "default": 0, "description": ""},
-        {"name": "steps", "type": "int | None", "default": None, "description": ""},
+        {
+            "name": "batch_size",
+            "type": "int",
+            "in_words": "whole number",
+            "default": 128,
+            "description": "records a step",
+        },
+        {"name": "flips", "type": "bool", "in_words": "on or off", "default": False, "description": "mirror pictures"},
+        {"name": "seed", "type": "int", "in_words": "whole number", "default": 0, "description": ""},
+        {
+            "name": "steps",
+            "type": "int | None",
+            "in_words": "whole number, or none",
+            "default": None,
+            "description": "",
+        },
     ],
 }
 RESULT = real.Result(
@@ -62,19 +87,24 @@ DIFFERENCE = real.Difference(
 )
 
 
-MODEL = Path("m")  # as the verbs say which model they mean
-
-
 @dataclass(frozen=True)
 class Held:
-    """What stands for a `Model`: a path and no network."""
+    """What stands for a `Model`: a path, no network, and methods that are functions of the stand-in."""
 
     path: Path
-    device: str
+    device: str = "auto"
+    api: Any = field(default=None, compare=False, repr=False)
 
     @property
     def fingerprint(self) -> str:
         return f"fingerprint of {self.path}"
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        getattr(real.Model, name)
+        return partial(getattr(self.api, name), self)
+
+
+MODEL = Held(Path("m"))
 
 
 class FakeApi(ModuleType):
@@ -236,7 +266,7 @@ ANSWERS: dict[str, Callable[[FakeApi, Mapping[str, Any]], Any]] = {
     "inspect_data": lambda api, given: _inspection(),
     "training": _training,
     "quickstart": lambda api, given: iter([event(1)]),
-    "load": lambda api, given: Held(given["model"], given["device"]),
+    "load": lambda api, given: Held(given["model"], given["device"], api),
     "fingerprint": lambda api, given: f"fingerprint of {given['model']}",
     "describe": lambda api, given: _described(api),
     "verify": lambda api, given: real.Verification(str(given["model"]), "vae"),

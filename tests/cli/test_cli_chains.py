@@ -76,4 +76,4 @@ def test_json_is_all_that_stdout_holds_and_nothing_is_overwritten_unasked(
     assert run([*verb, "--out", str(path)]) == 2 and len(api.calls) == calls
     assert "--overwrite" in capsys.readouterr().err
     assert run([*verb, "--out", str(path), "--overwrite"]) == 0
-    assert run([*verb, "--out", str(tmp_path / "a.jpg")]) == 2
+    assert run([*verb, "--out", str(tmp_path / "a.bmp")]) == 2

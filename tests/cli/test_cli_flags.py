@@ -7,7 +7,7 @@ from fake_api import VAE
 
 from morphogen import UsageError, api
 from morphogen.cli.flags import flag, parse_fields
-from morphogen.cli.making import OWN_FLAGS
+from morphogen.cli.verbs.make.train import OWN_FLAGS
 
 GROUPS = [VAE["options"], VAE["recipe"]]
 
@@ -38,8 +38,8 @@ def test_values(line: str, options: dict[str, object], recipe: dict[str, object]
         ("--latent-dmi 16", "did you mean '--latent-dim'"),
         ("--bugdet 4min", "did you mean '--budget'"),
         ("--no-flps", "did you mean '--no-flips'"),
-        ("--latent-dim", "--latent-dim needs a value of type int"),
-        ("--latent-dim --flips", "--latent-dim needs a value of type int"),
+        ("--latent-dim", "--latent-dim needs a value: whole number"),
+        ("--latent-dim --flips", "--latent-dim needs a value: whole number"),
         ("--latent-dim 1 --latent-dim 2", "given twice"),
         ("--flips --no-flips", "given twice"),
         ("--no-flips=1", "takes no value"),

@@ -104,7 +104,7 @@ def test_several_edits_are_a_strip_or_arrays(api: FakeApi, tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["walk", "m", "--out", "x.mp4"], "known are FILE.gif, FILE.apng, FILE.png, FILE.npz"),
+        (["walk", "m", "--out", "x.mp4"], "known are FILE.gif, FILE.apng, FILE.png,"),
         (["walk", "m"], "--out"),
         (["walk", "m", "--out", "x.gif", "--stops", "1"], "--stops"),
         (["walk", "m", "--out", "x.gif", "--fps", "0"], "--fps"),
@@ -112,7 +112,7 @@ def test_several_edits_are_a_strip_or_arrays(api: FakeApi, tmp_path: Path, capsy
         (["directions", "m", "--out", "x.csv"], "known are FILE.npz"),
         (["directions", "m", "--n", "9"], "--n"),
         (["directions", "m", "--factors", "-1"], "--factors"),
-        ([*EDIT, "--out", "x.gif"], "known are FILE.png, FILE.npz"),
+        ([*EDIT, "--out", "x.gif"], "known are FILE.png, FILE.jpg, FILE.jpeg, FILE.webp, FILE.npz"),
         ([*EDIT, "--out", "x.png", "--strength", "much"], "such as 3 or -3,0,3 (got 'much')"),
         (["edit-latent", "m", "cat.png", "--out", "x.png"], "--direction"),
     ],

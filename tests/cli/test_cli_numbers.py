@@ -19,6 +19,8 @@ REQUIRED = {
     "prompt": "a",
     "samples": "s",
     "models": "m",
+    "family": "vae",
+    "file": "a.png",
 }
 OUT = {"walk": "x.gif", "directions": "x.npz", "evaluate": "x.json", "evaluate-samples": "x.json"}
 NUMERIC = [(verb, p) for verb in verbs() for p in verb.parameters if is_option(p) and kind(p) in (int, float)]

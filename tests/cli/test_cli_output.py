@@ -17,6 +17,7 @@ from morphogen import DataError, Description
 from morphogen.cli import console, main
 from morphogen.cli.main import run
 from morphogen.core.reading import parse_json
+from morphogen.report.json_text import as_json
 
 BAD = "\x1b]0;owned\x07\x1b[31mred\x9b\u202e\x7f\udce9\nwhole and unaltered  True"
 UNSAFE = set("\x1b\x07\x9b\u202e\x7f\udce9")
@@ -35,7 +36,7 @@ def test_errors_and_their_tracebacks_are_escaped(api: FakeApi, capsys: pytest.Ca
     api.error = DataError(f"{BAD} cannot be read.")
     assert run(["data", "inspect", "x", "--debug"]) == 1
     assert run(["data", "inspect", "x", f"--{BAD}"]) == 2
-    assert run(["sample", "m", "--out", f"{BAD}.jpg"]) == 2
+    assert run(["sample", "m", "--out", f"{BAD}.bmp"]) == 2
     err = capsys.readouterr().err
     assert not UNSAFE & set(err) and "\nwhole and unaltered" not in err and err.count("Error: ") >= 3
 
@@ -46,7 +47,7 @@ def test_json_is_pure_whatever_it_holds(capsys: pytest.CaptureFixture[str]) -> N
     assert not UNSAFE & set(out) and "ü" in out
     ((name, values),) = parse_json(out).items()
     assert name == values[0] == BAD.replace("\udce9", "\\xe9") and values[1:] == ["ü", None, None]
-    assert json.loads(console.as_json("\u4e2d")) == "\u4e2d"
+    assert json.loads(as_json("\u4e2d")) == "\u4e2d"
 
 
 @pytest.fixture

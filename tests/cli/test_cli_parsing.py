@@ -23,7 +23,7 @@ def test_the_home_of_a_user_is_meant_by_a_tilde(
     (tmp_path / "data").mkdir()
     if verb == "sample":
         assert run(["sample", "~/m", "--out=~/a.png", "--n", "4"]) == 0
-        assert api.told("sample")["model"] == tmp_path / "m" and (tmp_path / "a.png").exists()
+        assert api.told("sample")["model"].path == tmp_path / "m" and (tmp_path / "a.png").exists()
     assert parse("~/data:size=8", ()).name == str(tmp_path / "data")
 
 

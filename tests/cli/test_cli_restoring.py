@@ -117,13 +117,13 @@ def test_json_is_all_that_stdout_holds(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["upscale", "m", "cat.png", "--out", "x.jpg"], "known are FILE.png, FILE.npz"),
+        (["upscale", "m", "cat.png", "--out", "x.bmp"], "known are FILE.png, FILE.jpg, FILE.jpeg, FILE.webp, FILE.npz"),
         (["upscale", "m", "cat.png", "--out", "x.npz", "--sample"], "arrays hold all samples"),
         (["upscale", "m", "cat.png", "--out", "x.png", "--scale", "1"], "--scale"),
         (["upscale", "m", "cat.png", "--out", "x.png", "--n", "1"], "--n"),
         (["edit", "m", "--out", "x.png"], "IMAGE"),
         (["edit", "m", "cat.png"], "--out"),
-        (["restore", "m", "cat.png", "--out", "x/"], "known are FILE.png, FILE.npz"),
+        (["restore", "m", "cat.png", "--out", "x/"], "FILE.webp, FILE.npz"),
     ],
 )
 def test_wrong_usage_draws_nothing(

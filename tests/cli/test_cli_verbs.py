@@ -68,7 +68,7 @@ def test_ctrl_c_says_how_to_go_on(
         (["train", "vae", "--out", "x"], "--data"),
         (["families", "vea"], "did you mean 'vae'"),
         (["smaple"], "smaple"),
-        (["sample", "m", "--out", "x.jpg"], "known are FILE.png, FILE.npz, DIR/"),
+        (["sample", "m", "--out", "x.bmp"], "known are FILE.png, FILE.jpg, FILE.jpeg, FILE.webp, FILE.npz, DIR/"),
         (["sample", "m", "--out", "x.png", "--guidance-interval", "0.2"], "two times, such as 0.2,0.8 (got '0.2')"),
         ([*TRAIN, "--part", "runs/first"], "--part takes NAME=MODEL"),
         ([*TRAIN, "--part", "a=b", "--part", "a=c"], "each name once"),
@@ -150,7 +150,7 @@ def test_families_lists_flags_types_defaults_and_meanings(api: FakeApi, capsys: 
     out = capsys.readouterr().out
     for words in (
         "--latent-dim",
-        "int,int,...",
+        "whole numbers, comma-separated",
         "500,500",
         "nats a latent [free]",
         "--preset classic",
@@ -293,7 +293,7 @@ def test_evaluate_prints_and_writes_the_same_results(
     path = tmp_path / "deep" / "e.json"
     arguments = ["--metrics", "nll, bits", "--samples", "9", "--n", "360", "--out", str(path)]
     assert run(["evaluate", "m", "--data", "digits", *arguments]) == 0
-    held = [Held(Path("m"), "auto")]
+    held = [Held(Path("m"))]
     given = {"models": held, "data": "digits", "metrics": ["nll", "bits"], "n": 360, "samples": 9}
     assert api.told("compare") == given
     out = capsys.readouterr().out

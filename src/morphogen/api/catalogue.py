@@ -8,6 +8,7 @@ from morphogen.core import registry
 from morphogen.core.errors import MorphogenError
 from morphogen.core.family import Family
 from morphogen.core.spec import Spec
+from morphogen.core.type_words import in_words
 from morphogen.testing.check_family import check_family as run_checks
 from morphogen.trainer import Recipe
 
@@ -34,7 +35,8 @@ def describe_family(name: str) -> dict[str, Any]:
         name: a registered family.
 
     Returns:
-        What `list_families` says of it, and "options" and "recipe": name, type, default and description of each.
+        What `list_families` says of it, and "options" and "recipe": name, type (`in_words` for people), default and
+            description of each.
 
     Raises:
         UsageError: there is no such family; the message names the nearest ones.
@@ -83,6 +85,7 @@ def _fields(spec: type[Spec]) -> list[dict[str, Any]]:
             "type": str(getattr(field.annotation, "__name__", field.annotation))
             if isinstance(field.annotation, type)
             else str(field.annotation).replace("typing.", ""),
+            "in_words": in_words(field.annotation),
             "default": field.default,
             "description": field.description,
         }

@@ -10,7 +10,7 @@ from typing import Any, final
 from morphogen import artifact
 from morphogen.api.opened import OpenModel, path_of
 from morphogen.report.html import escape
-from morphogen.report.saving import as_json, chosen_format, write_whole
+from morphogen.report.saving import chosen_format, json_file, write_whole
 
 
 @final
@@ -37,7 +37,7 @@ class Description:
     def save(self, path: Path | str) -> Path:
         """Write it as .json. Returns the path; raises `UsageError` for another suffix."""
         chosen_format(path, (".json",))
-        return write_whole(path, as_json(self.to_dict()))
+        return write_whole(path, json_file(self.to_dict()))
 
     def _repr_html_(self) -> str:
         shown = ("family", "capabilities", "parameters")

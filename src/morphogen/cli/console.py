@@ -6,31 +6,16 @@ Text of others (names, captions, paths, messages) is escaped here, where it goes
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from morphogen.core.errors import MorphogenError
-from morphogen.core.printable import UNSAFE, one_line, printable
+from morphogen.core.printable import one_line, printable
+from morphogen.report.json_text import as_json, plain
 
 LISTED = 40  # values of a list that are shown as text; JSON has all
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def as_json(value: Any, *, ascii: bool = True) -> str:
-    r"""`value` as one JSON document, whatever the strings in it hold.
-
-    NaN and infinity, which JSON lacks, become null; characters that are unsafe to show are written as \u escapes; half
-    a surrogate pair, such as Python makes of a byte of a file name that is not UTF-8, becomes the text of its escape.
-    """
-    text = json.dumps(_plain(value), indent=2, ensure_ascii=ascii, allow_nan=False)
-    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def print_json(value: Any) -> None:
@@ -71,7 +56,7 @@ def print_fields(fields: Mapping[str, Any], indent: str = "") -> None:
             print_fields({f"{name} {k}": item for k, item in enumerate(value, start=1)}, indent)
         else:
             items = list(value) if isinstance(value, list | tuple) else [value]
-            said = [number(_plain(item)) for item in items[:LISTED]] or [MISSING]
+            said = [number(plain(item)) for item in items[:LISTED]] or [MISSING]
             said += [f"and {len(items) - LISTED:,} more"] * (len(items) > LISTED)
             text = ("; " if any("," in str(item) for item in items) else ", ").join(said)
             print_text(f"{indent}{one_line(str(name)):{width}}  {text}")
@@ -133,21 +118,3 @@ def _stdout() -> Any:
     from rich.console import Console
 
     return Console(width=None if sys.stdout is not None and sys.stdout.isatty() else 200, highlight=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {_whole(str(k)): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(v) for v in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, str):
-        return _whole(value)
-    if value is None or isinstance(value, bool | int):
-        return value
-    return _plain(value.tolist()) if hasattr(value, "tolist") else _whole(str(value))
-
-
-def _whole(text: str) -> str:
-    return _SURROGATE.sub(lambda found: printable(found[0]), text)

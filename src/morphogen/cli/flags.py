@@ -16,7 +16,7 @@ from morphogen.core.errors import unknown
 from morphogen.core.printable import shortened
 from morphogen.core.reading import parse_json
 
-Field = Mapping[str, Any]  # name, type, default, description
+Field = Mapping[str, Any]  # name, type, in_words, default, description
 
 
 def flag(name: str) -> str:
@@ -59,7 +59,7 @@ def parse_fields(
             raise UsageError(f"{word} takes no value.")
         if not equals:
             if not rest or rest[0].startswith("--"):
-                raise UsageError(f"{name} needs a value of type {field['type']}.")
+                raise UsageError(f"{name} needs a value: {field['in_words']}.")
             value = rest.popleft()
         values[i][field["name"]] = _value(name, value, str(field["type"]))
     return values
@@ -76,9 +76,7 @@ def _value(name: str, text: str, type_: str) -> Any:
         try:
             return parse_json(text)
         except ValueError as error:
-            raise UsageError(
-                f"{name} needs a JSON object of type {type_} (got {shortened(text)!r}: {error})."
-            ) from None
+            raise UsageError(f"{name} needs a JSON object (got {shortened(text)!r}: {error}).") from None
     if re.match(r"(tuple|list|set|frozenset|Sequence)\b", type_):
         return [part.strip() for part in text.strip("()[]").split(",") if part.strip()]
     return text

@@ -13,15 +13,30 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
-from typing import Annotated, Any, cast
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Annotated, Any
 
 import typer
 
 from morphogen import MorphogenError, MorphogenWarning, UsageError, __version__
-from morphogen.cli import browse, chains, judge, latents, making, pictures, recalling, restoring, words
 from morphogen.cli.console import print_error, print_text
 from morphogen.cli.options import checked
+from morphogen.cli.verbs.explain import attention, chain, directions, levels, manifold, variances
+from morphogen.cli.verbs.judge import alignment, check, evaluate, evaluate_samples
+from morphogen.cli.verbs.keep import recall, show, verify
+from morphogen.cli.verbs.make import families, inspect, quickstart, train
+from morphogen.cli.verbs.use import (
+    draw,
+    edit,
+    edit_latent,
+    interpolate,
+    reconstruct,
+    restore,
+    sample,
+    upscale,
+    walk,
+)
 
 CLOSED = 141
 
@@ -29,42 +44,37 @@ app = typer.Typer(
     name="morphogen",
     help="Train generative models on your own data, use them, and answer for them.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data = typer.Typer(help="Look at data.", no_args_is_help=True)
-app.command("quickstart")(making.quickstart)
-app.command("families")(browse.families)
-data.command("inspect")(browse.inspect)
-app.add_typer(data, name="data")
-app.command("train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(making.train)
-app.command("sample")(pictures.sample)
-app.command("draw")(words.draw)
-app.command("attention")(words.attention)
-app.command("recall")(recalling.recall)
-app.command("reconstruct")(pictures.reconstruct)
-app.command("interpolate")(pictures.interpolate)
-app.command("levels")(pictures.levels)
-app.command("manifold")(pictures.manifold)
-app.command("walk")(latents.walk)
-app.command("directions")(latents.directions)
-app.command("edit-latent")(latents.edit_latent)
-app.command("chain")(chains.chain)
-app.command("variances")(chains.variances)
-app.command("edit")(restoring.edit)
-app.command("upscale")(restoring.upscale)
-app.command("restore")(restoring.restore)
-app.command("evaluate")(judge.evaluate)
-app.command("evaluate-samples")(judge.evaluate_samples)
-app.command("alignment")(judge.alignment)
-app.command("show")(browse.show)
-app.command("verify")(judge.verify)
-app.command("check")(judge.check)
+data = typer.Typer(no_args_is_help=True)
+VERBS: Mapping[str, Sequence[ModuleType]] = {
+    "Make": (quickstart, families, train),
+    "Use": (sample, draw, reconstruct, interpolate, walk, edit, edit_latent, upscale, restore),
+    "Explain": (attention, levels, manifold, directions, chain, variances),
+    "Judge": (evaluate, evaluate_samples, alignment, check),
+    "Keep": (show, verify, recall),
+}
 
 
-for verb in [*app.registered_commands, *data.registered_commands]:
-    verb.callback = checked(cast(Any, verb.callback), verb.callback is not making.train)  # its numbers are the recipe's
+def _add(to: typer.Typer, module: ModuleType, panel: str | None = None) -> None:
+    """The verb of a module, which has its name, and an example below its help."""
+    name = module.__name__.rpartition(".")[2]
+    own = module is train  # whose further flags are those of the family, and whose numbers are the recipe's
+    to.command(
+        name.replace("_", "-"),
+        rich_help_panel=panel,
+        epilog=f"Example: {module.EXAMPLE}",
+        context_settings={"allow_extra_args": own, "ignore_unknown_options": own},
+    )(checked(getattr(module, name), numbers=not own))
+
+
+for panel, modules in VERBS.items():
+    for module in modules:
+        _add(app, module, panel)
+    if panel == "Make":
+        _add(data, inspect)
+        app.add_typer(data, name="data", help="Look at data.", rich_help_panel=panel)
 
 
 def _version(wanted: bool) -> None:

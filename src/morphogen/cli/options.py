@@ -1,4 +1,4 @@
-"""Options that several verbs share."""
+"""Options that several verbs share: one name, one meaning and one help everywhere."""
 
 from __future__ import annotations
 
@@ -14,41 +14,137 @@ from morphogen.core.errors import UsageError
 from morphogen.core.limits import REAL, WHOLE, check_numbers
 
 _PATHS = ("out", "sheet", "samples", "network")  # options that are text, and paths
+_CONDITION, _SAMPLING, _GUIDANCE, _COMPUTING, _OUTPUT = "What it shows", "Sampling", "Guidance", "Computing", "Output"
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
-Seed = Annotated[int, typer.Option("--seed", help="Picture i depends on the seed and i alone.")]
-Class = Annotated[str | None, typer.Option("--class", metavar="K", help="A class, by name or number.")]
-Text = Annotated[str | None, typer.Option("--text", metavar="PROMPT", help="In words, what it shows.")]
-Negative = Annotated[
-    str | None, typer.Option("--negative", metavar="PROMPT", help="In words, what guidance leads away from.")
+Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture file.")]
+Data = Annotated[str, typer.Option("--data", metavar="SOURCE", help="Where the records come from.")]
+N = Annotated[int, typer.Option("--n", min=1, help="How many.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="S", help="Where the noise starts; equal seeds, equal results.")]
+
+Class = Annotated[
+    str | None, typer.Option("--class", metavar="K", help="A class, by name or number.", rich_help_panel=_CONDITION)
 ]
+Text = Annotated[
+    str | None, typer.Option("--text", metavar="PROMPT", help="In words, what it shows.", rich_help_panel=_CONDITION)
+]
+
 Stepper = Annotated[
-    str | None, typer.Option("--stepper", metavar="NAME", help="ddpm, ddim, euler, heun, dpm++2m, unipc, ...")
+    str | None,
+    typer.Option(
+        "--stepper", metavar="NAME", help="ddpm, ddim, euler, heun, dpm++2m, unipc, ...", rich_help_panel=_SAMPLING
+    ),
 ]
 Steps = Annotated[
-    int | None, typer.Option("--steps", metavar="N", min=1, help="From noise to record; the model's own by default.")
+    int | None,
+    typer.Option(
+        "--steps",
+        metavar="N",
+        min=1,
+        help="From noise to record; the model's own by default.",
+        rich_help_panel=_SAMPLING,
+    ),
 ]
 Grid = Annotated[
-    str | None, typer.Option("--grid", metavar="NAME", help="Times of the steps: uniform, karras, angle, ...")
+    str | None,
+    typer.Option(
+        "--grid", metavar="NAME", help="Times of the steps: uniform, karras, angle, ...", rich_help_panel=_SAMPLING
+    ),
 ]
-Guidance = Annotated[
-    float | None, typer.Option("--guidance", metavar="W", help="Towards the class or text; 1 is none.")
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature",
+        metavar="T",
+        help="Below 1: less variety, cleaner; 1 as trained.",
+        rich_help_panel=_SAMPLING,
+    ),
 ]
 Truncation = Annotated[
-    float | None, typer.Option("--truncation", metavar="T", help="Below 1: latents nearer to their mean.")
+    float | None,
+    typer.Option("--truncation", metavar="T", help="Below 1: latents nearer to their mean.", rich_help_panel=_SAMPLING),
 ]
 Candidates = Annotated[
     int | None,
     typer.Option(
-        "--candidates", metavar="K", min=1, help="GANs: each sample is the discriminator's choice of so many."
+        "--candidates",
+        metavar="K",
+        min=1,
+        help="GANs: each sample is the discriminator's choice of so many.",
+        rich_help_panel=_SAMPLING,
     ),
 ]
-Temperature = Annotated[
-    float | None, typer.Option("--temperature", metavar="T", help="Below 1: less variety, cleaner; 1 as trained.")
+
+Guidance = Annotated[
+    float | None,
+    typer.Option("--guidance", metavar="W", help="Towards the class or text; 1 is none.", rich_help_panel=_GUIDANCE),
+]
+Negative = Annotated[
+    str | None,
+    typer.Option(
+        "--negative", metavar="PROMPT", help="In words, what guidance leads away from.", rich_help_panel=_GUIDANCE
+    ),
+]
+Avoid = Annotated[
+    str | None,
+    typer.Option("--avoid", metavar="K", help="A class that guidance leads away from.", rich_help_panel=_GUIDANCE),
+]
+GuidanceInterval = Annotated[
+    str | None,
+    typer.Option(
+        "--guidance-interval",
+        metavar="A,B",
+        help="Guide from t = A to B alone: 0 record, 1 noise.",
+        rich_help_panel=_GUIDANCE,
+    ),
+]
+Autoguidance = Annotated[
+    float | None,
+    typer.Option(
+        "--autoguidance",
+        metavar="W",
+        help="Away from the weaker part guide; 1 is none.",
+        rich_help_panel=_GUIDANCE,
+    ),
+]
+
+Exact = Annotated[
+    bool,
+    typer.Option("--exact", help="The same bits whatever else is drawn.", rich_help_panel=_COMPUTING),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size", metavar="N", min=1, help="How many are computed together.", rich_help_panel=_COMPUTING
+    ),
 ]
 Precision = Annotated[
-    str, typer.Option("--precision", metavar="P", help="fp32, bf16 (faster), or auto: bf16 where hardware has it.")
+    str,
+    typer.Option(
+        "--precision",
+        metavar="P",
+        help="fp32, bf16 (faster), or auto: bf16 where hardware has it.",
+        rich_help_panel=_COMPUTING,
+    ),
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="D",
+        help="cpu, cuda, cuda:N, or auto: a GPU where there is one.",
+        rich_help_panel=_COMPUTING,
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", metavar="N", min=1, help="Processor threads; all by default.", rich_help_panel=_COMPUTING
+    ),
+]
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=_OUTPUT)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace --out where it exists.", rich_help_panel=_OUTPUT)]
 
 
 def checked(verb: Callable[..., None], numbers: bool = True) -> Callable[..., None]:
@@ -60,7 +156,7 @@ def checked(verb: Callable[..., None], numbers: bool = True) -> Callable[..., No
     @wraps(verb)
     def run(**options: Any) -> None:
         given = {name: _at_home(name, value) for name, value in options.items()}
-        known = WHOLE.keys() | REAL.keys() if numbers else ()
+        known = WHOLE.keys() | REAL.keys() if numbers else {"threads"}
         check_numbers(**{name: v for name, v in given.items() if name in known and isinstance(v, int | float)})
         verb(**given)
 

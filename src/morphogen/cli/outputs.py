@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+from morphogen.cli.console import print_json, print_text
+from morphogen.core.errors import UsageError
 
-from morphogen import UsageError, __version__
-from morphogen.cli.console import as_json
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace --out where it exists.")]
+    from morphogen.core.data_spec import DataSpec
+
 FOLDER = "DIR/"
-_PLACES = ("model", "image", "mask", "directions", "data")  # entries of recipes that are paths, or sources
+PICTURE = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Output:
 
     path: Path
     format: str
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is one picture file."""
+        return self.format in PICTURE
 
     @classmethod
     def parse(cls, text: str, formats: Sequence[str], overwrite: bool) -> Output:
@@ -82,42 +87,60 @@ class Output:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def png(image: Any, recipe: Mapping[str, Any]) -> bytes:
-    """A PIL image as PNG whose text chunks say how it was made, and by which versions."""
-    from PIL.PngImagePlugin import PngInfo
+def keep(
+    target: Output,
+    result: Any,
+    recipe: Mapping[str, Any],
+    *,
+    arrays: Mapping[str, Any] | None = None,
+    image: Callable[[], Image] | None = None,
+    each: Callable[[], Iterable[tuple[Image, Mapping[str, Any]]]] | None = None,
+    plane: bool = False,
+) -> None:
+    """Write a result: its arrays, its image with its recipe, or the image and the recipe of each of its pictures.
 
-    info = PngInfo()
-    info.add_text("Software", f"morphogen {__version__}")
-    said = {name: _unplaced(value) if name in _PLACES else value for name, value in recipe.items()}
-    info.add_text("morphogen", as_json({**said, "version": __version__, "torch": version("torch")}))
-    out = io.BytesIO()
-    image.save(out, "PNG", pnginfo=info)
-    return out.getvalue()
+    Args:
+        target: where to, and as what.
+        result: one of `morphogen.api.results`.
+        recipe: how it was made.
+        arrays: instead of `result.arrays()`.
+        image: instead of `result.image`.
+        each: images for a folder of numbered files, each with its recipe.
+        plane: whether points in the plane have an image, too.
+    """
+    from morphogen.report.saving import npz, picture_file
+
+    if target.format == ".npz":
+        target.write(npz(result.arrays() if arrays is None else arrays))
+        return
+    require_pictures(getattr(result, "spec", None), plane=plane and each is None)
+    if each is None:
+        target.write(picture_file((image or result.image)(), recipe, target.format))
+        return
+    files = [picture_file(one, own, ".png") for one, own in each()]
+    width = max(5, len(str(len(files) - 1)))
+    target.write_folder({f"{i:0{width}}.png": file for i, file in enumerate(files)})
 
 
-def _unplaced(place: Any) -> Any:
-    """A path or source without the folders of its maker: as typed if that is below the current one, else its name."""
-    if not isinstance(place, str):
-        return place
-    path, colon, options = place.partition(":")
-    inside = not Path(path).is_absolute() and ".." not in Path(path).parts
-    return (path if inside else Path(path).resolve().name) + colon + options
+def require_pictures(spec: DataSpec | None, plane: bool = False) -> None:
+    """Raise `UsageError` with the advice to write arrays; points in the `plane` have a picture, too."""
+    if spec is not None and not spec.is_picture and not (plane and spec.shape == (2,)):
+        raise UsageError(f"records of shape {spec.shape} are no pictures: give --out FILE.npz.")
 
 
-def labels(pictures: Any) -> dict[str, Any]:
-    """Their classes as arrays that an .npz source reads, for records that have any."""
-    if pictures.labels is None:
-        return {}
-    return {"labels": pictures.labels, "class_names": list(pictures.spec.classes)}
-
-
-def npz(arrays: Mapping[str, Any]) -> bytes:
-    """Arrays as a compressed .npz that `numpy.load` reads without pickle; None is left out."""
-    import numpy as np
-
-    out = io.BytesIO()
-    ready: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
-    if objects := [name for name, array in ready.items() if array.dtype == object]:
-        raise TypeError(f"the arrays {objects} hold Python objects, which only pickle can store")
-    np.savez_compressed(out, **ready)
-    return out.getvalue()
+def emit(
+    target: Output | None,
+    facts: Mapping[str, Any],
+    json: bool,
+    *,
+    warnings: Iterable[str] = (),
+    lines: Sequence[str] = (),
+) -> None:
+    """Say what was done: as JSON, or the warnings, then the lines, then what was written."""
+    if json:
+        where = {} if target is None else {"out": str(target.path)}
+        print_json({**where, **facts, "warnings": list(warnings)})
+        return
+    print_text(*(f"warning: {warning}" for warning in warnings), *lines)
+    if target is not None:
+        print_text(f"wrote {target.path}")

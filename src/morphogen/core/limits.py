@@ -18,6 +18,7 @@ WHOLE: Mapping[str, tuple[int, int]] = {
     "seed": (0, MOST_SEED),
     "n": (1, 10**8),
     "batch_size": (1, 10**6),
+    "threads": (1, 4096),
     "steps": (1, 10**6),
     "times": (2, 10**6),
     "frames": (2, 10**6),

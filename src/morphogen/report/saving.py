@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -12,22 +11,54 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from morphogen.core.errors import UsageError
+from morphogen.report.json_text import as_json
+
+PLACES = ("model", "image", "mask", "directions", "data")  # entries of recipes that are paths, or sources
+_MOST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # pixels a side
+_MOST_EXIF = 60_000  # bytes, of 65,535 for all of it
+
+
+def picture_file(image: Image.Image, recipe: Mapping[str, Any] | None = None, suffix: str = ".png") -> bytes:
+    """An image as a file that says which versions made it, and by which `recipe`: .png, .jpg, .jpeg or .webp.
+
+    Paths in the recipe lose the folders of their maker. The recipe is in a text chunk of PNG, elsewhere in the Exif
+    description. WebP keeps the pixels as they are, JPEG does not. Raises `UsageError` for more pixels than the format
+    has room for.
+    """
+    about = {"version": version("morphogen"), "torch": version("torch")}
+    maker = f"morphogen {about['version']}"
+    told = None if recipe is None else as_json({**_without_folders(recipe), **about})
+    if suffix in _MOST and max(image.size) > _MOST[suffix]:
+        size = f"{image.width:,} x {image.height:,}"
+        raise UsageError(f"a {suffix} file has at most {_MOST[suffix]:,} pixels a side (got {size}): write a .png.")
+    out = io.BytesIO()
+    if suffix == ".png":
+        info = PngInfo()
+        info.add_text("Software", maker)
+        if told is not None:
+            info.add_text("morphogen", told)
+        image.save(out, "PNG", pnginfo=info)
+        return out.getvalue()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = maker
+    if told is not None and len(told) < _MOST_EXIF:
+        exif[ExifTags.Base.ImageDescription] = told
+    if suffix == ".webp":
+        image.save(out, "WEBP", lossless=True, exif=exif)
+    else:
+        opaque = Image.new("RGB", image.size, "white")
+        opaque.paste(image, mask=image if image.mode == "RGBA" else None)
+        (opaque if image.mode != "L" else image).save(out, "JPEG", quality=95, subsampling=0, exif=exif)
+    return out.getvalue()
 
 
 def png(image: Image.Image, recipe: Mapping[str, Any] | None = None) -> bytes:
-    """An image as PNG, whose text chunks say which versions made it, and by which `recipe`."""
-    about = {"version": version("morphogen"), "torch": version("torch")}
-    info = PngInfo()
-    info.add_text("Software", f"morphogen {about['version']}")
-    if recipe is not None:
-        info.add_text("morphogen", json.dumps({**recipe, **about}))
-    out = io.BytesIO()
-    image.save(out, "PNG", pnginfo=info)
-    return out.getvalue()
+    """`picture_file` as PNG."""
+    return picture_file(image, recipe)
 
 
 def npz(arrays: Mapping[str, Any]) -> bytes:
@@ -44,9 +75,9 @@ def npz(arrays: Mapping[str, Any]) -> bytes:
     return out.getvalue()
 
 
-def as_json(value: Mapping[str, Any]) -> bytes:
+def json_file(value: Mapping[str, Any]) -> bytes:
     """A JSON document."""
-    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (as_json(value, ascii=False) + "\n").encode()
 
 
 def chosen_format(path: Path | str, formats: Sequence[str]) -> str:
@@ -68,3 +99,16 @@ def write_whole(path: Path | str, data: bytes) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return target
+
+
+def _without_folders(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _unplaced(value) if name in PLACES else value for name, value in recipe.items()}
+
+
+def _unplaced(place: Any) -> Any:
+    """A path or source without the folders of its maker: as typed if that is below the current one, else its name."""
+    if not isinstance(place, str):
+        return place
+    path, colon, options = place.partition(":")
+    inside = not Path(path).is_absolute() and ".." not in Path(path).parts
+    return (path if inside else Path(path).resolve().name) + colon + options

@@ -12,7 +12,7 @@ import numpy as np
 from morphogen.api.results.evaluations import html_table
 from morphogen.api.results.pictures import Pictures
 from morphogen.evaluation.result import Result
-from morphogen.report.saving import as_json, chosen_format, write_whole
+from morphogen.report.saving import chosen_format, json_file, write_whole
 from morphogen.report.tables import RESULT_HEADERS, results_rows
 
 
@@ -53,7 +53,7 @@ class Alignment:
     def save(self, path: Path | str) -> Path:
         """Write the results as .json. Returns the path; raises `UsageError` for another suffix."""
         chosen_format(path, (".json",))
-        return write_whole(path, as_json(self.to_dict()))
+        return write_whole(path, json_file(self.to_dict()))
 
     def _repr_html_(self) -> str:
         return html_table(RESULT_HEADERS, results_rows(result.to_dict() for result in self.results))

@@ -11,7 +11,7 @@ from morphogen.core.errors import unknown
 from morphogen.evaluation.compare import Difference
 from morphogen.evaluation.result import Result
 from morphogen.report.html import escape
-from morphogen.report.saving import as_json, chosen_format, write_whole
+from morphogen.report.saving import chosen_format, json_file, write_whole
 from morphogen.report.tables import DIFFERENCE_HEADERS, RESULT_HEADERS, difference_rows, results_rows
 
 
@@ -72,7 +72,7 @@ class Evaluation:
     def save(self, path: Path | str) -> Path:
         """Write it as .json. Returns the path; raises `UsageError` for another suffix."""
         chosen_format(path, (".json",))
-        return write_whole(path, as_json(self.to_dict()))
+        return write_whole(path, json_file(self.to_dict()))
 
     def _repr_html_(self) -> str:
         return html_table(RESULT_HEADERS, results_rows(result.to_dict() for result in self.results))
@@ -103,7 +103,7 @@ class Comparison:
     def save(self, path: Path | str) -> Path:
         """Write it as .json. Returns the path; raises `UsageError` for another suffix."""
         chosen_format(path, (".json",))
-        return write_whole(path, as_json(self.to_dict()))
+        return write_whole(path, json_file(self.to_dict()))
 
     def _repr_html_(self) -> str:
         tables = [f"<p>{escape(m.of.get('model', ''))}</p>{m._repr_html_()}" for m in self.models]

@@ -1,30 +1,44 @@
-"""Verbs that draw from words: draw, attention."""
+"""The verb draw."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from morphogen import DataError, UsageError
-from morphogen.cli.console import Json, busy, print_json, print_text
+from morphogen.cli.console import busy
+from morphogen.cli.models import hold
 from morphogen.cli.options import (
+    BatchSize,
     Candidates,
     Class,
+    Device,
+    Exact,
     Guidance,
+    Json,
     Model,
     Negative,
+    Overwrite,
     Precision,
     Seed,
     Stepper,
     Steps,
     Temperature,
+    Threads,
     Truncation,
 )
-from morphogen.cli.outputs import FOLDER, Output, Overwrite, npz, png
+from morphogen.cli.outputs import FOLDER, PICTURE, Output, emit, keep
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from morphogen.api import Model as Held
+    from morphogen.api import Pictures
+
+EXAMPLE = "morphogen draw runs/words 'a small red circle' --n 8 --seed 1 --out circles.png"
 HOW = ("stepper", "steps", "guidance", "truncation", "candidates", "temperature")  # options of families
 _SIGNS = {"guidance": "w", "seed": "seed"}  # above columns of small pictures
 _LABEL = 60  # letters beside a row
@@ -33,7 +47,7 @@ _LABEL = 60  # letters beside a row
 def draw(
     model: Model,
     out: Annotated[
-        str, typer.Option("--out", metavar="FILE.png|DIR/", help="A sheet (one picture as it is), or files.")
+        str, typer.Option("--out", metavar="FILE.png|.jpg|.webp|DIR/", help="A sheet (one picture as it is), or files.")
     ],
     prompt: Annotated[
         str | None, typer.Argument(metavar="[PROMPT]", help="What to draw; (words:1.3) count more.")
@@ -41,7 +55,6 @@ def draw(
     prompts: Annotated[
         Path | None, typer.Option("--prompts", metavar="FILE.txt", help="A prompt in each line; # begins a comment.")
     ] = None,
-    negative: Negative = None,
     to: Annotated[
         str | None,
         typer.Option("--to", metavar="PROMPT", help="The way from the prompt to this one, a row of pictures."),
@@ -56,12 +69,16 @@ def draw(
     label: Class = None,
     stepper: Stepper = None,
     steps: Steps = None,
-    guidance: Guidance = None,
+    temperature: Temperature = None,
     truncation: Truncation = None,
     candidates: Candidates = None,
-    temperature: Temperature = None,
-    exact: Annotated[bool, typer.Option("--exact", help="The same bits whatever else is drawn.")] = False,
+    guidance: Guidance = None,
+    negative: Negative = None,
+    exact: Exact = False,
     precision: Precision = "fp32",
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -69,7 +86,7 @@ def draw(
 
     Where a model was trained to draw without a prompt, too, and says nothing else, guidance is 4.
     """
-    target = Output.parse(out, [".png", FOLDER], overwrite)
+    target = Output.parse(out, [*PICTURE, FOLDER], overwrite)
     if (prompt is None) == (prompts is None):
         raise UsageError("draw takes a prompt, or a file of them with --prompts: give one of the two.")
     recipe: dict[str, Any] = {"verb": "draw", "model": str(model)}
@@ -78,107 +95,54 @@ def draw(
     recipe |= {"seed": seed, "class": label, "exact": exact}
     recipe |= {"precision": precision, "stepper": stepper, "steps": steps, "guidance": guidance}
     recipe |= {"truncation": truncation, "candidates": candidates, "temperature": temperature}
-    from morphogen import api
-
-    recipe["fingerprint"] = api.fingerprint(model)
     with busy("drawing"):
-        made = _drawn(model, recipe)
+        held = hold(model, device, threads)
+        recipe["fingerprint"] = held.fingerprint
+        made = _drawn(held, recipe, batch_size)
     recipe |= made.options
-    if target.format == ".png":
-        recipe["index"] = 0 if len(made.x) == 1 else None
-        target.write(png(_image(made, recipe), recipe))
+
+    def each() -> Iterator[tuple[Image, Mapping[str, Any]]]:
+        for i, image in enumerate(made.images):
+            yield image, _alone(recipe, i, made.columns)
+
+    if target.format == FOLDER:
+        keep(target, made, recipe, each=each)
     else:
-        each = [_alone(recipe, i, made.columns) for i in range(len(made.x))]
-        width = max(5, len(str(len(each) - 1)))
-        pixels = _bytes(made)
-        target.write_folder({f"{i:0{width}}.png": png(_picture(pixels[i]), own) for i, own in enumerate(each)})
-    if json:
-        print_json(
-            {"out": str(target.path), "n": len(made.x), "options": dict(made.options), "warnings": made.warnings}
-        )
-        return
-    for warning in made.warnings:
-        print_text(f"warning: {warning}")
-    print_text(f"wrote {target.path}")
+        recipe["index"] = 0 if len(made) == 1 else None
+        keep(target, made, recipe, image=lambda: _image(made, recipe))
+    emit(target, {"n": len(made), "options": dict(made.options)}, json, warnings=made.warnings)
 
 
-def attention(
-    model: Model,
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to draw, as of `draw`.")],
-    out: Annotated[
-        str, typer.Option("--out", metavar="FILE.png|FILE.npz", help="A row for each picture, or pictures and maps.")
-    ],
-    n: Annotated[int, typer.Option("--n", min=1, max=64, help="How many pictures.")] = 1,
-    seed: Seed = 0,
-    negative: Negative = None,
-    label: Class = None,
-    stepper: Stepper = None,
-    steps: Steps = None,
-    guidance: Guidance = None,
-    json: Json = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Show which word drew what: the pictures of `draw`, and for each word where cross-attention looked at it.
-
-    In one row, the same color is the same share of attention.
-    """
-    target = Output.parse(out, [".png", ".npz"], overwrite)
-    from morphogen import api
-    from morphogen.report.overlays import overlays
-    from morphogen.report.sheets import sheet
-
-    asked: dict[str, Any] = {"negative": negative, "stepper": stepper, "steps": steps, "guidance": guidance}
-    with busy("drawing"):
-        found = api.attention_maps(model, prompt, n, seed, label=label, **asked)
-    if target.format == ".npz":
-        target.write(npz({"x": found.x, "maps": found.maps, "words": list(found.words), "seed": seed}))
-    else:
-        rows = overlays(_bytes(found), found.maps)
-        image = sheet(rows.reshape(-1, *rows.shape[2:]), columns=rows.shape[1], column_labels=["", *found.words])
-        recipe = {"verb": "attention", "model": str(model), "prompt": prompt, "n": n, "seed": seed, "class": label}
-        target.write(png(image, {**recipe, **asked}))
-    shares = [(word, float(found.maps[:, i].mean())) for i, word in enumerate(found.words)]
-    if json:
-        said = [{"word": word, "share": share} for word, share in shares]
-        print_json({"out": str(target.path), "n": n, "words": said, "warnings": found.warnings})
-        return
-    for warning in found.warnings:
-        print_text(f"warning: {warning}")
-    print_text("share of attention: " + ", ".join(f"{word} {share:.1%}" for word, share in shares))
-    print_text(f"wrote {target.path}")
-
-
-def _drawn(model: Path, recipe: Mapping[str, Any]) -> Any:
-    from morphogen import api
-
+def _drawn(model: Held, recipe: Mapping[str, Any], batch_size: int | None) -> Pictures:
     how: dict[str, Any] = {name: recipe.get(name) for name in HOW}  # older files know fewer
     said = {name: recipe[name] for name in ("negative", "to", "frames", "exact", "precision")}
-    said["along"] = recipe["grid"]
-    return api.draw(model, recipe["prompts"], recipe["n"], recipe["seed"], label=recipe["class"], **said, **how)
+    said |= {"along": recipe["grid"], "batch_size": batch_size}
+    return model.draw(recipe["prompts"], recipe["n"], recipe["seed"], label=recipe["class"], **said, **how)
 
 
-def drawn_again(model: Path, recipe: Mapping[str, Any]) -> Any:
+def drawn_again(model: Held, recipe: Mapping[str, Any], batch_size: int | None) -> Image:
     """The image that `draw` made by this recipe."""
-    return _image(_drawn(model, recipe), recipe)
+    return _image(_drawn(model, recipe, batch_size), recipe)
 
 
-def _image(made: Any, recipe: Mapping[str, Any]) -> Any:
+def _image(made: Pictures, recipe: Mapping[str, Any]) -> Image:
     """One picture as it is, or the sheet of all, with prompts beside rows and what differs above columns."""
     from morphogen.report.sheets import sheet
 
-    pixels, index, prompts = _bytes(made), recipe["index"], recipe["prompts"]
+    index, prompts = recipe["index"], recipe["prompts"]
     if index is not None:
-        return _picture(pixels[index])
-    rows, columns = [_short(text) for text in prompts], made.columns
+        return made.images[index]
+    rows = [_short(text) for text in prompts]
+    columns: int | None = made.columns
     above: list[str] = []
     if recipe["grid"] is not None:
         ((along, values),) = recipe["grid"].items()
         above = [f"{_SIGNS[along]}={value:g}" for value in values]
     elif recipe["to"] is not None:
-        above, rows = [f"{i / (columns - 1):.2g}" for i in range(columns)], []
+        above, rows = [f"{i / (made.columns - 1):.2g}" for i in range(made.columns)], []
     elif len(prompts) == 1:
         rows, columns = [], None
-    return sheet(pixels, columns=columns, row_labels=rows, column_labels=above)
+    return sheet(made.pixels, columns=columns, row_labels=rows, column_labels=above)
 
 
 def _alone(recipe: Mapping[str, Any], i: int, columns: int) -> dict[str, Any]:
@@ -193,18 +157,6 @@ def _alone(recipe: Mapping[str, Any], i: int, columns: int) -> dict[str, Any]:
         if own["guidance"] == 1.0:  # which leads away from nothing
             own["negative"] = None
     return own
-
-
-def _bytes(made: Any) -> Any:
-    from morphogen.report.sheets import to_bytes
-
-    return to_bytes(made.x, made.spec)
-
-
-def _picture(pixels: Any) -> Any:
-    from morphogen.report.sheets import picture
-
-    return picture(pixels)
 
 
 def _short(text: str) -> str:

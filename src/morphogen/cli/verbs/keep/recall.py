@@ -5,22 +5,32 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from morphogen import DataError, MorphogenError, UsageError
-from morphogen.cli import recipes
-from morphogen.cli.console import Json, busy, print_json, print_text
-from morphogen.cli.outputs import Output, Overwrite, png
-from morphogen.cli.pictures import sampled_again
-from morphogen.cli.words import drawn_again
+from morphogen.cli.console import busy
+from morphogen.cli.models import hold, limit_threads
+from morphogen.cli.options import BatchSize, Device, Json, Overwrite, Threads
+from morphogen.cli.outputs import Output, emit
+from morphogen.cli.verbs.use.draw import drawn_again
+from morphogen.cli.verbs.use.sample import sampled_again
 from morphogen.core.printable import shortened
 from morphogen.core.reading import parse_json, read_bytes
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from morphogen.api import Model as Held
+
+EXAMPLE = "morphogen recall circles.png --out again.png"
 MOST_BYTES = 1 << 30  # of a file
 MOST_PIXELS = 10**8
-_AGAIN: dict[str, Callable[[Path, Mapping[str, Any]], Any]] = {"draw": drawn_again, "sample": sampled_again}
+_AGAIN: dict[str, Callable[[Held, Mapping[str, Any], int | None], Image]] = {
+    "draw": drawn_again,
+    "sample": sampled_again,
+}
 
 
 def recall(
@@ -32,13 +42,16 @@ def recall(
             "--model", metavar="DIR", help="Where the model is now; by default below the file's folder or this one."
         ),
     ] = None,
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw a file again by the recipe in it, and compare: --exact pixels bit for bit, others to within 1 of 255."""
+    target = Output.parse(out, [".png"], overwrite)
     import numpy as np
 
-    target = Output.parse(out, [".png"], overwrite)
     recipe, old = _read(file)
     where = _model(file, recipe["model"]) if model is None else model
     if where is None or not where.is_dir():
@@ -46,7 +59,9 @@ def recall(
             f"{file} was drawn by the model {recipe['model']!r}, which is not beside it nor in the current folder: say"
             " with --model where it is."
         )
+    limit_threads(threads)
     from morphogen import api
+    from morphogen.report.saving import png
 
     if (came := api.fingerprint(where)) != recipe["fingerprint"]:
         raise MorphogenError(
@@ -55,7 +70,7 @@ def recall(
         )
     try:
         with busy("drawing"):
-            image = _AGAIN[recipe["verb"]](where, recipe)
+            image = _AGAIN[recipe["verb"]](hold(where, device), recipe, batch_size)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise DataError(f"{file}: its recipe was changed, or is of another version ({error!r}).") from error
     target.write(png(image, {**recipe, "model": str(where)}))
@@ -69,12 +84,9 @@ def recall(
             f" was changed, or drawn by other software or hardware (morphogen {recipe.get('version')}, torch"
             f" {recipe.get('torch')})."
         )
-    if json:
-        print_json({"out": str(target.path), "exact": recipe["exact"], "largest_difference": off})
-        return
     kind = "an exact recipe, to be met bit for bit" if recipe["exact"] else "a recipe to be met to within 1 of 255"
-    print_text(f"{kind}: {'the same pixels' if off == 0 else f'pixels differ by up to {off}'}")
-    print_text(f"wrote {target.path}")
+    line = f"{kind}: {'the same pixels' if off == 0 else f'pixels differ by up to {off}'}"
+    emit(target, {"exact": recipe["exact"], "largest_difference": off}, json, lines=[line])
 
 
 def _model(file: Path, name: str) -> Path | None:
@@ -116,4 +128,6 @@ def _read(file: Path) -> tuple[dict[str, Any], Any]:
         raise DataError(f"{file} was made by `morphogen {said}`; known to be drawn again are {', '.join(_AGAIN)}.")
     if not {"exact", "model", "fingerprint"} <= found.keys():
         raise DataError(f"{file}: its recipe does not say which model drew it, as those of older versions.")
+    from morphogen.cli.verbs.keep import recipes
+
     return recipes.parse({**found, "verb": verb}, str(file)), pixels

@@ -1,20 +1,21 @@
-"""Verbs that train: train, quickstart."""
+"""The verb train."""
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections import deque
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from morphogen import MorphogenError, UsageError
-from morphogen.cli.console import Json, print_json, print_text
+from morphogen.cli.console import print_json, print_text
 from morphogen.cli.flags import parse_fields
+from morphogen.cli.models import limit_threads
+from morphogen.cli.options import Json, Threads
+from morphogen.cli.watching import is_leader, watch
 
+EXAMPLE = "morphogen train vae --data digits --out runs/first --budget 5min --latent-dim 8"
 OWN_FLAGS = (
     "--data",
     "--out",
@@ -22,6 +23,8 @@ OWN_FLAGS = (
     "--steps",
     "--epochs",
     "--seed",
+    "--device",
+    "--threads",
     "--resume",
     "--preset",
     "--start",
@@ -41,6 +44,10 @@ def train(
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="How many steps to train.")] = None,
     epochs: Annotated[float | None, typer.Option("--epochs", metavar="N", help="How often to see all records.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="S", help="Where all randomness starts.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="D", help="cpu, cuda, cuda:N, or auto, the default.")
+    ] = None,
+    threads: Threads = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out; needs no other flag.")] = False,
     preset: Annotated[str | None, typer.Option("--preset", metavar="P", help="A named set of options.")] = None,
     start: Annotated[Path | None, typer.Option("--start", metavar="MODEL", help="Begin with its weights.")] = None,
@@ -51,36 +58,39 @@ def train(
 ) -> None:
     """Train a model. Any option of the family or of the training is a flag too.
 
-    For example --latent-dim 16 --hidden 500,500 --free-bits=0.1 --no-flips;
+    For example --latent-dim 16 --hidden 500,500 --batch-size 64 --free-bits=0.1 --no-flips;
     `morphogen families FAMILY` lists them with their types, defaults and meanings.
 
     `morphogen train --resume --out DIR` goes on with an interrupted training.
     """
     if family is not None and family.startswith("-"):
         raise UsageError(f"the family comes before its flags: morphogen train FAMILY ... {family} ...")
-    length = {"budget": budget, "steps": steps, "epochs": epochs}
-    given = {name: value for name, value in length.items() if value is not None}
+    chosen = {"budget": budget, "steps": steps, "epochs": epochs, "seed": seed, "device": device}
+    given = {name: value for name, value in chosen.items() if value is not None}
     if steps is not None and epochs is not None:
         raise UsageError("--steps and --epochs both say how long to train: give one, and a --budget if you like.")
+    if out is None:
+        raise UsageError("--out is missing: the folder that the model is to be written to.")
+    if family is None and not resume:
+        raise UsageError(f"the family is missing: morphogen train FAMILY --data SOURCE --out {out}.")
+    if data is None and not resume:
+        raise UsageError("--data is missing: what to learn from, such as a folder of pictures or digits.")
+    limit_threads(threads)
     from morphogen import api
     from morphogen.api import resuming
 
-    if out is None:
-        raise UsageError("--out is missing: the folder that the model is to be written to.")
-    if family is None and not (resume and resuming.holds_run(out)):
-        none = f"{out} holds no run to resume; to begin one: " if resume else "the family is missing: "
-        raise UsageError(f"{none}morphogen train FAMILY --data SOURCE --out {out}.")
-    if data is None and not resume:
-        raise UsageError("--data is missing: what to learn from, such as a folder of pictures or digits.")
+    if family is None and not resuming.holds_run(out):
+        raise UsageError(
+            f"{out} holds no run to resume; to begin one: morphogen train FAMILY --data SOURCE --out {out}."
+        )
     family = family or resuming.family_of(out)
     known = api.describe_family(family)
     own = [field for field in known["recipe"] if f"--{field['name']}" not in OWN_FLAGS]
     options, recipe = parse_fields(context.args, [known["options"], own], OWN_FLAGS)
-    recipe |= given if seed is None else {**given, "seed": seed}
     how: dict[str, Any] = {"preset": preset, "resume": resume, "start": start, "parts": _parts(part or [])}
-    events = api.training(family, data, out, options=options, recipe=recipe, **how)
+    events = api.training(family, data, out, options=options, recipe={**recipe, **given}, **how)
     try:
-        last = _watch(events, family)
+        last = watch(events, family)
     except KeyboardInterrupt:
         if not resuming.holds_run(out):
             raise MorphogenError("stopped by Ctrl-C before the first step.") from None
@@ -88,7 +98,7 @@ def train(
             f"stopped by Ctrl-C. {out} holds the checkpoint; morphogen train --resume --out {shlex.quote(str(out))}"
             " goes on from there."
         ) from None
-    if not _leads():
+    if not is_leader():
         return
     if json:
         print_json({"out": str(out), "step": last.step, "elapsed_s": last.elapsed_s, "terms": last.terms})
@@ -100,27 +110,6 @@ def train(
         print_text(f"next: morphogen reconstruct {out} --data {data or 'SOURCE'} --out reconstructions.png")
 
 
-def quickstart(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path("quickstart"),
-    budget: Annotated[str, typer.Option("--budget", metavar="T", help="How long to take.")] = "6min",
-    json: Json = False,
-) -> None:
-    """Train four kinds of models, judge them, and write one report to look at.
-
-    A VAE, a GAN and a diffusion model of handwritten digits, and a diffusion model that draws shapes as told in words.
-    """
-    from morphogen.quickstart import next_commands
-    from morphogen.quickstart import quickstart as make_report
-
-    last = _watch(make_report(out, budget), "quickstart")
-    report = (out / "report.html").resolve()
-    if json:
-        print_json({"report": str(report), "elapsed_s": last.elapsed_s})
-    else:
-        print_text(f"the report is at {report}")
-        print_text("next:", *(f"  {command}" for command in next_commands(out)))
-
-
 def _parts(given: list[str]) -> dict[str, str]:
     """NAME=MODEL, each name once."""
     pairs = [text.partition("=") for text in given]
@@ -129,18 +118,3 @@ def _parts(given: list[str]) -> dict[str, str]:
         came = " and ".join(given)
         raise UsageError(f"--part takes NAME=MODEL, each name once, such as autoencoder=runs/first (got {came}).")
     return parts
-
-
-def _leads() -> bool:
-    """False in the processes of a `torchrun` that are to be silent."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _watch(events: Iterable[Any], label: str) -> Any:
-    """Run to the end under a progress bar; the last event."""
-    from morphogen.report.progress import watch
-
-    last = deque(watch(events, label=label) if _leads() else events, maxlen=1)
-    if not last:
-        raise MorphogenError("there was nothing left to do: training had already reached its end.")
-    return last[0]

@@ -1,0 +1,1 @@
+"""Verbs that judge models, samples and families."""

@@ -1,0 +1,51 @@
+"""The verb interpolate."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from morphogen.cli.console import busy
+from morphogen.cli.models import hold
+from morphogen.cli.options import Data, Device, Json, Model, N, Overwrite, Threads
+from morphogen.cli.outputs import PICTURE, Output, emit, keep, require_pictures
+
+EXAMPLE = "morphogen interpolate runs/first --data digits --n 4 --steps 10 --out between.gif"
+
+
+def interpolate(
+    model: Model,
+    data: Data,
+    out: Annotated[
+        str, typer.Option("--out", metavar="FILE.png|.jpg|.webp|.gif|.npz", help="A sheet, an animation, or arrays.")
+    ],
+    n: N = 8,
+    steps: Annotated[int, typer.Option("--steps", min=2, help="How many pictures from one to the other.")] = 8,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Walk between pairs of held-out records in latent space: a row, or an animation, for each pair."""
+    target = Output.parse(out, [*PICTURE, ".gif", ".npz"], overwrite)
+    with busy("interpolating"):
+        found = hold(model, device, threads).interpolate(data, n, steps=steps)
+    if target.format == ".gif":
+        target.write(_animated(found, steps))
+    else:
+        recipe = {"verb": "interpolate", "model": str(model), "data": data, "steps": steps}
+        keep(target, found, recipe, arrays={"x": found.x, "id": found.ids})
+    emit(target, {"n": len(found) // steps}, json)
+
+
+def _animated(found: Any, steps: int) -> bytes:
+    """All pairs at once, there and back again."""
+    from morphogen.report.animations import animation
+    from morphogen.report.sheets import sheet
+
+    require_pictures(found.spec)
+    x = found.pixels
+    walks = x.reshape(-1, steps, *x.shape[1:])
+    there = [sheet(walks[:, i]) for i in range(steps)]
+    return animation([*there, *there[-2:0:-1]], frames_per_second=8, hold_s=0)
