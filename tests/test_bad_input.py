@@ -186,13 +186,42 @@ def test_an_unknown_name_is_wrong_usage(
         (["--budget", "soon"], 'such as "90s"'),
         (["--budget", "nan"], 'such as "90s"'),
         (["--steps", "0"], "--steps"),
-        (["--epochs", "nan"], "greater than 0"),
+        (["--epochs", "nan"], "finite number"),
+        (["--epochs", "0"], "greater than 0"),
         (["--epochs", "1", "--steps", "3"], "--steps and --epochs both say how long to train"),
     ],
 )
 def test_an_impossible_length(fails: Fails, tmp_path: Path, length: list[str], words: str) -> None:
     fails(["train", "vae", "--data", "digits", "--out", tmp_path / "m", *length], 2, words)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        *((flag, value) for flag in ("--lr", "--beta", "--clip", "--sheet-seconds") for value in ("nan", "inf", "-1")),
+        *(("--epochs", value) for value in ("nan", "inf", "-1", "1e30")),
+        *((flag, "1" + "0" * 30) for flag in ("--steps", "--batch-size", "--epochs", "--seed", "--log-every")),
+        *((flag, "nan") for flag in ("--steps", "--batch-size", "--hidden", "--latent-dim", "--seed", "--budget")),
+        ("--budget", "1" + "0" * 30 + "min"),
+        ("--seed", str(2**64)),
+        ("--hidden", ",".join(["8"] * 10_000)),
+        ("--hidden", "8," + "9" * 5000),
+        ("--importance-samples", "1000000000"),
+    ],
+)
+def test_numbers_of_a_training_that_cannot_be(fails: Fails, tmp_path: Path, flag: str, value: str) -> None:
+    said = fails(["train", "vae", "--data", "digits", "--out", tmp_path / "m", f"{flag}={value}"], 2)
+    assert flag in said or f"'{flag[2:].replace('-', '_')}" in said
+    assert len(said) < 600
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_seed_of_64_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seed = ["--seed", str(2**64 - 1)]
+    assert run(train(tmp_path / "m", "--steps", "1", *seed)) == 0
+    assert run(["train", "--resume", "--out", str(tmp_path / "m"), *seed]) == 0
+    assert run(["sample", str(tmp_path / "m"), "--n", "1", "--out", str(tmp_path / "a.npz"), *seed]) == 0
 
 
 def test_a_quickstart_without_time(fails: Fails, tmp_path: Path) -> None:
@@ -309,7 +338,7 @@ def test_kill_during_training_leaves_the_model_and_a_run_to_resume(
         assert reached[out] > 3
     assert (model / "manifest.json").read_bytes() == before
     assert run(["verify", str(model)]) == 0
-    fails(["sample", new, "--out", tmp_path / "a.png"], 1, "manifest.json is missing")
+    fails(["sample", new, "--out", tmp_path / "a.png"], 1, "holds a training at step", "go on with it by")
     for out in lines:
         steps = reached[out] + 2
         assert run(train(out, "--steps", str(steps), "--resume")) == 0

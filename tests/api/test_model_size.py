@@ -19,6 +19,20 @@ def test_a_model_that_fits_into_no_memory_is_refused(family, width):
         check_size(kind, kind.Spec.parse({"hidden": (width, width)}), DATA, {})
 
 
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("vae", {"backbone": "conv", "blocks": 10**9}),
+        ("diffusion", {"backbone": "dit", "depth": 10**9}),
+        ("hierarchical_vae", {"widths": (8,), "latent_channels": (1,), "groups": (1,), "blocks": 10**9}),
+    ],
+)
+def test_layers_without_an_end_are_not_waited_for(family, options):
+    kind, pictures = registry.family(family), DATA.replace(shape=(1, 8, 8), levels=256)
+    with pytest.raises(UsageError, match=r"has more than 20,000 layers.*make it smaller"):
+        check_size(kind, kind.Spec.parse(options), pictures, {})
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError, IndexError, RuntimeError, ValueError])
 def test_sizes_that_no_network_has_are_wrong_usage(monkeypatch, error):
     kind = registry.family("vae")

@@ -29,6 +29,19 @@ def test_adjoints_are_adjoint(text):
     assert degradation.shape((3, 6, 4), 256) == y.shape[1:]
 
 
+@pytest.mark.parametrize("text", ["down" + "9" * 400, "blur" + "9" * 400, "noise" + "9" * 400, "down4097", "noise101"])
+def test_amounts_beyond_all_pictures_are_refused(text):
+    with pytest.raises(SpecError, match="takes at most") as error:
+        Degradation.parse(text)
+    assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["blur1e400", "noise-1", "blurnan", "downinf", "down2.5", "blur0", "down\u0664", ""])
+def test_what_is_no_degradation_is_said(text):
+    with pytest.raises(SpecError, match=r"a degradation is downK|unknown degradation"):
+        Degradation.parse(text)
+
+
 def test_degradations_do_what_they_say():
     x = pictures(2, 3, 12, 8)
     torch.testing.assert_close(Degradation.parse("down4").linear(x)[1, 2, 1, 0], x[1, 2, 4:8, :4].mean())

@@ -33,6 +33,16 @@ def test_what_is_planted_is_found(planted):
     assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_records_that_are_all_equal_are_described_and_not_trained_on(tmp_path, dtype):
+    np.savez(tmp_path / "a.npz", x=np.zeros((50, 6, 6), dtype))
+    found = inspect(tmp_path / "a.npz")
+    assert found.counts == {"train": 50} and len(found.duplicates[0]) == 50
+    assert any("nothing is set aside" in note for note in found.notes)
+    with pytest.raises(DataError, match=r"50 records \(equal ones stay together\) leaves nothing to train on"):
+        load(tmp_path / "a.npz")
+
+
 def test_bad_records_are_listed_instead_of_raised(tmp_path):
     values = np.random.default_rng(0).normal(size=(20, 2))
     values[3] = np.nan

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules import module as hooks
+from torch import Tensor
 
 from morphogen.artifact.weights import compare
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import ArtifactError, MorphogenError
 from morphogen.core.family import Family
 from morphogen.core.printable import one_line
+from morphogen.core.registrations import TooMany, at_most
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
 from morphogen.core.tensor_header import Header
@@ -29,16 +29,12 @@ _SPARE = 256  # tensors more than the file holds: those that are made in passing
 _SPARE_BYTES = 1 << 30  # of tables that are not stored, beside as much again as the weights take
 
 
-class _TooMany(Exception):
-    """The networks have more tensors than the weights."""
-
-
 def shapes(
     kind: type[Family], spec: Spec, data: DataSpec, parts: Mapping[str, Family], held: Header, where: Path
 ) -> Family:
     """The model without memory, on parts of the same kind. Raises `ArtifactError` where `held` is another's weights."""
     of_parts = sum(len(part.state_dict()) for part in parts.values())
-    with _refused(where), torch.device("meta"), _counted(4 * (len(held.tensors) + of_parts) + _SPARE):
+    with _refused(where), torch.device("meta"), at_most(4 * (len(held.tensors) + of_parts) + _SPARE):
         shape_only = kind(spec, data, parts)
     compare(held, own_state(shape_only), where)
     _check_tables(shape_only, held, where)
@@ -64,7 +60,7 @@ def _refused(where: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter", UserWarning)
             yield
-    except _TooMany:
+    except TooMany:
         raise ArtifactError(
             f"{where} does not fit the model in spec.json: that has many more layers than there are weights for."
         ) from None
@@ -81,29 +77,6 @@ def _refused(where: Path) -> Iterator[None]:
 def _unbuildable(where: Path, error: Exception) -> ArtifactError:
     said = one_line(str(error).partition("\n")[0])[:200] or type(error).__name__
     return ArtifactError(f"{where.with_name('spec.json')}: no model can be built of this ({said}).")
-
-
-@contextmanager
-def _counted(most: int) -> Iterator[None]:
-    """Raise `_TooMany` as soon as modules have registered more than `most` parameters or buffers."""
-    count = 0
-
-    def another(module: nn.Module, name: str, value: object) -> None:
-        nonlocal count
-        count += 1
-        if count > most:
-            raise _TooMany
-
-    handles = [
-        hooks.register_module_parameter_registration_hook(another),
-        hooks.register_module_buffer_registration_hook(another),
-        hooks.register_module_module_registration_hook(another),
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _check_tables(shape_only: Family, held: Header, where: Path) -> None:

@@ -24,11 +24,12 @@ class Spec(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
     most_values: ClassVar[int] = 256  # the most values of a field that is a list
+    unsigned: ClassVar[frozenset[str]] = frozenset()  # fields whose numbers may have 64 bits
 
     @pydantic.model_validator(mode="after")
     def _bounded(self) -> Self:
         for name, value in self:
-            if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            if isinstance(value, int) and name not in self.unsigned and not -(1 << 63) <= value < 1 << 63:
                 raise ValueError(f"option {name!r} takes whole numbers of at most 63 bits")
             if isinstance(value, Sized) and not isinstance(value, str) and len(value) > self.most_values:
                 raise ValueError(f"option {name!r} takes at most {self.most_values:,} values (got {len(value):,})")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Self, cast, final
@@ -28,10 +29,12 @@ from torch import Tensor
 
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError, SpecError, unknown
+from morphogen.core.printable import shortened
 from morphogen.core.rng import Index, Rng
 
 Kind = Literal["down", "blur", "noise", "gray"]
 LUMA = (0.299, 0.587, 0.114)
+_MOST: Mapping[str, float] = {"down": 4096.0, "blur": 4096.0, "noise": 100.0}
 _FORMS = "downK with a whole K from 2 on, blurS with S in pixels, noiseS with S on the scale of [-1, 1], or gray"
 
 
@@ -46,12 +49,14 @@ class Degradation:
     @classmethod
     def parse(cls, text: str) -> Self:
         """From its text. Raises `SpecError` that says what can be written."""
-        match = re.fullmatch(r"([a-z]+)(\d+(?:\.\d*)?|\.\d+)?", text.strip())
+        match = re.fullmatch(r"([a-z]+)([0-9]+(?:\.[0-9]*)?|\.[0-9]+)?", text.strip())
         if match is None:
             raise SpecError(f"a degradation is {_FORMS}")
         kind, amount = match[1], float(match[2] or 0.0)
         if kind not in ("down", "blur", "noise", "gray"):
             raise SpecError(unknown("degradation", kind, ("down", "blur", "noise", "gray")))
+        if amount > _MOST.get(kind, math.inf):
+            raise SpecError(f"a degradation {kind} takes at most {_MOST[kind]:g} (got {shortened(match[2], 40)})")
         whole = kind != "down" or (amount >= 2 and amount == int(amount))
         if (kind == "gray") != (match[2] is None) or (kind != "gray" and amount <= 0.0) or not whole:
             raise SpecError(f"a degradation is {_FORMS}")

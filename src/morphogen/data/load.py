@@ -48,9 +48,9 @@ def load(
         return _fits(source, like)
     options, raw = read_source(source, like, strict=strict)
     if not is_source(source):
-        return prepare(raw, IN_MEMORY, IN_MEMORY, options, like, tokenizer)
+        return prepare(raw, IN_MEMORY, IN_MEMORY, options, like, tokenizer, strict)
     name = parse(str(source), _readers().keys()).name
-    return prepare(raw, _short_name(name), options.canonical(name), options, like, tokenizer)
+    return prepare(raw, _short_name(name), options.canonical(name), options, like, tokenizer, strict)
 
 
 def read_source(

@@ -32,8 +32,12 @@ def prepare(
     options: Options,
     like: DataSpec | None = None,
     reader: TextSchema | None = None,
+    strict: bool = True,
 ) -> Dataset:
     """Split `raw`, bring it to its final form and describe it.
+
+    Equal records stay in one split. Where so many are equal that none would be left to train on, that is a `DataError`
+    if `strict`, and else a note, and nothing is set aside.
 
     With `like`, scale and classes are those of that description, and records of another shape or kind
     are a `DataError`. Without, captions are read by the tokenizer of `reader`, if it is given, or teach one.
@@ -42,7 +46,10 @@ def prepare(
         lines = [f"\n  {problem}" for problem in raw.problems[:_MOST_LISTED]]
         lines += [f"\n  and {len(raw.problems) - _MOST_LISTED:,} more"] * (len(raw.problems) > _MOST_LISTED)
         raise DataError(f"{source}: no record could be read.{''.join(lines)}")
-    split = _assigned(raw, source, options)
+    split, notes = _assigned(raw, source, options, strict), list(raw.notes)
+    if split is None:
+        split = np.full(len(raw.stored), "train", dtype=object)
+        notes.append("nothing is set aside for test or validation: equal records stay together, and none would be left")
     members = {s: torch.from_numpy(np.flatnonzero(split == s)) for s in _ordered(set(split))}
     stored, levels = raw.stored, raw.levels
     if like is not None and levels is None and tuple(stored.shape[1:]) == (1, *like.shape):
@@ -96,7 +103,7 @@ def prepare(
     splits = {s: whole.select(rows) for s, rows in members.items()}
     spec = spec.replace(fingerprint=fingerprint(splits))
     return Dataset(
-        spec, {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()}, raw.problems, raw.notes, raw.files
+        spec, {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()}, raw.problems, notes, raw.files
     )
 
 
@@ -143,8 +150,11 @@ def fingerprint(splits: Mapping[str, Records]) -> str:
     return digest.hexdigest()
 
 
-def _assigned(raw: Raw, source: str, options: Options) -> np.ndarray:
-    """(N,) the split of each record, as it comes or set aside."""
+def _assigned(raw: Raw, source: str, options: Options, strict: bool) -> np.ndarray | None:
+    """(N,) the split of each record, as it comes or set aside; None where that leaves nothing to train on.
+
+    Raises `DataError` for that if `strict`.
+    """
     validation, n = getattr(options, "validation", 0.0), len(raw.stored)
     if raw.split is None:
         counts = {"test": round(getattr(options, "test", 0.0) * n), "validation": round(validation * n)}
@@ -157,6 +167,8 @@ def _assigned(raw: Raw, source: str, options: Options) -> np.ndarray:
         counts = {"validation": validation_count(len(train), validation)}
         groups = None if raw.groups is None else [raw.groups[i] for i in train]
         split[train] = set_aside(keys(raw.stored[torch.from_numpy(train)], groups), counts)
+    if "train" not in split and not strict:
+        return None
     if "train" not in split:
         told = " and ".join(f"{count} for {name}" for name, count in counts.items() if count)
         raise DataError(

@@ -36,7 +36,7 @@ from morphogen.theory import elbo
 from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
 
 AtLeastOne = Annotated[int, Field(ge=1)]
-AtLeastZero = Annotated[int, Field(ge=0)]
+Groups = Annotated[int, Field(ge=0, le=1000)]
 DECODE_CHUNK = 256  # when scoring: enough to be fast, little enough to fit a cache
 USED = 0.01  # nats from which a group of latents says something
 
@@ -47,7 +47,7 @@ class HierarchicalVAESpec(ConditionSpec):
     widths: tuple[AtLeastOne, ...] = Field(
         (32, 64, 64, 64), min_length=1, description="channels at 1/2, 1/4, ... resolution"
     )
-    groups: tuple[AtLeastZero, ...] = Field((0, 3, 3, 3), description="groups of latents at each of these resolutions")
+    groups: tuple[Groups, ...] = Field((0, 3, 3, 3), description="groups of latents at each of these resolutions")
     latent_channels: tuple[AtLeastOne, ...] = Field(
         (1, 4, 8, 16), description="channels of a group of latents at each of these resolutions"
     )

@@ -76,7 +76,7 @@ class VAESpec(ConditionSpec):
     beta: float = Field(1.0, ge=0, description="weight of the rate")
     free_bits: float = Field(0.0, ge=0, description="nats per latent dimension that cost nothing")
     kl_warmup: float = Field(0.0, ge=0, le=1, description="fraction of training over which beta rises from 0")
-    importance_samples: int = Field(1, ge=1, description="K of the training bound; 1 is the ELBO")
+    importance_samples: int = Field(1, ge=1, le=10_000, description="K of the training bound; 1 is the ELBO")
     output: Literal["auto", "mean", "sample"] = Field(
         "auto", description="what sampling returns: E[x | z] (auto for pictures) or a draw of p(x | z)"
     )

@@ -5,7 +5,7 @@ Settings of the model (learning rates, betas, averaging) are in the family's pla
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 from pydantic import Field
@@ -17,6 +17,8 @@ from morphogen.core.spec import Spec
 
 class Recipe(Spec):
     """The settings of a training. Its length is a number of steps or epochs, or a budget, or the shorter of both."""
+
+    unsigned: ClassVar[frozenset[str]] = frozenset({"seed"})
 
     seed: int = Field(default=0, ge=0, le=MOST_SEED, description="where all randomness starts")
     steps: int | None = Field(default=None, ge=1, le=10**9, description="length: number of steps")
