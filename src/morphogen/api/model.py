@@ -37,7 +37,9 @@ class Model(OpenModel):
     Attributes:
         path: where it was read from
         module: the model itself, in evaluation mode and without gradients
-        family, data, device: the name of its family, what its records are, where it computes
+        family: the name of its family
+        data: what its records are
+        device: where it computes
         stored: the content of its spec.json
         fingerprint: sha256 of all that its drawings depend on
 

@@ -22,7 +22,7 @@ from morphogen.data.records import Dataset, Files, Problem, Records
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found.
+    """What data hold, and what is wrong with them.
 
     Attributes:
         counts: records in each split

@@ -19,7 +19,7 @@ class Result(Spec):
         protocol: what was done, in one sentence
         baselines: trivial ways to get a number, by name
         floor: what real records get against others, which no model can be expected to beat; `floor_interval` is its own
-        place: where the value stands on the ladder of known degradations
+        place: where the value stands on the ladder of known corruptions
         network: the feature network that it was measured with, by the hash of its file
         warnings: why the number may not mean what it seems to
         details: further numbers (parts of the value, its bias, ...)

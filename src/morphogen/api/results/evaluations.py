@@ -25,7 +25,7 @@ class Evaluation:
         data: the source of the real records
         results: one for each metric: value, interval, n, seed, baselines, floor, protocol
         left_out: why a metric is missing that nobody named
-        ladders: the ladder of known degradations that results were placed on, by metric
+        ladders: the ladder of known corruptions that results were placed on, by metric
         notes: what was taken for what in the records that were judged
 
     Example:
