@@ -105,7 +105,7 @@ def parse(line: str, whole: bool) -> None:
     words = shlex.split(line, comments=True)
     command: Any = get_command(app)
     while words and hasattr(command, "commands"):
-        if words[0] in ("--version", "--help"):
+        if words[0] == "--help" or any(words[0] in parameter.opts for parameter in command.params):
             return
         assert words[0] in command.commands, f"there is no verb {words[0]!r}"
         command = command.commands[words.pop(0)]

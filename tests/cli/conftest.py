@@ -8,6 +8,7 @@ from fake_api import FakeApi
 import morphogen
 import morphogen.quickstart
 from morphogen.cli import models
+from morphogen.cli.verbs.judge import evaluate
 from morphogen.cli.verbs.keep import show, verify
 
 
@@ -19,6 +20,6 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     monkeypatch.setattr(morphogen, "api", fake, raising=False)
     monkeypatch.setattr(morphogen.quickstart, "quickstart", fake.quickstart)
     monkeypatch.setattr(models, "require_folder", lambda model: None)
-    for module in (show, verify):
+    for module in (evaluate, show, verify):
         monkeypatch.setattr(module, "require_folder", lambda model: None)
     return fake

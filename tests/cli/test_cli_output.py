@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_api import FakeApi
+from PIL import ExifTags, Image
 
-from morphogen import DataError, Description
+from morphogen import DataError, Description, UsageError
 from morphogen.cli import console, main
 from morphogen.cli.main import run
 from morphogen.core.reading import parse_json
 from morphogen.report.json_text import as_json
+from morphogen.report.saving import picture_file
 
 BAD = "\x1b]0;owned\x07\x1b[31mred\x9b\u202e\x7f\udce9\nwhole and unaltered  True"
 UNSAFE = set("\x1b\x07\x9b\u202e\x7f\udce9")
@@ -127,3 +130,41 @@ def test_what_is_left_out_for_one_reason_is_said_once(api: FakeApi, capsys: pyte
     out = capsys.readouterr().out
     assert out.count("too few records") == 1 and "left out fd, kid: too few records" in out
     assert out.count("note: real numbers are taken for shades") == 1
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("jpg", "JPEG"), ("jpeg", "JPEG"), ("webp", "WEBP")])
+def test_pictures_go_to_other_formats_with_their_recipe(api: FakeApi, tmp_path: Path, suffix: str, kind: str) -> None:
+    png, other = tmp_path / "a.png", tmp_path / f"a.{suffix}"
+    for out in (png, other):
+        assert run(["sample", "/home/nobody/secret/m", "--n", "4", "--seed", "3", "--out", str(out)]) == 0
+    with Image.open(png) as expected, Image.open(other) as image:
+        assert image.format == kind and image.size == expected.size
+        told = json.loads(image.getexif()[ExifTags.Base.ImageDescription])
+        assert told == json.loads(expected.text["morphogen"]) and told["seed"] == 3
+        assert told["model"] == "m", "and no folder of its maker"
+        off = np.abs(np.asarray(image.convert("RGB"), dtype=int) - np.asarray(expected.convert("RGB")))
+        assert off.max() == 0 if kind == "WEBP" else off.mean() < 8
+
+
+def test_more_pixels_than_a_format_holds_are_wrong_usage() -> None:
+    wide = Image.new("L", (16_384, 1))
+    with pytest.raises(UsageError, match="16,383 pixels a side"):
+        picture_file(wide, suffix=".webp")
+    with Image.open(io.BytesIO(picture_file(wide, suffix=".jpg"))) as image:
+        assert image.size == wide.size
+
+
+def test_transparent_pictures_are_on_white_as_jpeg() -> None:
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    with Image.open(io.BytesIO(picture_file(clear, suffix=".jpg"))) as image:
+        assert image.getpixel((3, 3)) == (255, 255, 255)
+
+
+def test_threads_and_device_are_passed_on(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[int] = []
+    monkeypatch.setattr("torch.set_num_threads", limits.append)
+    line = ["sample", "m", "--threads", "2", "--device", "cpu", "--batch-size", "5", "--out", str(tmp_path / "a.png")]
+    assert run(line) == 0
+    assert limits == [2] and api.told("load")["device"] == "cpu" and api.told("sample")["batch_size"] == 5
+    assert run(["train", "vae", "--data", "digits", "--out", "x", "--device", "cpu", "--threads", "3"]) == 0
+    assert limits == [2, 3] and api.told("training")["recipe"] == {"device": "cpu"}

@@ -9,7 +9,7 @@ import typer
 
 from morphogen import UsageError
 from morphogen.cli.console import busy, print_json, print_table, print_text
-from morphogen.cli.models import hold
+from morphogen.cli.models import hold, require_folder
 from morphogen.cli.options import Device, Json, Overwrite, Seed, Threads
 from morphogen.cli.outputs import Output
 from morphogen.cli.verbs.judge.results import read_names, tell, write_results
@@ -45,6 +45,8 @@ def evaluate(
     if compare and len(models) < 2:
         raise UsageError("--compare needs at least two models.")
     with busy("evaluating"):
+        for model in models:
+            require_folder(model)
         held = [hold(model, device, threads) for model in models]
         from morphogen import api
 
