@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def test_a_wrong_word_is_answered_with_the_right_one() -> None:
 def test_describe_says_what_it_is(model: mg.Model) -> None:
     assert model.describe()["family"] == mg.describe(model.path)["family"] == "vae"
     assert mg.verify(model).family == "vae"
+    for result in (model.describe(), mg.verify(model)):
+        assert json.loads(result.save("said.json").read_text()) == json.loads(json.dumps(result.to_dict()))
 
 
 # ------------------------------------------------------------------ pictures

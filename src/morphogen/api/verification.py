@@ -9,7 +9,7 @@ from typing import Any, final
 from morphogen import artifact
 from morphogen.api.opened import OpenModel, fingerprint_of, path_of
 from morphogen.report.html import escape
-from morphogen.report.saving import as_json, chosen_format, write_whole
+from morphogen.report.saving import chosen_format, json_file, write_whole
 
 SHOWN = 20  # files that are not part of a model
 
@@ -42,7 +42,7 @@ class Verification:
     def save(self, path: Path | str) -> Path:
         """Write it as .json. Returns the path; raises `UsageError` for another suffix."""
         chosen_format(path, (".json",))
-        return write_whole(path, as_json(self.to_dict()))
+        return write_whole(path, json_file(self.to_dict()))
 
     def _repr_html_(self) -> str:
         others = f"; {len(self.unlisted):,} files in the folder are no part of it" if self.unlisted else ""
