@@ -16,8 +16,8 @@ from morphogen.families.autoregressive import Autoregressive, AutoregressiveSpec
 from morphogen.nn.backbones.causal import CausalNet
 from morphogen.nn.backbones.symbols import Symbols
 from morphogen.testing import check_family
+from tests.toys import LONG_CHECKS
 
-LEARNS, CONDITIONS = "samples beat the best single Gaussian", "conditions are obeyed"
 GRAY = DataSpec(name="gray", shape=(1, 5, 6), kind="continuous", levels=256, classes=("a", "b"))
 RGB = DataSpec(name="rgb", shape=(3, 4, 3), kind="continuous", levels=100)
 SHADES = DataSpec(name="mixtures", shape=(3, 4, 3), kind="continuous", levels=100)
@@ -304,14 +304,10 @@ def test_impossible_options_say_what_is_possible(data, options, message):
 
 
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_it_passes_check_family(monkeypatch, thorough):
+def test_it_passes_check_family(thorough):
     """Without its training, which takes a minute, unless slow tests run."""
-    if not thorough:
-        rest = {name: check for name, check in check_family.CHECKS.items() if name not in (LEARNS, CONDITIONS)}
-        assert len(rest) == len(check_family.CHECKS) - 2
-        monkeypatch.setattr(check_family, "CHECKS", rest)
-        monkeypatch.setattr(check_family, "STEPS", 20)
+    skip, steps = ((), 1500) if thorough else (LONG_CHECKS, 20)
     options = {"width": 48, "inner": 32, "blocks": 2, "hidden": 48, "lr": 6e-3, "stem": (3, 3), "reach": (1, 1)}
     options["near"] = (1, 1)
-    checked = check_family.check_family("autoregressive", options)
+    checked = check_family("autoregressive", options, skip=skip, steps=steps)
     assert not checked.failures, str(checked)

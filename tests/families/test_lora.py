@@ -20,9 +20,9 @@ from morphogen.families.gan import GAN
 from morphogen.families.lora import LoRA, LoRASpec
 from morphogen.nn import adapters
 from morphogen.nn.layers.attention import SelfAttention
-from morphogen.testing import check_family as checking
+from morphogen.testing import check_family
+from tests.toys import LONG_CHECKS
 
-LEARNS, CONDITIONS = "samples beat the best single Gaussian", "conditions are obeyed"
 PICTURES = DataSpec(name="pictures", shape=(1, 8, 8), kind="continuous", levels=17, classes=("a", "b"))
 SMALL = {"widths": (16, 32), "blocks": (1,), "attention": 1, "conditional": True}
 OWN = "weights.safetensors"
@@ -181,13 +181,9 @@ def _error(model, batch):
 
 
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_it_passes_check_family(monkeypatch, thorough):
+def test_it_passes_check_family(thorough):
     """Without the checks that train for long, unless slow tests run."""
-    if not thorough:
-        rest = {name: check for name, check in checking.CHECKS.items() if name not in (LEARNS, CONDITIONS)}
-        assert len(rest) == len(checking.CHECKS) - 2
-        monkeypatch.setattr(checking, "CHECKS", rest)
-        monkeypatch.setattr(checking, "STEPS", 20)
+    skip, steps = ((), 1500) if thorough else (LONG_CHECKS, 20)
     points = ("diffusion", {"backbone": "mlp", "hidden": [64, 64], "conditional": True})
-    checked = checking.check_family("lora", {}, {"base": points})
+    checked = check_family("lora", {}, {"base": points}, skip=skip, steps=steps)
     assert not checked.failures, str(checked)

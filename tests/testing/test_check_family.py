@@ -15,11 +15,11 @@ from morphogen import api
 from morphogen.core.batch import RawCondition
 from morphogen.core.capabilities import Encodes, Samples, Score, Scores
 from morphogen.core.distributions import LOG_2PI
-from morphogen.core.errors import MorphogenError
+from morphogen.core.errors import MorphogenError, UsageError
 from morphogen.core.family import Family, Player, Step
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
-from morphogen.testing.check_family import CHECKS, check_family
+from morphogen.testing import CHECKS, check_family, parametrize_with_checks
 
 SPEC = "the Spec round-trips and names the nearest option"
 PLAYERS = "players cover every trainable parameter once"
@@ -156,12 +156,10 @@ class Unbuilt(Toy):
 def failures(monkeypatch: pytest.MonkeyPatch):
     """The checks that a toy fails, name -> why. It learns in a few steps; whether it does has a test of its own."""
     monkeypatch.setattr("morphogen.core.registry._registered", {})
-    monkeypatch.setattr("morphogen.testing.check_family.STEPS", 150)
 
     def run(family: type[Family] = Toy, but: tuple[str, ...] = (LEARNS,), **options: Any) -> dict[str, str]:
-        chosen = {name: check for name, check in CHECKS.items() if name not in but}
-        monkeypatch.setattr("morphogen.testing.check_family.CHECKS", chosen)
-        return {check.name: check.detail for check in check_family(family, options).failures}
+        checked = check_family(family, options, skip=but, steps=150)
+        return {check.name: check.detail for check in checked.failures}
 
     return run
 
@@ -229,10 +227,8 @@ def test_a_spec_that_swallows_unknown_options_is_found(failures) -> None:
     assert failures(Careless) == {SPEC: "the unknown option 'defectx' was accepted"}
 
 
-def test_checks_that_do_not_apply_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("morphogen.testing.check_family.STEPS", 5)
-    monkeypatch.setattr("morphogen.testing.check_family.CHECKS", {n: CHECKS[n] for n in (CONDITIONS, TRUTHFUL)})
-    found = check_family(Toy, {"conditional": False})
+def test_checks_that_do_not_apply_say_why() -> None:
+    found = check_family(Toy, {"conditional": False}, only=(TRUTHFUL, CONDITIONS), steps=5)
     assert found.to_dict() == {CONDITIONS: "not applicable: is not conditional", TRUTHFUL: "passed: Samples, Scores"}
 
 
@@ -243,6 +239,36 @@ def test_a_family_that_fails_everywhere_is_reported_and_not_raised(failures) -> 
 
 
 def test_failures_reach_the_user(failures) -> None:
-    failures(Careless)
+    failures(Careless, but=tuple(set(CHECKS) - {PLAYERS}))
+    assert api.check_family("careless", only=[PLAYERS]) == {PLAYERS: "passed"}
     with pytest.raises(MorphogenError, match=r"family 'careless': .*the unknown option 'defectx' was accepted"):
-        api.check_family("careless")
+        api.check_family("careless", only=[SPEC, PLAYERS])
+
+
+def test_only_and_skip_choose_checks_by_name() -> None:
+    names = [check.name for check in check_family("vae", only=(PLAYERS, SPEC, RANGE), skip=(RANGE,)).checks]
+    assert names == [SPEC, PLAYERS]
+    for wrong in ({"only": ["conditions are obeyd"]}, {"skip": ["conditions are obeyd"]}):
+        with pytest.raises(UsageError, match="did you mean 'conditions are obeyed'"):
+            check_family("vae", **wrong)
+        with pytest.raises(UsageError, match="unknown check"):
+            parametrize_with_checks(["vae"], **wrong)
+
+
+@parametrize_with_checks([Toy], steps=150, skip=(LEARNS,))
+def test_each_check_is_a_test_of_its_own(check) -> None:
+    check()
+
+
+def test_a_test_of_its_own_fails_and_skips_as_the_check_says() -> None:
+    def cases(options: dict[str, Any], *names: str) -> list[Any]:
+        mark = parametrize_with_checks([Toy], options, only=names, steps=5, records=300)
+        return [case.values[0] for case in mark.args[1]]
+
+    out_of_range, truthful = cases({"defect": "values out of range"}, RANGE, TRUTHFUL)
+    with pytest.raises(AssertionError, match="leaves"):
+        out_of_range()
+    truthful()
+    (does_not_apply,) = cases({"conditional": False}, CONDITIONS)
+    with pytest.raises(pytest.skip.Exception, match="is not conditional"):
+        does_not_apply()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from morphogen.core import registry
@@ -9,7 +10,7 @@ from morphogen.core.errors import MorphogenError
 from morphogen.core.family import Family
 from morphogen.core.spec import Spec
 from morphogen.core.type_words import in_words
-from morphogen.testing.check_family import check_family as run_checks
+from morphogen.testing import check_family as run_checks
 from morphogen.trainer import Recipe
 
 
@@ -48,22 +49,25 @@ def describe_family(name: str) -> dict[str, Any]:
     return {**_describe(found), "options": _fields(found.Spec), "recipe": _fields(Recipe)}
 
 
-def check_family(name: str) -> dict[str, Any]:
+def check_family(name: str, *, only: Sequence[str] = (), skip: Sequence[str] = ()) -> dict[str, Any]:
     """Put a family to the tests that all families must pass; about 25 seconds.
 
     Args:
         name: a registered family.
+        only: the names of the checks to run; empty for all of them.
+        skip: the names of the checks to leave out.
 
     Returns:
         Check by check "passed", or why it did not apply.
 
     Raises:
         MorphogenError: some checks failed; the message says which and why.
+        UsageError: `only` or `skip` names a check that does not exist.
 
     Example:
         >>> mg.check_family("vae")  # doctest: +SKIP
     """
-    found = run_checks(name)
+    found = run_checks(name, only=only, skip=skip)
     if found.failures:
         raise MorphogenError(str(found))
     return found.to_dict()

@@ -1,0 +1,59 @@
+"""Checks of samples: their quality, their range, and that nothing but the seed and the index decides them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+
+from morphogen import artifact
+from morphogen.core import capabilities
+from morphogen.core.rng import Rng
+from morphogen.evaluation.metrics.energy import closer_test
+from morphogen.testing.subject import Subject, as_float
+
+ALPHA = 0.001  # false-alarm rate of the two-sample test
+
+
+def check_samples_beat_a_gaussian(s: Subject) -> str:
+    """Samples are closer to held-out records than those of the best single Gaussian, in a two-sample test."""
+    model = s.needs(capabilities.Samples)
+    n = min(1000, len(s.test))
+    data, train = s.data.encode(s.test.stored[:n]).flatten(1), s.data.encode(s.train.stored).flatten(1)
+    rng = Rng(0).child("check")
+    samples = as_float(model.sample(n, s.batch(n).cond, rng)).flatten(1)
+    mean, cov = train.mean(0), train.T.cov() + 1e-6 * torch.eye(train.shape[1])
+    gaussian = mean + rng.normal("gaussian", n, (train.shape[1],)) @ torch.linalg.cholesky(cov).T
+    p, statistic = closer_test(samples, gaussian.clamp(s.data.low, s.data.high), data, rng)
+    assert p <= ALPHA + 1e-9, f"samples are not closer to the data than one Gaussian's (p = {p:.3f})"
+    return f"energy distance below one Gaussian's by {statistic:.4f}, p = {p:.3f}"
+
+
+def check_artifact_keeps_samples(s: Subject) -> None:
+    """Also for the model in memory, so that nothing which training changed is missing from the artifact."""
+    for name, model in {"loaded": s.needs(capabilities.Samples), "raw": s.raw}.items():
+        artifact.save(s.folder / name, model, recipe={}, provenance={})
+        copy = cast(Any, artifact.load(s.folder / name).family)
+        same = torch.equal(model.deployed().eval().sample(8, None, Rng(3)), copy.sample(8, None, Rng(3)))
+        assert same, "other samples after save and load: what they depend on is in no parameter or buffer"
+
+
+def check_samples_have_addresses(s: Subject) -> None:
+    """Sample i is the same in any batch size to 1/255 of the range, and bit for bit at the same size."""
+    model = s.needs(capabilities.Samples)
+    whole = as_float(model.sample(12, None, Rng(5)))
+    tolerance = (s.data.high - s.data.low) / 255 if s.data.kind == "continuous" else 1e-6
+    for size in (1, 5):
+        parts = [model.sample(min(size, 12 - i), None, Rng(5).shifted(i)) for i in range(0, 12, size)]
+        error = float((as_float(torch.cat(parts)) - whole).abs().max())
+        assert error <= tolerance, f"samples drawn {size} at a time differ by {error:.4g}"
+    assert torch.equal(as_float(model.sample(12, None, Rng(5))), whole), "the same call gave other samples"
+    assert not torch.equal(as_float(model.sample(12, None, Rng(6))), whole), "another seed gave the same samples"
+
+
+def check_samples_are_in_range(s: Subject) -> None:
+    x = s.needs(capabilities.Samples).sample(64, None, Rng(0))
+    assert tuple(x.shape) == (64, *s.data.shape), f"expected shape {(64, *s.data.shape)}, got {tuple(x.shape)}"
+    assert torch.isfinite(as_float(x)).all(), "samples hold NaN or infinite values"
+    low, high = float(x.min()), float(x.max())
+    assert s.data.low <= low and high <= s.data.high, f"[{low:.4g}, {high:.4g}] leaves [{s.data.low}, {s.data.high}]"
