@@ -20,6 +20,7 @@ from morphogen.applications.prompting import class_index, class_notes, constant_
 from morphogen.applications.records import as_stored, check_made, records_of
 from morphogen.applications.sampling import CHUNK, resolve_sampling_options
 from morphogen.core.batch import RawCondition
+from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError
 from morphogen.core.family import Family
@@ -86,10 +87,10 @@ def reverse_states(
     row = class_index(family, label)
     words = None if text is None else read_weighted_prompt(family, text)
     x, estimates = [], []
-    for start in range(0, n, CHUNK):
-        count = min(CHUNK, n - start)
+    for rows in chunks(n, CHUNK):
+        count = rows.stop - rows.start
         cond = constant_condition(count, row, words, on)
-        passed = list(_passed(model.trajectory(count, cond, Rng(seed, on).shifted(start), **given), times))
+        passed = list(_passed(model.trajectory(count, cond, Rng(seed, on).shifted(rows.start), **given), times))
         t = torch.stack([state.t for state, _ in passed])
         x.append(np.stack([_shown(state.x, state.t, model, family.data) for state, _ in passed], axis=1))
         estimates.append(np.stack([as_stored(model.decoded(x_0), family.data) for _, x_0 in passed], axis=1))
@@ -139,8 +140,8 @@ def measure_variances(
             f" {split or 'test'} split."
         )
     said, wrong = [], []  # Var(x_0 | x_t) and the squared error, (N, strides)
-    for start in range(0, len(records), CHUNK):
-        batch, rng = records.batch(slice(start, start + CHUNK)).to(on), Rng(seed, on).shifted(start)
+    for part in chunks(len(records), CHUNK):
+        batch, rng = records.batch(part).to(on), Rng(seed, on).shifted(part.start)
         x_0 = model.encoded(batch.x, rng, len(batch))
         rows = [_error_of(model, x_0, t, rng.child(f"stride {i}"), batch.cond) for i, t in enumerate(path[:-1])]
         said.append(torch.stack([var for var, _ in rows], 1))

@@ -11,6 +11,7 @@ from torch import Tensor
 from morphogen.applications.records import check_room
 from morphogen.core.batch import RawCondition
 from morphogen.core.capabilities import Denoises
+from morphogen.core.chunks import chunks
 from morphogen.core.errors import UsageError
 from morphogen.core.family import Family, require
 from morphogen.core.rng import Noise, Rng
@@ -103,4 +104,4 @@ def chunked(draw: Callable[[int, Noise], Tensor], n: int, seed: int, family: Fam
     rng = Rng(seed, family.device)
     window, area = family.data.shape[1] * family.data.shape[2], size[0] * size[1]
     at_once = max(1, CHUNK * window // area)
-    return torch.cat([draw(min(at_once, n - i), rng.shifted(i)) for i in range(0, n, at_once)])
+    return torch.cat([draw(rows.stop - rows.start, rng.shifted(rows.start)) for rows in chunks(n, at_once)])

@@ -11,6 +11,7 @@ from morphogen import data
 from morphogen.applications.latent_directions import MIN_RECORDS, direction, enough, ordered, properties
 from morphogen.core import registry
 from morphogen.core.capabilities import Directions, Encodes
+from morphogen.core.chunks import chunks
 from morphogen.core.errors import CapabilityError, DataError, UsageError
 from morphogen.core.family import Family, require
 from morphogen.core.limits import check_numbers
@@ -119,5 +120,5 @@ def _some(records: Records, n: int) -> Records:
 @torch.no_grad()
 def _latents(model: Encodes, family: Family, records: Records) -> Tensor:
     """The means of q(z | x), (n, D) float64 on the CPU; encoded without conditions."""
-    parts = [records.batch(slice(i, i + ENCODE_CHUNK)).x for i in range(0, len(records), ENCODE_CHUNK)]
+    parts = [records.batch(rows).x for rows in chunks(len(records), ENCODE_CHUNK)]
     return torch.cat([model.encode(x.to(family.device)).mean.flatten(1).double().cpu() for x in parts])

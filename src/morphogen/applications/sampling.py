@@ -15,6 +15,7 @@ from morphogen.applications.records import check_room
 from morphogen.core import registry
 from morphogen.core.batch import RawCondition
 from morphogen.core.capabilities import Samples
+from morphogen.core.chunks import chunks
 from morphogen.core.errors import UsageError, unknown
 from morphogen.core.family import Family, require
 from morphogen.core.limits import REAL, WHOLE, check_numbers
@@ -62,10 +63,10 @@ def sample_in_chunks(
     check_room(n, family.data.shape)
     sampler, on = require(family, Samples, "sample"), family.device
     parts = []
-    for start in range(0, n, size):
-        rows = torch.arange(start, start + size if padded else min(start + size, n), device=on)
+    for part in chunks(n, size):
+        rows = torch.arange(part.start, part.start + size if padded else part.stop, device=on)
         with autocast(resolve(cast(Any, precision), on), on):
-            parts.append(sampler.sample(len(rows), given(rows), rng.shifted(start), **options))
+            parts.append(sampler.sample(len(rows), given(rows), rng.shifted(part.start), **options))
     return torch.cat(parts)[:n]
 
 

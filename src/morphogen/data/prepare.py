@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import DataError, unknown
 from morphogen.core.rng import Rng
@@ -124,14 +125,10 @@ def binarized(stored: Tensor, ids: Tensor, levels: int, binary: str | float) -> 
     """
     rng = Rng(0)
     out = torch.empty_like(stored)
-    for start in range(0, len(stored), _CHUNK):  # a whole set of floats would not be small
-        part = stored[start : start + _CHUNK].to(torch.float32) / (levels - 1)
-        noise = (
-            rng.uniform("binarize", ids[start : start + _CHUNK], stored.shape[1:])
-            if binary == "stochastic"
-            else float(binary)
-        )
-        out[start : start + _CHUNK] = part > noise
+    for rows in chunks(len(stored), _CHUNK):  # a whole set of floats would not be small
+        part = stored[rows].to(torch.float32) / (levels - 1)
+        noise = rng.uniform("binarize", ids[rows], stored.shape[1:]) if binary == "stochastic" else float(binary)
+        out[rows] = part > noise
     return out
 
 

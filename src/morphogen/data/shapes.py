@@ -20,6 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from morphogen.core.chunks import chunks
 from morphogen.core.errors import DataError
 from morphogen.core.rng import Rng
 from morphogen.data.options import Captioned, Size
@@ -168,8 +169,8 @@ def read(options: ShapesOptions) -> Raw:
             f" choose such as size=32."
         )
     stored, texts, split = [], [], []
-    for start in range(0, options.n, _CHUNK):
-        index = torch.arange(start, min(start + _CHUNK, options.n))
+    for rows in chunks(options.n, _CHUNK):
+        index = torch.arange(rows.start, rows.stop)
         found = scenes(index, options.seed, options.objects)
         stored.append(prepared(draw(found, height), options))
         texts += captions(found)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from morphogen.core.batch import RawCondition
 from morphogen.core.capabilities import Samples, Scores
+from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, DataError, MorphogenError, UsageError, unknown
 from morphogen.core.family import Family, require
@@ -158,10 +159,9 @@ def draw(family: Family, reference: Reference) -> SampleSet:
         cond = RawCondition(context=known.context)
     sampler = require(family, Samples, "sample")
     parts = []
-    for start in range(0, reference.n, SAMPLE_CHUNK):
-        count = min(SAMPLE_CHUNK, reference.n - start)
-        part = None if cond is None else cond[start : start + count].to(device)
-        x = sampler.sample(count, part, rng.shifted(start))
+    for rows in chunks(reference.n, SAMPLE_CHUNK):
+        part = None if cond is None else cond[rows].to(device)
+        x = sampler.sample(rows.stop - rows.start, part, rng.shifted(rows.start))
         parts.append(reference.features.judged_samples(x))
     labels = None if cond is None or cond.label is None else cond.label.cpu()
     return reference.made(torch.cat(parts), labels)

@@ -38,6 +38,7 @@ from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.capabilities import Encodes, Score, Scores
+from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian, standard_normal
 from morphogen.core.errors import SpecError
@@ -231,10 +232,9 @@ class Autoencoder(Family):
             rate = q.kl(self._prior(z))
             return Score(log_p - rate, "lower_bound", self.measure, {"log_likelihood": log_p, "-rate": -rate})
         rows, at_once = [], max(1, DECODE_CHUNK // samples)
-        for i in range(0, len(x), at_once):
-            part = slice(i, i + at_once)
+        for part in chunks(len(x), at_once):
             here = Gaussian(q.mean[part], q.log_var[part])
-            eps = rng.shifted(i).normal("score", len(x[part]), (samples, *self.latent_shape))
+            eps = rng.shifted(part.start).normal("score", len(x[part]), (samples, *self.latent_shape))
             z = here.rsample(eps.transpose(0, 1))  # (K, b, *latent_shape)
             log_p = torch.cat([self.decode(some).log_prob(x[part]) for some in z.split(DECODE_CHUNK)])
             rows.append((log_p + self._prior(z).log_prob(z) - here.log_prob(z)).T)

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.capabilities import Samples, Score, Scores
+from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
@@ -262,8 +263,8 @@ class Autoregressive(Family):
         """log P of each element, (B, H, W, C), as many records at once as fit."""
         u, c = self._values(x), self._condition(cond, len(x))
         size = max(1, CHUNK // (x.shape[-2] * x.shape[-1]))
-        rows = [slice(i, i + size) for i in range(0, len(x), size)]
-        return torch.cat([self.pixels(u[r], None if c is None else c[r]) for r in rows])
+        parts = chunks(len(x), size)
+        return torch.cat([self.pixels(u[rows], None if c is None else c[rows]) for rows in parts])
 
     def _values(self, x: Tensor) -> Tensor:
         """x (B, C, H, W) as the counts 0 .. K-1 it stands for, (B, H, W, C)."""

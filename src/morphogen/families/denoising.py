@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, Condition, RawCondition
 from morphogen.core.capabilities import Denoises, Encodes, Samples, Score, Scores
+from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import CapabilityError, SpecError, UsageError
@@ -297,10 +298,9 @@ class DenoisingFamily(Family):
             raise CapabilityError(f"this {self.name!r} model has no likelihood of a record to score: {why}.")
         x_0, levels, evaluations = self.encoded(x, rng, len(x)), self._levels, self.spec.score_evaluations
         found = []
-        for i in range(0, len(x), CHUNK):
-            rows = slice(i, i + CHUNK)
+        for rows in chunks(len(x), CHUNK):
             given = None if cond is None else cond[rows]
-            here, index = rng.shifted(i), len(x_0[rows])
+            here, index = rng.shifted(rows.start), len(x_0[rows])
             if levels is None:
                 grid = grids.grid("angle", self.schedule, (evaluations + 3) // 4)
                 trace: Literal["exact", "hutchinson"] = "exact" if x_0[0].numel() <= EXACT_TRACE else "hutchinson"

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, Condition, RawCondition
 from morphogen.core.capabilities import Directions, Discriminates, Encodes, Samples
+from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian, Point
 from morphogen.core.errors import UsageError
@@ -228,8 +229,8 @@ class GAN(Family):
         # The same starts for every record, so that its latent depends on nothing but itself.
         starts = Rng(0, x.device).normal("inversion", self.spec.inversion_starts, (self.latent_dim,)).to(x.dtype)
         size, parts = max(1, INVERSION_CHUNK // len(starts)), []
-        for i in range(0, len(x), size):
-            some, given = centered(x[i : i + size], self.data), None if cond is None else cond[i : i + size]
+        for rows in chunks(len(x), size):
+            some, given = centered(x[rows], self.data), None if cond is None else cond[rows]
 
             def energy(z: Tensor, rows: Tensor, x: Tensor = some, cond: RawCondition | None = given) -> Tensor:
                 error = self._made(z, None if cond is None else cond[rows]) - x[rows]

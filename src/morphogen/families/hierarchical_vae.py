@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.capabilities import Encodes, Latents, Samples, Score, Scores
+from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian
 from morphogen.core.errors import SpecError
@@ -250,9 +251,8 @@ class HierarchicalVAE(Family):
             return Score(log_p - kl.sum(1), "lower_bound", self.measure, {"log_likelihood": log_p, **rates})
         c = self._condition(cond, len(x))
         rows, at_once = [], max(1, DECODE_CHUNK // samples)
-        for i in range(0, len(x), at_once):
-            part = slice(i, i + at_once)
-            eps = rng.shifted(i).normal("score", len(x[part]), (samples, self.dimensions)).flatten(0, 1)
+        for part in chunks(len(x), at_once):
+            eps = rng.shifted(part.start).normal("score", len(x[part]), (samples, self.dimensions)).flatten(0, 1)
             rows.append(self.bound.log_weights(x[part], eps, None if c is None else c[part], samples))
         log_w = torch.cat(rows)
         return Score(elbo.iwae_bound(log_w, 1), "importance", self.measure, log_weights=log_w)
@@ -301,7 +301,7 @@ class HierarchicalVAE(Family):
         """log p(x | z) (B,) and the KLs (B, K) for one draw of z."""
         eps = rng.normal("score", len(x), (self.dimensions,))
         c = self._condition(cond, len(x))
-        parts = [slice(i, i + DECODE_CHUNK) for i in range(0, len(x), DECODE_CHUNK)]
+        parts = chunks(len(x), DECODE_CHUNK)
         found = [self.bound(x[p], eps[p], None if c is None else c[p]) for p in parts]
         return torch.cat([log_p for log_p, _ in found]), torch.cat([kl for _, kl in found])
 

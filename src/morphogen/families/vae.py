@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.capabilities import Encodes, Latents, Samples, Score, Scores
+from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian, GaussianMixture, standard_normal
 from morphogen.core.errors import CapabilityError, SpecError
@@ -324,11 +325,11 @@ class VAE(Family):
             rate = q.kl(prior) if isinstance(prior, Gaussian) else q.log_prob(z) - prior.log_prob(z)
             return Score(log_p - rate, "lower_bound", self.measure, {"log_likelihood": log_p, "-rate": -rate})
         rows, at_once = [], max(1, self.decoded_at_once // samples)
-        for i in range(0, len(x), at_once):
-            part = slice(i, i + at_once)
+        for part in chunks(len(x), at_once):
             n = len(x[part])
             here = Gaussian(q.mean[part], q.log_var[part])
-            z = here.rsample(rng.shifted(i).normal("score", n, (samples, self.spec.latent_dim)).transpose(0, 1))
+            eps = rng.shifted(part.start).normal("score", n, (samples, self.spec.latent_dim))
+            z = here.rsample(eps.transpose(0, 1))
             given = None if c is None else c[part]
             log_p = torch.cat([self.generation(some, x[part], given) for some in z.split(self.decoded_at_once)])
             rows.append((log_p + prior.log_prob(z) - here.log_prob(z)).T)

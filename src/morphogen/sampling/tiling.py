@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from morphogen.core.batch import RawCondition
+from morphogen.core.chunks import chunks
 from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import UsageError
 from morphogen.sampling.denoiser import Denoiser
@@ -64,8 +65,8 @@ class Tiled:
         bell = (_bell(window[0])[:, None] * _bell(window[1])).to(x_t)
         mean, var, weight = torch.zeros_like(x_t), torch.zeros_like(x_t), x_t.new_zeros(size)
         every, group = list(itertools.product(rows, columns)), max(1, self.at_once // n)
-        for first in range(0, len(every), group):
-            places = every[first : first + group]
+        for some in chunks(len(every), group):
+            places = every[some]
             parts = torch.cat([_cut(x_t, place, window) for place in places])
             given = None if cond is None else _repeated(cond, places, n, window, ratios)
             found = self.denoiser.posterior(parts, t.repeat(len(places)), given)

@@ -13,12 +13,13 @@ see them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from morphogen.core.chunks import chunks
 from morphogen.core.errors import DataError
 from morphogen.core.rng import Rng
 from morphogen.evaluation.context.degradations import drawn
@@ -41,10 +42,10 @@ def independent_elements(train: Tensor, heldout: Tensor, n: int, rng: Rng) -> Te
     flat = train.flatten(1)
     dims = flat.shape[1]
     out = torch.empty(n, dims, dtype=train.dtype, device=train.device)
-    for first, size in _chunks(n, dims):
+    for rows in _rows_at_once(n, dims):
         # A 32-bit word times N / 2^32: the bias is below N / 2^32.
-        who = (rng.bits("independent elements", range(first, first + size), dims) * len(flat)) >> 32
-        out[first : first + size] = flat.gather(0, who.to(flat.device))
+        who = (rng.bits("independent elements", range(rows.start, rows.stop), dims) * len(flat)) >> 32
+        out[rows] = flat.gather(0, who.to(flat.device))
     return out.reshape(n, *train.shape[1:])
 
 
@@ -55,9 +56,9 @@ def one_gaussian(train: Tensor, heldout: Tensor, n: int, rng: Rng) -> Tensor:
     """
     mean, axes = _gaussian(train)
     out = torch.empty(n, len(mean), dtype=train.dtype)
-    for first, size in _chunks(n, len(mean)):
-        z = rng.normal("one Gaussian", range(first, first + size), (len(axes),)).to(mean)
-        out[first : first + size] = _as_records(torch.addmm(mean, z, axes), train)
+    for rows in _rows_at_once(n, len(mean)):
+        z = rng.normal("one Gaussian", range(rows.start, rows.stop), (len(axes),)).to(mean)
+        out[rows] = _as_records(torch.addmm(mean, z, axes), train)
     return out.reshape(n, *train.shape[1:]).to(train.device)
 
 
@@ -120,7 +121,6 @@ def _enough(which: str, records: Tensor, n: int) -> None:
         raise DataError(f"cannot draw {n} different {which} records out of {len(records)}; ask for fewer.")
 
 
-def _chunks(rows: int, width: int) -> list[tuple[int, int]]:
-    """(first row, number of rows) of parts of about `_ELEMENTS` elements."""
-    size = max(1, _ELEMENTS // max(1, width))
-    return [(first, min(size, rows - first)) for first in range(0, rows, size)]
+def _rows_at_once(n: int, width: int) -> Iterator[slice]:
+    """Parts of about `_ELEMENTS` elements."""
+    return chunks(n, max(1, _ELEMENTS // max(1, width)))

@@ -29,6 +29,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError, UsageError
 from morphogen.core.rng import Rng
@@ -245,9 +246,8 @@ def _changed(pictures: Tensor, change: Callable[[Tensor, int], Tensor]) -> Tenso
     _check(pictures)
     size = max(1, _ELEMENTS // math.prod(pictures.shape[1:]))
     out = torch.empty_like(pictures)
-    for first in range(0, len(pictures), size):
-        part = slice(first, first + size)
-        out[part] = _to_uint8(change(pictures[part].float() / 255.0, first))
+    for part in chunks(len(pictures), size):
+        out[part] = _to_uint8(change(pictures[part].float() / 255.0, part.start))
     return out
 
 

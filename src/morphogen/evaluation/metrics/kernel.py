@@ -23,11 +23,13 @@ needs the sums of k^2, which the same pass adds up. `intervals` makes the interv
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from morphogen.core.chunks import chunks
 from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate, SquaredDistance
 
@@ -99,15 +101,14 @@ def _within(x: Tensor) -> _Kernel:
     """Over pairs of different records of one sample; blocks below the diagonal mirror those above."""
     n = len(x)
     sums, squares = x.new_zeros(n), x.new_zeros(())
-    for i in range(0, n, _CHUNK):
-        for j in range(i, n, _CHUNK):
-            k = _block(x[i : i + _CHUNK], x[j : j + _CHUNK])
-            if i == j:
-                k.fill_diagonal_(0.0)
-            else:
-                sums[j : j + _CHUNK] += k.sum(0)
-            sums[i : i + _CHUNK] += k.sum(1)
-            squares += (1.0 if i == j else 2.0) * k.flatten().dot(k.flatten())
+    for i, j in itertools.combinations_with_replacement(chunks(n, _CHUNK), 2):
+        k = _block(x[i], x[j])
+        if i == j:
+            k.fill_diagonal_(0.0)
+        else:
+            sums[j] += k.sum(0)
+        sums[i] += k.sum(1)
+        squares += (1.0 if i == j else 2.0) * k.flatten().dot(k.flatten())
     rows, mean = sums / (n - 1), float(sums.sum() / (n * (n - 1)))
     # h_ij = k_ij - (n - 1)/(n - 2) (r_i + r_j) + c: every row of h without its diagonal sums to 0
     c = n / (n - 2) * mean
@@ -118,12 +119,11 @@ def _within(x: Tensor) -> _Kernel:
 def _between(x: Tensor, y: Tensor) -> _Kernel:
     n, m = len(x), len(y)
     rows, columns, squares = x.new_zeros(n), x.new_zeros(m), x.new_zeros(())
-    for i in range(0, n, _CHUNK):
-        for j in range(0, m, _CHUNK):
-            k = _block(x[i : i + _CHUNK], y[j : j + _CHUNK])
-            rows[i : i + _CHUNK] += k.sum(1)
-            columns[j : j + _CHUNK] += k.sum(0)
-            squares += k.flatten().dot(k.flatten())
+    for i, j in itertools.product(chunks(n, _CHUNK), chunks(m, _CHUNK)):
+        k = _block(x[i], y[j])
+        rows[i] += k.sum(1)
+        columns[j] += k.sum(0)
+        squares += k.flatten().dot(k.flatten())
     rows, columns, mean = rows / m, columns / n, float(rows.sum() / (n * m))
     about = float(squares) / (n * m) - float(rows.square().mean() + columns.square().mean()) + mean**2
     return _Kernel(rows, columns, mean, max(0.0, about) * n * m / ((n - 1) * (m - 1)))

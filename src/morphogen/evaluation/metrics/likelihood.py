@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from morphogen.core.capabilities import Score, Scores
+from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import Measure
 from morphogen.core.errors import DataError
 from morphogen.core.family import Family, require
@@ -75,10 +76,10 @@ def scores(family: Family, records: Records, seed: int, samples: int = 1, condit
     device = next(family.parameters()).device
     rng, scorer = Rng(seed, device), require(family, Scores, "score")
     found = []
-    for start in range(0, len(records), CHUNK):
-        batch = records.batch(slice(start, start + CHUNK)).to(device)
+    for rows in chunks(len(records), CHUNK):
+        batch = records.batch(rows).to(device)
         cond = batch.cond if conditioned else None
-        found.append(scorer.score(batch.x, cond, rng.shifted(start), samples))
+        found.append(scorer.score(batch.x, cond, rng.shifted(rows.start), samples))
     return found
 
 

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from morphogen.core.chunks import chunks
 from morphogen.core.errors import UsageError
 from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate
@@ -108,11 +109,10 @@ def _exact(x: Tensor, y: Tensor) -> Tensor:
 def _squared_distances(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Squared distances of some rows of x at a time to all of y, with the number of the first row."""
     lengths = y.square().sum(1)
-    rows = max(1, _CHUNK // len(y))
-    for start in range(0, len(x), rows):
-        some = x[start : start + rows]
+    for rows in chunks(len(x), max(1, _CHUNK // len(y))):
+        some = x[rows]
         d = torch.addmm(lengths, some, y.mT, alpha=-2.0)
-        yield start, d.add_(some.square().sum(1, keepdim=True)).clamp_min_(0.0)
+        yield rows.start, d.add_(some.square().sum(1, keepdim=True)).clamp_min_(0.0)
 
 
 def _share(hits: Tensor) -> Estimate:
