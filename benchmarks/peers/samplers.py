@@ -3,7 +3,7 @@
     python -m benchmarks.validity.steppers --only diffusers    # runs this with src/ on its path, and prints the table
 
 Both integrate from the same x_1 over the same noise levels sigma / alpha, among those of the 1,000 betas from 1e-4 to
-0.02 that DDPM has; the error is that of `morphogen.sampling.convergence`. The levels are
+0.02 that DDPM has; the error is that of `benchmarks.validity.convergence`. The levels are
 
     theirs   what the scheduler chooses: "trailing" for DDIM, which else starts late, and the default for the others
     karras   what it chooses with `use_karras_sigmas`
@@ -28,8 +28,8 @@ import diffusers
 import torch
 from torch import Tensor
 
+from benchmarks.validity.convergence import Run, gaussian_error, mixture_error, run_of, slope
 from benchmarks.validity.oracles import FEW, gaussian, mixture
-from morphogen.sampling.convergence import Run, gaussian_error, mixture_error, run_of, slope
 from morphogen.sampling.grids import power
 from morphogen.sampling.steppers import Multistep, Stepper, stepper
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
@@ -74,7 +74,7 @@ class Sampler:
         return (levels / NOISIEST).clamp_max(1.0)
 
     def run(self, oracle: GaussianMixtureDenoiser, grid: str) -> Run:
-        """A map of x_1 to x_0 for `morphogen.sampling.convergence`."""
+        """A map of x_1 to x_0 for `benchmarks.validity.convergence`."""
 
         def run(z: Tensor, steps: int, noise: object) -> Tensor:
             scheduler = self.over(grid, steps)

@@ -6,7 +6,7 @@
 
 The data are two dependent Gaussian elements, and a mixture of two modes on the line; their denoisers are exact, so the
 error in mean and covariance is the integration's alone, and it is computed without sampling noise
-(`morphogen.sampling.convergence`). Runs start from the exact law of x_1 and end at t = 0. The grids become fine
+(`benchmarks.validity.convergence`). Runs start from the exact law of x_1 and end at t = 0. The grids become fine
 everywhere: sigma / alpha falls like (1 - i / steps)^2 or faster. Takes a few minutes and no data.
 
 Another library's deterministic sampler is measured by the same functions: anything that maps (x_1, steps, noise) to
@@ -28,8 +28,8 @@ from benchmarks.harness import Json, path_of, plain_parser, write
 from benchmarks.page import tables
 from benchmarks.page.tables import Result, Seen
 from benchmarks.peers.environments import ensure, run_in, versions
+from benchmarks.validity.convergence import gaussian_error, mixture_error, run_of, slope, stochastic_mixture_error
 from benchmarks.validity.oracles import FEW, gaussian, mixture
-from morphogen.sampling.convergence import gaussian_error, mixture_error, run_of, slope, stochastic_mixture_error
 from morphogen.sampling.grids import angle, power
 from morphogen.sampling.steppers import Ancestral, Multistep, Stepper, stepper
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser

@@ -27,3 +27,10 @@ def jensen_shannon(p: Tensor, q: Tensor, cell: float = 1.0) -> Tensor:
     m = 0.5 * (p + q)
     terms = torch.special.xlogy(p, p) + torch.special.xlogy(q, q) - 2.0 * torch.special.xlogy(m, m)
     return 0.5 * cell * terms.sum()
+
+
+def energy_distance(x: Tensor, y: Tensor) -> Tensor:
+    """The unbiased estimate of 2 E|X - Y| - E|X - X'| - E|Y - Y'| from samples x (n, D) of P and y (m, D) of Q."""
+    x, y = x.double(), y.double()
+    within = [torch.cdist(s, s).sum() / (len(s) * (len(s) - 1)) for s in (x, y)]
+    return 2.0 * torch.cdist(x, y).mean() - within[0] - within[1]

@@ -11,7 +11,7 @@ import pytest
 
 from morphogen.core.errors import DataError
 from morphogen.report.canvas import png
-from morphogen.report.curves import curves, loss_curves, running_mean, series
+from morphogen.report.curves import curves, running_mean, series
 from morphogen.report.log import read_log
 from morphogen.report.points import scatter
 
@@ -48,18 +48,17 @@ def test_running_mean_is_the_mean_of_the_last_values_that_are_finite() -> None:
     assert np.isnan(running_mean([np.inf], 1)[0])
 
 
-def test_loss_curves_draw_one_line_a_term_with_the_last_value_in_the_legend(tmp_path: Path) -> None:
-    fig = loss_curves(write_log(tmp_path / "log.jsonl", 40))
+def test_curves_of_a_log_are_one_line_a_term_with_the_last_value_in_the_legend(tmp_path: Path) -> None:
+    fig = curves(series(read_log(write_log(tmp_path / "log.jsonl", 40))), title="Training")
     (axes,) = fig.axes
     assert [line.get_label() for line in axes.lines] == ["kl  19.5", "reconstruction  51"]
     assert list(axes.lines[0].get_xdata()) == list(range(40))
     assert png(fig)[:4] == b"\x89PNG"
 
 
-def test_an_empty_log_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "log.jsonl").write_text("")
+def test_curves_of_nothing_are_an_error() -> None:
     with pytest.raises(DataError, match="no values to draw"):
-        loss_curves(tmp_path / "log.jsonl")
+        curves({}, title="Training")
 
 
 def test_scatter_draws_every_point_once_and_names_the_classes() -> None:

@@ -1,6 +1,6 @@
 """Every stepper: its declared order on Gaussian and mixture data, its identities with others, and what it declares.
 
-The orders are deterministic measurements (`morphogen.sampling.convergence`), so there are no false alarms.
+The orders are deterministic measurements (`benchmarks.validity.convergence`), so there are no false alarms.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.validity.convergence import gaussian_error, mixture_error, run_of, slope, stochastic_mixture_error
 from morphogen.core.batch import RawCondition
 from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import SpecError, UsageError
-from morphogen.sampling.convergence import gaussian_error, mixture_error, run_of, slope, stochastic_mixture_error
 from morphogen.sampling.denoiser import Conditioned
 from morphogen.sampling.grids import angle, grid, power
 from morphogen.sampling.loop import sample

@@ -13,10 +13,10 @@ from morphogen.core.batch import RawCondition
 from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import UsageError
 from morphogen.sampling.inverse import Measured
-from morphogen.sampling.operators import Downsampling
 from morphogen.sampling.tiling import Tiled, starts
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
 from morphogen.theory.schedules import Schedule, schedule
+from tests.oracles.operators import Downsampling
 
 COSINE = schedule("cosine")
 TIME = torch.full((2,), 0.4, dtype=torch.float64)

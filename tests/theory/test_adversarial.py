@@ -15,11 +15,11 @@ from morphogen.theory.adversarial import (
     RELATIVISTIC,
     WASSERSTEIN,
     balance,
-    kantorovich_potential,
     one_centered,
     zero_centered,
 )
 from tests.oracles.divergences import jensen_shannon
+from tests.oracles.transport import kantorovich_potential
 
 CELL = 0.01
 X = torch.arange(-8, 8, CELL, dtype=torch.float64)

@@ -14,7 +14,6 @@ from morphogen.core.errors import SpecError
 from morphogen.theory.diffusion import (
     decoder,
     diffusion_term,
-    interpolated_variance,
     prior,
     prior_term,
     q_marginal,
@@ -106,16 +105,6 @@ def test_the_two_fixed_variances_are_those_of_no_and_of_full_uncertainty() -> No
             torch.testing.assert_close(reverse_kernel(posterior, X_T, t, s, process, fixed).var, var)  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="unknown variance"):
         reverse_kernel(certain, X_T, t, s, process, "large")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_the_interpolated_variance_is_geometric_between_the_two(name: str) -> None:
-    process, t, s = schedule(name), number(0.7), number(0.69)
-    fraction = torch.tensor([[0.0, 0.3], [0.6, 1.0]]).double()
-    posterior = Gaussian(torch.zeros_like(fraction), interpolated_variance(fraction, t, s, process).log())
-    log_var = reverse_kernel(posterior, torch.zeros_like(fraction), t, s, process).log_var
-    beta, beta_tilde = q_step(X_T, s, t, process).log_var, q_posterior(X_T, X_0, t, s, process).log_var
-    torch.testing.assert_close(log_var, fraction * beta + (1 - fraction) * beta_tilde, rtol=1e-11, atol=1e-11)
 
 
 def test_times_may_differ_from_record_to_record() -> None:

@@ -22,7 +22,6 @@ from morphogen.theory.elbo import (
     elbo_terms,
     free_bits,
     halving,
-    importance_estimate,
     iwae_bound,
     kl_weight,
     log_weights,
@@ -254,26 +253,6 @@ def test_warm_up_is_linear_then_one() -> None:
 # ------------------------------------------------------ importance sampling
 
 
-@pytest.mark.parametrize("confidence", (0.8, 0.95))
-def test_importance_interval_covers_log_p_at_its_rate(confidence: float) -> None:
-    n = 2000
-    estimate = importance_estimate(weights(7, 1000, n), confidence=confidence)
-    exact = float(model().log_prob(X))
-    covered = ((estimate.low <= exact) & (exact <= estimate.high)).double().mean()
-    # 5 standard errors of a binomial share, plus 1 % that the skewness of w costs at 1,000 samples
-    assert abs(float(covered) - confidence) < 5 * math.sqrt(confidence * (1 - confidence) / n) + 0.01
-    assert float(estimate.standard_error.mean()) == pytest.approx(float(estimate.value.std()), rel=0.1)
-    assert ((estimate.effective >= 1) & (estimate.effective <= 1000)).all()
-
-
-def test_standard_error_is_the_delta_methods() -> None:
-    log_w = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)).double()
-    w = log_w.exp()
-    want = w.std(0) / math.sqrt(20) / w.mean(0)
-    torch.testing.assert_close(importance_estimate(log_w).standard_error, want, rtol=1e-12, atol=0)
-    torch.testing.assert_close(importance_estimate(log_w.T + 500.0, dim=1).standard_error, want, rtol=1e-9, atol=0)
-
-
 def test_effective_sample_size_of_known_weights() -> None:
     log_w = torch.tensor([[0.0, 0.0, math.log(3)], [0.0, -1e4, math.log(1)]]).double()
     assert effective_sample_size(log_w).tolist() == pytest.approx([2.0, 1.0, 16 / 10])
@@ -292,7 +271,5 @@ def test_halving_shows_the_bias_that_is_left() -> None:
 
 
 def test_too_few_samples_are_refused() -> None:
-    with pytest.raises(UsageError, match="at least 2 importance samples"):
-        importance_estimate(torch.zeros(1, 4))
     with pytest.raises(UsageError, match="at least 2 importance samples"):
         halving(torch.zeros(4, 1), dim=1)

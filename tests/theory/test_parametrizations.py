@@ -17,7 +17,6 @@ from morphogen.theory.parametrizations import (
     eps_of,
     output_of,
     x_0_of,
-    x_0_variance,
 )
 from morphogen.theory.schedules import SCHEDULES, Schedule, broadcast, schedule
 
@@ -71,14 +70,13 @@ def test_the_flow_is_the_time_derivative_of_the_path(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cosine", "rectified-flow"])
 @pytest.mark.parametrize("source", PARAMETRIZATIONS)
-def test_errors_and_deviations_are_proportional(name: str, source: str) -> None:
+def test_errors_are_proportional(name: str, source: str) -> None:
     s = schedule(name)
     x_t, y, error = noisy(s, T), output_of(source, X_0, EPS, T, s), records(2)
     moved = x_0_of(source, y + error, x_t, T, s) - x_0_of(source, y, x_t, T, s)
     torch.testing.assert_close(
         -broadcast(determinant(source, T, s) / s(T)[1], moved) * moved, error, rtol=1e-6, atol=1e-9
     )
-    torch.testing.assert_close(x_0_variance(source, error.square(), T, s), moved.square(), rtol=1e-6, atol=1e-9)
 
 
 def test_an_unknown_name_is_an_error() -> None:

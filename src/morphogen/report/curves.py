@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from matplotlib.figure import Figure
 from morphogen.core.errors import DataError
 from morphogen.report.canvas import COLORS, figure, styled
 from morphogen.report.lettering import drawable
-from morphogen.report.log import read_log
 
 Series = tuple[Sequence[float], Sequence[float]]
 
@@ -59,11 +57,6 @@ def curves(
     axes.margins(x=0.01)
     axes.legend(loc="best", ncols=2 if len(lines) > 3 else 1)
     return fig
-
-
-def loss_curves(log: Path, *, title: str = "Training") -> Figure:
-    """The loss terms of a training log against the step. Raises `DataError` for an empty log."""
-    return curves(series(read_log(log)), title=title)
 
 
 def running_mean(values: Sequence[float] | np.ndarray, width: int) -> np.ndarray:

@@ -102,17 +102,6 @@ def reverse_kernel(
     return Gaussian(mean, var.log().expand_as(mean), posterior.event_dims)
 
 
-def interpolated_variance(fraction: Tensor, t: Tensor, s: Tensor, schedule: Schedule) -> Tensor:
-    """Var(x_0 | x_t) for which the reverse variance of the stride t -> s is beta^f beta_tilde^(1 - f), 0 < s < t.
-
-    The learned variance of the hybrid objective (Nichol and Dhariwal, 2021): `fraction` f (B, *shape) in [0, 1] is a
-    network's output. Read as a variance of x_0 (for VP schedules in [0, sigma_t^2]), it serves every other stride too.
-    """
-    (_, gain, beta_tilde, _), beta = stride(t, s, schedule), _beta(t, s, schedule)
-    log_ratio = broadcast((beta / beta_tilde).log(), fraction)
-    return torch.expm1(fraction * log_ratio) * broadcast(beta_tilde / gain.square(), fraction)
-
-
 def _normal(mean: Tensor, log_var: Tensor) -> Gaussian:
     """N(mean, exp(log_var)) with a log-variance of shape () or (B,)."""
     return Gaussian(mean, broadcast(log_var, mean).expand_as(mean))

@@ -135,38 +135,6 @@ def effective_sample_size(log_w: Tensor, dim: int = 0) -> Tensor:
     return torch.exp(-torch.logsumexp(2.0 * torch.log_softmax(log_w, dim), dim))
 
 
-class ImportanceEstimate(NamedTuple):
-    """An estimate of log p(x) for each record, (B,) each.
-
-    value           log 1/K sum_k w_k, a lower bound in expectation
-    standard_error  of `value`, by the delta method
-    low, high       the interval that covers log p(x) at the stated confidence, for large K
-    effective       effective sample size
-    """
-
-    value: Tensor
-    standard_error: Tensor
-    low: Tensor
-    high: Tensor
-    effective: Tensor
-
-
-def importance_estimate(log_w: Tensor, dim: int = 0, confidence: float = 0.95) -> ImportanceEstimate:
-    """log p(x) from K >= 2 importance samples along `dim`, with its uncertainty.
-
-    By the delta method the standard error of a log-mean is the relative one of the mean, which the
-    effective sample size n gives: se^2 = (K / n - 1) / (K - 1). The interval is normal on log p's
-    scale. It cannot see weights that were never drawn: where n is small, read it as a lower bound.
-    """
-    k = log_w.shape[dim]
-    if k < 2:
-        raise UsageError(f"an interval for log p(x) needs at least 2 importance samples (got {k}).")
-    value, effective = iwae_bound(log_w, dim), effective_sample_size(log_w, dim)
-    error = ((k / effective - 1.0).clamp_min(0.0) / (k - 1)).sqrt()
-    z = math.sqrt(2.0) * float(torch.erfinv(torch.tensor(confidence, dtype=torch.float64)))
-    return ImportanceEstimate(value, error, value - z * error, value + z * error, effective)
-
-
 def halving(log_w: Tensor, dim: int = 0) -> Tensor:
     """How much the estimate of log p(x) falls with half the samples, (B,): a measure of its bias.
 

@@ -84,10 +84,3 @@ def convert(output: Tensor, source: str, into: str, x_t: Tensor, t: Tensor, sche
         return x_0_of(source, output, x_t, t, schedule)
     eps = eps_of(source, output, x_t, t, schedule)
     return eps if into == "eps" else output_of(into, x_0_of(source, output, x_t, t, schedule), eps, t, schedule)
-
-
-def x_0_variance(name: str, var: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
-    """Var(x_0 | x_t) = (sigma / d)^2 Var(y | x_t), (B, *shape)."""
-    if name == "x0":
-        return var
-    return broadcast((schedule(t)[1] / determinant(name, t, schedule)).square(), var) * var

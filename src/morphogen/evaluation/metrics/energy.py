@@ -26,25 +26,6 @@ class PermutationResult(NamedTuple):
     statistic: float
 
 
-def energy_distance(x: Tensor, y: Tensor) -> Tensor:
-    """The unbiased estimate of E(P, Q) from samples x (n, *shape) of P and y (m, *shape) of Q."""
-    pooled, n = torch.cat((x, y)).flatten(1).double(), len(x)
-    inside = torch.zeros(len(pooled), 1, dtype=torch.float64, device=pooled.device)
-    inside[:n] = 1.0
-    return _energy(torch.cdist(pooled, pooled), inside)[0]
-
-
-def energy_test(x: Tensor, y: Tensor, rng: Noise, permutations: int = 999) -> PermutationResult:
-    """Are x (n, *shape) and y (m, *shape) samples of one distribution? A small p-value says no.
-
-    The statistic is their energy distance. Exact: under the null hypothesis P(p <= alpha) <= alpha.
-    Memory is (n + m)^2 float64.
-    """
-    pooled, n = torch.cat((x, y)).flatten(1).double(), len(x)
-    values = _energy(torch.cdist(pooled, pooled), _splits(len(pooled), n, rng, permutations).to(pooled.device))
-    return _one_sided(values)
-
-
 def closer_test(a: Tensor, b: Tensor, data: Tensor, rng: Noise, permutations: int = 999) -> PermutationResult:
     """Are samples `a` (n, *shape) closer to `data` (k, *shape) than samples `b` (m, *shape)?
 
@@ -74,13 +55,6 @@ def _spread(distances: Tensor, inside: Tensor) -> Tensor:
     """The mean distance of two different samples inside, for each column of `inside`."""
     n = inside.sum(0)
     return (inside * (distances @ inside)).sum(0) / (n * (n - 1.0))
-
-
-def _energy(distances: Tensor, inside: Tensor) -> Tensor:
-    """The energy distance of each column's inside and outside."""
-    outside = 1.0 - inside
-    between = (outside * (distances @ inside)).sum(0) / (inside.sum(0) * outside.sum(0))
-    return 2.0 * between - _spread(distances, inside) - _spread(distances, outside)
 
 
 def _one_sided(values: Tensor) -> PermutationResult:

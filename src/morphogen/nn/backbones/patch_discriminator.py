@@ -32,12 +32,6 @@ class PatchDiscriminator(nn.Module):
         )
         self.out = nn.Conv2d(widths[-1], 1, 3, padding=1)
 
-    @property
-    def receptive_field(self) -> int:
-        """Side in pixels of what one logit sees: 1 + sum over layers of (kernel - 1) times the strides before it."""
-        stages = len(self.layers)
-        return 1 + sum(3 * 2**i for i in range(stages)) + 2 * 2**stages
-
     def forward(self, x: Tensor) -> Tensor:
         h = padded(x, self.multiple)
         for i, layer in enumerate(self.layers):
