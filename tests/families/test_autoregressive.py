@@ -306,8 +306,8 @@ def test_impossible_options_say_what_is_possible(data, options, message):
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_passes_check_family(thorough):
     """Without its training, which takes a minute, unless slow tests run."""
-    skip, steps = ((), 1500) if thorough else (LONG_CHECKS, 20)
+    size = {} if thorough else {"skip": LONG_CHECKS, "records": 1024, "steps": 20}
     options = {"width": 48, "inner": 32, "blocks": 2, "hidden": 48, "lr": 6e-3, "stem": (3, 3), "reach": (1, 1)}
     options["near"] = (1, 1)
-    checked = check_family("autoregressive", options, skip=skip, steps=steps)
+    checked = check_family("autoregressive", options, **size)
     assert not checked.failures, str(checked)

@@ -510,6 +510,6 @@ def test_presets_train_sample_and_score(preset):
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_passes_check_family(thorough):
     options = {"hidden": (128, 128, 128)} if thorough else {"hidden": (32, 32), "steps": 12, "score_evaluations": 40}
-    skip, steps = ((), 1500) if thorough else (LONG_CHECKS, 120)
-    checked = check_family("diffusion", options, skip=skip, steps=steps)
+    size = {} if thorough else {"skip": LONG_CHECKS, "records": 1024, "steps": 120}
+    checked = check_family("diffusion", options, **size)
     assert not checked.failures, str(checked)

@@ -228,10 +228,10 @@ def test_what_is_refused():
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_passes_check_family(thorough):
     options = {"backbone": "mlp", "hidden": (128, 128), "schedule": "edm", "times": "log-normal", "conditional": True}
-    skip, steps = ((), 1500) if thorough else (LONG_CHECKS, 20)
+    size = {} if thorough else {"skip": LONG_CHECKS, "records": 1024, "steps": 20}
     rates = {"lr": 1e-3, "judge_lr": 2e-3}
     parts = {"teacher": ("diffusion", options)}
-    checked = check_family("distilled", {"steps": 4, **rates}, parts, skip=skip, steps=steps)
+    checked = check_family("distilled", {"steps": 4, **rates}, parts, **size)
     assert not checked.failures, str(checked)
 
 

@@ -183,6 +183,6 @@ def test_its_schedule_is_the_straight_line_at_the_pace_of_its_shift():
     ],
 )
 def test_it_passes_check_family(options, steps):
-    skip = LONG_CHECKS if steps < 1500 else ()
-    checked = check_family("flow_matching", options, skip=skip, steps=steps)
+    size = {} if steps == 1500 else {"skip": LONG_CHECKS, "records": 1024}
+    checked = check_family("flow_matching", options, steps=steps, **size)
     assert not checked.failures, str(checked)

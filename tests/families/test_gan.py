@@ -451,8 +451,8 @@ def test_it_passes_check_family(thorough):
     options = {"hidden": (128, 128, 128), "discriminator_hidden": (128, 128, 128)}
     if not thorough:
         options = {"hidden": (32,), "discriminator_hidden": (32,), "inversion_steps": 60}
-    skip, steps = ((), 1500) if thorough else (LONG_CHECKS, 20)
-    checked = check_family("gan", options, skip=skip, steps=steps)
+    size = {} if thorough else {"skip": LONG_CHECKS, "records": 1024, "steps": 20}
+    checked = check_family("gan", options, **size)
     assert not checked.failures, str(checked)
     skipped = {c.name for c in checked.checks if c.passed is None}
     assert skipped == {"scores are per record and tell data from noise"}

@@ -183,7 +183,7 @@ def _error(model, batch):
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_passes_check_family(thorough):
     """Without the checks that train for long, unless slow tests run."""
-    skip, steps = ((), 1500) if thorough else (LONG_CHECKS, 20)
+    size = {} if thorough else {"skip": LONG_CHECKS, "records": 1024, "steps": 20}
     points = ("diffusion", {"backbone": "mlp", "hidden": [64, 64], "conditional": True})
-    checked = check_family("lora", {}, {"base": points}, skip=skip, steps=steps)
+    checked = check_family("lora", {}, {"base": points}, **size)
     assert not checked.failures, str(checked)

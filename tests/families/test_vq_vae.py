@@ -333,9 +333,9 @@ def test_impossible_options_say_what_is_possible(data, options, message):
 @pytest.mark.parametrize("options", [{}, {"quantizer": "fsq", "levels": (8, 8)}], ids=["codebook", "fsq"])
 def test_it_passes_check_family(thorough, options):
     """Without its training, which takes a minute, unless slow tests run."""
-    skip, steps = ((), 1500) if thorough else (LONG_CHECKS, 20)
+    size = {} if thorough else {"skip": LONG_CHECKS, "records": 1024, "steps": 20}
     small = {"widths": (32, 32), "blocks": 1, "codes": 64, "prior_width": 64, "prior_blocks": 2, "lr": 3e-3}
-    checked = check_family("vq_vae", {**small, **options}, skip=skip, steps=steps)
+    checked = check_family("vq_vae", {**small, **options}, **size)
     assert not checked.failures, str(checked)
 
 

@@ -79,7 +79,7 @@ def check_family(
         only: the names of the checks to run; empty for all of them.
         skip: the names of the checks to leave out.
         steps: training steps of the model that the checks look at, and of its parts.
-        records: training records, at most.
+        records: training records, at most; a step of training takes a sixteenth of so many.
 
     Returns:
         Each check, in the order of `CHECKS`, with its outcome.

@@ -47,7 +47,7 @@ def parametrize_with_checks(
         only: the names of the checks to run; empty for all of them.
         skip: the names of the checks to leave out.
         steps: training steps of the models that the checks look at, and of their parts.
-        records: training records, at most.
+        records: training records, at most; a step of training takes a sixteenth of so many.
 
     Returns:
         A decorator for a test with the argument `check`. A check that does not apply to the family skips the test.

@@ -19,7 +19,7 @@ from morphogen.data import Stream, load
 from morphogen.testing.toy_data import ring, text_schema, with_captions
 from morphogen.trainer import Recipe, fit
 
-STEPS, RECORDS, BATCH = 1500, 4096, 256
+STEPS, RECORDS, STEPS_AN_EPOCH = 1500, 4096, 16
 
 
 class NotApplicable(Exception):
@@ -39,6 +39,7 @@ class Subject:
         records: int = RECORDS,
     ) -> None:
         self.family, self.folder, self.steps = family, folder, steps
+        self.batch_size = max(1, records // STEPS_AN_EPOCH)
         self.stages = {name: (registry.family(of), chosen) for name, (of, chosen) in parts.items()}
         self.parts: dict[str, Any] = {}
         if "conditional" in family.Spec.model_fields:
@@ -79,9 +80,10 @@ class Subject:
 
     def fit(self, out: str, steps: int, stop_at: int | None = None, resume: bool = False, model: Any = None) -> Path:
         """Train in `out`, perhaps only to the first event at or after step `stop_at`."""
-        recipe = Recipe(steps=steps, batch_size=BATCH, precision="fp32", compile="off", device="cpu", log_every=5)
-        stream = Stream(self.train, BATCH, seed=0)
-        events = fit(model or self.build(), stream, recipe, self.folder / out, resume=resume)
+        recipe = Recipe(
+            steps=steps, batch_size=self.batch_size, precision="fp32", compile="off", device="cpu", log_every=5
+        )
+        events = fit(model or self.build(), self.stream(), recipe, self.folder / out, resume=resume)
         for event in events:
             if stop_at is not None and event.step >= stop_at:
                 cast(Any, events).close()
@@ -102,6 +104,10 @@ class Subject:
         if capability not in self.trained.capabilities:
             raise NotApplicable(f"does not declare {capability.__name__}")
         return self.trained
+
+    def stream(self) -> Stream:
+        """The training records, in the order in which every training here sees them."""
+        return Stream(self.train, self.batch_size, seed=0)
 
     def batch(self, n: int = 32) -> Batch:
         """The first `n` held-out records."""

@@ -12,8 +12,7 @@ import torch
 from morphogen.core import capabilities
 from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
-from morphogen.data import Stream
-from morphogen.testing.subject import BATCH, Subject, as_float
+from morphogen.testing.subject import Subject, as_float
 
 
 def check_global_state_stays(s: Subject) -> None:
@@ -23,7 +22,7 @@ def check_global_state_stays(s: Subject) -> None:
         model = s.build()  # anew, as a step may change buffers
         torch.manual_seed(seed)
         before = torch.get_rng_state()
-        moves = list(model.steps(Stream(s.train, BATCH, seed=0).batch(0), Rng(0), Progress(0, 0.0)))
+        moves = list(model.steps(s.stream().batch(0), Rng(0), Progress(0, 0.0)))
         values = [float(t.detach().sum()) for move in moves for t in move.terms.values()]
         if capabilities.Samples in model.capabilities:
             values.append(float(as_float(model.sample(4, None, Rng(0))).sum()))
@@ -35,7 +34,7 @@ def check_global_state_stays(s: Subject) -> None:
 
 
 def check_no_files_no_network(s: Subject) -> None:
-    model, batch = s.build(), Stream(s.train, BATCH, seed=0).batch(0)
+    model, batch = s.build(), s.stream().batch(0)
 
     def work() -> None:
         for move in model.steps(batch, Rng(0), Progress(0, 0.0)):

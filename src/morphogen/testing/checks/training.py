@@ -8,19 +8,18 @@ from torch import Tensor
 from morphogen import artifact
 from morphogen.core.family import Family, Progress
 from morphogen.core.rng import Rng
-from morphogen.data import Stream
-from morphogen.testing.subject import BATCH, Subject
+from morphogen.testing.subject import Subject
 
 
 def check_gradients_reach_parameters(s: Subject) -> None:
     """Finite gradients everywhere, and a non-zero one within five steps but for unseen embedding rows."""
-    model, stream, seen = s.build(), Stream(s.train, BATCH, seed=0), set()
+    model, stream, seen = s.build(), s.stream(), set()
     players = model.players()
     optimizers = {n: torch.optim.AdamW(list(p.parameters), lr=p.lr) for n, p in players.items()}
     for step in range(5):
         for move in model.steps(stream.batch(step), Rng(0), Progress(step, 0.5 + step / 100)):
             sizes = {name: tuple(term.shape) for name, term in move.terms.items()}
-            assert set(sizes.values()) == {(BATCH,)}, f"terms are per record, ({BATCH},): got {sizes}"
+            assert set(sizes.values()) == {(s.batch_size,)}, f"terms are per record, ({s.batch_size},): got {sizes}"
             parameters = list(players[move.player].parameters)
             loss = torch.stack(list(move.terms.values())).sum(0).mean()
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
