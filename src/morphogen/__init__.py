@@ -162,7 +162,9 @@ def __getattr__(name: str) -> Any:
         return version("morphogen")
     if name in _ERRORS:
         return getattr(_import("morphogen.core.errors"), name)
-    if name.startswith("_"):
+    from importlib.util import find_spec
+
+    if name.startswith("_") or find_spec(f"{__name__}.{name}"):  # a room, which `from morphogen import` goes on to load
         raise AttributeError(f"module 'morphogen' has no attribute {name!r}")
     deprecated = _import("morphogen.api.deprecated")
     if name in deprecated.INSTEAD:

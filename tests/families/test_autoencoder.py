@@ -6,8 +6,6 @@ Run as a script by torchrun, it trains the tiny model with adversary into the fo
 import itertools
 import json
 import math
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from morphogen.families.autoencoder import Autoencoder, AutoencoderSpec, multi_s
 from morphogen.testing import check_family
 from morphogen.theory.adversarial import HINGE
 from morphogen.trainer import Recipe, fit
+from tests.processes import run_two_processes
 
 RGB = DataSpec(name="rgb", shape=(3, 13, 10), kind="continuous", levels=256)
 KINDS = {
@@ -329,7 +328,7 @@ def test_impossible_options_say_what_is_possible(data, options, message):
 )
 def test_it_passes_check_family(options, steps):
     """It draws no samples, so those checks do not apply; the others do."""
-    checked = check_family("autoencoder", {**FAST, **options}, steps=steps, records=4096 if steps == 1500 else 1024)
+    checked = check_family("autoencoder", {**FAST, **options}, steps=steps)
     assert not checked.failures, str(checked)
     assert {c.detail for c in checked.checks if c.passed is None} == {"does not declare Samples"}
     assert sum(c.passed is True for c in checked.checks) == 8
@@ -337,12 +336,7 @@ def test_it_passes_check_family(options, steps):
 
 def test_two_processes_train_as_one(tmp_path):
     """Losses, the adversarial weight, and the latent scale, of which each process sees but half."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(tmp_path / "2")], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_two_processes(__file__, str(tmp_path / "2"))
     _tiny_run(tmp_path / "1")
     one, two = (
         [line for line in map(json.loads, (tmp_path / n / "log.jsonl").open()) if "terms" in line] for n in "12"

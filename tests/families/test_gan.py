@@ -4,8 +4,6 @@ Run as a script by torchrun, it trains the tiny model into the folder in its fir
 """
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from morphogen.testing import check_family
 from morphogen.theory.adversarial import GAMES, RELATIVISTIC
 from morphogen.trainer import Recipe, fit
 from morphogen.trainer import compile as compilation
+from tests.processes import run_two_processes
 from tests.toys import LONG_CHECKS
 
 PICTURES = DataSpec(name="pictures", shape=(3, 13, 12), kind="continuous", levels=256, classes=("a", "b", "c"))
@@ -487,12 +486,7 @@ def test_parts_of_a_batch_train_as_one(tmp_path):
 
 
 def test_two_processes_train_as_one(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(tmp_path / "2")], env=environment, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_two_processes(__file__, str(tmp_path / "2"))
     log = [line for line in map(json.loads, (tmp_path / "2" / "log.jsonl").open()) if "terms" in line]
     _agree(_tiny_run(tmp_path / "1"), (log, artifact.load(tmp_path / "2").family))
 

@@ -195,6 +195,6 @@ def test_it_refuses_what_it_cannot_do():
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_passes_check_family(thorough):
     options = {"widths": (16, 24), "groups": (1, 2), "latent_channels": (2, 4), "blocks": 1}
-    size = {} if thorough else {"skip": LONG_CHECKS, "records": 1024, "steps": 250}
+    size = {} if thorough else {"skip": LONG_CHECKS, "records": 1024, "steps": 120}
     checked = check_family("hierarchical_vae", options, **size)
     assert not checked.failures, str(checked)

@@ -6,8 +6,6 @@ Run as a script, it trains what the JSON in its first argument tells, for the te
 import itertools
 import json
 import math
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from morphogen.families.vq_vae import VQVAE, VQVAESpec
 from morphogen.nn.quantization.quantizer import usage
 from morphogen.testing import check_family
 from morphogen.trainer import Recipe, checkpoint, fit
+from tests.processes import run_two_processes
 from tests.toys import LONG_CHECKS
 
 GRAY = DataSpec(name="gray", shape=(1, 9, 11), kind="continuous", levels=256, classes=("a", "b"), splits={"train": 64})
@@ -276,12 +275,7 @@ def test_a_batch_in_parts_is_the_whole_batch(tmp_path):
 def test_two_processes_end_where_one_does(tmp_path):
     options = {"residual": 2, "conditional": True, "codes": 20}
     told = {"options": options, "recipe": {"steps": 15, "log_every": 1, "accumulate": 2}, "out": str(tmp_path / "two")}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, json.dumps(told)], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_two_processes(__file__, json.dumps(told))
     list(fit(build(moved=False, **options), Pictures(), recipe(**told["recipe"]), tmp_path / "one"))
     one, two = stored(tmp_path / "one"), stored(tmp_path / "two")
     assert not torch.allclose(one["weights/quantizer.vectors"], build(**options).quantizer.vectors, atol=0.1)
@@ -333,7 +327,7 @@ def test_impossible_options_say_what_is_possible(data, options, message):
 @pytest.mark.parametrize("options", [{}, {"quantizer": "fsq", "levels": (8, 8)}], ids=["codebook", "fsq"])
 def test_it_passes_check_family(thorough, options):
     """Without its training, which takes a minute, unless slow tests run."""
-    size = {} if thorough else {"skip": LONG_CHECKS, "records": 1024, "steps": 20}
+    size = {} if thorough else {"skip": LONG_CHECKS, "records": 1024, "steps": 60}
     small = {"widths": (32, 32), "blocks": 1, "codes": 64, "prior_width": 64, "prior_blocks": 2, "lr": 3e-3}
     checked = check_family("vq_vae", {**small, **options}, **size)
     assert not checked.failures, str(checked)

@@ -1,9 +1,6 @@
 """Two gloo processes against one, with the same global batch."""
 
 import json
-import os
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from morphogen import artifact
 from morphogen.core.rng import Rng
 from morphogen.trainer import distributed, fit
 from morphogen.trainer.distributed import World
+from tests.processes import run_two_processes
 from tests.trainer.toys import SCRIPT, Autoencoder, Game, Points, build, points, recipe
 
 RUNS = {
@@ -32,14 +30,9 @@ def two(tmp_path_factory):
     told = [{**run, "out": str(out / name)} for name, run in RUNS.items()]
     longer = {**RUNS["parts"]["recipe"], "steps": 25}
     told.append({**RUNS["parts"], "recipe": longer, "out": str(out / "parts"), "resume": True})
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", SCRIPT]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, json.dumps(told)], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    printed = run_two_processes(SCRIPT, json.dumps(told))
     said = defaultdict(list)
-    for line in done.stdout.splitlines():
+    for line in printed.splitlines():
         if line.startswith("{"):
             entry = json.loads(line)
             said[Path(entry.pop("out")).name].append(entry)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from morphogen.core.rng import Rng
 from morphogen.families.diffusion import Diffusion, DiffusionSpec
 from morphogen.families.flow_matching import FlowMatching, FlowMatchingSpec
 from morphogen.trainer import fit
+from tests.processes import run_two_processes
 from tests.trainer.toys import recipe
 
 POINTS = DataSpec(name="points", shape=(2,), kind="continuous", classes=("a", "b"))
@@ -65,10 +64,7 @@ def run(family: str, options: dict[str, Any], how: dict[str, Any], out: Path) ->
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of all runs, made by two processes that torchrun starts."""
     out = tmp_path_factory.mktemp("two")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__, str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[:4000]
+    run_two_processes(__file__, str(out))
     return out
 
 
