@@ -3,13 +3,13 @@ from __future__ import annotations
 import sys
 
 import pytest
-from fake_api import FakeApi
 
 import morphogen
 import morphogen.quickstart
 from morphogen.cli import models
 from morphogen.cli.verbs.judge import evaluate
 from morphogen.cli.verbs.keep import show, verify
+from tests.cli.fake_api import FakeApi
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_api import MODEL, POINTS, RESULT, FakeApi, Held
 from PIL import Image
 
 from morphogen import MorphogenError
@@ -17,6 +16,7 @@ from morphogen.cli.main import run
 from morphogen.data import load
 from morphogen.quickstart import next_commands
 from morphogen.report.sheets import sheet, to_bytes
+from tests.cli.fake_api import MODEL, POINTS, RESULT, FakeApi, Held
 
 TRAIN = ["train", "vae", "--data", "digits", "--out", "runs/x"]
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_api import FakeApi
 from PIL import ExifTags, Image
 
 from morphogen import DataError, Description, UsageError
@@ -21,6 +20,7 @@ from morphogen.cli.main import run
 from morphogen.core.reading import parse_json
 from morphogen.report.json_text import as_json
 from morphogen.report.saving import picture_file
+from tests.cli.fake_api import FakeApi
 
 BAD = "\x1b]0;owned\x07\x1b[31mred\x9b\u202e\x7f\udce9\nwhole and unaltered  True"
 UNSAFE = set("\x1b\x07\x9b\u202e\x7f\udce9")

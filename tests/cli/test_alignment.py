@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_api import MODEL, FakeApi
 
 from morphogen.cli.main import run
+from tests.cli.fake_api import MODEL, FakeApi
 
 
 def test_a_model_is_asked_as_told(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_api import DIGITS, MODEL, FakeApi, digits
 from PIL import Image
 
 from morphogen.cli.main import run
 from morphogen.report.sheets import to_bytes
+from tests.cli.fake_api import DIGITS, MODEL, FakeApi, digits
 
 
 def recipe(path: Path) -> dict[str, Any]:

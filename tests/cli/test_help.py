@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 import pytest
-from command_lines import Verb, is_option, verbs
-from fake_api import ANSWERS, MODEL, FakeApi
 from typer.main import get_command
 
 import morphogen as mg
@@ -18,6 +16,8 @@ import morphogen.api as real
 from morphogen.cli.flags import parse_fields
 from morphogen.cli.main import VERBS, app, run
 from morphogen.cli.verbs.make.train import OWN_FLAGS
+from tests.cli.command_lines import Verb, is_option, verbs
+from tests.cli.fake_api import ANSWERS, MODEL, FakeApi
 
 ALL = pytest.mark.parametrize("verb", verbs(), ids=lambda verb: " ".join(verb.words))
 COMPUTES = {verb.words for verb in verbs()} - {("families",), ("show",), ("verify",), ("data", "inspect")}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_api import MODEL, POINTS, FakeApi
 from PIL import Image
 
 from morphogen.cli.main import run
+from tests.cli.fake_api import MODEL, POINTS, FakeApi
 
 SAMPLED = {"label": "3", "text": "a three", "stepper": "heun", "steps": 9, "grid": "angle", "guidance": 2.0}
 

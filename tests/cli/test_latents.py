@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_api import DIGITS, MODEL, POINTS, FakeApi, digits
 from PIL import Image
 
 from morphogen.cli.main import run
 from morphogen.report.sheets import to_bytes
+from tests.cli.fake_api import DIGITS, MODEL, POINTS, FakeApi, digits
 
 EDIT = ["edit-latent", "m", "cat.png", "--direction", "smile"]
 

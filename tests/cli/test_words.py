@@ -15,20 +15,15 @@ from PIL.PngImagePlugin import PngInfo
 import morphogen as mg
 from morphogen.cli.main import run
 from morphogen.report.sheets import sheet
+from tests.toys import Toys
 
-SHAPES = "shapes:size=16,n=300"
-UNET = {"backbone": "unet", "widths": (16,), "blocks": (1,), "attention": 1, "steps": 3, "lr": 0.02, "ema": None}
-RECIPE = {"steps": 20, "lr_schedule": "constant", "batch_size": 16, "compile": "off", "precision": "fp32"}
 RED, GREEN = "a large red circle", "a small green square"
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(toy: Toys) -> Path:
     """Hardly trained, but it reads."""
-    out = tmp_path_factory.mktemp("words") / "model"
-    for _ in mg.training("diffusion", SHAPES, out, options={**UNET, "conditional": True}, recipe=RECIPE):
-        pass
-    return out
+    return toy("words")
 
 
 def pixels(path: Path) -> np.ndarray:

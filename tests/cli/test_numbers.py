@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import islice
 
 import pytest
-from command_lines import Verb, command_lines, is_option, kind, verbs
-from fake_api import FakeApi
 
 from morphogen.cli.main import run
+from tests.cli.command_lines import Verb, command_lines, is_option, kind, verbs
+from tests.cli.fake_api import FakeApi
 
 ABSURD = ("nan", "inf", "-inf", "1e400", str(10**15), str(2**70), str(10**30), "-1e300")
 REQUIRED = {

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from fake_api import FakeApi
 
 from morphogen import UsageError
 from morphogen.cli.flags import parse_fields
 from morphogen.cli.main import run
 from morphogen.core.errors import unknown
 from morphogen.data.source import LONGEST, parse
+from tests.cli.fake_api import FakeApi
 
 
 @pytest.mark.parametrize("verb", ["sample", "walk"])

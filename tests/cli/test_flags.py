@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from fake_api import VAE
 
 from morphogen import UsageError, api
 from morphogen.cli.flags import flag, parse_fields
 from morphogen.cli.verbs.make.train import OWN_FLAGS
+from tests.cli.fake_api import VAE
 
 GROUPS = [VAE["options"], VAE["recipe"]]
 
