@@ -96,6 +96,14 @@ def test_what_a_model_makes_goes_back_into_it(model: mg.Model) -> None:
     assert len(mg.inspect_data("five.npz").dataset.splits["train"]) > 0
 
 
+@pytest.mark.parametrize("binary", ["binary", "binary=0.5"])
+def test_black_and_white_may_be_0_and_1_or_0_and_255(binary: str, tmp_path: Path) -> None:
+    trained = mg.train("vae", f"digits:{binary}", tmp_path / "binary", **SMALL)
+    x = (X[:6] > 128).astype(np.uint8)
+    assert np.array_equal(trained.reconstruct(x).original.x[:, 0], x)
+    assert np.array_equal(trained.encode(x).mean, trained.encode(255 * x).mean)
+
+
 def test_arrays_are_used_whole_and_in_their_order(model: mg.Model) -> None:
     x = np.random.default_rng(1).integers(0, 17, (7, 8, 8), dtype=np.uint8)
     whole = model.encode(x)
