@@ -165,7 +165,7 @@ def failures(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_variational_autoencoder_passes() -> None:
-    found = check_family("vae")
+    found = check_family("vae", steps=600, records=2048)
     assert found.failures == []
     assert len(found.checks) == len(CHECKS) and all(check.passed for check in found.checks)
 
