@@ -17,10 +17,11 @@ from PIL import ExifTags, Image
 from morphogen import DataError, Description, UsageError
 from morphogen.cli import console, main
 from morphogen.cli.main import run
+from morphogen.cli.outputs import PICTURE
 from morphogen.core.reading import parse_json
 from morphogen.report.json_text import as_json
 from morphogen.report.saving import picture_file
-from tests.cli.fake_api import FakeApi
+from tests.cli.fake_api import FakeApi, digits
 
 BAD = "\x1b]0;owned\x07\x1b[31mred\x9b\u202e\x7f\udce9\nwhole and unaltered  True"
 UNSAFE = set("\x1b\x07\x9b\u202e\x7f\udce9")
@@ -168,3 +169,12 @@ def test_threads_and_device_are_passed_on(api: FakeApi, tmp_path: Path, monkeypa
     assert limits == [2] and api.told("load")["device"] == "cpu" and api.told("sample")["batch_size"] == 5
     assert run(["train", "vae", "--data", "digits", "--out", "x", "--device", "cpu", "--threads", "3"]) == 0
     assert limits == [2, 3] and api.told("training")["recipe"] == {"device": "cpu"}
+
+
+def test_results_save_in_the_formats_of_the_command_line(tmp_path: Path) -> None:
+    for suffix in PICTURE:
+        path = digits(4).save(tmp_path / f"a{suffix}")
+        with Image.open(path) as image:
+            assert image.size == digits(4).image().size
+    with pytest.raises(UsageError, match="ends in"):
+        digits(4).save(tmp_path / "a.bmp")

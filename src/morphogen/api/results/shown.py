@@ -13,7 +13,7 @@ from typing import Any
 from PIL.Image import Image
 
 from morphogen.core.errors import MorphogenWarning
-from morphogen.report.saving import chosen_format, npz, png, write_whole
+from morphogen.report.saving import chosen_format, npz, picture_file, write_whole
 
 _PACKAGE = str(Path(__file__).parents[2])
 
@@ -30,7 +30,7 @@ class Shown(ABC):
         """The result as named arrays, which an .npz file holds."""
 
     def save(self, path: Path | str) -> Path:
-        """Write the result: its picture as .png, or its arrays as .npz. A file of that name is replaced.
+        """Write the result: its picture as .png, .jpg or .webp, or its arrays as .npz. A file of that name is replaced.
 
         Args:
             path: the file to write; `~` is the home folder.
@@ -39,11 +39,12 @@ class Shown(ABC):
             The path of the file.
 
         Raises:
-            UsageError: the name ends in neither .png nor .npz.
-            DataError: a .png is asked for, and the records are no pictures.
+            UsageError: the name ends in none of these.
+            DataError: a picture is asked for, and the records are no pictures.
         """
-        kind = chosen_format(path, (".png", ".npz"))
-        return write_whole(path, png(self.image()) if kind == ".png" else npz(self.arrays()))
+        kind = chosen_format(path, (".png", ".jpg", ".jpeg", ".webp", ".npz"))
+        data = npz(self.arrays()) if kind == ".npz" else picture_file(self.image(), suffix=kind)
+        return write_whole(path, data)
 
     def _repr_png_(self) -> bytes | None:
         """The picture in a notebook; nothing for records that are no pictures."""
