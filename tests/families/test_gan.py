@@ -375,7 +375,7 @@ def test_health_names_a_collapse_and_missing_modes_and_nothing_for_copies_of_the
         "": even,
     }
     for words, samples in cases.items():
-        model._made = lambda z, cond, samples=samples: samples
+        model._generate = lambda z, cond, samples=samples: samples
         found = model.health(b, Rng(0))
         assert len(found.warnings) == bool(words) and all(words in w for w in found.warnings), (words, found)
     assert found.metrics["diversity"] == pytest.approx(1.0, abs=0.1)

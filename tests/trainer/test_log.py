@@ -20,4 +20,4 @@ def test_only_the_first_event_has_the_notes_and_an_end_of_watching_ends_the_work
     next(watched)
     del watched
     assert len(ended) == 2
-    assert list(with_notes(iter(()), ["x"])) == []
+    assert list(with_notes((event for event in ()), ["x"])) == []

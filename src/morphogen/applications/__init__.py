@@ -1,1 +1,1 @@
-"""What models are used for: restoring pictures and editing them."""
+"""The uses of models: sampling, editing, restoring, latent paths, chains."""

@@ -1,8 +1,8 @@
-"""What a denoiser does, to be looked at: records on their way into noise, noise on its way to samples, and variances.
+"""Show the chains of a denoiser: from records to noise, from noise to samples, and the variances of the reverse chain.
 
-A state x_t is shown as x_t / sqrt(alpha_t^2 + sigma_t^2), which is what the network sees of it: x_t itself for a
-variance-preserving schedule, and neither brighter nor darker for any other. Where the chain runs on latents, states are
-shown decoded.
+A state x_t is shown as x_t / sqrt(alpha_t^2 + sigma_t^2), the input of the network. For a variance-preserving schedule
+this is x_t itself; for other schedules it keeps the brightness constant. If the chain runs on latents, the decoded
+states are shown.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ class States(NamedTuple):
 def forward_states(
     family: Family, source: AnyData, n: int, times: int, seed: int, split: str | None
 ) -> tuple[States, Records]:
-    """Records of a split on their way into noise: x_t ~ q(x_t | x_0) at so many `times`, with one noise a record.
+    """Noise records of a split: x_t ~ q(x_t | x_0) at `times` times, with one noise per record.
 
-    The times are such that arctan(sigma_t / alpha_t) is uniform from 0 to its end, so equally noisy for every schedule.
+    arctan(sigma_t / alpha_t) is uniform over the times, from 0 to its end, so the noise levels are the same for every
+    schedule.
     """
     check_numbers(n=n, times=times, seed=seed)
     model, on = denoising_model(family, "show a chain"), family.device
@@ -74,9 +75,9 @@ def reverse_states(
     times: int | None,
     options: Mapping[str, Any],
 ) -> States:
-    """What sampling passes on its way from noise: states and estimates at so many `times`, or at all for None.
+    """The states and estimates of sampling at `times` of its times, or at all of them for None.
 
-    The last states are what `sample` gives for the same n and seed, bit for bit.
+    The last states equal the output of `sample` for the same n and seed, bit for bit.
     """
     check_numbers(n=n, seed=seed, times=times)
     model, on = denoising_model(family, "show a chain"), family.device
@@ -117,10 +118,10 @@ class MeasuredVariances(NamedTuple):
 def measure_variances(
     family: Family, source: AnyData, n: int, steps: int | None, grid: str | None, seed: int, split: str | None
 ) -> MeasuredVariances:
-    """The learned variance of the reverse chain between its bounds, on `n` records of a split (Nichol, Dhariwal, 2021).
+    """Compare the learned variance of the reverse chain with its bounds, on `n` records (Nichol and Dhariwal, 2021).
 
-    The strides are those of `grid` in `steps` steps but for the last, onto t = 0, whose beta_tilde is 0. x_t is drawn
-    once for each record and stride. Raises `UsageError` for a model whose variance is fixed.
+    The strides are those of `grid` in `steps` steps without the last one, to t = 0, because its beta_tilde is 0. x_t is
+    drawn once for each record and stride. Raises `UsageError` for a model with a fixed variance.
     """
     check_numbers(n=n, steps=steps, seed=seed)
     model, on = denoising_model(family, "show a chain"), family.device
@@ -166,7 +167,7 @@ def measure_variances(
 
 
 def _passed(states: Iterator[State], times: int | None) -> Iterator[tuple[State, Tensor]]:
-    """`times` of the states, the first and the last among them, each with the estimate that the step from it made."""
+    """Choose `times` of the states, the first and the last included, each with the estimate of the step from it."""
     for before, after in pairwise(states):
         columns = min(times or before.steps + 1, before.steps + 1)
         if before.step in {round(i * before.steps / (columns - 1)) for i in range(columns)}:
@@ -177,7 +178,7 @@ def _passed(states: Iterator[State], times: int | None) -> Iterator[tuple[State,
 def _error_of(
     model: DenoisingModel, x_0: Tensor, t: Tensor, rng: Noise, cond: RawCondition | None
 ) -> tuple[Tensor, Tensor]:
-    """Var(x_0 | x_t) as the network says, and its squared error; means over elements, (B,), t of shape ()."""
+    """The network's Var(x_0 | x_t) and its squared error: means over elements, (B,), for t of shape ()."""
     eps = rng.normal("eps", len(x_0), x_0.shape[1:], x_0.dtype)
     x_t = q_marginal(x_0, t, model.schedule).rsample(eps)
     posterior = model.posterior(x_t, t.to(x_t.device).expand(len(x_t)), cond)

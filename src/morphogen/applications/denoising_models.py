@@ -1,4 +1,4 @@
-"""Families that denoise, as editing, restoring and looking at chains use them: grids, steppers, guidance, windows."""
+"""The common parts of editing, restoring and chains for families that denoise: grids, steppers, guidance, windows."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from morphogen.sampling.readout import Readout
 from morphogen.sampling.steppers import State
 from morphogen.sampling.tiling import Tiled
 
-CHUNK = 16  # pictures of the model's size drawn together; as many fewer as theirs are larger
+CHUNK = 16  # pictures of the model's size per call; fewer if they are larger
 
 
 class DenoisingModel(Denoiser, Protocol):
-    """A family that denoises: a denoiser with options, of records or of their latents.
+    """A family that denoises records or their latents, with options.
 
-    shape    of what it denoises: that of latents, where an autoencoder stands before it
-    readout  how its network's output becomes a posterior
+    shape    the shape of x_0: that of latents, if the model has an autoencoder
+    readout  turns the network's output into a posterior
     """
 
     spec: Any
@@ -38,20 +38,20 @@ class DenoisingModel(Denoiser, Protocol):
     readout: Readout
 
     def encoded(self, x: Tensor, rng: Noise, index: int) -> Tensor:
-        """Records (n, *data.shape) to x_0 (n, *shape)."""
+        """Turn records (n, *data.shape) into x_0 (n, *shape)."""
 
     def decoded(self, x_0: Tensor) -> Tensor:
         """The inverse of `encoded`."""
 
     def guided(self, scale: float, cond: RawCondition | None, **options: Any) -> Denoiser:
-        """This denoiser led by guidance."""
+        """This denoiser with guidance."""
 
     def trajectory(self, n: int, cond: RawCondition | None, rng: Noise, **options: Any) -> Iterator[State]:
         """The states of the reverse chain."""
 
 
 def denoising_model(family: Family, verb: str) -> DenoisingModel:
-    """The family as a denoiser. Raises `CapabilityError` where it is none."""
+    """The family, typed as a denoiser. Raises `CapabilityError` if it is not one."""
     return cast(DenoisingModel, require(family, Denoises, verb))
 
 
@@ -73,10 +73,10 @@ def guided_denoiser(
     cond: RawCondition | None,
     negative: RawCondition | None = None,
 ) -> Denoiser:
-    """The denoiser for pictures of this size (H, W), in windows where they are larger than the model's.
+    """The denoiser for pictures of this size (H, W); larger pictures than the model's are denoised in windows.
 
-    Guidance is the model's own, or the one asked for if there is a class or a text to lead to, or a `negative`
-    condition of as many rows to lead away from. Raises `UsageError` for guidance towards nothing.
+    `guidance` replaces the model's own scale. It needs a class or a text in `cond`, or a condition `negative` with the
+    same number of rows to lead away from. Raises `UsageError` for guidance without any of them.
     """
     spec, window = model.spec, (model.shape[1], model.shape[2])
     scale = spec.guidance if guidance is None else guidance
@@ -87,7 +87,7 @@ def guided_denoiser(
     if tuple(size) == window:
         options = {"interval": spec.guidance_interval, "away_from_guide": spec.autoguidance}
         return model.guided(scale, cond, avoided=negative, **options)
-    # Windows innermost, as they cut whatever condition they are asked with.
+    # Windows are the innermost wrapper, because they cut the condition of each call.
     asked: Denoiser = Tiled(model, window)
     if scale != 1.0:
         away = negative or RawCondition(context=None if cond is None else cond.context)
@@ -99,7 +99,7 @@ def guided_denoiser(
 
 
 def chunked(draw: Callable[[int, Noise], Tensor], n: int, seed: int, family: Family, size: Sequence[int]) -> Tensor:
-    """(n, C, H, W) of `draw(count, noise)`, as few at a time as pictures of this size (H, W) are large."""
+    """(n, C, H, W) by calls of `draw(count, noise)`, with fewer pictures per call the larger their size (H, W) is."""
     check_room(n, (family.data.shape[0], *size))
     rng = Rng(seed, family.device)
     window, area = family.data.shape[1] * family.data.shape[2], size[0] * size[1]

@@ -1,4 +1,4 @@
-"""All directions of one model: its own, and those of the classes and attributes of data (`latent_directions.py`)."""
+"""Find the directions of a model: its own, and those of classes and attributes of data (`latent_directions.py`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOTHING = Estimate(float("nan"), (float("nan"), float("nan")))
 
 
 class Found(NamedTuple):
-    """A direction (D,) by name, and the share of held-out pairs of records that it orders (NaN for the model's own)."""
+    """A direction (D,) with its name and the share of held-out pairs that it orders (NaN for the model's own)."""
 
     name: str
     vector: Tensor
@@ -33,7 +33,7 @@ class Found(NamedTuple):
 
 
 class FoundDirections(NamedTuple):
-    """Directions, how many held-out records they were measured on, and what is to be said."""
+    """Directions, the number of held-out records that measured them, and notes for the user."""
 
     directions: list[Found]
     n: int
@@ -44,8 +44,8 @@ def find_directions(family: Family, source: AnyData | None, factors: int, n: int
     """The first `factors` of the model's own directions, and those of the properties of data; see `mg.directions`.
 
     Raises:
-        CapabilityError: a model without latents, or without directions of its own where no data are given.
-        DataError: nothing is known of the records.
+        CapabilityError: the model has no latents, or no directions of its own and no data are given.
+                DataError: the records have no classes or attributes.
     """
     check_numbers(factors=factors, n=n)
     if n < 2 * MIN_RECORDS:
@@ -73,7 +73,7 @@ def find_directions(family: Family, source: AnyData | None, factors: int, n: int
 
 
 def require_latents(family: Family, verb: str) -> Encodes:
-    """The family, if its records have latents of their own. Raises `CapabilityError` or `UsageError` if not."""
+    """Return the family if each record has a latent of its own. Raises `CapabilityError` or `UsageError` otherwise."""
     model = require(family, Encodes, verb)
     if family.data.context_shape is not None:
         raise UsageError(
@@ -84,7 +84,7 @@ def require_latents(family: Family, verb: str) -> Encodes:
 
 
 def own_directions(family: Family) -> dict[str, Tensor]:
-    """All directions of the model itself by name, each (D,) of length 1; none for a family that has none."""
+    """The directions of the model itself by name, each (D,) of length 1; empty if the family has none."""
     if Directions not in family.capabilities:
         return {}
     model = require(family, Directions, "find directions")
@@ -93,7 +93,7 @@ def own_directions(family: Family) -> dict[str, Tensor]:
 
 
 def _of_properties(model: Encodes, family: Family, known: Records, held_out: Records) -> tuple[list[Found], list[str]]:
-    """A direction for each property that enough records have; the names of the others."""
+    """A direction for each property with enough records, and the names of the others."""
     to_find, to_measure = properties(known), properties(held_out)
     if not to_find:
         raise DataError(
@@ -113,7 +113,7 @@ def _of_properties(model: Encodes, family: Family, known: Records, held_out: Rec
 
 
 def _some(records: Records, n: int) -> Records:
-    """At most `n` of them, drawn at random, always the same: they may be sorted by class."""
+    """At most `n` random records, always the same ones; the records may be sorted by class."""
     return records.select(Rng(0).permutation("directions", 0, len(records))[:n])
 
 

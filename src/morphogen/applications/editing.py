@@ -1,8 +1,8 @@
-"""Pictures changed: started again from their noised selves (Meng et al., "SDEdit", 2022), whole or in part.
+"""Edit pictures by sampling from a noised picture (Meng et al., "SDEdit", 2022), as a whole or in part.
 
-The strength of an edit is the time t from which the reverse process starts, at x_t = alpha_t x_0 + sigma_t eps: 1
-forgets the picture, small ones redraw details alone. A mask says which pixels are redrawn; the others stay as they
-are, and what is redrawn knows of them (`sampling/inverse.py`).
+The strength of an edit is the time t at the start of the reverse process, x_t = alpha_t x_0 + sigma_t eps: 1 keeps
+nothing of the picture, and small values redraw only details. A mask selects the pixels to redraw. The other pixels
+stay, and the redrawn part is consistent with them (`sampling/inverse.py`).
 """
 
 from __future__ import annotations
@@ -43,11 +43,22 @@ def edited(
     cond: RawCondition | None = None,
     redrawn: Tensor | None = None,
 ) -> Tensor:
-    """Edits of pictures x_0 (n, *shape), each with noise of its own; edit i depends on (seed, i).
+    """Edit pictures x_0 (n, *shape), each with its own noise; edit i depends on (seed, i).
 
-    times    from the strength down to 0, as of `sampling.grids` with that start
-    redrawn  bool, broadcasting to x_0: the pixels to draw anew; None: all
-    Raises `UsageError` for a mask that redraws nothing.
+    Args:
+        denoiser: the model, with guidance if wanted.
+        stepper: the method of integration.
+        times: the grid from the strength down to 0, as from `sampling.grids` with that start.
+        x_0: the pictures in the units of the chain.
+        rng: the noise.
+        cond: the conditions, n rows, or None.
+        redrawn: bool, broadcasts to x_0: the pixels to redraw; None redraws all.
+
+    Returns:
+        The edited pictures, of the shape of x_0.
+
+    Raises:
+        UsageError: the mask redraws nothing.
     """
     x = noised(x_0, float(times[0]), denoiser.schedule, rng, len(x_0))
     if redrawn is not None:
@@ -77,11 +88,11 @@ def edit_picture(
     """`n` edits of a picture, each with its own noise; see `mg.edit`.
 
     Returns:
-        x (n, C, H, W), the index of the class that they were given, and what is to be said.
+            x (n, C, H, W), the index of the class, and notes for the user.
 
-    Raises:
-        DataError: a picture that the model cannot take.
-        UsageError: wishes that contradict each other or the model.
+        Raises:
+            DataError: the picture does not fit the model.
+            UsageError: the options contradict each other or the model.
     """
     check_numbers(n=n, seed=seed, strength=strength, steps=steps, guidance=guidance)
     model = denoising_model(family, "edit pictures")
@@ -118,7 +129,7 @@ def edit_picture(
 
 
 def _mask(mask: Image, stored: Tensor, family: Family, tiles: bool) -> Tensor:
-    """What is to be drawn anew, bool, at the size that the picture is edited at."""
+    """The pixels to redraw, bool, at the size of the edit."""
     given = read(mask)
     if given.shape[2:] != stored.shape[2:]:
         raise DataError(

@@ -1,4 +1,4 @@
-r"""Directions in a latent space along which a property of records changes: a class, an attribute, a number.
+r"""Find directions in a latent space that change a property of records: a class, an attribute, a number.
 
 For latents z of n records and the property y of each (0 or 1, or a number), the direction is that of ridge regression,
 
@@ -6,16 +6,16 @@ For latents z of n records and the property y of each (0 or 1, or a number), the
 
 For y in {0, 1}, C^-1 c is the normal of the plane that separates the two groups by Fisher's discriminant (1936), as
 Shen et al. ("Interpreting the latent space of GANs for semantic face editing", 2020) take it, here in closed form.
-It is the shortest step that changes the prediction by so much, so that what merely occurs together with y stays as it
-is. Alone it would run along latents that the model hardly uses, where C is near 0, and r keeps it from there. For
-z ~ N(0, I) all of these, and the difference of group means too, are one direction: that of E grad P(y | z) (Stein).
+It is the shortest step for a given change of the prediction, so properties that only correlate with y do not change.
+Without r, the step would follow latents that the model hardly uses, where C is near 0. For z ~ N(0, I) all of these,
+and the difference of group means, are the same direction: that of E grad P(y | z) (Stein).
 
-How well a direction orders records that it was not found from is Harrell's share (1982) of pairs with different y,
+The quality of a direction is Harrell's share (1982) of ordered pairs with different y among other records,
 
     P(w.z_i < w.z_j | y_i < y_j),   ties counting half:
 
-for two groups the area under the ROC curve. Chance is 1/2, however rare the property, where the accuracy of always
-naming the more frequent group would be anything.
+which is the area under the ROC curve for two groups. Chance is 1/2 for rare properties too; the accuracy of always
+naming the more frequent group depends on the frequency.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from morphogen.data.records import Records
 from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate
 
-RIDGE = 0.1  # of the mean variance of a latent
-MIN_RECORDS = 5  # records on either side of the mean property, to find its direction and to measure it
+RIDGE = 0.1  # share of the mean variance of a latent
+MIN_RECORDS = 5  # least records on either side of the mean property
 
 
 def properties(records: Records) -> dict[str, Tensor]:
-    """What is known of records, by name: (n,) float64 each, NaN where it is not known.
+    """The properties of records by name: (n,) float64 each, NaN if unknown.
 
-    A class by its own name and an attribute's value as "attribute=value", 1 for records that have it; a real-valued
-    attribute by its name.
+    A class has its own name, and a value of an attribute has the name "attribute=value"; both are 0 or 1. A real-valued
+    attribute has its own name.
     """
     found = {}
     if records.labels is not None:
@@ -56,14 +56,22 @@ def properties(records: Records) -> dict[str, Tensor]:
 
 
 def enough(y: Tensor) -> bool:
-    """Whether a property (n,) varies among records enough to look for its direction, or to measure it."""
+    """Whether a property (n,) varies enough among the records to find its direction, or to measure it."""
     return min(int((y > y.mean()).sum()), int((y < y.mean()).sum())) >= MIN_RECORDS
 
 
 def direction(z: Tensor, y: Tensor) -> Tensor:
-    """w (D,) float64 for latents z (n, D) and a property y (n,), as long as a standard deviation of z along it.
+    """The direction w (D,) float64 of a property.
 
-    Raises `DataError` where the latents say nothing of it: they or the property are equal for all records.
+    Args:
+        z: latents (n, D).
+        y: the property (n,): 0 or 1, or a number.
+
+    Returns:
+        w; its length is a standard deviation of z along w.
+
+    Raises:
+        DataError: the latents or the property are equal for all records.
     """
     z, y = z.double() - z.double().mean(0), y.double() - y.double().mean()
     covariance = z.T @ z / len(z)
@@ -77,13 +85,20 @@ def direction(z: Tensor, y: Tensor) -> Tensor:
 
 
 def ordered(projection: Tensor, y: Tensor) -> Estimate:
-    """The share of pairs of records with different y (n,) that projections (n,) have in order; jackknife interval.
+    """The share of ordered pairs among records with different y, with its jackknife interval.
 
-    Where all pairs are in order the interval has no width: it then takes more records to find one that is not.
+    If all pairs are in order, the interval has no width; then only more records can show a wrong pair.
+
+    Args:
+        projection: (n,) projections of the latents on the direction.
+        y: (n,) the property.
+
+    Returns:
+        The share with its interval.
     """
     p, y = projection.double(), y.double()
     apart = (y[:, None] - y).sign()
-    agreeing = (0.5 * (1.0 + apart * (p[:, None] - p).sign()) * apart.abs()).sum(1)  # of the pairs of each record
+    agreeing = (0.5 * (1.0 + apart * (p[:, None] - p).sign()) * apart.abs()).sum(1)  # over the pairs of each record
     pairs = apart.abs().sum(1)
     share = float(agreeing.sum() / pairs.sum())
     without = (agreeing.sum() - 2.0 * agreeing) / (pairs.sum() - 2.0 * pairs)

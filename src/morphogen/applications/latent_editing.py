@@ -1,4 +1,4 @@
-"""One picture moved through a model's latent space: encoded, moved along directions, decoded."""
+"""Move one picture through the latent space of a model: encode it, move it along directions, decode it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MAX_EDITS = 1000
 
 
 class Moved(NamedTuple):
-    """Edits x (directions * strengths, C, H, W); how well the model makes the picture at all; what is to be said.
+    """Edits x (directions * strengths, C, H, W), the error of the reconstruction, and notes for the user.
 
     rmse      root mean square error of the picture's reconstruction, in shades of 0 .. 255
-    baseline  that of the mean of the model's samples; None for a model that draws none
+    baseline  the same error for the mean of the model's samples; None if the model does not sample
     """
 
     x: Tensor
@@ -47,8 +47,8 @@ def move_picture(
 ) -> Moved:
     """The means of p(x | z + strength w) for the latents z of a picture and directions w by name; see `mg.edit_latent`.
 
-    known  directions (D,) by name, beside the model's own
-    Raises `UsageError` for a direction that there is not, `DataError` for a picture that the model cannot take.
+    `known` are directions (D,) by name, in addition to the model's own. Raises `UsageError` for an unknown direction,
+    and `DataError` for a picture that does not fit the model.
     """
     if not names or not strengths or len(names) * len(strengths) > MAX_EDITS:
         raise UsageError(
@@ -88,7 +88,7 @@ def move_picture(
 
 
 def _named(name: str, known: Mapping[str, Tensor]) -> Tensor:
-    """The direction (D,) of that name."""
+    """The direction (D,) called `name`."""
     if name in known:
         return known[name]
     factors = [k for k in known if k.startswith("factor-")]
@@ -103,5 +103,5 @@ def _named(name: str, known: Mapping[str, Tensor]) -> Tensor:
 
 
 def _rmse(a: Tensor, b: Tensor, data: DataSpec) -> float:
-    """In shades of 0 .. 255."""
+    """The root mean square error in shades of 0 .. 255."""
     return float((a - b).double().square().mean().sqrt()) * 255.0 / (data.high - data.low)

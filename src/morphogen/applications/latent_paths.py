@@ -1,4 +1,4 @@
-"""Records through a model's latents: rebuilt, walked between, level by level, and the plane of two latents."""
+"""Reconstructions, latent walks, reconstructions by level, and the plane of two latents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from morphogen.data.in_memory import AnyData
 
 
 class Rebuilt(NamedTuple):
-    """Records, and what a model makes of them: x (n, *shape), or of each level (levels * n, *shape)."""
+    """Records and their reconstructions: x (n, *shape), or (levels * n, *shape) for all levels."""
 
     records: Records
     x: Tensor
@@ -25,7 +25,7 @@ class Rebuilt(NamedTuple):
 
 @torch.no_grad()
 def rebuild_records(family: Family, source: AnyData, n: int, split: str | None) -> Rebuilt:
-    """The first `n` records of a split, and the mean of p(x | z) at the mean of q(z | x)."""
+    """Reconstruct the first `n` records of a split: the mean of p(x | z) at the mean of q(z | x)."""
     model = require(family, Encodes, "reconstruct")
     records = records_of(source, family.data, split, n)
     batch = records.batch().to(family.device)
@@ -35,7 +35,7 @@ def rebuild_records(family: Family, source: AnyData, n: int, split: str | None) 
 
 @torch.no_grad()
 def encode_records(family: Family, source: AnyData, n: int | None, split: str | None) -> Rebuilt:
-    """Records of a split, and the means of q(z | x), (n, D)."""
+    """Encode records of a split: the records, and the means of q(z | x), (n, D)."""
     model = require(family, Encodes, "encode")
     records = records_of(source, family.data, split, n)
     batch = records.batch().to(family.device)
@@ -44,11 +44,11 @@ def encode_records(family: Family, source: AnyData, n: int | None, split: str | 
 
 @torch.no_grad()
 def walk_between(family: Family, source: AnyData, n: int, steps: int, split: str | None) -> Rebuilt:
-    """`n` walks of `steps` records between pairs of a split, row after row: x (n * steps, *shape).
+    """`n` walks of `steps` records between pairs of a split, walk after walk: x (n * steps, *shape).
 
-    Latents move on the great circle between the two encoded means, which keeps their distance from the origin typical
-    of the prior (White, "Sampling generative networks", 2016). For a conditional model the condition is that of the
-    nearer end. Raises `UsageError` for fewer than two records.
+    Latents move on the great circle between the two encoded means. Their distance from the origin stays typical of the
+    prior (White, "Sampling generative networks", 2016). A conditional model takes the condition of the nearer end.
+    Raises `UsageError` for fewer than two records.
     """
     check_numbers(n=n, steps=steps)
     if steps < 2:
@@ -75,9 +75,9 @@ def walk_between(family: Family, source: AnyData, n: int, steps: int, split: str
 
 @torch.no_grad()
 def rebuild_by_level(family: Family, source: AnyData, n: int, split: str | None) -> Rebuilt:
-    """Records, and what a model makes of their first k groups of latents, k = 0 .. K: x ((K + 1) * n, *shape).
+    """Reconstruct records from their first k groups of latents, k = 0 .. K: x ((K + 1) * n, *shape).
 
-    The first k groups are at the means of their posteriors, the others at those of their priors.
+    The first k groups are at the means of their posteriors, the others at the means of their priors.
     """
     model = require(family, Latents, "show levels")
     records = records_of(source, family.data, split, n)
@@ -96,10 +96,10 @@ def rebuild_by_level(family: Family, source: AnyData, n: int, split: str | None)
 
 @torch.no_grad()
 def decode_plane(family: Family, n: int) -> Tensor:
-    """The latent plane of a model of two latents: n * n decoded places, row by row from the top.
+    """Decode n * n places in the latent plane of a model with two latents, row by row from the top.
 
-    They are the quantiles (i + 1/2) / n of the standard normal in each direction (Kingma and Welling, 2014). Raises
-    `UsageError` for a model of more latents.
+    The places are the quantiles (i + 1/2) / n of the standard normal in each direction (Kingma and Welling, 2014).
+    Raises `UsageError` for a model with another number of latents.
     """
     check_numbers(n=n)
     model = require(family, Encodes, "draw the manifold")

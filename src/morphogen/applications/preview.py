@@ -1,4 +1,4 @@
-"""What a training shows of its model on the way: records to look at, which a sheet is made of."""
+"""The preview of a model during training: the records of a sample sheet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAMPLES, PAIRS = 64, 32
 
 
 class Preview(NamedTuple):
-    """Records in stored units (n, *shape), row by row, and the captions that they were drawn for."""
+    """Records in stored units (n, *shape), row by row, and their captions."""
 
     x: np.ndarray
     captions: Sequence[str] = ()
@@ -30,11 +30,11 @@ class Preview(NamedTuple):
 
 @torch.no_grad()
 def preview(family: Family, held_out: Records, seed: int) -> Preview | None:
-    """What can be seen of a model: samples, or held-out records above what the model makes of them.
+    """Make the preview of a model: samples, or held-out records above their reconstructions.
 
-    A model that starts from pictures shows these above what it makes of them; one that reads captions draws those of
-    held-out records, one that knows classes all of them in turn. None for a model that can do neither, and for records
-    that are no pictures.
+    A model with context pictures shows these above its results. A model that reads captions draws those of held-out
+    records, and a model with classes draws all classes in turn. The result is None for a model that can do neither, and
+    for records that are not pictures.
     """
     data, on = held_out.spec, family.device
     if not data.is_picture:
@@ -66,7 +66,7 @@ def _first(held_out: Records) -> Batch:
 
 
 def _conditions(held_out: Records, n: int) -> RawCondition | None:
-    """Those of held-out records where there are captions, else classes in turn."""
+    """The conditions of held-out records if there are captions, else all classes in turn."""
     if held_out.text is None:
         return classes_in_turn(held_out.spec, n)
     return held_out.batch(torch.arange(n) % len(held_out)).cond

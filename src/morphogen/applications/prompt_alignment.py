@@ -1,4 +1,4 @@
-"""Do drawings show what their prompts say? Of a model, over scales of guidance, or of pictures that anything drew."""
+"""Measure whether pictures show what their prompts say: for a model, over scales of guidance, or for given pictures."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from morphogen.evaluation.metrics.copying import MIN_RECORDS
 
 
 class Aligned(NamedTuple):
-    """What was found of drawings, and the drawings, (n, C, H, W) uint8 as `spec` says.
+    """The results for drawings, and the drawings (n, C, H, W) uint8, described by `spec`.
 
-    compared  (k,) the drawings that were compared with training pictures, one a prompt; `nearest` the training records
-              nearest to each of them; None where there were too few
+    compared  (k,) the drawings that were compared with training pictures, one per prompt; `nearest` are their nearest
+              training records; None if there were too few
     """
 
     results: list[Result]
@@ -63,17 +63,19 @@ def align_model(
     precision: str,
     options: Mapping[str, Any],
 ) -> Aligned:
-    """Drawings of `n` captions of each split of prompts, judged; see `mg.evaluate_alignment`."""
+    """Draw `n` captions of each split of prompts and measure the alignment; see `mg.evaluate_alignment`."""
     _require_reader(family)
     dataset = data.load(source, like=family.data)
     given = resolve_sampling_options(family, options)
     tasks = _tasks(dataset, only, n, seed)
-    stored = [_drawn(family, task.prompts.captions, seed, task.prompts.split, given, precision) for task in tasks]
-    return _judged(tasks, stored, dataset.spec, " that the model drew", given)
+    stored = [
+        _draw_captions(family, task.prompts.captions, seed, task.prompts.split, given, precision) for task in tasks
+    ]
+    return _measure_alignment(tasks, stored, dataset.spec, " that the model drew", given)
 
 
 def align_samples(samples: AnyData, source: AnyData, only: Sequence[str] | None, seed: int) -> Aligned:
-    """Pictures with captions that anything drew, judged. Raises `DataError` where no caption is one of the prompts."""
+    """Measure the alignment of given pictures with captions. Raises `DataError` if no caption is one of the prompts."""
     dataset = data.load(source)
     made = load_samples(samples, dataset.spec)
     name = samples if isinstance(samples, str) else "the source of samples"
@@ -91,7 +93,7 @@ def align_samples(samples: AnyData, source: AnyData, only: Sequence[str] | None,
     if not tasks:
         there = ", ".join(splits(dataset, only))
         raise DataError(f"no caption of {name} is one of {there} of {dataset.spec.name}.")
-    return _judged(tasks, pictures, made.spec, f" of {name}", {})
+    return _measure_alignment(tasks, pictures, made.spec, f" of {name}", {})
 
 
 def align_over_guidance(
@@ -104,9 +106,9 @@ def align_over_guidance(
     precision: str,
     options: Mapping[str, Any],
 ) -> list[CurvePoint]:
-    """Alignment against fidelity for each scale of guidance, in one order of prompts and noise.
+    """Alignment and fidelity for each scale of guidance, with the same prompts and noise.
 
-    Fidelity and copying are those of `n` drawings of training captions: there copies are made, if anywhere.
+    Fidelity and copying are measured on `n` drawings of training captions, because copies are most likely there.
     """
     _require_reader(family)
     dataset = data.load(source, like=family.data)
@@ -121,16 +123,16 @@ def align_over_guidance(
         given = resolve_sampling_options(family, {**options, "guidance": scale})
         aligned = []
         for task in tasks:
-            made = _drawn(family, task.prompts.captions, seed, task.prompts.split, given, precision)
+            made = _draw_captions(family, task.prompts.captions, seed, task.prompts.split, given, precision)
             aligned += task.results(as_bytes(made, dataset.spec), " that the model drew", given)
-        made = _drawn(family, captions, seed, "train", given, precision)
+        made = _draw_captions(family, captions, seed, "train", given, precision)
         judged = judge_records(made, dataset.spec, dataset, ["fd", "copied"], split=held_out, seed=seed)
         points.append(CurvePoint(scale, aligned, judged.results))
     return points
 
 
 def _require_reader(family: Family) -> None:
-    """Raise `CapabilityError` or `UsageError` for a model that does not draw from words."""
+    """Raise `CapabilityError` or `UsageError` if the model does not read words."""
     require(family, Samples, "draw")
     read_prompt(family)
 
@@ -143,10 +145,10 @@ def _tasks(dataset: Dataset, only: Sequence[str] | None, n: int, seed: int) -> l
 
 
 @torch.no_grad()
-def _drawn(
+def _draw_captions(
     family: Family, captions: Sequence[str], seed: int, of: str, options: Mapping[str, Any], precision: str
 ) -> Tensor:
-    """One picture for each caption, (n, *shape) as stored, of noise that is named after a split of prompts."""
+    """Draw one picture for each caption, (n, *shape) in stored units; the noise is named after the split of prompts."""
     on = family.device
     ids = read_prompt(family, *captions).ids
     x = sample_in_chunks(
@@ -160,7 +162,7 @@ def _drawn(
     return torch.from_numpy(as_stored(x, family.data))
 
 
-def _judged(
+def _measure_alignment(
     tasks: Sequence[AlignmentTask],
     stored: Sequence[Tensor],
     spec: DataSpec,

@@ -1,8 +1,8 @@
-"""Pictures from prompts: several prompts, several noises, what to keep away from, and the way from one to another.
+"""Draw pictures from prompts: several prompts, several noises, negative prompts, and interpolation between prompts.
 
-Between prompts a and b, the condition at share s is both texts, a counted 1 - s times and b s times
-(`nn/conditioning/text.py`), and the pooled vector in between (`Condition.blended`). So it needs nothing of a model but
-that it reads a condition: GANs and diffusion models go the same way.
+Between prompts a and b, the condition at share s has both texts, with the weights 1 - s and s
+(`nn/conditioning/text.py`), and the interpolated pooled vector (`Condition.blended`). This works for every model that
+reads a condition, for GANs and diffusion models alike.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from morphogen.core.rng import Rng
 from morphogen.data.tokenizer import Read
 from morphogen.sampling.noise import Recurring
 
-ALONG = ("guidance", "seed")  # what the columns of a grid may be
+ALONG = ("guidance", "seed")  # the possible columns of a grid
 MAX_COLUMNS = 1000
 MAX_PROMPTS = 10_000
-FEW = 4  # pictures of a prompt where nobody says how many
+FEW = 4  # default number of pictures per prompt
 
 
 class Drawing(NamedTuple):
     """Pictures of prompts.
 
-    x        (rows, columns, *shape): a row for each prompt, or for each noise on the way to another prompt
+    x        (rows, columns, *shape): a row for each prompt, or for each noise of an interpolation
     row      the index of their class, if one was given
-    options  of sampling, in effect
-    notes    what is to be said about the prompts
+    options  the sampling options in effect
+    notes    notes for the user about the prompts
     """
 
     x: Tensor
@@ -69,10 +69,11 @@ def draw_prompts(
     precision: str,
     options: Mapping[str, Any],
 ) -> Drawing:
-    """`n` pictures of each prompt (`FEW` by default), or the way `to` another one, or a `grid`; see `mg.draw`.
+    """Draw `n` pictures of each prompt (`FEW` by default), or an interpolation `to` another one, or a `grid`; see
+    `mg.draw`.
 
-    Raises `UsageError` for wishes that contradict each other, and as `read_weighted_prompt` and
-    `resolve_sampling_options`.
+    Raises `UsageError` for options that contradict each other, and as `read_weighted_prompt` and
+    `resolve_sampling_options` do.
     """
     _check(prompts, n, seed, to, frames, grid, batch_size, options)
     require_sampler(family)
@@ -96,7 +97,7 @@ def draw_prompts(
         )
     n = n or (FEW if grid is None else 1)
     size = CHUNK if exact else (batch_size or CHUNK)
-    each = math.ceil(n / size) * size if exact else n  # then each condition has chunks of its own, as in `sample`
+    each = math.ceil(n / size) * size if exact else n  # `exact`: each condition has its own chunks, as in `sample`
     found = [
         sample_in_chunks(
             family,
@@ -115,20 +116,20 @@ def draw_prompts(
 
 
 def _conditions(words: Read, row: int | None, device: torch.device) -> RawCondition:
-    """One for each prompt."""
+    """One condition for each prompt."""
     return cast(RawCondition, constant_condition(len(words.ids), row, words, device))
 
 
 def _columns(
     grid: Mapping[str, Sequence[float]] | None, seed: int, options: dict[str, Any]
 ) -> list[tuple[int, dict[str, Any]]]:
-    """Seed and options of each column."""
+    """The seed and the options of each column."""
     if grid is None:
         return [(seed, options)]
     ((along, values),) = grid.items()
     if along == "seed":
         return [(int(v), options) for v in values]
-    away = ("avoid", "negative")  # at scale 1 there is no guidance to lead away
+    away = ("avoid", "negative")  # at scale 1 there is no guidance
     unled = {name: value for name, value in options.items() if name not in away}
     return [(seed, {**(unled if v == 1.0 else options), along: float(v)}) for v in values]
 

@@ -1,4 +1,4 @@
-"""Classes and prompts as people give them, to the conditions that models read."""
+"""Turn the classes and prompts of a user into the conditions that models read."""
 
 from __future__ import annotations
 
@@ -14,30 +14,33 @@ from morphogen.data.tokenizer import Read, Tokenizer
 
 
 def read_prompt(family: Family, *texts: str) -> Read:
-    """Texts as the model reads them, word by word. Raises `UsageError` for a model that reads none."""
+    """Turn texts into the model's tokens. Raises `UsageError` if the model reads no text."""
     tokenizer, longest = _tokenizer(family)
     return tokenizer.read(texts, longest)
 
 
 def read_weighted_prompt(family: Family, *texts: str) -> Read:
-    """Prompts, whose words may have weights, `(words:1.3)`.
+    """Turn prompts into the model's tokens; words may have weights, `(words:1.3)`.
 
-    Raises `UsageError` for a model that reads none, and for a wrong weight.
+    Raises `UsageError` if the model reads no text, and for a wrong weight.
     """
     tokenizer, longest = _tokenizer(family)
     return weighted_prompts.read(tokenizer, texts, longest)
 
 
 def tokens_of_words(family: Family, text: str) -> list[tuple[str, list[int]]]:
-    """The words of a prompt that the model reads, and the places of their tokens. Raises `UsageError` likewise."""
+    """The words of a prompt that the model knows, and the places of their tokens.
+
+    Raises `UsageError` like `read_prompt`.
+    """
     tokenizer, longest = _tokenizer(family)
     return weighted_prompts.words(tokenizer, text, longest)
 
 
 def constant_condition(n: int, row: int | None, words: Read | None, device: torch.device) -> RawCondition | None:
-    """One condition for `n` records: a class, a prompt, both or neither (None).
+    """Repeat one condition (a class, a prompt, or both) for `n` records; None without both.
 
-    `words` holds one prompt, which is repeated, or `n` of them.
+    `words` is one prompt, which is repeated, or `n` prompts.
     """
     if row is None and words is None:
         return None
@@ -50,9 +53,9 @@ def constant_condition(n: int, row: int | None, words: Read | None, device: torc
 
 
 def class_index(family: Family, label: str | int | None) -> int | None:
-    """A class by its name or position (`core/classes.py`); None for None.
+    """The index of a class from its name or position (`core/classes.py`); None for None.
 
-    Raises `UsageError` for a model that knows no classes, or a class that it does not know.
+    Raises `UsageError` if the model has no classes, or not this class.
     """
     if label is None:
         return None
@@ -62,12 +65,12 @@ def class_index(family: Family, label: str | int | None) -> int | None:
 
 
 def class_notes(data: DataSpec, *labels: str | int | None) -> tuple[str, ...]:
-    """What is to be said about classes that were given: those that were taken by their position."""
+    """Notes for the user about classes that were found by their position."""
     return tuple(sentence for label in labels for sentence in taken_by_position(label, data.classes))
 
 
 def classes_in_turn(data: DataSpec, n: int) -> RawCondition | None:
-    """`n` records of all classes in turn; None for data without classes."""
+    """The conditions of `n` records with all classes in turn; None for data without classes."""
     return RawCondition(label=torch.arange(n) % len(data.classes)) if data.classes else None
 
 

@@ -1,4 +1,4 @@
-"""Records between a model and a person: split by split as the model's data were, and in stored units."""
+"""Prepare records for a model, and turn its outputs into stored units."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from morphogen.data.in_memory import AnyData, all_as_test
 
 
 def records_of(source: AnyData, spec: DataSpec, split: str | None, n: int | None) -> data.Records:
-    """The first `n` records of a split (all for None), prepared as the model's data were.
+    """The first `n` records of a split (all for None), prepared like the model's training data.
 
     None for `split` is the test split, and all records of arrays that have no splits of their own.
 
@@ -29,17 +29,17 @@ def records_of(source: AnyData, spec: DataSpec, split: str | None, n: int | None
 
 
 def as_stored(x: Tensor, spec: DataSpec) -> np.ndarray:
-    """Model values (n, ...) in stored units; means of binary pictures stay between 0 and 1.
+    """Turn model values (n, ...) into stored units; means of binary pictures stay between 0 and 1.
 
-    All that is drawn comes through here. Raises `NonFiniteError` where values are no numbers: they would be black.
+    All samples pass through here. Raises `NonFiniteError` for values that are not finite, because they would be black.
     """
     x = check_made(x.detach().cpu())
     return check_made(x.float().clamp(0, 1) if spec.kind == "binary" else spec.decode(x)).numpy()
 
 
 def check_room(n: int, shape: Sequence[int]) -> None:
-    """Raise `UsageError` where `n` made records of this shape would not fit into memory, before the first is made."""
-    needed, free = 2 * 4 * n * math.prod(shape), available_bytes()  # parts in float32, and all of them in one
+    """Raise `UsageError` if `n` records of this shape would not fit into memory, before the first one is made."""
+    needed, free = 2 * 4 * n * math.prod(shape), available_bytes()  # chunks in float32, and all of them together
     if needed > free:
         raise UsageError(
             f"{n:,} records of shape {tuple(shape)} take {in_words(needed)} of memory, and there are {in_words(free)}:"
@@ -48,7 +48,7 @@ def check_room(n: int, shape: Sequence[int]) -> None:
 
 
 def check_made(x: Tensor) -> Tensor:
-    """What a network made, (n, ...). Raises `NonFiniteError` that counts the records with NaN or infinite values."""
+    """Return the output (n, ...) of a network. Raises `NonFiniteError` that counts the records with bad values."""
     finite = x.reshape(len(x), -1).isfinite().all(1)
     if not finite.all():
         raise NonFiniteError(

@@ -1,17 +1,17 @@
-"""Pictures from their degraded copies, as draws from the posterior, with the uncertainty that these show.
+"""Restore pictures from degraded copies, by samples from the posterior, with an uncertainty.
 
-Of a picture x one has y = A x + s n (`data/context.py`): a smaller, blurred, noisy or gray copy of it. Draws from
-p(x | y) come from a model that was trained with such copies as its condition (`by_condition`), or from one that knows
-no copies, by Bayes' rule along the chain (`by_measurement`; `sampling/inverse.py`).
+y = A x + s n (`data/context.py`) is a smaller, blurred, noisy or gray copy of a picture x. Samples of p(x | y) come
+from a model that was trained with such copies as its condition (`by_condition`), or from a model of pictures alone, by
+Bayes' rule along the chain (`by_measurement`; `sampling/inverse.py`).
 
-Of K draws x_1 .. x_K their mean is the best guess in squared error; the standard deviation of each element,
+The mean of K samples x_1 .. x_K is the best estimate in squared error. The standard deviation of each element,
 
     s^2 = sum_k (x_k - mean)^2 / (K - 1),
 
-unbiased in s^2 for any K, is the uncertainty. If the model is right, the truth is one more draw from the same
-distribution. Then, where that is about normal, (truth - mean) / (s sqrt(1 + 1 / K)) follows Student's t with K - 1
-degrees of freedom, and mean -+ `half_width` covers the truth in 95 % of elements, for K from 7 on. A model that is
-surer than it should be covers less: measure it on held-out pictures.
+is the uncertainty; s^2 is unbiased for any K. If the model is right, the truth is one more sample of the same
+distribution. If that is about normal, (truth - mean) / (s sqrt(1 + 1 / K)) follows Student's t with K - 1 degrees of
+freedom, and mean -+ `half_width` covers the truth in 95 % of elements, from K = 7 on. An overconfident model covers
+less; measure this on held-out pictures.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from morphogen.theory.statistics.intervals import Z, student_quantile
 @final
 @dataclass(frozen=True)
 class Restoration:
-    """Draws (K, C, H, W), K of at least 2, from the posterior of one picture."""
+    """K >= 2 samples (K, C, H, W) from the posterior of one picture."""
 
     samples: Tensor
 
@@ -50,21 +50,21 @@ class Restoration:
 
     @property
     def mean(self) -> Tensor:
-        """(C, H, W), nearest to the truth in expected squared error."""
+        """The mean (C, H, W), the best estimate in squared error."""
         return self.samples.mean(0)
 
     @property
     def stddev(self) -> Tensor:
-        """s, (C, H, W)."""
+        """The standard deviation s of each element, (C, H, W)."""
         return self.samples.std(0)
 
     @property
     def uncertainty(self) -> Tensor:
-        """(H, W): s of a pixel, the root of the mean of s^2 over its channels."""
+        """The standard deviation of each pixel (H, W): the root of the mean of s^2 over channels."""
         return self.samples.var(0).mean(0).sqrt()
 
     def half_width(self, z: float = Z) -> Tensor:
-        """(C, H, W): half the interval that covers the truth as often as mean -+ z standard deviations do a normal."""
+        """Half the width (C, H, W) of the interval with the coverage of mean -+ z standard deviations of a normal."""
         k = len(self.samples)
         return student_quantile(k - 1, z) * math.sqrt(1.0 + 1.0 / k) * self.stddev
 
@@ -72,10 +72,10 @@ class Restoration:
 @final
 @dataclass(frozen=True)
 class Consistent:
-    """`denoiser`, its estimate moved to the nearest picture that degrades to `y` (B, C, h, w), if that is certain.
+    """`denoiser` with its estimate moved to the nearest picture that degrades to `y` (B, C, h, w), for y without noise.
 
-    A model that reads y may still contradict it, a little, in each estimate; a stepper that follows this one ends on
-    pictures that do not (the range of A^T is corrected, its null space is the model's; Wang, Yu and Zhang, "Zero-shot
+    The estimates of a model that reads y may contradict y a little. With this correction, sampling ends on pictures
+    that degrade to y: it corrects the range of A^T, and the null space is the model's (Wang, Yu and Zhang, "Zero-shot
     image restoration using denoising diffusion null-space model", 2023).
     """
 
@@ -85,11 +85,11 @@ class Consistent:
 
     @property
     def schedule(self) -> Schedule:
-        """The denoiser's."""
+        """The schedule of the denoiser."""
         return self.denoiser.schedule
 
     def posterior(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Gaussian:
-        """The denoiser's, its mean moved."""
+        """The posterior of the denoiser with a corrected mean."""
         found = self.denoiser.posterior(x_t, t, cond)
         return Gaussian(self.degradation.nearest(found.mean, self.y.to(found.mean)), found.log_var, found.event_dims)
 
@@ -97,7 +97,7 @@ class Consistent:
 @final
 @dataclass(frozen=True)
 class Degrading(LinearOperator):
-    """The linear part of a degradation, as sampling reads it."""
+    """The linear part of a degradation, as a linear operator."""
 
     degradation: Degradation
 
@@ -119,10 +119,10 @@ def by_condition(
     degradation: Degradation,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """`n` draws (n, *shape) of a denoiser that reads the degraded copy in `cond` (n rows). Draw i depends on (seed, i).
+    """Sample `n` pictures (n, *shape) with a denoiser that reads the degraded copy in `cond` (n rows).
 
-    times  from 1 to 0, as of `sampling.grids`
-    Raises `UsageError` for a condition without a degraded copy.
+    Sample i depends on (seed, i). `times` fall from 1 to 0, as in `sampling.grids`. Raises `UsageError` for a condition
+    without a degraded copy.
     """
     if cond.context is None:
         raise UsageError("a condition without a degraded copy says nothing of a picture to restore: give its context.")
@@ -144,13 +144,15 @@ def by_measurement(
     cond: RawCondition | None = None,
     iterations: int | None = None,
 ) -> Tensor:
-    """`n` draws (n, *shape) of a denoiser that knows pictures alone, given the degraded copy `y` (C, h, w).
+    """Sample `n` pictures (n, *shape) given the degraded copy `y` (C, h, w), with a denoiser of pictures alone.
 
-    y has its noise and the error of its rounding to `levels` values, as if that were normal too: a uniform error within
-    half a step 2 / (levels - 1) has the variance step^2 / 12. The rest is as in `by_condition`.
+    The error of y is its noise and its rounding to `levels` values. The rounding error is treated as normal: a uniform
+    error within half a step 2 / (levels - 1) has the variance step^2 / 12. The rest is as in `by_condition`.
 
-    iterations  of the linear solver in each evaluation, each a derivative of the network. None: 5, but 20 for a blur,
-                which weakens details by very different factors, so that few iterations leave the fine ones undecided
+    iterations  number of iterations of the linear solver in each evaluation; each takes a derivative of the network.
+                None:
+                5, but 20 for a blur. A blur weakens details by very different factors, and few iterations do not
+                determine the fine ones
     """
     iterations = iterations or (20 if degradation.kind == "blur" else 5)
     noise_std = math.hypot(degradation.noise_std, 2.0 / (levels - 1) / math.sqrt(12.0))
@@ -160,5 +162,5 @@ def by_measurement(
 
 
 def of_means(stepper: Stepper) -> Stepper:
-    """The stepper, without the learned variance: given a measurement there is less of it than a denoiser says."""
+    """The stepper without the learned variance, which is too large under a measurement."""
     return Ancestral("beta_tilde") if isinstance(stepper, Ancestral) and stepper.variance == "learned" else stepper

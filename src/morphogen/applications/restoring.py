@@ -1,8 +1,8 @@
-"""A degraded picture restored by whatever a model can do: its condition, its chain, or Bayes' rule along it.
+"""Restore a degraded picture with the means of the model: its condition, its chain, or Bayes' rule along the chain.
 
-A model trained on data with a `context` undoes the degradation that these name: in one call of `sample` where the
-picture has the model's size, along its chain in windows where it is larger. One without a context, of diffusion or flow
-matching, undoes any degradation by posterior sampling (`applications/restoration.py`).
+A model of data with a `context` undoes the degradation of that context: in one call of `sample` for pictures of the
+model's size, and along its chain in windows for larger ones. A diffusion or flow-matching model without a context
+undoes any degradation by posterior sampling (`applications/restoration.py`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Draw = Callable[[int, Noise], Tensor]
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is to be restored: the degraded picture y (C, h, w), what it has been through, and the result's shape."""
+    """The degraded picture y (C, h, w), its degradation, and the shape of the result."""
 
     y: Tensor
     degradation: Degradation
@@ -61,15 +61,15 @@ def restore_picture(
     grid: str | None,
     guidance: float | None,
 ) -> tuple[Restoration, DataSpec, tuple[str, ...]]:
-    """`n` draws of what a degraded picture may have been; see `mg.restore`.
+    """Sample `n` possible originals of a degraded picture; see `mg.restore`.
 
-    Returns:
-        The draws, what they are, and what is to be said.
+        Returns:
+            The samples, their description, and notes for the user.
 
-    Raises:
-        UsageError: a degradation that the model cannot undo.
-        DataError: a picture that it cannot take.
-        CapabilityError: a model that draws nothing.
+        Raises:
+            UsageError: the model cannot undo the degradation.
+            DataError: the picture does not fit the model.
+            CapabilityError: the model does not sample.
     """
     check_numbers(n=n, seed=seed, steps=steps, guidance=guidance)
     require(family, Samples, "restore pictures")
@@ -119,7 +119,7 @@ def _asked(family: Family, image: Image, degradation: str | None) -> _Asked:
 def _by_sampling(
     family: Family, asked: _Asked, known_of: Callable[[int], RawCondition | None], options: dict[str, Any]
 ) -> Draw:
-    """By the family's own `sample`, under the degraded picture as its condition."""
+    """Sample by the family's `sample`, with the degraded picture as the condition."""
     sampler = require(family, Samples, "restore pictures")
 
     def draw(count: int, rng: Noise) -> Tensor:
@@ -140,7 +140,7 @@ def _along_chain(
     grid: str | None,
     guidance: float | None,
 ) -> Draw:
-    """Along the chain of a denoiser of pixels, in windows where the picture is larger than the model's."""
+    """Sample along the chain of a denoiser of pixels, in windows if the picture is larger than the model's."""
     model, data = denoising_model(family, "restore such pictures"), family.data
     if model.shape != data.shape:
         raise UsageError(

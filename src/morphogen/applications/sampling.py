@@ -1,4 +1,4 @@
-"""Records drawn from a model that samples: the options of its family, and chunks of one size."""
+"""Sample records from a model: the options of its family, and chunks of one size."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from morphogen.core.rng import Noise
 from morphogen.trainer import compile as compilation
 from morphogen.trainer.precision import autocast, resolve
 
-CHUNK = 64  # samples drawn together; exact drawing always takes this many, so that the arithmetic is the same
-GUIDANCE = 4.0  # towards a prompt, where a model knows both it and none, and does not say itself
+CHUNK = 64  # samples per chunk; exact sampling always takes so many, for the same arithmetic
+GUIDANCE = 4.0  # default scale towards a prompt, for models that also know no prompt
 PRECISIONS = ("fp32", "bf16", "auto")
 
 
 def require_sampler(family: Family) -> Samples:
-    """The family, which draws from noise.
+    """Return the family if it samples from noise.
 
-    Raises `CapabilityError` for one that does not, and `UsageError` for one that starts from pictures.
+    Raises `CapabilityError` if it does not sample, and `UsageError` if it needs context pictures.
     """
     sampler = require(family, Samples, "sample")
     if family.needs_context:
@@ -53,10 +53,10 @@ def sample_in_chunks(
     size: int = CHUNK,
     padded: bool = False,
 ) -> Tensor:
-    """(n, *shape) of x: sample i under row i of what is `given` for rows (B,), `size` at a time.
+    """Sample x (n, *shape) in chunks of `size`; `given` maps rows (B,) to their conditions.
 
-    If `padded`, the last chunk has as many too, and more than n rows are asked for.
-    Raises `UsageError` for an unknown precision.
+    With `padded` the last chunk is full too, so `given` gets more than n rows. Raises `UsageError` for an unknown
+    precision.
     """
     if precision not in PRECISIONS:
         raise UsageError(unknown("precision", precision, PRECISIONS))
@@ -71,7 +71,7 @@ def sample_in_chunks(
 
 
 class Drawn(NamedTuple):
-    """Records x (n, *shape), the index of the class that they were given, and what is to be said."""
+    """Records x (n, *shape), the index of their class, and notes for the user."""
 
     x: Tensor
     row: int | None
@@ -91,7 +91,7 @@ def draw_samples(
     padded: bool = False,
     compiled: bool = False,
 ) -> Drawn:
-    """`n` samples of noise, all of one class and prompt; see `mg.sample`."""
+    """Draw `n` samples, all of one class and prompt; see `mg.sample`."""
     require_sampler(family)
     notes = class_notes(family.data, label, options.get("avoid"))
     given = resolve_sampling_options(family, options)
@@ -113,21 +113,21 @@ def draw_samples(
 
 
 def chunk_size(n: int, batch_size: int | None, exact: bool, compiled: bool) -> int:
-    """How many samples are drawn together. Raises `UsageError` for impossible wishes."""
+    """The number of samples per chunk. Raises `UsageError` for options that contradict each other."""
     check_numbers(n=n, batch_size=batch_size)
     if compiled and exact:
         raise UsageError(
             "compiled arithmetic rounds in its own way, so it is never exact: give exact or compile, not both."
         )
     size = CHUNK if exact else (batch_size or CHUNK)
-    return math.ceil(n / math.ceil(n / size)) if compiled else size  # compiled networks want one size
+    return math.ceil(n / math.ceil(n / size)) if compiled else size  # compiled networks need one size
 
 
 def resolve_sampling_options(family: Family, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are given (not None), as the family's `sample` takes them.
+    """Check the options that are not None against the family's `sample`, and prepare them.
 
-    A class `avoid` becomes its index, and a prompt `negative` the condition that guidance leads away from. Raises
-    `UsageError` for an option that this family's `sample` does not take.
+    A class `avoid` becomes its index. A prompt `negative` becomes the condition that guidance leads away from. Raises
+    `UsageError` for an option that the family's `sample` does not have.
     """
     given = {name: value for name, value in options.items() if value is not None}
     known = sampling_options(type(family))
@@ -155,7 +155,7 @@ def resolve_sampling_options(family: Family, options: Mapping[str, Any]) -> dict
 
 
 def with_default_guidance(family: Family, options: Mapping[str, Any]) -> dict[str, Any]:
-    """`options`, with a default of guidance where there is something to lead away from and nobody has said how far."""
+    """Add a default guidance to `options` if there is a condition to lead away from and no scale is given."""
     spec: Any = family.spec
     knows = "guidance" in sampling_options(type(family))
     if options.get("guidance") is not None or not knows or spec.guidance != 1.0:
@@ -165,13 +165,13 @@ def with_default_guidance(family: Family, options: Mapping[str, Any]) -> dict[st
 
 
 def guidance_lacks_null(family: Family, options: Mapping[str, Any]) -> bool:
-    """Whether guidance leads away from no condition at all, of which the model was never told."""
+    """Whether guidance would lead away from the empty condition, which the model has not learned."""
     away = options.get("negative") is not None or options.get("avoid") is not None
     return options.get("guidance", 1.0) != 1.0 and not (family.knows_no_condition or away)
 
 
 def sampling_options(family: type[Family]) -> list[str]:
-    """The keyword-only parameters of a family's `sample`, and "negative" where it avoids."""
+    """The keyword-only parameters of a family's `sample`, and "negative" if it has `avoid`."""
     method = getattr(family, "sample", None) if Samples in family.capabilities else None
     parameters = [] if method is None else list(signature(method).parameters.values())
     names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]

@@ -1,4 +1,4 @@
-"""Measuring models: every number with its interval, n, seed, protocol, trivial baselines and floor."""
+"""Measure models. Every number has its interval, n, seed, protocol, trivial baselines and floor."""
 
 from morphogen.evaluation.compare import Difference, differences
 from morphogen.evaluation.context.reference import Reference

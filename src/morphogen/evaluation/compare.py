@@ -1,11 +1,11 @@
-"""Which of several models is better, and whether that can be told.
+"""Compare models: the better one of each pair, or that the data do not decide it.
 
-All are measured against the same records, so differences are taken record by record: a model's likelihoods less
-another's, and distances to one reference, whose own chance then cancels. With T = F(a, r) - F(b, r),
-the jackknife leaves out a group of r from both terms at once. Of other metrics the intervals of both are
-added as of independent values, which is never too narrow where they rise and fall together.
+All models are measured on the same records. Likelihoods are subtracted record by record. Distances have the same
+reference, so its chance cancels: with T = F(a, r) - F(b, r), the jackknife leaves out a group of r from both terms at
+once. For other metrics the two intervals are added as for independent values. This is never too narrow if the values
+are positively correlated.
 
-Every interval holds at 95 % by itself: of twenty pairs of equal models one is called different.
+Every interval alone holds at 95 %: of twenty pairs of equal models about one is called different.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from morphogen.theory.statistics.intervals import Estimate
 
 
 class Difference(Spec):
-    """One measure of model `a` less that of model `b`, with its 95 % interval and what follows from it.
+    """The value of model `a` minus that of model `b`, with its 95 % interval and the conclusion.
 
     Example:
         >>> compared = mg.compare(["runs/first", "runs/second"], "digits", ["nll"])
@@ -44,7 +44,7 @@ class Difference(Spec):
 
 
 def differences(evaluations: Mapping[str, Evaluation], reference: Reference | None) -> list[Difference]:
-    """Each pair of models on each metric that both were measured with."""
+    """Compare each pair of models on each metric that both have."""
     found = []
     for (a, one), (b, other) in combinations(evaluations.items(), 2):
         theirs = {result.name: result for result in other.results}
@@ -66,7 +66,7 @@ def differences(evaluations: Mapping[str, Evaluation], reference: Reference | No
 
 
 def verdict(a: str, b: str, difference: Estimate, better: str) -> str:
-    """Who is better by a difference a - b, or that it cannot be told."""
+    """The better model by the difference a - b, or that the interval does not decide."""
     if difference.interval is None:
         return "no interval"
     low, high = difference.interval
@@ -89,7 +89,7 @@ def _difference(
     value = one.value - other.value
     if one.interval is None or other.interval is None:
         return Estimate(value, None), False
-    # Half-widths towards each other: intervals need not be symmetric.
+    # The half-widths that face each other, because intervals need not be symmetric.
     low = math.hypot(one.value - one.interval[0], other.interval[1] - other.value)
     high = math.hypot(one.interval[1] - one.value, other.value - other.interval[0])
     return Estimate(value, (value - low, value + high)), False

@@ -1,4 +1,4 @@
-"""`evaluate`: all measures of a model, its likelihood of held-out records and the records that it makes."""
+"""`evaluate`: measure the likelihood of held-out records under a model, and the quality of its samples."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SAMPLE_CHUNK = 250
 
 
 class Evaluation(NamedTuple):
-    """What was measured of one model or one set of records.
+    """The measurements of one model or one set of records.
 
     results   one for each metric
-    left_out  why metrics were left out that nobody named
-    ladders   the ladder that a result was placed on, by its name
-    values    of single records, by metric, for likelihoods
+    left_out  the reasons for leaving out metrics that the caller did not name
+    ladders   the ladder of each placed result, by its name
+    values    the values of single records, by metric, for likelihoods
     made      the generated records
     """
 
@@ -58,14 +58,14 @@ def evaluate(
     network: Network | None = None,
     reference: Reference | None = None,
 ) -> Evaluation:
-    """Measure `metrics` of a model; without any named, all that it is capable of and that the data allow.
+    """Measure `metrics` of a model; by default all metrics that the model and the data allow.
 
-    split, samples  of likelihoods: the records, and importance samples for each. Generated records are compared with
-                    training records, and with this split for copies and the floor
-    n               records: the first n of the split for likelihoods (all by default), and n generated ones
-                    (10,000 by default, or as many as there are training records)
-    network         a feature network of one's own instead of the shipped one
-    reference       for several models: what they are all compared with, made with the same split, n, seed and network
+    split, samples  for likelihoods: the records, and the number of importance samples for each. Generated records are
+                    compared with training records, and with this split for copies and the floor
+    n               number of records: the first n of the split for likelihoods (all by default), and n generated ones
+                    (10,000 by default, or the number of training records if that is smaller)
+    network         a feature network of the caller instead of the shipped one
+    reference       the common reference of several models, made with the same split, n, seed and network
 
     Raises `UsageError` for an unknown metric or an impossible number, `CapabilityError` for a model that cannot do what
     a named metric needs, `DataError` for too few records.
@@ -94,7 +94,7 @@ def evaluate(
                 raise
             of_made = of_made._replace(left_out=dict.fromkeys(of_samples, str(error)))
         else:
-            of_made = _judged(
+            of_made = _measure_samples(
                 draw(family, reference), reference, of_samples if metrics else None, " that the model made"
             )
     return of_made._replace(
@@ -115,11 +115,12 @@ def judge_records(
     network: Network | None = None,
     labels: Tensor | None = None,
 ) -> Evaluation:
-    """Measure records that another program made, (N, *shape) stored as `spec` says.
+    """Measure records (N, *shape) of another program, stored as `spec` says.
 
-    They are taken in an order of their content, and `n` of them (at most as many as `dataset` has training records) by
-    it too, so that no number depends on how they were sorted. `labels` (N,) are the classes that were asked for. Raises
-    as `evaluate` does."""
+    The records are sorted by their content, and the first `n` are taken (at most the number of training records of
+    `dataset`), so the results do not depend on the caller's order. `labels` (N,) are the classes of the conditions.
+    Raises the same errors as `evaluate`.
+    """
     for name in metrics or ():
         if name not in fidelity.METRICS:
             raise UsageError(unknown("metric of generated records", name, fidelity.METRICS))
@@ -132,10 +133,10 @@ def judge_records(
     rows = torch.from_numpy(np.argsort(keys(stored.cpu(), None), kind="stable"))[:n]
     judged = reference.features.judged(stored.cpu()[rows], spec)
     made = reference.made(judged, None if labels is None else labels[rows], rows)
-    return _judged(made, reference, metrics, "")
+    return _measure_samples(made, reference, metrics, "")
 
 
-def _judged(made: SampleSet, reference: Reference, metrics: Sequence[str] | None, made_by: str) -> Evaluation:
+def _measure_samples(made: SampleSet, reference: Reference, metrics: Sequence[str] | None, made_by: str) -> Evaluation:
     chosen = [fidelity.METRICS[m] for m in (metrics or fidelity.applicable(reference))]
     results, left_out = fidelity.judge(made, reference, chosen, strict=bool(metrics), made_by=made_by)
     scales = reference.scales([m for m in chosen if m.placed])
@@ -149,7 +150,7 @@ def _judged(made: SampleSet, reference: Reference, metrics: Sequence[str] | None
 
 @torch.no_grad()
 def draw(family: Family, reference: Reference) -> SampleSet:
-    """As many records as the reference has, under the conditions of its records, so far as the model reads them."""
+    """Sample as many records as the reference has, under the conditions of its records that the model reads."""
     parameter = next(family.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     rng = Rng(reference.seed, device)

@@ -1,4 +1,4 @@
-"""`Result`: a number with everything one needs to believe it."""
+"""`Result`: a number with its interval, protocol and baselines."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ class Result(Spec):
 
     Attributes:
         value: in `unit`; interval is its 95 % interval (low, high), or None where there is none
-        n, seed: how many records, and the seed of the noise
-        better: which direction is better
-        protocol: what was done, in one sentence
-        baselines: trivial ways to get a number, by name
-        floor: what real records get against others, which no model can be expected to beat; `floor_interval` is its own
-        place: where the value stands on the ladder of known corruptions
-        network: the feature network that it was measured with, by the hash of its file
-        warnings: why the number may not mean what it seems to
+        n, seed: number of records, and the seed of the noise
+        better: the better direction
+        protocol: the measurement in one sentence
+        baselines: the values of trivial models, by name
+        floor: the value of real records against other real records, which no model is expected to beat;
+        `floor_interval` is
+            its interval
+        place: the place of the value on the ladder of known corruptions
+        network: the feature network of the measurement, by the hash of its file
+        warnings: reasons to doubt the number
         details: further numbers (parts of the value, its bias, ...)
 
     Example:

@@ -1,1 +1,1 @@
-"""Families of generative models, one file each. They do no I/O and know of no files, devices or averaging."""
+"""Families of generative models, one file each. Their code uses no files, devices or averaging of weights."""

@@ -1,30 +1,30 @@
 r"""The KL-regularized autoencoder: the first stage of latent diffusion (Rombach et al., 2022).
 
-A picture (C, H, W) is described by a grid of latents (Z, H/f, W/f) with f^2 C / Z times fewer elements, from which it
-is rebuilt almost exactly; a generative model of the latents is then much cheaper than one of pixels. Training
-minimizes
+The encoder turns a picture (C, H, W) into a grid of latents (Z, H/f, W/f) with f^2 C / Z times fewer elements. The
+decoder rebuilds the picture from them almost exactly. A generative model of the latents is then much cheaper than one
+of pixels. Training minimizes
 
     -log p(x | z) + beta KL(q(z | x) || N(0, I)),   z ~ q(z | x),
 
-a VAE's loss with a small beta: just enough for latents that are smooth and of about unit scale. Both terms are in
-nats, and -ELBO is their sum at beta = 1, so the score bounds log p(x) from below whatever beta was trained with.
+the loss of a VAE with a small beta, which makes the latents smooth and gives them about unit scale. Both terms are in
+nats, and -ELBO is their sum at beta = 1. So the score bounds log p(x) from below for every beta of the training.
 
-p(x | z) has one scale for all pixels, which is learned (Rybkin, Daniilidis and Levine, "Simple and effective VAE
-training with calibrated decoders", 2021). It balances the two terms by itself, as its optimum is the typical error.
-8-bit pictures take a discretized logistic: a true mass, whose tails punish large errors like an absolute error, which
-blurs less than a squared one. A scale for each pixel would let the network call edges uncertain instead of drawing
+p(x | z) has one learned scale for all pixels (Rybkin, Daniilidis and Levine, "Simple and effective VAE training with
+calibrated decoders", 2021). The scale balances the two terms, because its optimum is the typical error. 8-bit pictures
+take a discretized logistic: a probability mass with tails that punish large errors like an absolute error, which blurs
+less than a squared error. With a scale for each pixel, the network could declare edges uncertain instead of drawing
 them.
 
 Two options for sharper pictures:
 
 - `multi_scale` adds the absolute error of pictures that are averaged over 2 x 2, 4 x 4, ... pixels, in units of that
-  scale: a cheap stand-in for a perceptual loss.
-- `adversarial` adds a patch discriminator as a second player, with the hinge loss (nn/patch_discriminator.py,
+  scale: a cheap substitute for a perceptual loss.
+- `adversarial` adds a patch discriminator as a second player, with the hinge loss (nn/backbones/patch_discriminator.py,
   theory/adversarial.py), from a fraction of training on. Its gradient is scaled to that share of the
   reconstruction's, both measured at the decoder's last layer (Esser et al., 2021).
 
-Latent diffusion wants latents of mean 0 and standard deviation 1. Both are measured for each channel while training
-goes on (nn/running_moments.py) and stored with the weights; `normalized` and `restored` apply them.
+Latent diffusion needs latents of mean 0 and standard deviation 1. Training measures both for each channel
+(nn/layers/running_moments.py) and stores them with the weights; `normalized` and `restored` apply them.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ from morphogen.theory.adversarial import HINGE, balance
 from morphogen.theory.discretized import DiscretizedGaussian, DiscretizedLogistic
 from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
 
-MEASURED = 2000  # records that the latent scale is measured over: few enough to forget weights that have moved on
-HEALTH_RECORDS = 256  # records that a health check looks at
-DECODE_CHUNK = 128  # when scoring: enough to be fast, little enough for memory
-SCALE_GAIN = 10.0  # Adam moves every parameter by lr a step, but the scale has a long way to go
-WON = 0.95  # share of patches, real and rebuilt, at which the discriminator is beyond doubt
+MEASURED = 2000  # the latent scale is measured over so many records: few, because the weights change
+HEALTH_RECORDS = 256  # records in a health check
+DECODE_CHUNK = 128  # for scores: fast, and small enough for the memory
+SCALE_GAIN = 10.0  # Adam changes a parameter by about lr per step, but the scale has a long way to go
+WON = 0.95  # share of right answers on patches from which the discriminator has won
 
 
 class AutoencoderSpec(Spec):
@@ -120,7 +120,7 @@ class Autoencoder(Family):
             )
         self.which = spec.likelihood if spec.likelihood != "auto" else automatic(data)
         count = parameters(self.which, data.levels, spec.mixtures)
-        # Of location and scale, the network gives the location alone.
+        # The network gives only the location, not the scale.
         self.scale = nn.Parameter(torch.zeros(())) if count == 2 else None
         each = 1 if self.scale is not None else count
         channels = data.shape[0]
@@ -130,11 +130,11 @@ class Autoencoder(Family):
         )
         self.inference = SpatialPosterior(encoder, data)
         self.decoder = SpatialDecoder(spec.latent_channels, spec.widths, blocks=spec.blocks, dropout=spec.dropout)
-        # In no network, as the adversarial weight needs gradients of this layer's alone (see `_adversarial`).
+        # Outside of the networks: the adversarial weight needs the gradients of this layer alone (see `_adversarial`).
         self.last = PictureLayer(spec.widths[0], data.shape, each)
         self.discriminator = PatchDiscriminator(channels, spec.discriminator_widths) if spec.adversarial else None
         self.moments = RunningMoments(spec.latent_channels, MEASURED)
-        self.measure = self._likelihood(torch.zeros(1, each, *data.shape)).measure  # fits, or says why
+        self.measure = self._likelihood(torch.zeros(1, each, *data.shape)).measure  # raises if the data do not fit
 
     # ---------------------------------------------------------------- training
 
@@ -180,7 +180,7 @@ class Autoencoder(Family):
 
     @torch.no_grad()
     def health(self, batch: Batch, rng: Noise) -> Health:
-        """Held-out PSNR and rate, the share of latents in use, Var_x E[z | x] > 0.01, and who wins the game."""
+        """Held-out PSNR and rate, the share of latents with Var_x E[z | x] > 0.01, and the state of the game."""
         part = batch[:HEALTH_RECORDS]
         q = self.encode(part.x)
         rate = float(q.kl(self._prior(q.mean)).mean())
@@ -244,11 +244,11 @@ class Autoencoder(Family):
     # ------------------------------------------------- for models of the latents
 
     def normalized(self, z: Tensor) -> Tensor:
-        """(z - mean) / stddev of each channel, as measured in training: (*batch, *latent_shape) of about unit scale."""
+        """(z - mean) / stddev of each channel with the moments from training: (*batch, *latent_shape)."""
         return (z - self.moments.mean[:, None, None]) / self.moments.stddev[:, None, None]
 
     def restored(self, u: Tensor) -> Tensor:
-        """The inverse of `normalized`: what `decode` takes."""
+        """The inverse of `normalized`; the result is an input of `decode`."""
         return u * self.moments.stddev[:, None, None] + self.moments.mean[:, None, None]
 
     # ----------------------------------------------------------------- private
@@ -264,7 +264,10 @@ class Autoencoder(Family):
         return likelihood(self.which, raw, self.data, mixtures=self.spec.mixtures, log_var=log_var)
 
     def _picture(self, p: Distribution) -> Tensor:
-        """What p(x | z) rebuilds, on [-1, 1]: its location where it has one, as E[x] of a mass sums over levels."""
+        """The rebuilt picture on [-1, 1]: the location of p(x | z) if it has one, else E[x].
+
+        E[x] of a discretized logistic would be a sum over all levels.
+        """
         if isinstance(p, DiscretizedLogistic | DiscretizedGaussian | Gaussian):
             location = p.mean if isinstance(p, Gaussian) else p.location
             return location.clamp(-1.0, 1.0)
@@ -273,9 +276,9 @@ class Autoencoder(Family):
     def _adversarial(self, error: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """The generator's hinge loss (B,), weighted, and the weight.
 
-        The gradient of the discriminator's judgement is taken once, as far as the last layer's output `raw`; from there
-        it goes on through a linear term of the same gradient. So backward passes each network once, as a compiled one
-        demands, and the two norms need the gradients of the last layer alone.
+        The gradient of the discriminator's logits is computed once, up to the last layer's output `raw`. A linear term
+        with the same gradient carries it on from there. So backward passes each network once, as compiled networks
+        need, and the two norms need only gradients of the last layer.
         """
         leaf = raw.detach().requires_grad_()
         loss = HINGE.generator(self.network("discriminator")(self._picture(self._likelihood(leaf)))).mean((1, 2))
@@ -290,7 +293,7 @@ class Autoencoder(Family):
 def multi_scale_error(a: Tensor, b: Tensor, scales: int) -> Tensor:
     """sum_{s=1}^{scales} D / D_s sum |mean of a - b over 2^s x 2^s pixels|, (B,) for pictures (B, C, H, W).
 
-    D of D_s elements remain at scale s, so that a constant difference c gives scales * D * |c|. Sizes are rounded up.
+    D_s of the D elements remain at scale s, so a constant difference c gives scales * D * |c|. Sizes are rounded up.
     """
     d, total = a - b, torch.zeros(len(a), device=a.device)
     elements = d[0].numel()
@@ -310,7 +313,7 @@ def _together(z: Tensor, x: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]
 
 
 def _scale(p: Distribution) -> Tensor:
-    """The scale of p(x | z) where it has one for all pixels, else 1."""
+    """The scale of p(x | z) if all pixels share one, else 1."""
     if isinstance(p, Gaussian):
         return p.stddev.mean()
     return p.log_scale.exp().mean() if isinstance(p, DiscretizedLogistic | DiscretizedGaussian) else torch.ones(())

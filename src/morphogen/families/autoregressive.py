@@ -1,21 +1,20 @@
 r"""The autoregressive model: exact likelihoods over pixels (PixelCNN; van den Oord et al., 2016).
 
-Pixels in raster order, channels in order inside a pixel, and a value in one or two digits inside a channel make a
-picture a sequence s_1 ... s_D of symbols, whose probability is by the chain rule
+A picture becomes a sequence s_1 ... s_D of symbols: pixels in raster order, channels in order within a pixel, and one
+or two digits for a value within a channel. By the chain rule its probability is
 
     log P(x) = sum_i log P(s_i | s_1, ..., s_{i-1}).
 
-A causal network (`nn/causal.py`) gives the features of each pixel from the pixels before it, and a small one for
-each symbol (`nn/symbols.py`) the softmax of that symbol from the features, the pixel's earlier symbols and the counts
-of the values that the picture has shown so far. For photographs, whose values are quantities, each channel may take a
-mixture of discretized logistics instead (`nn/mixture_head.py`). Every factor sums to one over its values, so the
-product does over all pictures: the score is the log-probability itself, not a bound. Training minimizes its negative,
-all factors of a picture at once.
+A causal network (`nn/backbones/causal.py`) computes the features of each pixel from the pixels before it. A small
+network for each symbol (`nn/backbones/symbols.py`) computes the softmax of that symbol from the features, the pixel's
+earlier symbols, and the counts of the values so far. For photographs each channel may take a mixture of discretized
+logistics instead (`nn/distributions/mixture_head.py`), because their values are quantities. Every factor sums to one
+over its values, so the product sums to one over all pictures: the score is the log-probability itself, not a bound.
+Training minimizes its negative, for all factors of a picture at once.
 
-Sampling draws the symbols in their order, each by the inverse of its cumulative distribution at a uniform number.
-It reads one pixel's share of the network at a time and works in float64: a symbol is a discontinuous function of
-its probabilities, and one that flips changes all that follows, so that rounding, which differs between batch sizes,
-must decide none.
+Sampling draws the symbols in their order, each by the inverse of its cumulative distribution at a uniform number. It
+computes one pixel at a time, in float64. A symbol is a discontinuous function of its probabilities, and a changed
+symbol changes all later ones. Rounding differs between batch sizes, so it must not decide a symbol.
 """
 
 from __future__ import annotations
@@ -44,8 +43,8 @@ from morphogen.theory.discretized import DiscretizedLogisticMixture
 from morphogen.theory.likelihoods import likelihood
 
 AtLeastOne = Annotated[int, Field(ge=1)]
-HEALTH_RECORDS = 100  # records whose exact likelihood a health check computes
-CHUNK = 40_000  # pixels scored together: the counts of the values take 4 K C bytes each
+HEALTH_RECORDS = 100  # records in a health check, with exact likelihoods
+CHUNK = 40_000  # pixels that are scored together; the counts take 4 K C bytes per pixel
 
 
 class AutoregressiveSpec(ConditionSpec):
@@ -82,7 +81,7 @@ class Pixels(nn.Module):
         super().__init__()
         channels, rows, columns = data.shape
         self.spec, self.levels, self.symbols = spec, levels, Symbols(levels, channels)
-        self.channel = data.model_copy(update={"shape": (1,)})  # what one mixture is of
+        self.channel = data.model_copy(update={"shape": (1,)})  # the values of one mixture
         self.net = CausalNet(
             (rows, columns),
             channels,
@@ -105,7 +104,7 @@ class Pixels(nn.Module):
 
     @property
     def uniforms(self) -> int:
-        """How many uniform numbers a pixel is drawn from."""
+        """Number of uniform numbers per pixel."""
         return len(self.symbols.sizes) if isinstance(self.head, SymbolHead) else 2 * self.symbols.channels
 
     def forward(self, u: Tensor, c: Tensor | None = None) -> Tensor:
@@ -122,7 +121,7 @@ class Pixels(nn.Module):
         """The values (n, H, W, C) that `uniform` (n, H, W, `uniforms`) on (0, 1) maps to."""
         n, rows, columns, _ = uniform.shape
         u = torch.zeros(n, rows, columns, self.symbols.channels, dtype=torch.int64, device=uniform.device)
-        seen = self._seen(u[:, :1, :1])  # nothing
+        seen = self._seen(u[:, :1, :1])  # no values yet
         seen = None if seen is None else seen[:, 0, 0]
         near = Seen(self.predict, n, rows, columns) if isinstance(self.head, MixtureHead) else None
         walk = self.net.walk(n, c)
@@ -144,7 +143,7 @@ class Pixels(nn.Module):
         return u
 
     def _draw(self, head: MixtureHead, h: Tensor, predicted: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-        """One pixel (n, C) of mixtures, from its features (n, width)."""
+        """Sample one pixel (n, C) from mixtures, given its features (n, width)."""
         cool = max(temperature, 1e-9)
         x = h.new_zeros(len(h), self.symbols.channels)
         for k in range(x.shape[1]):
@@ -154,7 +153,7 @@ class Pixels(nn.Module):
         return ((x + 1.0) * (0.5 * (self.levels - 1))).round().long()
 
     def _mixture(self, raw: Tensor) -> DiscretizedLogisticMixture:
-        """The distributions (*, 1) that raw parameters (*, 3 K) stand for."""
+        """The distributions (*, 1) with the raw parameters (*, 3 K)."""
         made = likelihood("discretized_logistic_mixture", raw[..., None], self.channel, mixtures=self.spec.mixtures)
         assert isinstance(made, DiscretizedLogisticMixture)
         return made
@@ -234,7 +233,7 @@ class Autoregressive(Family):
 
     @torch.no_grad()
     def health(self, batch: Batch, rng: Noise) -> Health:
-        """Held-out bits per element, of the whole and of each row: where in a picture the information lies."""
+        """Held-out bits per element, for the whole picture and for each row."""
         part = batch[:HEALTH_RECORDS]
         log_p = self._log_p(part.x, part.cond)
         bits = -log_p.mean(dim=(0, 2, 3)) / math.log(2.0)
@@ -244,7 +243,7 @@ class Autoregressive(Family):
 
     @torch.no_grad()
     def sample(self, n: int, cond: RawCondition | None, rng: Noise, *, temperature: float = 1.0) -> Tensor:
-        """`temperature` T makes each symbol's probabilities proportional to p^(1/T); at 0 it is the likeliest."""
+        """Sample with each symbol's probabilities proportional to p^(1/T), T = `temperature`; 0 takes the likeliest."""
         pixels, conditioner = copy.deepcopy((self.pixels, self.conditioner))
         c = None if conditioner is None else conditioner.double()(cond, n).pooled
         _, rows, columns = self.data.shape
@@ -253,21 +252,21 @@ class Autoregressive(Family):
 
     @torch.no_grad()
     def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
-        """log P(x), exact: there is nothing to sample, and `samples` changes nothing."""
+        """log P(x), exactly. `samples` has no effect."""
         log_p = self._log_p(x, cond).flatten(1).sum(1)
         return Score(log_p, "exact", "mass", {"log_likelihood": log_p})
 
     # ----------------------------------------------------------------- private
 
     def _log_p(self, x: Tensor, cond: RawCondition | None) -> Tensor:
-        """log P of each element, (B, H, W, C), as many records at once as fit."""
+        """log P of each element, (B, H, W, C), in chunks of records."""
         u, c = self._values(x), self._condition(cond, len(x))
         size = max(1, CHUNK // (x.shape[-2] * x.shape[-1]))
         parts = chunks(len(x), size)
         return torch.cat([self.pixels(u[rows], None if c is None else c[rows]) for rows in parts])
 
     def _values(self, x: Tensor) -> Tensor:
-        """x (B, C, H, W) as the counts 0 .. K-1 it stands for, (B, H, W, C)."""
+        """Turn x (B, C, H, W) into values 0 .. K-1, (B, H, W, C)."""
         return self.data.decode(x).permute(0, 2, 3, 1).long()
 
     def _condition(self, cond: RawCondition | None, n: int) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""A trained diffusion or flow model as the part that another family is made from."""
+"""A trained diffusion or flow model as a part of another family."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from morphogen.families.guide import check_records
 
 
 def denoiser_part(model: Family, part: str) -> DenoisingFamily:
-    """The part of `model` of that name. Raises `SpecError` unless it is a denoising family of the same records."""
+    """The part of `model` called `part`. Raises `SpecError` unless it is a denoising family of the same records."""
     found = dict(model.parts).get(part)
     if not isinstance(found, DenoisingFamily):
         came = "none" if found is None else f"a {getattr(found, 'name', type(found).__name__)!r} model"

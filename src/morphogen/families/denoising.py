@@ -1,13 +1,13 @@
-"""What diffusion and flow matching share: everything but the training step.
+"""The base of diffusion and flow matching: everything but the training step.
 
-A network that sees x_t and t gives the posterior of x_0 (`sampling/readout.py`); steppers, guidance, likelihoods and
-health checks ask for nothing else.
+A network with the inputs x_t and t gives the posterior of x_0 (`sampling/readout.py`). Steppers, guidance, likelihoods
+and health checks need nothing else.
 
-What runs along the chain is the record itself, scaled to [-1, 1], or, with a trained autoencoder as the part
-"autoencoder", its latent of mean 0 and deviation 1 (Rombach et al., 2022). Then there is no likelihood of x to score.
+The chain runs on the records, scaled to [-1, 1]. With a trained autoencoder as the part "autoencoder" it runs on their
+latents of mean 0 and deviation 1 (Rombach et al., 2022); then there is no likelihood of x.
 
-A weaker model of the same data and schedule as the part "guide", smaller or less trained, is what `autoguidance` leads
-away from (`sampling/guidance.py`).
+The part "guide" is a weaker model of the same data and schedule, smaller or less trained. `autoguidance` leads away
+from it (`sampling/guidance.py`).
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ from morphogen.theory.schedules import Schedule
 
 FIRST_STAGE = "autoencoder"  # the part that makes latents
 GUIDE = "guide"  # the part that autoguidance leads away from
-CHUNK = 64  # records scored together
-EXACT_TRACE = 8  # dimensions up to which the trace of the probability flow is exact
+CHUNK = 64  # records that are scored together
+EXACT_TRACE = 8  # up to so many dimensions the trace of the probability flow is exact
 FINEST = 0.1  # sigma / alpha at the end of the bound of records with few values
 
 
@@ -104,9 +104,9 @@ class DenoisingSpec(DenoiserSpec, ConditionSpec):
 
 
 class DenoisingFamily(Family):
-    """A network that denoises, and all that follows from one; subclasses say how it is trained.
+    """A denoising network and its uses. Subclasses train it.
 
-    x_0 of shape `shape` is what the chain runs on: `encoded` and `decoded` lead from records to it and back.
+    The chain runs on x_0 of shape `shape`; `encoded` and `decoded` lead from records to x_0 and back.
     """
 
     capabilities = frozenset({Samples, Scores, Denoises})
@@ -138,8 +138,8 @@ class DenoisingFamily(Family):
         bounded = self._first_stage is None and self._levels is not None
         self.readout = Readout(schedule, parametrization, variance, (-1.0, 1.0) if bounded else None)
         steppers.stepper(spec.stepper)
-        with torch.device("cpu"):  # numbers, also where networks are built without memory
-            grids.grid(spec.grid, schedule, min(spec.steps, 8))  # both raise for an unknown name
+        with torch.device("cpu"):  # real numbers, also if networks are built without memory
+            grids.grid(spec.grid, schedule, min(spec.steps, 8))  # both raise if the name is unknown
         self.conditioner = conditioner_of(spec, data, self.parts)
         inside = data.replace(shape=((1 + 2 * len(spec.fourier)) * self.shape[0], *self.shape[1:]))
         channels = self.readout.outputs * self.shape[0]
@@ -148,17 +148,17 @@ class DenoisingFamily(Family):
             check_guide(self._guide, self)
         elif spec.autoguidance != 1.0:
             raise SpecError("autoguidance leads away from a weaker model: give --part guide=MODEL, or leave it 1.")
-        if self._first_stage is not None or variance == "beta_tilde":  # whose last step has no density
+        if self._first_stage is not None or variance == "beta_tilde":  # its last step has no density
             self.capabilities = self.capabilities - {Scores}
 
     @property
     def drawn_shape(self) -> tuple[int, ...]:
-        """That of latents, behind an autoencoder."""
+        """The shape of x_0: that of latents, if there is an autoencoder."""
         return self.shape
 
     @abstractmethod
     def time_input(self, t: Tensor) -> Tensor:
-        """What the network is told of times t (B,): a number for each, within about [-20, 40]."""
+        """The network's input for times t (B,): one number each, within about [-20, 40]."""
 
     # ---------------------------------------------------------------- training
 
@@ -179,18 +179,18 @@ class DenoisingFamily(Family):
         return self.asked(self.network("denoiser"), conditioner, x_t, t, cond)
 
     def asked(self, denoiser: Any, conditioner: Any, x_t: Tensor, t: Tensor, cond: RawCondition | None) -> Tensor:
-        """`output`, of these networks, which are built like this model's; `conditioner` is None where it has none."""
+        """`output` of the given networks, which are built like this model's; `conditioner` may be None."""
         given = self._condition(conditioner, cond, len(x_t))
         seen = fourier_features(self.readout.seen(x_t, t), self.spec.fourier, self._levels)
         return denoiser(seen, self.time_input(t), given)
 
     def training_condition(self, batch: Batch, rng: Noise) -> RawCondition | None:
-        """The conditions of a batch, those of a share of the records hidden, and the pictures of another."""
+        """The conditions of a batch for training: some records lose their condition, and some lose their context."""
         s = self.spec
         return drop_conditions(batch, rng, 0.0 if self.conditioner is None else s.condition_dropout, s.context_dropout)
 
     def health(self, batch: Batch, rng: Noise) -> Health:
-        """How good its estimates of held-out records are (`families/denoising_health.py`)."""
+        """The errors of its estimates of held-out records (`families/denoising_health.py`)."""
         return judge_denoiser(self, batch, rng)
 
     # ------------------------------------------------------------ capabilities
@@ -214,7 +214,7 @@ class DenoisingFamily(Family):
         avoid: int | RawCondition | None = None,
         autoguidance: float | None = None,
     ) -> Tensor:
-        """Where `trajectory` leads, with its options."""
+        """Sample by `trajectory`, which has the same options."""
         options: dict[str, Any] = {"stepper": stepper, "steps": steps, "guidance": guidance, "grid": grid}
         options |= {"guidance_interval": guidance_interval, "avoid": avoid, "autoguidance": autoguidance}
         for state in self.trajectory(n, cond, rng, **options):
@@ -235,11 +235,11 @@ class DenoisingFamily(Family):
         avoid: int | RawCondition | None = None,
         autoguidance: float | None = None,
     ) -> Iterator[State]:
-        """The states from noise to x_0, by `stepper` in `steps` steps over the times of `grid`; None takes the Spec's.
+        """Yield the states from noise to x_0: `stepper` takes `steps` steps over the times of `grid`.
 
-        `guidance` leads away from the model without the condition, or from the class `avoid`, or from the one row of
-        that condition; `autoguidance` then leads away from the part "guide". Both act at times t in
-        `guidance_interval`, and 1 is none.
+        `guidance` leads away from the model without the condition, or from `avoid`: a class, or a condition of one row.
+        `autoguidance` then leads away from the part "guide". Both act at times t in `guidance_interval`; a scale of 1
+        is no guidance. None takes the value of the Spec.
         """
         s = self.spec
         if avoid is not None and guidance is None and s.guidance == 1.0:
@@ -267,10 +267,11 @@ class DenoisingFamily(Family):
         interval: tuple[float, float] = (0.0, 1.0),
         away_from_guide: float = 1.0,
     ) -> Denoiser:
-        """This denoiser, led away from what it would say of `avoided`, by default without the labels of `cond`, whose
-        context stays; and then away from the part "guide". With both scales 1 it is this denoiser itself.
+        """This denoiser with guidance away from the condition `avoided`, and then away from the part "guide".
 
-        Raises `UsageError` where a model without conditions is to be guided by one, or without a guide by that.
+        By default `avoided` is `cond` without its labels; its context stays. With both scales 1 the result is this
+        denoiser itself. Raises `UsageError` for guidance by a condition if the model reads none, and for autoguidance
+        without a guide.
         """
         asked: Denoiser = self
         if scale != 1.0:
@@ -291,7 +292,7 @@ class DenoisingFamily(Family):
     def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
         """The variational bound of quantized records; for real numbers the likelihood of the probability flow.
 
-        Each with one draw of its noise. `samples` is for importance weights, which neither has, and changes nothing.
+        Both take one draw of noise per record. Neither has importance weights, so `samples` has no effect.
         """
         if Scores not in self.capabilities:
             why = "its variance is beta_tilde" if self._first_stage is None else "its chain runs on latents"
@@ -306,8 +307,8 @@ class DenoisingFamily(Family):
                 trace: Literal["exact", "hutchinson"] = "exact" if x_0[0].numel() <= EXACT_TRACE else "hutchinson"
                 likelihood = flow_log_likelihood(self, x_0[rows], grid, here, index, given, trace=trace)
             else:
-                # The last Gaussian tells values apart from about half their distance; finer noise would be spent on
-                # what the values say by themselves, but a network knows few values well, and uses it.
+                # The last Gaussian separates values from about half their distance on. Finer noise has little use, but
+                # a network knows a small number of values well, and then finer noise helps.
                 smallest = min(1.0 / (levels - 1), FINEST)
                 grid = grids.log_snr(self.schedule, evaluations, smallest=smallest)
                 likelihood = variational_bound(self, x_0[rows], grid, here, index, given, levels)
@@ -318,7 +319,7 @@ class DenoisingFamily(Family):
     # ------------------------------------------------ between records and the chain
 
     def encoded(self, x: Tensor, rng: Noise, index: Index) -> Tensor:
-        """x_0 (B, *shape) of records x: scaled to [-1, 1], or a latent drawn with noise at the addresses `index`."""
+        """Turn records x into x_0 (B, *shape): scaled to [-1, 1], or latents with noise at the addresses `index`."""
         if self._first_stage is None:
             return centered(x, self.data).to(self._dtype)
         with torch.no_grad():
@@ -327,7 +328,7 @@ class DenoisingFamily(Family):
             return self._first_stage.normalized(z).to(self._dtype)
 
     def decoded(self, x_0: Tensor) -> Tensor:
-        """Records of x_0 (B, *shape), within their range and, where they are counted, whole numbers."""
+        """Turn x_0 (B, *shape) into records within their range, rounded if the data are whole numbers."""
         data = self.data
         if self._first_stage is not None:
             x = self._first_stage.decode(self._first_stage.restored(x_0)).mean
@@ -351,7 +352,10 @@ class DenoisingFamily(Family):
         return dict(self.parts).get(GUIDE)
 
     def _latent_shape(self) -> tuple[int, ...]:
-        """That of the first stage. Raises `SpecError` where it is no autoencoder of these records."""
+        """The latent shape of the autoencoder.
+
+        Raises `SpecError` if the part is not an autoencoder of these records.
+        """
         stage = self._first_stage
         if not isinstance(stage, FirstStage):
             raise SpecError(
@@ -366,7 +370,7 @@ class DenoisingFamily(Family):
         return tuple(stage.latent_shape)
 
     def _avoided(self, avoid: int | RawCondition, cond: RawCondition | None, n: int) -> RawCondition:
-        """The condition of that class, or of that one row, for `n` records, which start from the pictures of `cond`."""
+        """The condition to avoid for `n` records: a class, or a condition of one row; its context is that of `cond`."""
         context = None if cond is None else cond.context
         if isinstance(avoid, RawCondition):
             if self.conditioner is None:
@@ -382,7 +386,7 @@ class DenoisingFamily(Family):
 
     @property
     def _levels(self) -> int | None:
-        """How many values an element takes, or None for real numbers."""
+        """The number of values of an element, or None for real numbers."""
         return 2 if self.data.kind == "binary" else self.data.levels
 
     @property
@@ -390,7 +394,7 @@ class DenoisingFamily(Family):
         return next(self.denoiser.parameters()).dtype
 
     def _condition(self, conditioner: Any, cond: RawCondition | None, n: int) -> Condition | None:
-        """What the network reads; None where there is nothing to read."""
+        """The network's condition, or None."""
         if conditioner is not None:
             read: Condition = conditioner(cond, n)
             return read

@@ -1,4 +1,4 @@
-"""How good a denoiser is on held-out records, by the amount of noise."""
+"""Measure the error of a denoiser on held-out records, by the amount of noise."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from morphogen.theory.diffusion import broadcast
 if TYPE_CHECKING:
     from morphogen.families.denoising import DenoisingFamily
 
-EARLIEST = 1e-5  # of training times: below, x_t differs from x_0 by rounding
-BANDS = (-10.0, -6.0, -2.0, 2.0, 6.0, 10.0)  # log-SNRs between which a health check looks
-HEALTH_RECORDS = 256  # records that it looks at
+EARLIEST = 1e-5  # the smallest training time; below it, x_t equals x_0 up to rounding
+BANDS = (-10.0, -6.0, -2.0, 2.0, 6.0, 10.0)  # the bands of log-SNR of a health check
+HEALTH_RECORDS = 256  # records in a health check
 
 
 @torch.no_grad()
 def judge_denoiser(model: DenoisingFamily, batch: Batch, rng: Noise) -> Health:
-    """Squared error per element of held-out E[x_0 | x_t] in bands of log-SNR, beside that of independent Gaussians
-    with the records' own moments, which know no relations between elements; and whether a learned variance is
-    what it should be, the squared error."""
+    """Measure the squared error per element of E[x_0 | x_t] on held-out records, in bands of log-SNR.
+
+    The baseline is the error of independent Gaussians with the moments of the records, which ignore all relations
+    between elements. A learned variance is compared with the squared error; the two should be equal.
+    """
     part = batch[:HEALTH_RECORDS]
     n = len(part)
     x_0 = model.encoded(part.x, rng, n)
     prior_var = x_0.var(0, correction=0)
     found: dict[str, list[float]] = {"held_out_error": [], "independent_error": [], "variance_ratio": []}
-    warnings = []  # no measurements in them: one that lasts is given once
+    warnings = []  # without measured numbers, so that a lasting warning is given only once
     for low, high in pairwise(BANDS):
         band = f"at log-SNR {low:g} to {high:g}"
         t = model.schedule.time(low + (high - low) * rng.uniform(f"time {band}", n, (), torch.float64))

@@ -1,25 +1,24 @@
 r"""Diffusion models (Sohl-Dickstein et al., 2015; Ho et al., 2020; Song et al., 2021), in discrete or continuous time.
 
 The forward process of a schedule turns records into noise, x_t = alpha_t x_0 + sigma_t eps (`theory/schedules.py`). A
-network that sees x_t and t learns the posterior mean of x_0, by the squared error of its output
-(`sampling/readout.py`), weighted over t as the options say (`theory/weightings.py`). With it, the chain runs in reverse
-by any stepper and over any grid of times (`sampling/`).
+network with the inputs x_t and t learns the posterior mean of x_0, by the squared error of its output
+(`sampling/readout.py`). The options choose its weighting over t (`theory/weightings.py`). With this mean, the chain
+runs in reverse by any stepper and over any grid of times (`sampling/`).
 
-`chain` = N trains at the times k / N alone, as Ho et al. (2020) did with N = 1000, and weightings that belong to a
-stride take 1 / N; without it time is continuous.
+`chain` = N trains only at the times k / N, as Ho et al. (2020) did with N = 1000, and the stride of weightings is 1 /
+N. Without `chain`, time is continuous.
 
-The learned variance is a second output, an estimate of Var(x_0 | x_t) and hence of the reverse variance at *any*
-stride, trained by the hybrid objective of Nichol and Dhariwal ("Improved denoising diffusion probabilistic models",
-2021),
+The learned variance is a second output. It estimates Var(x_0 | x_t) and hence the reverse variance at *any* stride. Its
+loss is the hybrid objective of Nichol and Dhariwal ("Improved denoising diffusion probabilistic models", 2021),
 
     L_simple + lambda L_vlb,   L_vlb = N E_t KL(q(x_s | x_t, x_0) || p(x_s | x_t)),
 
-where the gradient of L_vlb reaches the variance alone: the mean in it is a constant. Every stride has its optimum at
-Var = E[(x_0 - mean)^2 | x_t]; strides differ in how much noise they weigh that with. With a chain they are its own, but
-for the last, whose end at t = 0 is replaced by t / 2 so that the KL stays finite; in continuous time they halve the
-time, ten strides from 1 to 0.001, each of which removes so much noise that the variance matters.
+where the mean is a constant, so that the gradient of L_vlb reaches only the variance. The optimum of every stride is
+Var = E[(x_0 - mean)^2 | x_t]; only the weights over t differ. With a chain, the strides are those of the chain, but the
+last one ends at t / 2 instead of 0, so that the KL stays finite. In continuous time each stride halves the time, in ten
+strides from 1 to 0.001. Each removes so much noise that the variance matters.
 
-What the chain runs along, and what there is besides training, is in `families/denoising.py`.
+`families/denoising.py` has everything but the training.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from morphogen.theory.diffusion import Variance, diffusion_term
 from morphogen.theory.schedules import schedule
 from morphogen.theory.weightings import Weighting, times, uniforms
 
-HALVINGS = 10  # strides of a chain that halves the time from 1 to 0.001
+HALVINGS = 10  # number of strides that halve the time from 1 to 0.001
 
 
 class DiffusionSpec(DenoisingSpec):
@@ -125,13 +124,13 @@ class Diffusion(DenoisingFamily):
         yield Step("denoiser", terms)
 
     def times(self, rng: Noise, index: Index) -> Tensor:
-        """The training times (B,) of records at these addresses."""
+        """The training times (B,) for the noise addresses `index`."""
         s = self.spec
         t = times(s.times, uniforms(rng, index), self.schedule, s.time_mean, s.time_std).clamp_min(EARLIEST)
         return t if s.chain is None else (t * s.chain).ceil() / s.chain
 
     def _stride_end(self, t: Tensor) -> Tensor:
-        """Where the stride from t leads: 0 < s < t."""
+        """The end s of the stride from t: 0 < s < t."""
         if self.spec.chain is None:
             return 0.5 * t
         step = (t * self.spec.chain).round()

@@ -3,25 +3,24 @@ r"""A diffusion or flow model distilled to a few steps (`theory/distillation.py`
     morphogen train distilled --part teacher=MODEL --data SOURCE --out DIR
     morphogen sample DIR --steps 2 --out samples.png
 
-The student has the teacher's network and starts with its weights. It takes noise to a record at once; with more steps,
-the record is noised again, less and less, and redrawn:
+The student has the teacher's network and starts with its weights. It turns noise into a record in one step. With more
+steps, the record is noised again, with less and less noise, and denoised again:
 
     y = f(x_1, 1);   x_t = alpha_t y + sigma_t eps,   y = f(x_t, t);   ...
 
-The times of the k - 1 later steps are quantiles of the law that the student was trained under, log(sigma / alpha) ~
-N(time_mean, time_std^2): the median for two steps. So one student serves any number of them.
+The times of the k - 1 later steps are quantiles of the distribution of the training times, log(sigma / alpha) ~
+N(time_mean, time_std^2); for two steps this is the median. So one student works with any number of steps.
 
-A second network, the judge, learns to denoise what the student makes, and the student moves to where the teacher and
-that network agree: its records then come from the teacher's distribution (distribution matching; Yin et al., 2024).
+A second network, the judge, learns to denoise the student's records. The student learns until the teacher and the judge
+agree. Its records then come from the teacher's distribution (distribution matching; Yin et al., 2024).
 
-Where judge and teacher are compared decides what is kept. Kinds of records differ at much noise: a
-record made from noise at once is judged there, as only what is left of it after noising is used again; one made from a
-later x_t has its kind already, and is judged at less noise. Judged at less noise alone, kinds are forgotten.
+The noise level of this comparison decides which properties the student keeps. Modes of the data differ at high noise. A
+record from pure noise is compared there, because later steps use only what survives noising. A record from a later x_t
+has its mode already, and is compared at lower noise. With comparisons at low noise alone, the student loses modes.
 
-The teacher is no better than its training, and the divergence that the student falls along seeks modes. A discriminator
-of the student's records and those of the data mends both (`adversarial`; Yin et al., 2024): the relativistic game of
-theory/adversarial.py, in pairs with the records of the batch, with its two penalties. What all this reaches is in
-docs/diffusion.md.
+The teacher has errors of its own, and the student minimizes a mode-seeking divergence. A discriminator between the
+student's records and the data corrects both (`adversarial`; Yin et al., 2024). It plays the relativistic game of
+theory/adversarial.py in pairs with the records of the batch, with the two penalties. docs/diffusion.md has the results.
 """
 
 from __future__ import annotations
@@ -54,8 +53,8 @@ from morphogen.theory.schedules import broadcast
 from morphogen.theory.weightings import times, uniforms
 
 TEACHER = "teacher"  # the part that is distilled
-FROM_NOISE = 0.5  # share of records from which the student starts at t = 1, as every draw does
-PENALTY_EVERY = 4  # steps between two penalties of the discriminator's slope, each as many times larger
+FROM_NOISE = 0.5  # share of training records with a start at t = 1, as in sampling
+PENALTY_EVERY = 4  # steps between two penalties of the discriminator's slope; each is as many times larger
 
 
 class DistilledSpec(Spec):
@@ -100,9 +99,9 @@ class Distilled(Family):
     def __init__(self, spec: DistilledSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
         teacher = denoiser_part(self, TEACHER)
-        self.readout = replace(teacher.readout, bounds=None)  # which would stop gradients
-        self.student, self.reader = self._copied(teacher)
-        self.judge, self.judge_reader = self._copied(teacher)
+        self.readout = replace(teacher.readout, bounds=None)  # clamping to bounds would stop gradients
+        self.student, self.reader = self._copy_networks(teacher)
+        self.judge, self.judge_reader = self._copy_networks(teacher)
         self.discriminator: Sloped | None = None
         self.discriminator_reader: nn.Module | None = None
         if spec.adversarial:
@@ -114,13 +113,13 @@ class Distilled(Family):
             else:
                 judging = MLPDiscriminator(shape, spec.discriminator_widths, **options)
             self.discriminator = Sloped(judging)
-            self.discriminator_reader = self._copied(teacher)[1]
+            self.discriminator_reader = self._copy_networks(teacher)[1]
             self.penalty_weight = penalty_weight(math.prod(shape))
         self.shardable = self.discriminator is None
 
     @property
     def conditional(self) -> bool:
-        """As the teacher is."""
+        """Whether the teacher is conditional."""
         return bool(self._teacher.conditional)
 
     # ---------------------------------------------------------------- training
@@ -159,7 +158,7 @@ class Distilled(Family):
         t = times("log-normal", uniforms(rng, batch.address), teacher.schedule, s.time_mean, s.time_std)
         first = rng.uniform("from noise", batch.address) < FROM_NOISE
         t = torch.where(first, 1.0, t)
-        signal = broadcast(~first, x_0) * x_0  # none at t = 1, as in a draw
+        signal = broadcast(~first, x_0) * x_0  # no signal at t = 1, as in sampling
         x_t = self.readout.noised(signal, rng.normal("eps", batch.address, teacher.shape, x_0.dtype), t)
         y = self.made(x_t, t, cond)
         u = rng.uniform("judged", batch.address, (), torch.float64).clamp(1e-6, 1.0 - 1e-6)
@@ -167,21 +166,23 @@ class Distilled(Family):
         r = torch.where(first, at_first, later)
         noise = rng.normal("judged noise", batch.address, teacher.shape, x_0.dtype)
         y_r = self.readout.noised(y.detach(), noise, r)
-        output = self._asked("judge", y_r, r, cond)
+        output = self._run_network("judge", y_r, r, cond)
         yield Step("judge", {"error": self.readout.error(output, y.detach(), noise, r)})
         if self.discriminator is not None:
             yield Step("discriminator", self._game(x_0, y.detach(), cond, at))
         with torch.no_grad():
-            of_student = self.readout.posterior(self._asked("judge", y_r, r, cond), y_r, r).mean.clamp(*self._bounds)
+            of_student = self.readout.posterior(self._run_network("judge", y_r, r, cond), y_r, r).mean.clamp(
+                *self._bounds
+            )
             of_teacher = teacher.posterior(y_r, r, cond).mean
             away = direction(y, of_student, of_teacher)
-        # half the squared length of a move, whose gradient is the move itself
+        # half the squared length of the wanted change; its gradient is that change
         moved = 0.5 * (y - (y - away).detach()).square().flatten(1).mean(1)
         terms, metrics = {"distribution": moved}, {"disagreement": (of_student - of_teacher).abs().mean()}
         if self.discriminator is not None:
             with torch.no_grad():
-                on_real, _ = self._judged(x_0, cond)
-            on_made, _ = self._judged(y, cond)
+                on_real, _ = self._compute_logits(x_0, cond)
+            on_made, _ = self._compute_logits(y, cond)
             terms["adversarial"] = s.adversarial * RELATIVISTIC.generator_term(on_real, on_made)
             metrics["margin"] = (on_real - on_made).detach().mean()
         yield Step("student", terms, metrics)
@@ -189,12 +190,12 @@ class Distilled(Family):
     # ------------------------------------------------------------ capabilities
 
     def made(self, x_t: Tensor, t: Tensor, cond: RawCondition | None = None) -> Tensor:
-        """f(x_t, t): what the student makes of x_t (B, *shape) at t (B,), not clamped to the data's range."""
-        return self.readout.posterior(self._asked("student", x_t, t, cond), x_t, t).mean
+        """f(x_t, t): the student's record for x_t (B, *shape) at t (B,), not clamped to the range of the data."""
+        return self.readout.posterior(self._run_network("student", x_t, t, cond), x_t, t).mean
 
     @torch.no_grad()
     def sample(self, n: int, cond: RawCondition | None, rng: Noise, *, steps: int | None = None) -> Tensor:
-        """By so many evaluations of the network; None takes the Spec's."""
+        """Sample in `steps` evaluations of the network; None takes the Spec's number."""
         teacher = self._teacher
         x_t = loop.starting_noise(teacher.schedule, rng, n, teacher.shape, next(self.student.parameters()).dtype)
         noise = loop.addressed(rng, n, x_t)
@@ -206,7 +207,7 @@ class Distilled(Family):
         return teacher.decoded(y)
 
     def times(self, steps: int) -> Tensor:
-        """1 and the quantiles (steps - 1) / steps, ..., 1 / steps of the times that the student has learned."""
+        """1 and the quantiles (steps - 1) / steps, ..., 1 / steps of the distribution of the training times."""
         if steps < 1:
             raise UsageError(f"a sample takes at least 1 step (got {steps}).")
         u = torch.arange(steps - 1, 0, -1, dtype=torch.float64) / steps
@@ -217,7 +218,7 @@ class Distilled(Family):
 
     @property
     def _bounds(self) -> tuple[float, float]:
-        """The range of the records, or of all numbers."""
+        """The range of the records, or (-inf, inf)."""
         bounds: tuple[float, float] | None = self._teacher.readout.bounds
         return bounds or (-math.inf, math.inf)
 
@@ -225,23 +226,27 @@ class Distilled(Family):
     def _teacher(self) -> Any:
         return self.parts[TEACHER]
 
-    def _asked(self, role: str, x_t: Tensor, t: Tensor, cond: RawCondition | None) -> Tensor:
-        """The output of one of the networks, which `readout` reads."""
+    def _run_network(self, role: str, x_t: Tensor, t: Tensor, cond: RawCondition | None) -> Tensor:
+        """The output of the network called `role`, for `readout`."""
         conditioner = self.network(f"{role}_conditioner") if self.reader is not None else None
         return self._teacher.asked(self.network(role), conditioner, x_t, t, cond)
 
-    def _judged(self, x: Tensor, cond: RawCondition | None, slope: bool = False) -> tuple[Tensor, Tensor | None]:
-        """The discriminator's logits (B,) of x (B, *shape), and its squared slopes there where they are asked for."""
+    def _compute_logits(
+        self, x: Tensor, cond: RawCondition | None, slope: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """The discriminator's logits (B,) of x (B, *shape), and with `slope` also its squared slopes (B,)."""
         c = self.network("discriminator_conditioner")(cond, len(x)).pooled if self.reader is not None else None
         context = None if cond is None or self.data.context_shape is None else cond.context
         judged: tuple[Tensor, Tensor | None] = self.network("discriminator")(x, c, context, None, slope)
         return judged
 
     def _game(self, real: Tensor, made: Tensor, cond: RawCondition | None, at: Progress) -> dict[str, Tensor]:
-        """The discriminator's terms, each (B,), and the penalties where they are due."""
+        """The loss terms of the discriminator, each (B,), with the penalties if they are due."""
         due = at.step % PENALTY_EVERY == 0
         both = torch.cat((real, made))
-        logits, slope = self._judged(both, None if cond is None else cond[torch.arange(len(real)).repeat(2)], due)
+        logits, slope = self._compute_logits(
+            both, None if cond is None else cond[torch.arange(len(real)).repeat(2)], due
+        )
         terms = RELATIVISTIC.discriminator_terms(*logits.split(len(real)))
         if slope is not None:
             r1, r2 = (PENALTY_EVERY * self.penalty_weight * zero_centered(slope)).split(len(real))
@@ -249,8 +254,8 @@ class Distilled(Family):
         return terms
 
     @staticmethod
-    def _copied(teacher: DenoisingFamily) -> tuple[nn.Module, nn.Module | None]:
-        """The teacher's network and conditioner, which may move."""
+    def _copy_networks(teacher: DenoisingFamily) -> tuple[nn.Module, nn.Module | None]:
+        """Trainable copies of the teacher's network and conditioner."""
         denoiser, conditioner = copy.deepcopy(teacher.denoiser), copy.deepcopy(teacher.conditioner)
         for network in (denoiser, conditioner):
             if network is not None:

@@ -1,26 +1,26 @@
 r"""Flow matching along straight lines (Lipman et al., 2023; Liu et al., "Flow straight and fast", 2023).
 
-Noise and record are joined by a line, x_t = (1 - t) x_0 + t eps, and the network learns its direction: the minimizer of
+A line joins noise and record, x_t = (1 - t) x_0 + t eps, and the network learns its direction. The minimizer of
 
     E |F(x_t, t) - (eps - x_0)|^2
 
-is the velocity u(x_t, t) = E[eps - x_0 | x_t] of a flow that carries N(0, I) at t = 1 into the data at t = 0. That is a
-diffusion model with the rectified-flow schedule, so it denoises, is sampled and scored like one
-(`families/denoising.py`). With a `shift` f the line is run through at another pace, x_t = (1 - t') x_0 + t' eps with
-t' = f t / (1 + (f - 1) t): more noise at each t in training and sampling, as larger pictures need (Esser et al., 2024).
+is the velocity u(x_t, t) = E[eps - x_0 | x_t] of a flow that carries N(0, I) at t = 1 into the data at t = 0. This is a
+diffusion model with the rectified-flow schedule, with the same sampling and scores (`families/denoising.py`). A `shift`
+f changes the speed along the line: x_t = (1 - t') x_0 + t' eps with t' = f t / (1 + (f - 1) t). This gives more noise
+at each t in training and sampling, as larger pictures need (Esser et al., 2024).
 
-Times are uniform, or log(t / (1 - t)) is normal, which trains most where the direction is hardest to tell.
+Times are uniform, or log(t / (1 - t)) is normal, with most times where the direction is hardest to learn.
 
-`coupling` says which noise meets which record of a batch (`theory/coupling.py`):
+`coupling` pairs the noises with the records of a batch (`theory/coupling.py`):
 
     independent           the noise at the record's own address
-    optimal               that of an optimal transport, within each group of records of equal condition if the data
-                          have conditions and the model takes them: noise then stays normal given the condition
-    optimal-across        that of an optimal transport across conditions too: straighter, and biased if conditional
+    optimal               by optimal transport. A conditional model transports within each group of records with equal
+                          conditions, so the noise stays normal given the condition
+    optimal-across        by optimal transport across conditions: straighter, but biased for a conditional model
 
 A coupling depends on the batch. Under data parallelism, and with accumulation, each process and part couples its own
-share: as correct, and with the marginals that it should have, but the coupling is that of smaller batches, so that the
-result differs from a single process's by more than rounding. The independent one is the same however a batch is split.
+share. This is correct and has the right marginals, but it is the coupling of smaller batches, so the result differs
+from that of a single process by more than rounding. The independent coupling does not depend on how a batch is split.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class FlowMatching(DenoisingFamily):
         super().__init__(spec, data, parts, schedule("rectified-flow", shift=spec.shift), "flow", "beta")
 
     def time_input(self, t: Tensor) -> Tensor:
-        """40 t, of which derivatives stay mild at both ends."""
+        """40 t; its derivatives stay bounded at both ends."""
         return 40.0 * t
 
     def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
@@ -81,11 +81,11 @@ class FlowMatching(DenoisingFamily):
         eps = eps[self.coupled(x_0, eps, batch.cond)]
         x_t = self.readout.noised(x_0, eps, t)
         output = self.output(x_t, t, self.training_condition(batch, rng))
-        error = 2.0 * self.readout.error(output, x_0, eps, t)  # |F - (eps - x_0)|^2 of an output F / sqrt 2
+        error = 2.0 * self.readout.error(output, x_0, eps, t)  # |F - (eps - x_0)|^2; the output is F / sqrt 2
         yield Step("denoiser", {"error": error}, {"transport": (x_0 - eps).square().mean()})
 
     def times(self, rng: Noise, index: Index) -> Tensor:
-        """The training times (B,) of records at these addresses."""
+        """The training times (B,) for the noise addresses `index`."""
         s, u = self.spec, uniforms(rng, index)
         t = u if s.times == "uniform" else torch.sigmoid(s.time_mean + s.time_std * torch.special.ndtri(u))
         return t.clamp(EARLIEST, 1.0)

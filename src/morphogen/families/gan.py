@@ -1,22 +1,22 @@
 r"""Generative adversarial networks (Goodfellow et al., 2014): a generator against a discriminator.
 
-The generator G takes z ~ N(0, I) to a record; the discriminator D gives a record a logit l, larger for what looks
-real. Each training step is a move of D and then a move of G, which D's new logits judge. The games that they can play
-are in theory/adversarial.py, the networks in nn/adversarial_nets.py. The default is the modern baseline, R3GAN
-(Huang et al., "The GAN is dead; long live the GAN!", 2024): record i and sample i are compared,
+The generator G maps z ~ N(0, I) to a record. The discriminator D gives a record a logit l, larger for records that look
+real. Each training step is an update of D and then an update of G against the new D. The games are in
+theory/adversarial.py, the networks in nn/backbones/adversarial_nets.py. The default is the modern baseline, R3GAN
+(Huang et al., "The GAN is dead; long live the GAN!", 2024). It compares record i with sample i,
 
     L_D = softplus(l(y_i) - l(x_i)) + gamma/2 |grad l(x_i)|^2 + gamma/2 |grad l(y_i)|^2,
     L_G = softplus(l(x_i) - l(y_i)),   y_i = G(z_i),
 
-on residual networks without any normalization. Pairing leaves no local optimum in which modes are missing, and the
-two penalties, R1 and R2, make the game converge. Distances between records of D elements grow as sqrt(D), and slopes
-for the same change of l shrink as they do, so that gamma is taken in proportion to D unless it is given.
+with residual networks without normalization. With pairs, no local optimum lacks modes, and the two penalties, R1 and
+R2, make the game converge. Distances between records of D elements grow as sqrt(D), and slopes for the same change of l
+shrink accordingly. So the default of gamma is proportional to D.
 
-A record's penalty is a function of that record alone, so all terms are per record, and a step is the same however the
-batch is cut or spread. Gradients of gradients are taken within the discriminator's call (nn/adversarial_nets.py,
-`Sloped`), which can therefore be compiled. Sharding cannot follow there.
+The penalty of a record depends on that record alone. So all terms are per record, and a step does not depend on how the
+batch is split. The discriminator's call computes the gradients of gradients (nn/backbones/adversarial_nets.py,
+`Sloped`), so it can be compiled. It cannot be sharded.
 
-There is no posterior. `encode` finds a latent by descent on
+There is no posterior. `encode` finds a latent by gradient descent on
 
     1/2 |z|^2 + |G(z) - x|^2 / (2 s^2),
 
@@ -60,7 +60,7 @@ from morphogen.theory.resampling import gumbel_scores
 ONE_CENTERED = 10.0  # weight of the one-centered penalty (Gulrajani et al., 2017)
 NOISE = 0.05  # s, the standard deviation of records around G(z)
 INVERSION_CHUNK = 512  # latents
-HEALTH_RECORDS = 1000  # records that a health check looks at
+HEALTH_RECORDS = 1000  # records in a health check
 
 
 class GAN(Family):
@@ -95,13 +95,13 @@ class GAN(Family):
         context = 0 if data.context_shape is None else data.context_shape[0]
         cond = COND if spec.conditional else 0
         roles = ("discriminator", "generator") if spec.conditional else ()
-        # Each player has its own, as each parameter belongs to one player.
+        # Each player has a conditioner of its own, because each parameter belongs to one player.
         self.conditioners = nn.ModuleDict(
             {role: Conditioner(data, COND, spec.text_encoder, dict(self.parts)) for role in roles}
         )
         self.latent_dim = spec.latent_dim or min(64, data.dimensions)
         n_in, self.game = self.latent_dim + cond, GAMES[spec.game]
-        # What looks at words; a class or an attribute says the same everywhere, and the pooled vector has it all.
+        # Only words need attention; a class or an attribute is the same everywhere, and the pooled vector has it.
         self.words = COND if spec.conditional and data.text is not None and data.text.vocabulary else 0
         judging: dict[str, Any] = {"cond": cond, "level": self.game.absolute, "spectral": spec.spectral}
         network: nn.Module
@@ -143,10 +143,10 @@ class GAN(Family):
         cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.spec.conditional else batch.cond
         context = self._context(cond)
         record = centered(batch.x, self.data)
-        made = self._made(rng.normal("z", batch.address, (self.latent_dim,)), cond)
-        real, fake = self._shown(record, rng, batch, "record"), self._shown(made, rng, batch, "sample")
+        made = self._generate(rng.normal("z", batch.address, (self.latent_dim,)), cond)
+        real, fake = self._augment(record, rng, batch, "record"), self._augment(made, rng, batch, "sample")
 
-        on_real, on_fake, penalties = self._judged(real, fake.detach(), cond, context, rng, batch, at)
+        on_real, on_fake, penalties = self._compute_logits(real, fake.detach(), cond, context, rng, batch, at)
         terms = {**game.discriminator_terms(on_real, on_fake), **penalties}
         if cond is not None and self.words and self.spec.mismatch:
             terms["mismatch"] = self.spec.mismatch * self._mismatched(real, on_real, cond, context)
@@ -157,7 +157,7 @@ class GAN(Family):
             self.strength.observe(game.verdict(on_real, on_fake).detach())
         yield Step("discriminator", terms, metrics)
 
-        # All parts of the batch have been judged by now, in all processes; the first part to come here moves it.
+        # By now all parts of the batch have their logits, in all processes; the first part to come here updates it.
         if self.strength is not None:
             self.strength.commit()
         judge = self.network("discriminator")
@@ -171,10 +171,10 @@ class GAN(Family):
 
     @torch.no_grad()
     def health(self, batch: Batch, rng: Noise) -> Health:
-        """How the game stands on held-out records (`families/gan_health.py`)."""
+        """The state of the game on held-out records (`families/gan_health.py`)."""
         part = batch[:HEALTH_RECORDS]
         x = centered(part.x, self.data)
-        made = self._made(rng.normal("z", len(x), (self.latent_dim,)), part.cond)
+        made = self._generate(rng.normal("z", len(x), (self.latent_dim,)), part.cond)
         on_real, on_fake = (self._logits(v, part.cond) for v in (x, made))
         found = judge_game(
             GameState(
@@ -203,37 +203,38 @@ class GAN(Family):
         truncation: float = 1.0,
         candidates: int = 1,
     ) -> Tensor:
-        """G(truncation z): below 1, samples are more typical and less varied; at 0 all are that of the mean latent.
+        """Sample G(truncation z). Below 1, samples are more typical and less varied; at 0 all have the mean latent.
 
-        With K `candidates`, the discriminator chooses: each sample is one of K, taken with a probability in proportion
-        to the ratio of densities p / q that its logit stands for (theory/resampling.py).
+        With K `candidates`, each sample is one of K. The discriminator chooses it, with a probability proportional to
+        the ratio of densities p / q that it estimates (theory/resampling.py).
         """
         if truncation < 0:
             raise UsageError(f"a truncation is at least 0 (got {truncation}).")
         if candidates < 1:
             raise UsageError(f"a sample is chosen of at least 1 candidate (got {candidates}).")
-        made = self._made(truncation * rng.normal("z", n, (self.latent_dim,)), cond)
+        made = self._generate(truncation * rng.normal("z", n, (self.latent_dim,)), cond)
         if candidates > 1:
-            made = self._chosen(made, candidates, cond, rng, truncation)
+            made = self._choose(made, candidates, cond, rng, truncation)
         return self._records(made)
 
     def realness(self, x: Tensor, cond: RawCondition | None = None) -> Tensor:
-        """(B,) logits; 0 is undecided, except in the games that only compare (relativistic, wasserstein)."""
+        """(B,) logits. 0 is undecided, except in the games that only compare records (relativistic, wasserstein)."""
         return self._logits(centered(x, self.data), cond)
 
     def encode(self, x: Tensor, cond: RawCondition | None = None) -> Point:
-        """All mass on the most probable latent (B, D) that descent finds; see the module's docstring.
+        """A point mass at the most probable latent (B, D) that gradient descent finds; see the module's docstring.
 
-        Each record takes `inversion_steps` (1 + (`inversion_starts` - 1) / 4) passes of the generator, and back.
+        Each record takes `inversion_steps` (1 + (`inversion_starts` - 1) / 4) forward and backward passes of the
+        generator.
         """
-        # The same starts for every record, so that its latent depends on nothing but itself.
+        # All records have the same starts, so the latent of a record depends only on that record.
         starts = Rng(0, x.device).normal("inversion", self.spec.inversion_starts, (self.latent_dim,)).to(x.dtype)
         size, parts = max(1, INVERSION_CHUNK // len(starts)), []
         for rows in chunks(len(x), size):
             some, given = centered(x[rows], self.data), None if cond is None else cond[rows]
 
             def energy(z: Tensor, rows: Tensor, x: Tensor = some, cond: RawCondition | None = given) -> Tensor:
-                error = self._made(z, None if cond is None else cond[rows]) - x[rows]
+                error = self._generate(z, None if cond is None else cond[rows]) - x[rows]
                 return 0.5 * z.square().sum(1) + error.flatten(1).square().sum(1) / (2.0 * NOISE**2)
 
             parts.append(inverted(energy, len(some), starts, self.spec.inversion_steps))
@@ -241,7 +242,7 @@ class GAN(Family):
 
     def decode(self, z: Tensor, cond: RawCondition | None = None) -> Gaussian:
         """N(G(z), s^2 I) for z (B, D), events of the data's shape."""
-        x = self._records(self._made(z, cond))
+        x = self._records(self._generate(z, cond))
         return Gaussian(x, torch.full_like(x, 2.0 * math.log(NOISE)))
 
     # ----------------------------------------------------------------- latents
@@ -271,28 +272,25 @@ class GAN(Family):
         return [p for module in mine for p in module.parameters()]
 
     def _condition(self, role: str, cond: RawCondition | None, n: int) -> tuple[Tensor | None, Condition | None]:
-        """The pooled conditions (n, COND) as a player reads them, and what has their words; None for what it reads not.
-
-        Only what the words say is handed on, so that a network that reads none is never given any.
-        """
+        """The pooled conditions (n, COND) of a player, and the words' condition; None if it does not read them."""
         if not self.spec.conditional:
             return None, None
         read = dataclasses.replace(self.network(f"{role}_conditioner")(cond, n), context=None)
         return read.pooled, read if self.words else None
 
     def _context(self, cond: RawCondition | None) -> Tensor | None:
-        """The pictures to start from; None where the data have none."""
+        """The context pictures, or None if the data have none."""
         return None if cond is None or self.data.context_shape is None else cond.context
 
-    def _made(self, z: Tensor, cond: RawCondition | None) -> Tensor:
+    def _generate(self, z: Tensor, cond: RawCondition | None) -> Tensor:
         """G(z) (B, *shape), on about [-1, 1]."""
         c, words = self._condition("generator", cond, len(z))
         if c is not None:
             z = torch.cat((z, c.to(z.dtype)), dim=1)
         return self.network("generator")(z, self._context(cond), words)
 
-    def _chosen(self, first: Tensor, k: int, cond: RawCondition | None, rng: Noise, truncation: float) -> Tensor:
-        """One of each sample of `first` (B, *shape) and k - 1 more, as the discriminator weighs them."""
+    def _choose(self, first: Tensor, k: int, cond: RawCondition | None, rng: Noise, truncation: float) -> Tensor:
+        """Choose one of k candidates for each sample by the discriminator; `first` (B, *shape) is one of them."""
         log_ratio = self.game.log_ratio
         if log_ratio is None:
             able = ", ".join(name for name, game in GAMES.items() if game.log_ratio is not None)
@@ -304,7 +302,7 @@ class GAN(Family):
         u = rng.uniform("chosen", n, (k,))
         leads = gumbel_scores(log_ratio(self._logits(first, cond)), u[:, 0])
         for i in range(1, k):
-            other = self._made(truncation * rng.normal(f"z {i}", n, (self.latent_dim,)), cond)
+            other = self._generate(truncation * rng.normal(f"z {i}", n, (self.latent_dim,)), cond)
             score = gumbel_scores(log_ratio(self._logits(other, cond)), u[:, i])
             wins = score > leads
             leads = torch.where(wins, score, leads)
@@ -317,18 +315,18 @@ class GAN(Family):
         return self.network("discriminator")(x, c, self._context(cond), words)[0]
 
     def _records(self, made: Tensor) -> Tensor:
-        """What is made as records, within the data's range; for binary data, probabilities."""
+        """Turn generated x into records within the range of the data; for binary data, into probabilities."""
         x = made if self.data.kind == "continuous" else 0.5 * (made + 1.0)
         return x.clamp(self.data.low, self.data.high)
 
-    def _shown(self, x: Tensor, rng: Noise, batch: Batch, which: str) -> Tensor:
-        """x as the discriminator is to see it in training."""
+    def _augment(self, x: Tensor, rng: Noise, batch: Batch, which: str) -> Tensor:
+        """The discriminator's input for x in training."""
         if self.spec.augment == "none":
             return x
         strength = x.new_tensor(self.spec.augment_strength) if self.strength is None else self.strength.strength
         return augmented(x, strength, rng.uniform(f"augment_{which}", batch.address, (DRAWS,)))
 
-    def _judged(
+    def _compute_logits(
         self,
         real: Tensor,
         fake: Tensor,
@@ -338,7 +336,7 @@ class GAN(Family):
         batch: Batch,
         at: Progress,
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Logits of records and of samples, and the penalties that are due, each (B,)."""
+        """Compute the logits of records and of samples, and the penalties that are due, each (B,)."""
         judge, n = self.network("discriminator"), len(real)
         c, words = self._condition("discriminator", cond, n)
         due = self.penalty if at.step % self.spec.penalty_every == 0 else "none"
@@ -360,10 +358,10 @@ class GAN(Family):
         return on_real, on_fake, {}
 
     def _mismatched(self, real: Tensor, on_real: Tensor, cond: RawCondition, context: Tensor | None) -> Tensor:
-        """(B,): what records with the words of others cost the discriminator; 0 where those say the same.
+        """(B,): the discriminator's loss for records with the words of other records; 0 if the words are the same.
 
-        Records 0 and 1 of a batch swap, 2 and 3, and so on; the last of an odd number stays alone. So a batch that is
-        cut into parts of even size has the same pairs.
+        Records 0 and 1 of a batch swap their words, 2 and 3, and so on; the last of an odd number keeps its own. So a
+        batch that is cut into parts of even size has the same pairs.
         """
         rows = torch.arange(len(real), device=real.device)
         partner = (rows ^ 1).clamp(max=len(real) - 1)

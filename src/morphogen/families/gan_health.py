@@ -1,4 +1,4 @@
-"""How a game stands: who wins, what the generator still learns from, and how varied its samples are."""
+"""Measure the state of a game: which player wins, how strongly the generator learns, how varied its samples are."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 from morphogen.core.family import Health
 
-NEIGHBORS = 5  # of a record, that say how far away a sample may be to count as one like it
+NEIGHBORS = 5  # the distance to this neighbor of a record decides which samples are near it
 
 
 @dataclass(frozen=True)
 class GameState:
-    """Held-out records and as many samples (N, ...), their logits (N,), and how the game is played.
+    """Held-out records and as many samples (N, ...), their logits (N,), and the settings of the game.
 
     pull  mean |d loss / d logit| of the generator at its samples
     """
@@ -32,7 +32,7 @@ class GameState:
 
 @torch.no_grad()
 def judge_game(state: GameState) -> Health:
-    """Measure a game on held-out records, and say what to change.
+    """Measure a game on held-out records, and suggest changes.
 
     told_apart      share of pairs of a held-out record and a sample in which the record has the larger logit
     generator_pull  `pull`
@@ -41,7 +41,7 @@ def judge_game(state: GameState) -> Health:
     """
     told_apart = float((state.on_real[:, None] > state.on_fake).double().mean())
     metrics: dict[str, float | list[float]] = {"told_apart": told_apart, "generator_pull": state.pull}
-    # No measurements in the warnings: one that lasts is given once.
+    # Warnings have no measured numbers, so a lasting warning is given only once.
     warnings = []
     if told_apart > 0.99:
         raised = f"raise --penalty-weight ({state.penalty_weight:g})"
@@ -66,7 +66,7 @@ def judge_game(state: GameState) -> Health:
                 " usual at the very start; if it lasts, use --game relativistic with --penalty r1_r2, lower the"
                 " learning rates, or take larger batches"
             )
-        elif covered < 2 / 3 and told_apart < 0.9:  # before that, no sample is good enough to be like any record
+        elif covered < 2 / 3 and told_apart < 0.9:  # above that, no sample is good enough to be near any record
             warnings.append(
                 "modes are missing: samples are varied, but more than a third of the held-out records have none"
                 " like them; take larger batches, larger networks, or --game relativistic"
@@ -75,14 +75,14 @@ def judge_game(state: GameState) -> Health:
 
 
 def _coverage(records: Tensor, samples: Tensor) -> float:
-    """How many records have a sample near, over how many have another record so near; both (N, D).
+    """The share of records with a near sample, over the share of records with another near record; both (N, D).
 
-    Near is within the distance of their fifth neighbor (Naeem et al., "Reliable fidelity and diversity metrics", 2020),
-    among the first half of the records; the second half and as many samples are held against it.
+    Near is within the distance of a record's fifth neighbor (Naeem et al., "Reliable fidelity and diversity metrics",
+    2020) in the first half of the records. The second half and as many samples are compared with the first half.
     """
     half = len(records) // 2
     known = records[:half]
-    radius = torch.cdist(known, known).kthvalue(NEIGHBORS + 1, dim=1).values  # the nearest is itself
+    radius = torch.cdist(known, known).kthvalue(NEIGHBORS + 1, dim=1).values  # the nearest is the record itself
     shares = [
         (torch.cdist(known, other[half : 2 * half]).amin(1) <= radius).double().mean() for other in (samples, records)
     ]

@@ -1,4 +1,4 @@
-"""Options of the generative adversarial network, and what data they fit."""
+"""Options of the generative adversarial network, and the check of data and options."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class GANSpec(ConditionSpec):
 
 
 def check_data(spec: GANSpec, data: DataSpec) -> None:
-    """Raise `SpecError` for data or options that cannot be."""
+    """Raise `SpecError` for data or options that do not fit together."""
     if data.kind not in ("continuous", "binary"):
         raise SpecError(
             f"a GAN needs continuous or binary records, through which gradients pass to its generator, but"

@@ -1,8 +1,7 @@
-"""What the part "guide" of a diffusion or flow model must be: a denoiser of the same records on the same process.
+"""Check the part "guide" of a diffusion or flow model: it denoises the same records with the same schedule.
 
-Autoguidance (`sampling/guidance.py`) combines what two models say of x_0 at the same x_t and t. That means something
-only where both were trained on the same kind of records, where alpha_t and sigma_t agree, and where a latent is the
-same record to both.
+Autoguidance (`sampling/guidance.py`) combines two estimates of x_0 at the same x_t and t. This makes sense only if both
+models have the same kind of records, the same alpha_t and sigma_t, and the same autoencoder.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def check_guide(guide: nn.Module, model: Any) -> None:
 
 
 def check_records(part: str, theirs: DataSpec, ours: DataSpec) -> None:
-    """Raise `SpecError` unless a part's records are what ours are, conditions included."""
+    """Raise `SpecError` unless a part has the same kind of records and conditions as the model."""
     found, wanted = _records(theirs), _records(ours)
     for what in wanted:
         if found[what] != wanted[what]:
@@ -46,7 +45,7 @@ def check_records(part: str, theirs: DataSpec, ours: DataSpec) -> None:
 
 
 def _records(data: DataSpec) -> dict[str, Any]:
-    """What two models must agree on to be asked the same question."""
+    """The properties of the records that two models must share."""
     found = {
         name: getattr(data, name) for name in ("shape", "kind", "levels", "classes", "attributes", "context_shape")
     }
@@ -54,12 +53,12 @@ def _records(data: DataSpec) -> dict[str, Any]:
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
-    """Where networks are built without memory, their shapes are all that there is."""
+    """Whether two tensors are equal. Without memory (meta device) only their shapes are compared."""
     return a.shape == b.shape if a.is_meta or b.is_meta else torch.equal(a, b)
 
 
 def _same(a: nn.Module | None, b: nn.Module | None) -> bool:
-    """Whether two models hold the same weights, or there is neither."""
+    """Whether two models have the same weights, or both are None."""
     if a is None or b is None:
         return a is b
     first, second = a.state_dict(), b.state_dict()

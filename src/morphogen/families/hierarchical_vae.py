@@ -1,15 +1,16 @@
-r"""The hierarchical variational autoencoder: groups of latents from coarse to fine, inferred in the order of drawing.
+r"""The hierarchical variational autoencoder: groups of latents from coarse to fine, inferred in the order of sampling.
 
-With z = (z_1, ..., z_K) and both networks in one pass from the coarsest grid to the finest (`nn/top_down.py`),
+With z = (z_1, ..., z_K) and both networks in one pass from the coarsest grid to the finest
+(`nn/backbones/top_down.py`),
 
     log p(x) >= E_q[log p(x | z)] - sum_k E_q[KL(q(z_k | x, z_<k) || p(z_k | z_<k))],
 
-where each KL is between Gaussians and hence in closed form (Sonderby et al., 2016; Child, 2021). The aggregate of such
-conditionals is a prior of almost any shape, though each factor is normal: that is what one group of latents lacks.
+where each KL is between Gaussians and has a closed form (Sonderby et al., 2016; Child, 2021). The product of such
+conditionals can have almost any shape, although each factor is normal. A single group of latents cannot do this.
 
-Each latent can also be written in units of its prior, u_k = (z_k - mean_p(z_<k)) / std_p(z_<k), for which p(u) is
-N(0, I): `encode` and `decode` work on u, all groups one after the other in a vector, so that moving on straight or
-great-circle paths stays where the prior has its mass. At temperature T a sample takes T eps for u.
+In units of its prior a latent is u_k = (z_k - mean_p(z_<k)) / std_p(z_<k), and p(u) is N(0, I). `encode` and `decode`
+work on u, the vector of all groups. So straight and great-circle paths stay in the region of the prior's mass. At
+temperature T a sample takes T eps for u.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameter
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 Groups = Annotated[int, Field(ge=0, le=1000)]
-DECODE_CHUNK = 256  # when scoring: enough to be fast, little enough to fit a cache
-USED = 0.01  # nats from which a group of latents says something
+DECODE_CHUNK = 256  # for scores: fast, and small enough for a cache
+USED = 0.01  # a group with at least so many nats is in use
 
 
 class HierarchicalVAESpec(ConditionSpec):
@@ -83,7 +84,7 @@ class HierarchicalVAESpec(ConditionSpec):
 
 
 class HierarchicalBound(nn.Module):
-    """Both networks and the terms of the bound, one network so that it is wrapped as one."""
+    """Both networks and the terms of the bound, as one network, so that the trainer wraps them together."""
 
     def __init__(self, bottom_up: BottomUp, top_down: TopDown, data: DataSpec, name: str, mixtures: int) -> None:
         super().__init__()
@@ -103,7 +104,7 @@ class HierarchicalBound(nn.Module):
         return self.likelihood(state, c).log_prob(x), torch.stack(kl, dim=1)
 
     def log_weights(self, x: Tensor, eps: Tensor, c: Tensor | None, draws: int) -> Tensor:
-        """log p(x, z) - log q(z | x) of `draws` draws a record: (B, C, H, W), (B draws, D) -> (B, draws)."""
+        """log p(x, z) - log q(z | x) of `draws` draws per record: (B, C, H, W), (B draws, D) -> (B, draws)."""
         many = lambda v: v.repeat_interleave(draws, dim=0)  # noqa: E731
         found = [many(f) for f in self.found(x, c)]
         x, c = many(x), None if c is None else many(c)
@@ -118,13 +119,13 @@ class HierarchicalBound(nn.Module):
         return (log_w + self.likelihood(state, c).log_prob(x)).unflatten(0, (-1, draws))
 
     def found(self, x: Tensor, c: Tensor | None) -> list[Tensor]:
-        """What the bottom-up network finds for each group."""
+        """The features of the bottom-up network for each group."""
         x = centered(x, self.data).to(self.bottom_up.stem.weight.dtype)
         stages = self.bottom_up(x, c)[::-1]
         return [stages[s] for s in self.top_down.stage_of]
 
     def split(self, v: Tensor) -> list[Tensor]:
-        """A vector (B, D) as the groups' grids."""
+        """Split a vector (B, D) into the grids of the groups."""
         shapes = self.top_down.latents
         return [
             part.unflatten(1, shape)
@@ -155,7 +156,7 @@ class HierarchicalVAE(Family):
             )
         which = spec.likelihood if spec.likelihood != "auto" else _likelihood_for(data)
         p = parameters(which, data.levels, spec.mixtures)
-        example = likelihood(which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures)  # fits, or says why
+        example = likelihood(which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures)  # fits, or raises
         self.measure = example.measure
         self.conditioner = conditioner_of(spec, data, self.parts)
         cond = COND if spec.conditional else 0
@@ -215,7 +216,7 @@ class HierarchicalVAE(Family):
 
     @torch.no_grad()
     def health(self, batch: Batch, rng: Noise) -> Health:
-        """The KL of each group on held-out records, coarsest first, and how many groups say anything."""
+        """The KL of each group on held-out records, coarsest first, and the number of groups in use."""
         log_p, kl = self._terms(batch.x, batch.cond, rng)
         each = kl.mean(0)
         used = int((each > USED).sum())
@@ -237,7 +238,7 @@ class HierarchicalVAE(Family):
 
     @torch.no_grad()
     def sample(self, n: int, cond: RawCondition | None, rng: Noise, *, temperature: float = 1.0) -> Tensor:
-        """`temperature` scales the standard deviation of every prior; pictures are means of p(x | z)."""
+        """Sample means of p(x | z); `temperature` scales the standard deviation of every prior."""
         u = temperature * rng.normal("z", n, (self.dimensions,))
         x = self.decode(u, cond).mean.clamp(self.data.low, self.data.high)
         return x.round().long() if self.data.kind == "discrete" else x
@@ -258,7 +259,7 @@ class HierarchicalVAE(Family):
         return Score(elbo.iwae_bound(log_w, 1), "importance", self.measure, log_weights=log_w)
 
     def encode(self, x: Tensor, cond: RawCondition | None = None) -> Gaussian:
-        """q(u | x) with events (D,): each group as it is where those before it are at their means."""
+        """q(u | x) with events (D,): the posterior of each group, with the earlier groups at their means."""
         c = self._condition(cond, len(x))
         net = self.bound.top_down
         state, means, log_vars = net.start(len(x)), [], []

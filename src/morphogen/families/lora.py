@@ -2,13 +2,13 @@ r"""A diffusion or flow model fine-tuned on a few records by low-rank adapters (
 
     morphogen train lora --part base=MODEL --data "pictures/" --out DIR --steps 500
 
-The base stays as it is, and beside its weights W small products learn, W' = W + (alpha / rank) B A, from the loss that
-trained the base. With B = 0 at first, training starts from what the base draws.
+The base does not change. Small matrices A and B are trained beside its weights W, W' = W + (alpha / rank) B A, with the
+loss of the base. B is 0 at first, so training starts from the base.
 
-The data are read as the base's were: their size, their classes, and their words, by the base's tokenizer.
+The data are prepared as for the base: size, classes, and words by the base's tokenizer.
 
-An artifact holds the adapters, a small file, and the base as its part. Once loaded, it is a model of the base's own
-family with the weights W', so that whatever can be done with the base can be done with it, as fast.
+An artifact holds the adapters, a small file, and the base as its part. After loading it is a model of the base's family
+with the weights W'. It has the same capabilities and the same speed as the base.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from morphogen.families.denoising import DenoisingFamily
 from morphogen.nn import adapters
 from morphogen.nn.adapters import Layers
 
-BASE = "base"  # the part that is adapted
+BASE = "base"  # the part that the adapters change
 
 
 class LoRASpec(Spec):
-    """Options of low-rank adaptation; all else is the base's."""
+    """Options of low-rank adaptation; all other options are those of the base."""
 
     rank: int = Field(8, ge=1, description="r, the width of the products that learn")
     alpha: int = Field(16, ge=1, description="their scale is alpha / rank")
@@ -67,7 +67,7 @@ class LoRA(Family):
 
     @property
     def conditional(self) -> bool:
-        """As the base is."""
+        """Whether the base is conditional."""
         return self.adapted.conditional
 
     def players(self) -> Mapping[str, Player]:
@@ -102,12 +102,12 @@ class LoRA(Family):
         return self.adapted.posterior(x_t, t, cond)
 
     def sample(self, n: int, cond: RawCondition | None, rng: Noise, **options: Any) -> Tensor:
-        """As the adapted model draws, with its options."""
+        """Sample from the adapted model, with its options."""
         return self.adapted.sample(n, cond, rng, **options)
 
 
 def _like(model: DenoisingFamily, data: DataSpec, state: Mapping[str, Tensor]) -> DenoisingFamily:
-    """Another model of its family and options, on its parts, with these weights."""
+    """A new model of the family, options and parts of `model`, with the weights `state`."""
     kind: Any = type(model)
     other: DenoisingFamily = kind(model.spec, data, dict(model.parts)).to(next(model.parameters()).dtype)
     other.load_state_dict(state)

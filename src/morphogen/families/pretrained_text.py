@@ -2,8 +2,8 @@
 
     morphogen train diffusion --conditional --part text=DIRECTORY --data SOURCE --out DIR
 
-It is no family to train: it is made from a directory of `transformers` (`nn/pretrained_text.py`) and kept in the
-artifact of the model that reads by it.
+It cannot be trained. It comes from a directory of `transformers` (`nn/conditioning/pretrained_text.py`) and is stored
+in the artifact of the model that uses it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from morphogen.nn.conditioning import pretrained_text
 
 
 class PretrainedTextSpec(Spec):
-    """The encoder's own configuration; `shift` is what a token's id is larger by than the encoder's own."""
+    """The encoder's configuration; a token's id in the data is larger than the encoder's id by `shift`."""
 
     config: dict[str, Any]
     shift: int = 0
@@ -54,15 +54,15 @@ class PretrainedText(Family):
         self.dim = self.encoder.dim
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """ids (B, L) int64 as the data give them, mask (B, L) bool -> vectors (B, L, dim) float32, no gradients."""
+        """ids (B, L) int64 of the data, mask (B, L) bool -> vectors (B, L, dim) float32 without gradients."""
         return self.encoder((ids - self.spec.shift).clamp_min(0), mask)
 
     def players(self) -> Mapping[str, Player]:
-        """None: it stays as it is."""
+        """No players: it is not trained."""
         return {}
 
     def networks(self) -> Mapping[str, nn.Module]:
-        """None that a trainer may wrap."""
+        """No networks for a trainer to wrap."""
         return {}
 
     def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:

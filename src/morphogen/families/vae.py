@@ -10,17 +10,17 @@ w_k = p(x, z_k) / q(z_k | x),
 
     log p(x) >= E[log 1/K sum_k w_k]                                        (Burda et al., 2016)
 
-is tighter; its gradient for the encoder is taken in doubly reparameterized form (Tucker et al., 2019),
-whose signal does not fade as K grows.
+is tighter. Its gradient for the encoder is the doubly reparameterized one (Tucker et al., 2019), with a signal that
+does not vanish as K grows.
 
-Priors: the standard normal; the VampPrior p(z) = 1/M sum_m q(z | u_m), whose pseudo-inputs u_m are learned
-(Tomczak and Welling, 2018); and an affine-coupling flow (Dinh et al., 2017).
+Priors: the standard normal; the VampPrior p(z) = 1/M sum_m q(z | u_m) with learned pseudo-inputs u_m (Tomczak and
+Welling, 2018); and an affine-coupling flow (Dinh et al., 2017).
 
 The preset `classic` is the textbook's network: 784-512-256, two latents, and back, with the squared error
 summed over pixels plus the KL. On pixels in [0, 1] that error is the negative log-likelihood of a Gaussian of
-variance 1/2, up to a constant; on x in [-1, 1], where distances are twice as long, the variance is 2. What a sigmoid
-at the decoder's end does on [0, 1], `bounded` does on [-1, 1], as tanh(r) = 2 sigmoid(2 r) - 1: without it flat black
-and white come out with a faint haze.
+variance 1/2, up to a constant. On x in [-1, 1] distances are twice as long, so the variance is 2. `bounded` does on
+[-1, 1] what a sigmoid at the end of the decoder does on [0, 1], because tanh(r) = 2 sigmoid(2 r) - 1. Without it, flat
+black and white areas have a faint haze.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from morphogen.nn.layers.activation import Activation
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
 
-DECODE_CHUNK = {"mlp": 2048, "conv": 256}  # when scoring: enough to be fast, little enough to fit a cache
+DECODE_CHUNK = {"mlp": 2048, "conv": 256}  # for scores: fast, and small enough for a cache
 
 
 class VAESpec(ConditionSpec):
@@ -95,7 +95,7 @@ class VAESpec(ConditionSpec):
 
 
 class Inference(nn.Module):
-    """q(z | x): (B, *shape) -> mean and log-variance (B, D); also those of the pseudo-inputs (M, D)."""
+    """q(z | x): (B, *shape) -> mean and log-variance (B, D). It also gives the moments of the pseudo-inputs (M, D)."""
 
     def __init__(self, encoder: nn.Module, data: DataSpec, pseudo_inputs: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Inference(nn.Module):
         self.pseudo = nn.Parameter(torch.randn(pseudo_inputs, *data.shape)) if pseudo_inputs else None
 
     def forward(self, x: Tensor, c: Tensor | None = None, null: Tensor | None = None) -> tuple[Tensor, ...]:
-        """`c` (B, C) conditions the records; `null` (1, C) stands for no condition, for the pseudo-inputs."""
+        """`c` (B, C) is the condition of the records; `null` (1, C) is the empty condition, for the pseudo-inputs."""
         x = centered(x, self.data)
         if self.pseudo is None:
             return self._moments(self.encoder(x, c))
@@ -126,7 +126,7 @@ class Inference(nn.Module):
 
 
 class Generation(nn.Module):
-    """p(x | z): latents (*N, D) -> log p(x | z) (*N,), for records (B, *shape) where N ends in B."""
+    """p(x | z): latents (*N, D) -> log p(x | z) (*N,), for records (B, *shape); the last dimension of N is B."""
 
     def __init__(self, decoder: nn.Module, data: DataSpec, spec: VAESpec, name: str) -> None:
         super().__init__()
@@ -149,8 +149,11 @@ class Generation(nn.Module):
 
 
 class Bound(nn.Module):
-    """The ELBO with a standard normal prior, one network, so that it is compiled as one: x (B, *shape) and noise (B, D)
-    to the distortion -log p(x | z), the rate as it is charged (`elbo.free_bits`), and as it is, detached; each (B,)."""
+    """The ELBO with a standard normal prior, as one network, so that it is compiled as a whole.
+
+    It maps x (B, *shape) and noise (B, D) to the distortion -log p(x | z), the rate in the loss (`elbo.free_bits`),
+    and the true rate without gradients; each is (B,).
+    """
 
     def __init__(self, inference: Inference, generation: Generation, free_bits: float) -> None:
         super().__init__()
@@ -182,7 +185,7 @@ class VAE(Family):
             "likelihood": "gaussian",
             "variance": 2.0,
         },
-        "conv-flow": {  # the best likelihood for the time it takes, see benchmarks/quality/likelihood.py
+        "conv-flow": {  # the best likelihood for its time, see benchmarks/quality/likelihood.py
             "backbone": "conv",
             "widths": (32, 64),
             "blocks": 1,
@@ -198,7 +201,7 @@ class VAE(Family):
         super().__init__(spec, data, parts)
         which = spec.likelihood if spec.likelihood != "auto" else automatic(data)
         p = parameters(which, data.levels, spec.mixtures)
-        example = likelihood(which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures)  # fits, or says why
+        example = likelihood(which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures)  # fits, or raises
         self.measure = example.measure
         if spec.bounded and (which != "gaussian" or not data.is_picture):
             raise SpecError(
@@ -223,9 +226,9 @@ class VAE(Family):
         self.generation = Generation(decoder, data, spec, which)
         self.flow = FlowPrior(spec.latent_dim) if spec.prior == "flow" else None
         plain = spec.importance_samples == 1 and spec.prior == "standard"
-        # In a tuple: its networks are this module's already.
+        # in a tuple, because its networks are submodules already
         self._bound = (Bound(self.inference, self.generation, spec.free_bits),) if plain else ()
-        if spec.prior != "standard":  # others do not factorize, as a codec's prior must
+        if spec.prior != "standard":  # a codec needs a prior that factorizes
             self.capabilities = self.capabilities - {Latents}
 
     # ---------------------------------------------------------------- training
@@ -303,7 +306,7 @@ class VAE(Family):
 
     @torch.no_grad()
     def sample(self, n: int, cond: RawCondition | None, rng: Noise, *, temperature: float = 1.0) -> Tensor:
-        """`temperature` scales the standard deviation of the normal that z is made from."""
+        """Sample; `temperature` scales the standard deviation of the noise of z."""
         eps = temperature * rng.normal("z", n, (self.spec.latent_dim,))
         p = self.decode(self._latents(eps, rng), cond)
         if self.spec.output == "mean" or (self.spec.output == "auto" and self.data.is_picture):
@@ -367,18 +370,18 @@ class VAE(Family):
     def _prior(
         self, mean: Tensor | None = None, log_var: Tensor | None = None
     ) -> Gaussian | GaussianMixture | FlowPrior:
-        """p(z); the moments of the pseudo-inputs may be given where they are known."""
+        """p(z). The caller may give the moments of the pseudo-inputs if it has them."""
         if self.flow is not None:
             return self.flow
         if self.spec.prior == "standard":
             return standard_normal((self.spec.latent_dim,), next(self.parameters()))
         if mean is None or log_var is None:
             mean, log_var = self.inference.prior(self._condition(None, 1)[0])
-            mean, log_var = mean.double(), log_var.double()  # figures are made from these; training needs less
+            mean, log_var = mean.double(), log_var.double()  # for reported numbers; training needs less
         return GaussianMixture(mean.new_zeros(len(mean)), mean, log_var)
 
     def _condition(self, cond: RawCondition | None, n: int) -> tuple[Tensor | None, Tensor | None]:
-        """The pooled conditions (n, C) and that of knowing nothing (1, C); None for an unconditional model."""
+        """The pooled conditions (n, C) and the empty condition (1, C); None for an unconditional model."""
         if self.conditioner is None:
             return None, None
         network = self.network("conditioner")

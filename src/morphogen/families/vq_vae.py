@@ -1,24 +1,24 @@
 r"""The vector-quantized VAE with a learned prior (van den Oord et al., 2017; Razavi et al., 2019).
 
-An encoder makes of a picture a grid of vectors, a quantizer (`nn/quantizer.py`) of these a grid of integer codes
-k(x), and a decoder of the codes the distribution p(x | k). A causal transformer (`nn/causal_transformer.py`) is the
-prior P(k): places in raster order, the residual levels of a place one after the other. As a sum is at least each of
-its terms,
+An encoder turns a picture into a grid of vectors. A quantizer (`nn/quantization/quantizer.py`) turns these into a grid
+of integer codes k(x), and a decoder turns the codes into the distribution p(x | k). A causal transformer
+(`nn/backbones/causal_transformer.py`) is the prior P(k): places in raster order, the residual levels of a place one
+after the other. A sum is at least each of its terms:
 
     P(x) = sum_k P(k) p(x | k) >= P(k(x)) p(x | k(x)),
 
-so that log p(x | k(x)), minus the *distortion*, and log P(k(x)), minus the *rate*, add up to a lower bound of
-log P(x): the ELBO of a posterior that is sure of its code.
+So log p(x | k(x)), minus the *distortion*, and log P(k(x)), minus the *rate*, add up to a lower bound of log P(x): the
+ELBO of a posterior with one certain code.
 
-Two players move in each step. The loss of the autoencoder is the distortion, and what commits the encoder's output z
-to the vectors z_q of its codes,
+Each step updates two players. The loss of the autoencoder is the distortion, and the commitment of the encoder's output
+z to the vectors z_q of its codes,
 
     -log p(x | k) + commitment * sum_places |z - sg(z_q)|^2.
 
-The gradient at z_q passes straight through to z. The codes follow by averages, once all of the batch has been seen.
-The rate is not in this loss: to the autoencoder, every code costs the same. It is the loss of the prior, which has
-little to learn from the codes of an untrained encoder and so starts at a later fraction of training. The autoencoder is
-done at another one, so that in the end the prior learns of codes that no longer move.
+The gradient at z_q passes straight through to z. The codes are moving averages, updated once per batch. The rate is not
+in this loss: for the autoencoder every code costs the same. The rate is the loss of the prior. The prior can learn
+little from the codes of an untrained encoder, so it starts at a later fraction of training. The autoencoder stops at
+another fraction, so at the end the prior learns from fixed codes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from morphogen.theory.likelihoods import NAMES, automatic, fitting, likelihood, 
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 AtLeastTwo = Annotated[int, Field(ge=2)]
-HEALTH_RECORDS = 500  # records that a health check encodes
+HEALTH_RECORDS = 500  # records in a health check
 
 
 class VQVAESpec(ConditionSpec):
@@ -163,7 +163,7 @@ class VQVAE(Family):
             )
         which = spec.likelihood if spec.likelihood != "auto" else automatic(data)
         example = torch.zeros(1, parameters(which, data.levels, spec.mixtures), *data.shape)
-        self.measure = likelihood(which, example, data, mixtures=spec.mixtures).measure  # it fits, or this says why
+        self.measure = likelihood(which, example, data, mixtures=spec.mixtures).measure  # raises if the data do not fit
         self.grid = pyramid(data.shape, len(spec.widths))[-1]
         self.quantizer: Codebook | FSQ
         if spec.quantizer == "fsq":
@@ -207,7 +207,7 @@ class VQVAE(Family):
         if at.fraction < self.spec.codes_until:
             z = _places(self.network("encoder")(centered(batch.x, self.data)))
             codes, value, error = self.quantizer(z)
-            table = self.quantizer.table()  # what these codes stand for; it changes below
+            table = self.quantizer.table()  # the vectors of the codes; they change below
             log_p = self.network("decoder")(self._grid(value), batch.x)
             terms = {"distortion": -log_p}
             if isinstance(self.quantizer, Codebook):
@@ -216,14 +216,15 @@ class VQVAE(Family):
                 self.quantizer.observe(z.detach().flatten(0, 1), codes.flatten(0, 1), uniform.flatten(0, 1))
             used, perplexity = usage(codes, self.quantizer.size)
             yield Step("autoencoder", terms, {"codes_in_use": used, "perplexity": perplexity})
-            # All parts of the batch are seen by now, in all processes; the first part to come here moves the codes.
+            # By now all parts of the batch are encoded, in all processes; the first part to come here updates the
+            # codes.
             if isinstance(self.quantizer, Codebook):
                 self.quantizer.commit()
         else:
             with torch.no_grad():
                 codes, _ = self._quantized(batch.x)
             table = self.quantizer.table()
-        # The fraction stays 0 while a budget in minutes is measured, which has to see whole steps.
+        # The fraction stays 0 while a budget in minutes is measured, because that must measure whole steps.
         if 0.0 < at.fraction < self.spec.prior_start:
             return
         cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
@@ -236,13 +237,13 @@ class VQVAE(Family):
 
     @torch.no_grad()
     def health(self, batch: Batch, rng: Noise) -> Health:
-        """The bound on held-out records, and which codes they use."""
+        """The bound on held-out records, and the use of the codes."""
         part, size = batch[:HEALTH_RECORDS], self.quantizer.size
         codes = self.codes(part.x)
         score = self.score(part.x, part.cond, rng)
         used, perplexity = usage(codes, size)
         draws = codes[..., 0].numel()
-        fair = 1.0 - (1.0 - 1.0 / size) ** draws  # the share that as many draws of equally likely codes would use
+        fair = 1.0 - (1.0 - 1.0 / size) ** draws  # the expected share of used codes if all were equally likely
         warnings = []
         for level, share in enumerate(used.tolist(), start=1):
             if share < 0.5 * fair:
@@ -271,18 +272,18 @@ class VQVAE(Family):
         return self._quantized(x)[0].unflatten(1, self.grid)
 
     def encode(self, x: Tensor, cond: RawCondition | None = None) -> Point:
-        """All mass on the vectors z_q of the codes of x, events (D, h, w)."""
+        """A point mass at the vectors z_q of the codes of x, events (D, h, w)."""
         return Point(self._grid(self._quantized(x)[1]))
 
     def decode(self, z: Tensor, cond: RawCondition | None = None) -> Distribution:
-        """p(x | z), z (B, D, h, w) or flattened: vectors of codes, or between such."""
+        """p(x | z) for vectors z (B, D, h, w), also flattened; they need not be vectors of codes."""
         return self.decoder.distribution(z.reshape(len(z), -1, *self.grid))
 
     @torch.no_grad()
     def sample(self, n: int, cond: RawCondition | None, rng: Noise, *, temperature: float = 1.0) -> Tensor:
-        """`temperature` T makes each code's probabilities proportional to P^(1/T); at 0 it is the likeliest."""
-        # A code is a discontinuous function of its probabilities, so rounding, which differs between batch sizes, must
-        # decide none: they are drawn in float64.
+        """Sample; with `temperature` T each code's probabilities are proportional to P^(1/T). 0 takes the likeliest."""
+        # A code is a discontinuous function of its probabilities, and rounding differs between batch sizes. Sampling in
+        # float64 keeps rounding from deciding a code.
         prior, conditioner = copy.deepcopy((self.prior, self.conditioner))
         c = None if conditioner is None else conditioner.double()(cond, n).pooled
         uniform = rng.uniform("codes", n, (prior.places, prior.levels), torch.float64)
@@ -298,7 +299,7 @@ class VQVAE(Family):
 
     @torch.no_grad()
     def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
-        """log p(x | k(x)) + log P(k(x)) <= log P(x). The posterior is one code: `samples` changes nothing."""
+        """log p(x | k(x)) + log P(k(x)) <= log P(x). The posterior is one code, so `samples` has no effect."""
         codes, value = self._quantized(x)
         log_p = self.decoder(self._grid(value), x)
         rate = -self.prior(codes, self.quantizer.table(), self._condition(cond, len(x))).flatten(1).sum(1)

@@ -1,11 +1,11 @@
 r"""Low-rank adapters (Hu et al., "LoRA: low-rank adaptation of large language models", 2022), by the library `peft`.
 
-Beside the weight W of a layer, which stays, there is a product of two narrow matrices that learn:
+The weight W of a layer is frozen. A product of two narrow trainable matrices is added to it:
 
     W' = W + (alpha / r) B A,    A (r, in), B (out, r), B = 0 at first.
 
-A convolution's A has its kernel's size, and its B one of 1 x 1. `merged` adds the product to W, for a network as it was
-before, layer by layer.
+For a convolution, A has the kernel size of W, and B has the kernel size 1 x 1. `merged` adds the products to W, and
+gives the weights of the original network.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from morphogen.core.errors import UsageError
 from morphogen.nn.layers.attention import CrossAttention, SelfAttention
 
 Layers = Literal["all", "attention"]
-_MARK = "lora_"  # in the names of what learns, and in no others
+_MARK = "lora_"  # in the names of adapter weights, and in no others
 
 
 def adapted(network: nn.Module, rank: int, alpha: int, layers: Layers) -> nn.Module:
-    """`network` with adapters in its linear layers and convolutions, in place: all of them, or those of attention.
+    """Add adapters to the linear layers and convolutions of `network`, in place: to all of them, or to those of
+    attention.
 
-    What was there does not learn any more; the adapters do, and change nothing yet. A family's parts are not its own
-    and stay as they are.
-    Raises `UsageError` where there is no such layer, or the library is missing.
+    The existing weights are frozen, and the adapters are trainable; they do not change the output at first. The parts
+    of a family get no adapters. Raises `UsageError` if there is no such layer, or the library is missing.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -46,12 +46,12 @@ def is_adapter(name: str) -> bool:
 
 
 def adapters(network: nn.Module) -> dict[str, nn.Parameter]:
-    """What learns, by name."""
+    """The trainable adapter weights by name."""
     return {name: p for name, p in network.named_parameters() if is_adapter(name)}
 
 
 def merged(network: nn.Module) -> dict[str, Tensor]:
-    """The state of `network` as it was before `adapted`, with W' for W."""
+    """The state of the original network, with W' instead of W."""
     state = {name: value for name, value in network.state_dict().items() if not is_adapter(name)}
     for name, change in changes(network).items():
         state[f"{name}.base_layer.weight"] = state[f"{name}.base_layer.weight"] + change

@@ -1,9 +1,9 @@
-"""Inversion: the latents from which a generator makes given records, found by descent (Zhu et al., 2016).
+"""Inversion: find the latents of given records under a generator, by gradient descent (Zhu et al., 2016).
 
-Each record has an energy E(z), to be minimized over z. It has many local minima, so descent begins at several latents,
-and after a quarter of the steps goes on from the best one alone. Steps are Adam's (Kingma and Ba, 2015), which moves
-each element by its own gradient, with a rate that falls to 0 by a cosine: so what is found for a record depends on no
-other record of the batch.
+For each record an energy E(z) is minimized over z. It has many local minima, so the descent begins at several latents,
+and after a quarter of the steps only the best one continues. The steps are those of Adam (Kingma and Ba, 2015), with a
+rate that falls to 0 by a cosine. Adam scales each element by its own gradients, so the result for a record does not
+depend on other records of the batch.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Energy = Callable[[Tensor, Tensor], Tensor]
 
 
 def inverted(energy: Energy, records: int, starts: Tensor, steps: int) -> Tensor:
-    """Latents (records, D) of low energy, from `starts` (K, D), which all records share; without gradient.
+    """Find latents (records, D) of low energy, without gradients. All records share the `starts` (K, D).
 
-    `energy(z, rows)` gives the energies (M,) of latents z (M, D) for the records `rows` (M,). It is evaluated for
-    `steps` (1 + (K - 1) / 4) latents a record, each with a gradient.
+    `energy(z, rows)` returns the energies (M,) of latents z (M, D) for the records `rows` (M,). It is evaluated for
+    `steps` (1 + (K - 1) / 4) latents per record, each with a gradient.
     """
     k, first = len(starts), steps // 4 if len(starts) > 1 else 0
     rows = torch.arange(records, device=starts.device)
@@ -34,7 +34,7 @@ def inverted(energy: Energy, records: int, starts: Tensor, steps: int) -> Tensor
 
 
 def descended(energy: Energy, z: Tensor, rows: Tensor, steps: int) -> Tensor:
-    """`z` (M, D) after so many steps."""
+    """`z` (M, D) after `steps` steps of descent."""
     with torch.enable_grad():
         z = z.detach().clone().requires_grad_()
         optimizer = torch.optim.Adam([z], lr=RATE)

@@ -14,7 +14,7 @@ The variance of x_0 | x_t is
 
     beta_tilde   0
     beta         sigma^2 / (alpha^2 + sigma^2), the variance of independent elements of unit variance
-        learned      the same times e^r, where r is a second output for each element
+    learned      the same times e^r, where r is a second output for each element
 
 and these give the reverse kernels of the same names (`theory.diffusion`): sigma^2 for a variance-preserving schedule.
 """

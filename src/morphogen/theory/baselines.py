@@ -39,7 +39,7 @@ def pixel_marginals(train: Tensor, test: Tensor, levels: int) -> Baseline:
     for rows in _flat(train).split(_rows(dims)):
         counts += torch.bincount((_checked(rows, levels) + offsets).flatten(), minlength=dims * levels)
     table = _smoothed(counts.reshape(dims, levels)).flatten()
-    return _judged(test, dims, lambda rows: table[_checked(rows, levels) + offsets].sum(1))
+    return _measure_baseline(test, dims, lambda rows: table[_checked(rows, levels) + offsets].sum(1))
 
 
 def global_histogram(train: Tensor, test: Tensor, levels: int) -> Baseline:
@@ -49,7 +49,7 @@ def global_histogram(train: Tensor, test: Tensor, levels: int) -> Baseline:
     for rows in _flat(train).split(_rows(dims)):
         counts += torch.bincount(_checked(rows, levels).flatten(), minlength=levels)
     table = _smoothed(counts)
-    return _judged(test, dims, lambda rows: table[_checked(rows, levels)].sum(1))
+    return _measure_baseline(test, dims, lambda rows: table[_checked(rows, levels)].sum(1))
 
 
 def single_gaussian(train: Tensor, test: Tensor, full: bool = True) -> Baseline:
@@ -73,7 +73,7 @@ def single_gaussian(train: Tensor, test: Tensor, full: bool = True) -> Baseline:
         scaled = torch.linalg.solve_triangular(root, (rows.double() - mean).T, upper=False)
         return -0.5 * (len(root) * LOG_2PI + scaled.square().sum(0)) - root.diagonal().log().sum()
 
-    return _judged(test, x.shape[1], log_prob)
+    return _measure_baseline(test, x.shape[1], log_prob)
 
 
 def _flat(records: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def _smoothed(counts: Tensor) -> Tensor:
     return torch.log(smoothed / smoothed.sum(-1, keepdim=True))
 
 
-def _judged(test: Tensor, dims: int, log_prob: Callable[[Tensor], Tensor]) -> Baseline:
+def _measure_baseline(test: Tensor, dims: int, log_prob: Callable[[Tensor], Tensor]) -> Baseline:
     if not len(test):
         raise DataError("there are no records to evaluate the baseline on.")
     values = torch.cat([log_prob(rows) for rows in _flat(test).split(_rows(dims))])

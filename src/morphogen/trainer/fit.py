@@ -1,8 +1,8 @@
 """`fit`: one training run and its folder.
 
-OUT/checkpoint/   state.safetensors and log.jsonl, for continuing the run
-    OUT/samples/      the folder for the sheets of `on_sheet`
-    OUT/...           the artifact, after training has ended or was interrupted
+    OUT/checkpoint/   state.safetensors and log.jsonl, for continuing the run
+OUT/samples/      the folder for the sheets of `on_sheet`
+OUT/...           the artifact, after training has ended or was interrupted
 """
 
 from __future__ import annotations

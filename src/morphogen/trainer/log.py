@@ -28,7 +28,7 @@ class Event:
         terms: means of the loss terms since the last line of the log
         metrics: the same for the family's metrics, the gradient norm and the share of clipped moves
         warnings: new problems, each given once
-                notes: facts about the data; only the first event has them
+        notes: facts about the data; only the first event has them
         sheet: true if samples were drawn just before
 
     Example:

@@ -1,1 +1,1 @@
-"""Do pictures show what their captions say?"""
+"""Measure whether pictures show what their captions say."""

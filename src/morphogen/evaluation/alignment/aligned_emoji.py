@@ -1,18 +1,18 @@
-"""Do pictures of `emoji` show what their captions say? By the frozen dual encoder, as no parser can say.
+"""Measure whether pictures of `emoji` show what their captions say, by the frozen dual encoder. No parser can do this.
 
-**Retrieval.** With f(x) the features of a picture and g(c) those of a caption, the captions of a split are ordered by
-the cosine of f and g; the picture is found at k if fewer than k other captions are as near as its own (Radford et al.,
+**Retrieval.** f(x) are the features of a picture, g(c) those of a caption. The captions of a split are ordered by the
+cosine of f and g. The picture is found at k if fewer than k other captions are as near as its own (Radford et al.,
 "Learning transferable visual models from natural language supervision", 2021). Equal captions are one; ties count
 against the picture.
 
-**Tone and gender.** A linear discriminant of f, fitted to the training pictures whose tone or gender is known: with
-class means mu_k and the covariance S within classes, all classes equally likely, the class is that of the largest
+**Tone and gender.** A linear discriminant of f is fitted to the training pictures with a known tone or gender. With
+class means mu_k, the covariance S within classes, and equally likely classes, it chooses the class with the largest
 
     x^T S^-1 mu_k - mu_k^T S^-1 mu_k / 2        (Fisher, 1936; Rao, 1948).
 
-On the real pictures of noto's test_combo it is right about 94 % of tones, where asking the encoder which of the five
-captions fits best is right about 89 %; of genders both are right. What it reaches on real pictures is reported beside
-each value, and is the most to be expected.
+On the real pictures of noto's test_combo it is right for about 94 % of tones. The encoder's choice among the five
+captions is right for about 89 %. Both are right for all genders. Its result on real pictures is reported beside each
+value; more cannot be expected.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from morphogen.evaluation.context.degradations import as_bytes
 from morphogen.evaluation.features.extraction import Features
 from morphogen.evaluation.features.frozen import FeatureNetwork, frozen
 
-_JUDGED = {"tone": None, "gender": ("female", "male")}  # all values, or those
-_RIDGE = 1e-3  # of the mean variance: as good as nothing, but S can be inverted
+_JUDGED = {"tone": None, "gender": ("female", "male")}  # None: all values
+_RIDGE = 1e-3  # share of the mean variance: almost nothing, but S can be inverted
 
 
 @final
 class EmojiJudge:
-    """Retrieval among the captions of one split, and the tone and gender that captions say."""
+    """Measures retrieval among the captions of one split, and the tone and gender of the captions."""
 
     what = {
         "recall_at_1": "pictures that are nearer to their own caption than to any other of the split",
@@ -67,14 +67,14 @@ class EmojiJudge:
             self._said[name] = dict(zip(records.captions or [], told, strict=True))
 
     def __call__(self, captions: Sequence[str], pictures: Tensor) -> dict[str, Tensor]:
-        """For each of `what` (n,): 1, 0, or NaN where the caption says nothing of the kind.
+        """For each kind of `what` (n,): 1 or 0, or NaN if the caption has no statement of this kind.
 
-        `captions` are of the split, `pictures` (n, C, H, W) uint8 of any size.
+        `captions` are captions of the split; `pictures` are (n, C, H, W) uint8 of any size.
         """
         features = self._features.of(pictures)
         own = torch.tensor([self._number[caption] for caption in captions])
         scores = F.normalize(features, dim=1) @ self._of_captions.T  # (n, captions)
-        as_near = (scores >= scores.gather(1, own[:, None])).sum(1)  # itself among them
+        as_near = (scores >= scores.gather(1, own[:, None])).sum(1)  # the caption itself included
         found = {f"recall_at_{k}": (as_near <= k).float() for k in (1, 5)}
         for name, discriminant in self._discriminants.items():
             said = torch.tensor([self._said[name][caption] for caption in captions])
@@ -85,10 +85,10 @@ class EmojiJudge:
 
 @final
 class Discriminant:
-    """The linear discriminant of x (N, D) with classes (N,) in 0 .. classes - 1, all taken as equally likely."""
+    """The linear discriminant of x (N, D) with classes (N,) in 0 .. classes - 1, all equally likely."""
 
     def __init__(self, x: Tensor, label: Tensor, classes: int) -> None:
-        """Raises `DataError` where a class has no record."""
+        """Raises `DataError` if a class has no record."""
         counts = torch.bincount(label, minlength=classes)
         if not counts.all():
             raise DataError(f"a discriminant needs records of each of {classes} classes; got {counts.tolist()}.")
@@ -113,7 +113,7 @@ def _attribute(dataset: Dataset, name: str) -> tuple[int, Attribute]:
 
 
 def _known(attributes: Tensor | None, present: Tensor | None, place: int, used: Sequence[int]) -> Tensor:
-    """(N,) the place in `used` of each record's value, -1 where it is not known or another one."""
+    """(N,) the place of each record's value in `used`; -1 if it is unknown or not in `used`."""
     assert attributes is not None and present is not None  # as the schema says
     value, there = attributes[:, place].cpu().long(), present[:, place].cpu()
     found = torch.full_like(value, -1)

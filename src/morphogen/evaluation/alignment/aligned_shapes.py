@@ -1,4 +1,4 @@
-"""Do pictures of `shapes` show what their captions say? By the exact parser, statement by statement."""
+"""Measure whether pictures of `shapes` show what their captions say, by the exact parser, for each statement."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from morphogen.data.shapes_parser import check
 
 _OF_WORD = (
     dict.fromkeys(SIZES, "size") | dict.fromkeys(COLORS, "color") | dict.fromkeys(RELATIONS, "relation")
-)  # else it is a shape
+)  # otherwise it is a shape
 
 
 @final
 class ShapesJudge:
-    """Statements of a caption that hold on its picture; see `data/shapes_parser.py` for how objects are told.
+    """Checks the statements of a caption on its picture; `data/shapes_parser.py` finds the objects of the picture.
 
-    Of each kind all statements of the caption must hold: both sizes of two objects, and so on. A caption's objects are
-    matched to the picture's so that as many statements hold as can.
+    All statements of a kind must hold, such as the sizes of both objects. The objects of the caption are matched to
+    those of the picture so that the largest number of statements holds.
     """
 
     network = ""
@@ -36,9 +36,10 @@ class ShapesJudge:
     }
 
     def __call__(self, captions: Sequence[str], pictures: Tensor) -> dict[str, Tensor]:
-        """For each of `what` (n,): 1, 0, or NaN where the caption says nothing of the kind.
+        """For each kind of `what` (n,): 1 or 0, or NaN if the caption has no statement of this kind.
 
-        `pictures` (n, 3, H, W) uint8. Raises `DataError` for captions that are not of `shapes`, or other pictures.
+        `pictures` are (n, 3, H, W) uint8. Raises `DataError` for captions that are not of `shapes`, and for other
+        pictures.
         """
         if pictures.shape[1] != 3:
             raise DataError(
@@ -56,7 +57,7 @@ class ShapesJudge:
 
 
 def _kind(statement: str) -> str:
-    """What "the first is small" is about."""
+    """The kind of a statement: "size" for "the first is small"."""
     if statement.startswith("there "):
         return "number"
     said = statement.partition(" is ")[2]

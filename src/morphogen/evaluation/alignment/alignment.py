@@ -1,11 +1,12 @@
-"""Alignment: do drawings show what their prompts say? For data whose captions can be checked.
+"""Alignment: the share of drawings that show what their prompts say, for data with captions that can be checked.
 
-    shapes   everything that a caption says, by the exact parser (`aligned_shapes.py`)
+    shapes   all statements of a caption, by the exact parser (`aligned_shapes.py`)
     emoji    retrieval, skin tone and gender, by the frozen dual encoder (`aligned_emoji.py`)
 
-Prompts are captions that nobody was trained on, of one split at a time. Each number is a share of pictures with its
-interval (`shares.py`), and stands beside what the records' own pictures reach (the floor), the same drawings with
-captions of others, and training pictures of the nearest captions (`prompts.py`). Differences are paired by the prompt.
+Prompts are captions of one split that was not used for training. Each number is a share of pictures with its interval
+(`theory/statistics/shares.py`). Beside it stand the shares of the real pictures of the prompts (the floor), of the same
+drawings with captions of others, and of training pictures with the nearest captions (`prompts.py`). Differences are
+paired by the prompt.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ SHUFFLED, NEAREST_TRAINING_CAPTION = "captions of others", "nearest training cap
 
 
 class Judge(Protocol):
-    """Says of pictures whether they show what captions of one split say.
+    """Checks whether pictures show what captions of one split say.
 
-    network  its name, "" for none
-    what     the kinds of statements, and what a share of pictures with them is
+    network  the name of its network, or ""
+    what     the kinds of statements, each with the name of the share of pictures
     """
 
     @property
@@ -49,12 +50,12 @@ class Judge(Protocol):
     def what(self) -> Mapping[str, str]: ...
 
     def __call__(self, captions: Sequence[str], pictures: Tensor) -> dict[str, Tensor]:
-        """For each kind (n,): 1, 0, or NaN where a caption says nothing of the kind; `pictures` (n, C, H, W) uint8."""
+        """For each kind (n,): 1 or 0, or NaN if a caption has no such statement; `pictures` (n, C, H, W) uint8."""
 
 
 @dataclass(frozen=True)
 class Checkable:
-    """A set whose captions can be checked: its splits to draw prompts from, what is new in each, and who judges."""
+    """A data set with captions that can be checked: the splits of prompts, the novelty of each, and the judge."""
 
     splits: Mapping[str, str]
     judge: Callable[[Dataset, str], Judge]
@@ -70,7 +71,7 @@ CHECKABLE = {
 
 
 def checkable(spec: DataSpec) -> Checkable:
-    """How the captions of these data are checked. Raises `DataError` where they cannot be."""
+    """The way to check the captions of these data. Raises `DataError` if there is none."""
     found = CHECKABLE.get(spec.source.partition(":")[0] or spec.name)
     if found is None:
         raise DataError(
@@ -81,7 +82,7 @@ def checkable(spec: DataSpec) -> Checkable:
 
 
 def splits(dataset: Dataset, asked: Sequence[str] | None = None) -> list[str]:
-    """The splits to draw prompts from: those `asked` for, or all. Raises `UsageError` for an unknown one."""
+    """The splits of prompts: those in `asked`, or all. Raises `UsageError` for an unknown one."""
     there = [name for name in checkable(dataset.spec).splits if len(dataset.splits.get(name, ()))]
     for name in asked or ():
         if name not in there:
@@ -92,9 +93,9 @@ def splits(dataset: Dataset, asked: Sequence[str] | None = None) -> list[str]:
 
 
 class AlignmentTask:
-    """Prompts of one split with all that does not depend on who draws them.
+    """Prompts of one split, with everything that does not depend on the model.
 
-    Several models, or one at several scales of guidance, should be asked the same one.
+    Use the same task to compare several models, or several scales of guidance.
     """
 
     def __init__(self, dataset: Dataset, prompts: Prompts, seed: int) -> None:
@@ -118,9 +119,9 @@ class AlignmentTask:
         return deranged(self.prompts.captions, self._rng)
 
     def results(self, made: Tensor, made_by: str = "", options: Mapping[str, Any] | None = None) -> list[Result]:
-        """One for each kind of statement that the captions make, of `made` (n, C, H, W) uint8.
+        """One result for each kind of statement in the captions, for the pictures `made` (n, C, H, W) uint8.
 
-        made_by  who made them, for the protocol; options: those that they were drawn with, for the details
+        `made_by` names their maker for the protocol; `options` are the sampling options, for the details.
         """
         start = time.perf_counter()
         found = self._judge(self.prompts.captions, made)
@@ -168,15 +169,15 @@ class AlignmentTask:
         return results
 
     def _shuffled(self, made: Tensor) -> dict[str, Tensor] | None:
-        """The drawings judged by captions of others."""
+        """The shares of the same drawings with captions of others."""
         if self._partner is None:
             return None
         return self._judge([self.prompts.captions[i] for i in self._partner.tolist()], made)
 
 
 class Copies(NamedTuple):
-    """Which drawings are copies of training pictures: the results, and `twins` (n,), the nearest training record of
-    each drawing that was compared; `drawn` (n,) says which those are, over all tasks in order."""
+    """Drawings that are copies of training pictures: the results; `drawn` (n,), the compared drawings, numbered over
+    all tasks in order; and `twins` (n,), the nearest training record of each."""
 
     results: list[Result]
     twins: Tensor
@@ -184,9 +185,10 @@ class Copies(NamedTuple):
 
 
 def copies(tasks: Sequence[AlignmentTask], made: Sequence[Tensor], made_by: str = "") -> Copies:
-    """Are drawings nearer to training pictures than the real pictures of the same prompts are? By features and pixels.
+    """Test whether drawings are nearer to training pictures than real pictures of the same prompts, by features and
+    pixels.
 
-    One drawing a prompt is compared, so that both sides have the same prompts in the same proportions. Twins are by
+    One drawing per prompt is compared, so both sides have the same prompts in the same proportions. Twins are found by
     features. Raises `DataError` for fewer than 100 prompts.
     """
     dataset, first, start = tasks[0].dataset, [], 0

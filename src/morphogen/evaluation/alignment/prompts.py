@@ -1,9 +1,9 @@
-"""Prompts out of a split of captioned pictures, and what a drawing of them is compared with.
+"""Prompts from a split of captioned pictures, and the pictures to compare with drawings of them.
 
-The real picture of a prompt is its record's own. Two baselines need no model: the same drawings beside captions of
-others (chance), and a training picture whose caption is nearest to the prompt (what memory alone reaches). Nearness of
-captions is the edit distance of their words (Levenshtein, 1966), which asks no network: as few words changed, put in or
-left out as can be, and any of the training captions for which they are fewest.
+The real picture of a prompt is that of its record. Two baselines need no model: the same drawings with captions of
+others (chance), and a training picture with the nearest caption (memory alone). The distance of captions is the edit
+distance of their words (Levenshtein, 1966), the least number of words to change, insert or delete. It needs no network.
+Among several nearest captions one is chosen at random.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from morphogen.evaluation.features.trunk import words_of
 
 @dataclass(frozen=True)
 class Prompts:
-    """n captions of one split, in the order in which they are drawn.
+    """n captions of one split, in the order of the drawings.
 
     captions  n texts
-    rows      (n,) int64, which record of `records` each is of: equal for a prompt that is drawn again
+    rows      (n,) int64, the record of `records` that each caption belongs to; repeated prompts have equal rows
     """
 
     split: str
@@ -39,13 +39,13 @@ class Prompts:
         return len(self.captions)
 
     def real(self) -> Tensor:
-        """The records' own pictures, (n, C, H, W) uint8."""
+        """The pictures of the records, (n, C, H, W) uint8."""
         return as_bytes(self.records.stored.cpu()[self.rows], self.records.spec)
 
 
 def chosen(records: Records, split: str, n: int, rng: Rng) -> Prompts:
-    """`n` captions of a split in random order, none again before all have had their turn. Raises `DataError` if there
-    are none."""
+    """Choose `n` captions of a split in random order; a caption repeats only after all others. Raises `DataError` if
+    there are none."""
     captions = records.captions or []
     there = torch.tensor([i for i, caption in enumerate(captions) if caption], dtype=torch.int64)
     if not len(there):
@@ -56,9 +56,9 @@ def chosen(records: Records, split: str, n: int, rng: Rng) -> Prompts:
 
 
 def matched(records: Records, split: str, captions: Sequence[str]) -> tuple[Prompts, Tensor]:
-    """Those of `captions` that a split has, as its prompts, and their places (n,) among `captions`.
+    """The prompts of a split that occur in `captions`, and their places (n,) there.
 
-    Where several records have the caption it is the first one's.
+    If several records have the same caption, the first one counts.
     """
     first = {caption: i for i, caption in reversed(list(enumerate(records.captions or []))) if caption}
     places = [i for i, caption in enumerate(captions) if caption in first]
@@ -68,10 +68,10 @@ def matched(records: Records, split: str, captions: Sequence[str]) -> tuple[Prom
 
 
 def deranged(captions: Sequence[str], rng: Rng) -> Tensor | None:
-    """(n,) places such that the caption there differs from one's own, at random; each place occurs once.
+    """(n,) a random permutation that gives every place a different caption than its own.
 
-    Equal captions are put beside each other in a random order of captions, and moved on by the largest number of equal
-    ones. None where one caption has more than half of the places.
+    Captions are put in random order with equal ones side by side, and shifted by the largest number of equal captions.
+    None if one caption has more than half of the places.
     """
     names, number, counts = np.unique(np.asarray(captions), return_inverse=True, return_counts=True)
     n, most = len(captions), int(counts.max(initial=0))
@@ -85,14 +85,14 @@ def deranged(captions: Sequence[str], rng: Rng) -> Tensor | None:
 
 
 def nearest(captions: Sequence[str], training: Sequence[str], rng: Rng) -> Tensor:
-    """(n,) a place in `training` for each of `captions`: one of fewest edits, any of them with equal chance."""
+    """(n,) a place in `training` for each of `captions`: the one with the fewest edits, or a random one of several."""
     words = [words_of(caption) for caption in training]
     number = {word: i for i, word in enumerate(sorted({w for row in words for w in row}))}
     longest = max((len(row) for row in words), default=0)
     table = np.full((len(words), longest), -1, dtype=np.int32)
     for row, found in zip(table, words, strict=True):
         row[: len(found)] = [number[w] for w in found]
-    # Equal rows have equal distances, and captions of a grammar have many.
+    # Equal rows have equal distances, and captions of a grammar have many equal rows.
     different, which = np.unique(table, axis=0, return_inverse=True)
     lengths = (different >= 0).sum(1)
     known: dict[str, np.ndarray] = {}
@@ -107,7 +107,7 @@ def nearest(captions: Sequence[str], training: Sequence[str], rng: Rng) -> Tenso
 
 
 def _edits(words: Sequence[int], table: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(N,) edit distances of one row of words to the rows of `table` (N, L), of which `lengths` count."""
+    """(N,) edit distances of one row of words to the rows of `table` (N, L); `lengths` (N,) are the rows' words."""
     n, longest = table.shape
     above = np.broadcast_to(np.arange(longest + 1, dtype=np.int32), (n, longest + 1)).T  # (L + 1, N)
     for i, word in enumerate(words):

@@ -1,1 +1,1 @@
-"""What a number is read against: real records, trivial models, a ladder of known degradations."""
+"""The context of a number: real records, trivial models, and a ladder of known degradations."""

@@ -1,14 +1,14 @@
-"""What a distance must be read against: trivial "models", and the floor that no model can be expected to pass.
+"""The baselines of a distance: trivial "models", and the floor, which no model is expected to pass.
 
-The trivial models are sets of records made from training data without learning what records look like. Two of them
-must look bad (the training mean, independent pixels), one middling (a Gaussian); the two that copy training records
-look as good as a metric of fidelity can tell, which is why copying is always checked apart from it.
+The trivial models are sets of records that are made from training data without learning. Two of them must look bad (the
+training mean, independent pixels) and one medium (a Gaussian). The two that copy training records look perfect to a
+metric of fidelity. For that reason copying is always checked separately.
 
-The floor is the distance between real records and other real records, held-out ones, at the same n: what remains
-is chance and the difference of the two splits.
+The floor is the distance between real training records and real held-out records at the same n. It contains only chance
+and the difference of the two splits.
 
-Records are pictures (N, C, H, W) uint8, and what is made of them is rounded to bytes; or others, (N, *shape) as models
-see them.
+Records are pictures (N, C, H, W) uint8, and their derivatives are rounded to bytes. Other records are (N, *shape) in
+the units of models.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from morphogen.evaluation.context.degradations import drawn
 from morphogen.theory.statistics.neighbors import nearest
 from morphogen.theory.statistics.pca import PrincipalComponents
 
-_ELEMENTS = 1 << 20  # at a time
+_ELEMENTS = 1 << 20  # elements that are handled at a time
 
 Trivial: TypeAlias = Callable[[Tensor, Tensor, int, Rng], Tensor]
 
 
 def training_mean(train: Tensor, heldout: Tensor, n: int, rng: Rng) -> Tensor:
-    """`n` times the mean of the training records."""
+    """`n` copies of the mean of the training records."""
     total = torch.stack([part.sum(0, dtype=torch.float64) for part in train.split(4096)]).sum(0)
     return _as_records((total / len(train)).expand(n, *train.shape[1:]), train)
 
 
 def independent_elements(train: Tensor, heldout: Tensor, n: int, rng: Rng) -> Tensor:
-    """Each pixel or column drawn from its own histogram over the training records: that of a random one of them."""
+    """Records with independent elements: each element is taken from a random training record."""
     flat = train.flatten(1)
     dims = flat.shape[1]
     out = torch.empty(n, dims, dtype=train.dtype, device=train.device)
@@ -50,9 +50,9 @@ def independent_elements(train: Tensor, heldout: Tensor, n: int, rng: Rng) -> Te
 
 
 def one_gaussian(train: Tensor, heldout: Tensor, n: int, rng: Rng) -> Tensor:
-    """Draws of the Gaussian with the training records' mean and covariance, mean + sum_i sqrt(lambda_i) z_i v_i.
+    """Samples of the Gaussian with the training records' mean and covariance, mean + sum_i sqrt(lambda_i) z_i v_i.
 
-    Of wide pictures the covariance is that of some of them, as `PrincipalComponents` says.
+    For large pictures the covariance is that of a part of the records; see `PrincipalComponents`.
     """
     mean, axes = _gaussian(train)
     out = torch.empty(n, len(mean), dtype=train.dtype)
@@ -63,7 +63,7 @@ def one_gaussian(train: Tensor, heldout: Tensor, n: int, rng: Rng) -> Tensor:
 
 
 def training_copies(train: Tensor, heldout: Tensor, n: int, rng: Rng) -> Tensor:
-    """`n` different training records as they are."""
+    """`n` different training records, unchanged."""
     _enough("training", train, n)
     return train[drawn(len(train), n, rng.child("training copies")).to(train.device)]
 
@@ -82,14 +82,15 @@ TRIVIAL: dict[str, Trivial] = {
     "nearest neighbor": nearest_neighbor,
     "training copies": training_copies,
 }
-# The same of records that are no pictures, whose elements are columns.
+# Records that are not pictures, with their elements as columns.
 TRIVIAL_RECORDS = {name.replace("pixels", "columns"): make for name, make in TRIVIAL.items()}
 
 
 def block(total: int, n: int, draw: int, rng: Rng) -> Tensor:
-    """(n,) rows out of 0 .. total-1 for draw number `draw`: the next n of a random order, of a new one at its end.
+    """(n,) rows out of 0 .. total-1 for draw number `draw`: the next n of a random order; at its end a new order
+    begins.
 
-    So draws share no row until all rows are used up. `n` is at most `total`.
+    So draws share no row until all rows are used. `n` is at most `total`.
     """
     blocks = total // n
     order = rng.permutation("block", draw // blocks, total)
@@ -109,7 +110,7 @@ def _gaussian(train: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _as_records(x: Tensor, like: Tensor) -> Tensor:
-    """Real numbers as records of that type: bytes in 0 .. 255, other whole numbers in the range that there is."""
+    """Turn real numbers into records of the type of `like`: bytes in 0 .. 255, other whole numbers in their range."""
     if like.is_floating_point():
         return x.to(like.dtype)
     low, high = (0, 255) if like.dtype == torch.uint8 else (int(like.min()), int(like.max()))
@@ -122,5 +123,5 @@ def _enough(which: str, records: Tensor, n: int) -> None:
 
 
 def _rows_at_once(n: int, width: int) -> Iterator[slice]:
-    """Parts of about `_ELEMENTS` elements."""
+    """Slices of chunks with about `_ELEMENTS` elements."""
     return chunks(n, max(1, _ELEMENTS // max(1, width)))

@@ -1,8 +1,8 @@
-"""What was computed once is kept on disk under the hash of everything that it was computed from.
+"""A cache on disk of computed results. The name of an entry is the hash of everything that it was computed from.
 
-The folder is that of the environment variable MORPHOGEN_CACHE, or `morphogen` in the user's cache folder; "off" keeps
-nothing. It may be deleted at any time. An entry that cannot be read is computed again, one that cannot be written is
-not kept.
+The environment variable MORPHOGEN_CACHE names the folder; the default is `morphogen` in the user's cache folder, and
+"off" keeps nothing. The folder may be deleted at any time. An entry that cannot be read is computed again. An entry
+that cannot be written is not kept.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from torch import Tensor
 
 from morphogen.core.reading import parse_json, read_bytes
 
-MOST_BYTES = 2 << 30  # the oldest entries beyond this are removed
-_OURS = re.compile(r"\.?[0-9a-f]{64}\.(safetensors|json)(\.\d+(-[0-9a-f]{16})?)?")  # or what a killed writer left
+MOST_BYTES = 2 << 30  # the most bytes of the cache
+_OURS = re.compile(r"\.?[0-9a-f]{64}\.(safetensors|json)(\.\d+(-[0-9a-f]{16})?)?")  # or the rest of a killed writer
 
 
 def folder() -> Path | None:
-    """Where entries are kept; None if they are not, as for a user without a home."""
+    """The folder of the cache, or None if there is none, as for a user without a home."""
     named = os.environ.get("MORPHOGEN_CACHE")
     if named is not None:
         return None if named in ("", "off") else Path(named)
@@ -42,7 +42,7 @@ def folder() -> Path | None:
 
 
 def key(*parts: Any) -> str:
-    """The sha256 of tensors (their shape, type and bytes) and of anything else by its JSON."""
+    """The sha256 of its arguments: tensors by shape, type and bytes, other values by their JSON."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
@@ -55,7 +55,7 @@ def key(*parts: Any) -> str:
 
 
 def tensor(name: str, make: Callable[[], Tensor]) -> Tensor:
-    """The tensor kept under `name`, a `key`, or that of `make`, which is then kept."""
+    """The tensor of the entry `name` (a `key`). If it is missing, `make` computes it and the cache keeps it."""
     found = _read(f"{name}.safetensors", _value)
     if found is None:
         found = make()
@@ -64,7 +64,7 @@ def tensor(name: str, make: Callable[[], Tensor]) -> Tensor:
 
 
 def record(name: str, make: Callable[[], Any]) -> Any:
-    """The JSON value kept under `name`, a `key`, or that of `make`, which is then kept."""
+    """The JSON value of the entry `name` (a `key`). If it is missing, `make` computes it and the cache keeps it."""
     found = _read(f"{name}.json", parse_json)
     if found is None:
         found = make()
@@ -78,9 +78,9 @@ def _read(name: str, parse: Callable[[bytes], Any]) -> Any:
         return None
     try:
         value = parse(read_bytes(where / name, MOST_BYTES))
-    except (OSError, ValueError, KeyError, SafetensorError):  # missing, cut off, of another program: computed again
+    except (OSError, ValueError, KeyError, SafetensorError):  # missing, cut off, or of another program
         return None
-    with suppress(OSError):  # a cache of others, which is read and not written
+    with suppress(OSError):  # a cache without write permission
         os.utime(where / name)
     return value
 
@@ -94,7 +94,7 @@ def _write(name: str, data: bytes) -> None:
     if where is None:
         return
     part = where / f".{name}.{os.getpid()}-{secrets.token_hex(8)}"
-    with suppress(OSError):  # a full disk or a folder of others: it is only a cache
+    with suppress(OSError):  # a full disk, or no write permission
         where.mkdir(parents=True, exist_ok=True)
         _make_room(where, len(data))
         try:
@@ -105,7 +105,7 @@ def _write(name: str, data: bytes) -> None:
 
 
 def _make_room(where: Path, needed: int) -> None:
-    """Remove the oldest of our entries; others may remove them at the same time."""
+    """Remove the oldest entries of this package. Other processes may do the same at the same time."""
     entries = []
     for entry in where.iterdir():
         if _OURS.fullmatch(entry.name):

@@ -1,4 +1,4 @@
-"""Known degradations of real pictures, each at strengths in growing harm: the rungs of a ladder for distances.
+"""Known degradations of real pictures, each at growing strengths: the rungs of a ladder for distances.
 
 blur     a Gaussian of standard deviation sigma, for pixels rather than for a continuum: the heat flow
          dX/dt = 1/2 Laplacian(X) on the pixel grid at time t = sigma^2, without flux across the border (Lindeberg,
@@ -11,9 +11,9 @@ PCA      the projection onto the first k principal components of the training pi
 JPEG     compression at a quality, colors at half resolution (4:2:0)
 dropped  some classes removed, the others drawn to the same number of pictures
 
-All take and give bytes, uint8 pictures (N, C, H, W) in 0 .. 255, and all but `dropped` change each picture by itself.
-`as_bytes` makes them from stored records. Binary pictures become 0 and 255, and what is degraded stays gray: a byte
-is then the probability of a 1.
+All take and return uint8 pictures (N, C, H, W) in 0 .. 255, and all but `dropped` change each picture separately.
+`as_bytes` makes these bytes from stored records. Binary pictures become 0 and 255. Their degraded versions stay gray: a
+byte is then the probability of a 1.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ from morphogen.core.rng import Rng
 from morphogen.data import Records
 from morphogen.theory.statistics.pca import PrincipalComponents
 
-_ELEMENTS = 1 << 19  # at a time, as floats
+_ELEMENTS = 1 << 19  # elements that are handled at a time, as floats
 
 
 class Corruption(ABC):
-    """One kind of harm; `strengths` are in growing harm."""
+    """One kind of degradation; `strengths` are in order of growing harm."""
 
     name: ClassVar[str]
     strengths: tuple[float, ...]
 
     @classmethod
     def fitted(cls, train: Records, heldout: Records) -> Self | None:
-        """Ready for the pictures of `heldout`; None where these data do not allow it."""
+        """Fit the degradation to the data, for the pictures of `heldout`; None if the data do not allow it."""
         return cls()
 
     @abstractmethod
     def label(self, strength: float) -> str:
-        """What a reader calls it, such as "blur 0.5 px"."""
+        """The name for readers, such as "blur 0.5 px"."""
 
     def short(self, strength: float) -> str:
-        """The label beside the name: "0.5 px"."""
+        """The label without the name: "0.5 px"."""
         return beside(self.name, self.label(strength))
 
     @abstractmethod
     def apply(self, pictures: Tensor, strength: float, rng: Rng) -> Tensor:
-        """Pictures (N, C, H, W) uint8 to as many degraded ones; noise is addressed by the row."""
+        """Degrade pictures (N, C, H, W) uint8; noise is addressed by the row."""
 
 
 class Blur(Corruption):
@@ -99,7 +99,7 @@ class Noise(Corruption):
 class Truncation(Corruption):
     """Projection onto the first principal components of the training pictures; strengths are their number.
 
-    A number that reaches the rank of the training pictures would change nothing of them and is left out.
+    A number of components that reaches the rank of the training pictures changes nothing and is left out.
     """
 
     name = "PCA"
@@ -154,8 +154,8 @@ class DroppedClasses(Corruption):
     pool, labels   (M, C, H, W) uint8 and (M,): the real pictures to draw from and their classes. A label of -1
                    is no class and its picture is never drawn
 
-    Which classes go first is a random order. `apply` counts the pictures that it is given and draws as many in the
-    order of `drawn`: none twice while the remaining classes last, then all of them again.
+    Classes are removed in a random order. `apply` draws as many pictures as it gets, in the order of `drawn`. No
+    picture repeats until all pictures of the remaining classes are used.
     Raises `DataError` for fewer than two classes.
     """
 
@@ -170,7 +170,7 @@ class DroppedClasses(Corruption):
         most = len(self.classes) - 1
         if most < 1:
             raise DataError(f"dropping a class needs pictures of at least 2 classes; got {len(self.classes)}.")
-        # All up to 8 where classes are few; of many, a spread that grows by a constant factor.
+        # All numbers up to 8 if there are few classes; otherwise numbers that grow by a constant factor.
         spread = np.arange(1, min(most, 8) + 1) if most <= 9 else np.geomspace(1, most, 8).round()
         self.strengths = tuple(float(k) for k in np.unique(spread))
 
@@ -198,22 +198,23 @@ DEGRADATIONS: tuple[type[Corruption], ...] = (Blur, Noise, Truncation, Jpeg, Dro
 
 
 def available(train: Records, heldout: Records) -> tuple[Corruption, ...]:
-    """All degradations that these data allow, ready for the pictures of `heldout`.
+    """All degradations that these data allow, fitted for the pictures of `heldout`.
 
-    JPEG needs gray or RGB pictures, dropped classes need labels. Raises `DataError` if the records are no pictures.
+    JPEG needs gray or RGB pictures, and dropped classes need labels. Raises `DataError` if the records are not
+    pictures.
     """
-    as_bytes(heldout.stored[:1], heldout.spec)  # refuses what is no picture before anything is fitted
+    as_bytes(heldout.stored[:1], heldout.spec)  # raises before the fits if the records are not pictures
     fitted = (kind.fitted(train, heldout) for kind in DEGRADATIONS)
     return tuple(degradation for degradation in fitted if degradation is not None)
 
 
 def beside(name: str, label: str) -> str:
-    """A label without the name of its degradation, for where that is written already: "0.5 px" of "blur 0.5 px"."""
+    """A label without the name of its degradation: "0.5 px" of "blur 0.5 px"."""
     return label.replace(name, "").strip(" -")
 
 
 def as_bytes(stored: Tensor, spec: DataSpec) -> Tensor:
-    """Stored pictures to uint8 in 0 .. 255, by an affine map of their whole range; 8-bit pictures as they are."""
+    """Turn stored pictures into uint8 in 0 .. 255 by an affine map of their whole range; 8-bit pictures stay."""
     if not spec.is_picture:
         raise DataError(f"{spec.name}: records of shape {spec.shape} are no pictures; expected (1, 3 or 4, H, W).")
     if spec.levels == 256:
@@ -223,13 +224,13 @@ def as_bytes(stored: Tensor, spec: DataSpec) -> Tensor:
 
 
 def blurred(x: Tensor, sigma: float) -> Tensor:
-    """Pictures (N, C, H, W) of floats after a Gaussian blur of `sigma` pixels; see the module's first lines."""
+    """Blur float pictures (N, C, H, W) by a Gaussian of `sigma` pixels; see the module's docstring."""
     down, across = (_blur_matrix(side, sigma).to(x) for side in x.shape[-2:])
     return down @ x @ across.T
 
 
 def drawn(total: int, n: int, rng: Rng) -> Tensor:
-    """(n,) rows out of 0 .. total-1 in random order, none twice; fewer of them are the first of more."""
+    """(n,) different rows out of 0 .. total-1 in random order. A smaller n gives the first rows of a larger n."""
     return rng.permutation("drawn", 0, total)[:n]
 
 
@@ -242,7 +243,7 @@ def _blur_matrix(n: int, sigma: float) -> Tensor:
 
 
 def _changed(pictures: Tensor, change: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """`change(x, row of the first)` of the pictures as floats in [0, 1], chunk by chunk."""
+    """Apply `change(x, first row)` to chunks of the pictures as floats in [0, 1]."""
     _check(pictures)
     size = max(1, _ELEMENTS // math.prod(pictures.shape[1:]))
     out = torch.empty_like(pictures)

@@ -1,8 +1,8 @@
-"""A scale that people understand: a distance placed among those of known degradations of real pictures.
+"""A scale that people understand: it compares a distance with those of known degradations of real pictures.
 
-A rung is the value that a metric gives to held-out pictures after one degradation, with the same network and the
-same number of pictures as the value that is placed on the ladder. A metric may be blind to a degradation (precision
-does not see a dropped class): Kendall's tau between strength and harm says so, and only what is seen is used to place.
+A rung is the value of a metric for held-out pictures after one degradation. The network and the number of pictures are
+the same as for the value to place. A metric may not react to a degradation: precision does not see a dropped class.
+Kendall's tau between strength and harm shows this, and only degradations that the metric sees place a value.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from morphogen.core.spec import Spec
 from morphogen.evaluation.context.degradations import Corruption, beside, drawn
 from morphogen.theory.statistics.intervals import Estimate
 
-SEEN = 0.5  # Kendall's tau from which a metric sees a degradation: three of four pairs in the right order
+SEEN = 0.5  # a metric sees a degradation from this Kendall's tau on: three of four pairs are in order
 
 
 class Rung(Spec):
-    """One degradation at one strength, and what the metric says of it."""
+    """One degradation at one strength, and its value of the metric."""
 
     label: str
     degradation: str
@@ -35,7 +35,7 @@ class Rung(Spec):
 
     @classmethod
     def of(cls, degradation: Corruption, strength: float, found: float | Estimate) -> Rung:
-        """The rung of what was measured. Raises `DataError` for a NaN or an infinity."""
+        """Make the rung of a measured value. Raises `DataError` for a NaN or an infinity."""
         value, interval = (float(found), None) if isinstance(found, float | int) else (found.value, found.interval)
         label = degradation.label(strength)
         if not math.isfinite(value):
@@ -44,14 +44,14 @@ class Rung(Spec):
 
     @property
     def short(self) -> str:
-        """The label beside the name of the degradation: "0.5 px" of "blur 0.5 px"."""
+        """The label without the name of the degradation: "0.5 px" of "blur 0.5 px"."""
         return beside(self.degradation, self.label)
 
 
 class Ladder(Spec):
-    """The rungs of one metric, those of a degradation in growing strength of harm.
+    """The rungs of one metric; the rungs of a degradation are in order of growing strength.
 
-    n            pictures a rung was measured with; place only values measured with as many
+    n            number of pictures of each rung; place only values with the same number
     network      the name of the feature network, with its hash
     fingerprint  of the data
     """
@@ -65,11 +65,11 @@ class Ladder(Spec):
     rungs: tuple[Rung, ...] = pydantic.Field(min_length=1)
 
     def place(self, value: float) -> str:
-        """Where `value` stands, in words, among the rungs of all degradations that the metric sees.
+        """Describe the place of `value` among the rungs of all degradations that the metric sees.
 
-        "between blur 0.5 px and PCA-100" names the rungs next to it, the milder one first; one that equals a rung
-        is "level with" it; beyond both ends it is "better than every rung" or "worse than every rung". Raises
-        `DataError` if the value is no finite number.
+        "between blur 0.5 px and PCA-100" names the two nearest rungs, the milder one first. A value that equals a rung
+        is "level with" it. Beyond the ends it is "better than every rung" or "worse than every rung". Raises
+        `DataError` if the value is not finite.
         """
         if not math.isfinite(value):
             raise DataError(f"{self.metric} = {value} has no place on a ladder; expected a finite number.")
@@ -98,17 +98,17 @@ class Ladder(Spec):
     def tau(self) -> dict[str, float]:
         """Kendall's tau-b between strength and harm for each degradation; 0 where all values are equal.
 
-        1 means that every stronger degradation is judged worse, 0 that the metric is blind to it.
+        1: the metric gets worse with every stronger degradation. 0: it does not see the degradation.
         """
         return {d: _tau([self._harm(r) for r in track]) for d, track in self.tracks().items()}
 
     def monotone(self) -> dict[str, bool]:
-        """Whether the metric never gets better as a degradation gets stronger, and worse from end to end."""
+        """Whether the metric never improves as a degradation gets stronger, and gets worse from end to end."""
         harms = {d: [self._harm(r) for r in track] for d, track in self.tracks().items()}
         return {d: all(a <= b for a, b in pairwise(h)) and h[0] < h[-1] for d, h in harms.items()}
 
     def misses(self) -> list[tuple[Rung, Rung]]:
-        """The pairs of neighboring strengths of which the metric finds the stronger one no worse."""
+        """The pairs of neighboring strengths for which the metric is not worse at the stronger one."""
         return [
             (a, b) for track in self.tracks().values() for a, b in pairwise(track) if self._harm(b) <= self._harm(a)
         ]
@@ -124,11 +124,10 @@ class Ladder(Spec):
 def degraded(
     real: Tensor, degradations: Sequence[Corruption], rng: Rng, n: int | None = None
 ) -> Iterator[tuple[Corruption, float, Tensor]]:
-    """Each degradation at each strength, with the pictures (n, C, H, W) uint8 that it makes of real ones.
+    """Yield each degradation at each strength, with the degraded pictures (n, C, H, W) uint8.
 
-    `real` (M, C, H, W) uint8 are held-out pictures, of which `n` are drawn (all by default), the same ones every
-    time. Each metric makes its `Rung.of` of them. Raises
-    `DataError` if there are fewer than `n`.
+    `real` (M, C, H, W) uint8 are held-out pictures. `n` of them are drawn (all by default), always the same ones. Each
+    metric makes its `Rung.of` of the result. Raises `DataError` if there are fewer than `n`.
     """
     n = len(real) if n is None else n
     if not 1 <= n <= len(real):

@@ -1,8 +1,8 @@
-"""What generated records are judged against: real ones, drawn once, and all that follows from them alone.
+"""The reference of generated records: real records, drawn once, and all values that depend only on them.
 
-The reference is n training records, so that the floor is the distance of held-out records to them. What must be known
-beside a value, and does not depend on the model, is measured on demand and kept (`cache`): the floor, the trivial
-models and the ladder of degradations, with the same features, the same n and the same metric.
+The reference is n training records, and the floor is the distance of held-out records to them. The floor, the trivial
+models and the ladder of degradations do not depend on the model. They are measured on demand, with the same features,
+the same n and the same metric, and kept in the cache (`evaluation/context/cache.py`).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from morphogen.evaluation.features.extraction import Features, Network
 from morphogen.evaluation.metrics.metric import SampleMetric, SampleSet
 from morphogen.theory.statistics.intervals import Estimate, student_quantile
 
-MAX_RECORDS = 10_000  # records judged where nothing else is asked for
-DRAWS = 3  # of the floor
-_VERSION = 1  # of what is kept: a change of an estimator or a degradation raises it
+MAX_RECORDS = 10_000  # default number of generated records
+DRAWS = 3  # draws of the floor
+_VERSION = 1  # version of the cache entries; raise it with each change of an estimator or a degradation
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What a value of one metric is read against; `floor` and `ladder` are None where the data do not allow them."""
+    """The baselines, floor and ladder of one metric; `floor` and `ladder` are None if the data do not allow them."""
 
     baselines: Mapping[str, float]
     floor: float | None = None
@@ -44,7 +44,7 @@ class Scale:
     ladder: Ladder | None = None
 
     def place(self, value: float) -> str:
-        """Where the value stands on the ladder, in words."""
+        """The place of the value on the ladder, in words."""
         return self.ladder.place(value) if self.ladder is not None else ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,11 +63,11 @@ class Scale:
 
 
 class Reference:
-    """Real records of a data set as metrics see them.
+    """Real records of a data set in the form that metrics take.
 
-    n          records of the reference, and of every set that is compared with it
-    train      all training records; `real` the n of them that are the reference
-    held_out   records of a split that was not trained on
+    n          number of records of the reference, and of every set that is compared with it
+    train      all training records; `real` are the n of them in the reference
+    held_out   records of a split that was not used for training
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class Reference:
         seed: int = 0,
         network: Network | None = None,
     ) -> None:
-        """Raises `UsageError` if `split` is the training split, and `DataError` without either split, or for more
-        records than were trained on."""
+        """Raises `UsageError` if `split` is the training split. Raises `DataError` if a split is missing, or if `n` is
+        larger than the number of training records."""
         train = dataset.train
         if split == "train":
             raise UsageError(
@@ -123,24 +123,24 @@ class Reference:
         return self.features.of(self.held_out)
 
     def condition(self) -> RawCondition | None:
-        """The conditions of the reference's records: a conditional model is asked for the same."""
+        """The conditions of the reference's records; a conditional model samples under the same conditions."""
         return self.train_records.batch(self._rows).cond
 
     def made(self, judged: Tensor, labels: Tensor | None = None, places: Tensor | None = None) -> SampleSet:
-        """A set of records, as `Features.judged` gives them, with the classes that were asked for, and where they
-        stood among those that were given."""
+        """Make a set of records from the result of `Features.judged`, with the classes of their conditions, and their
+        places in the caller's order."""
         return SampleSet(judged, self.features, labels, places)
 
     @cached_property
     def key(self) -> str:
-        """The hash of all that the scales depend on."""
+        """The hash of everything that the scales depend on."""
         parts = (_VERSION, self.features.name, self.features.sha256, self.n, self.seed, self.train, self.held_out)
         return cache.key(*parts)
 
     # ------------------------------------------------------------------ scales
 
     def scales(self, metrics: Sequence[SampleMetric]) -> dict[str, Scale]:
-        """The scale of each metric by its name; those that are not kept yet are measured together."""
+        """The scale of each metric by its name. Those that are not in the cache are measured together."""
         known = {m.name: scale for m in metrics if (scale := self._known(m)) is not None}
         wanted = [m for m in metrics if m.name not in known]
         kept: dict[str, Any] = {}
@@ -155,7 +155,7 @@ class Reference:
         return known
 
     def _known(self, metric: SampleMetric) -> Scale | None:
-        """Of named sets at the usual n, from the package: `python -m recipes.scales` wrote them."""
+        """The scale that the package ships for named sets at the default n; `python -m recipes.scales` writes them."""
         file = files("morphogen.evaluation.context") / "scales" / f"{self.key[:16]}.json"
         if not file.is_file():
             return None
@@ -163,7 +163,7 @@ class Reference:
         return None if found is None else Scale.from_dict(found)
 
     def measured(self, metrics: Sequence[SampleMetric]) -> dict[str, Scale]:
-        """The scales, measured now: each set of records is made once for all metrics."""
+        """Measure the scales. Each set of records is made once for all metrics."""
         floors: dict[str, list[float]] = {m.name: [] for m in metrics}
         trivial: dict[str, dict[str, float]] = {m.name: {} for m in metrics}
         rungs: dict[str, list[Rung]] = {m.name: [] for m in metrics}
@@ -193,7 +193,7 @@ class Reference:
         return found
 
     def _floor_draws(self) -> Iterator[tuple[SampleSet, Reference]]:
-        """Held-out records against training records, both drawn anew; sets that are too small for so many overlap."""
+        """Yield pairs of held-out and training records, drawn anew each time; draws from small sets overlap."""
         n, rng = min(self.n, len(self.held_out)), Rng(self.seed).child("floor")
         for draw in range(DRAWS):
             other = copy.copy(self)
@@ -222,7 +222,7 @@ class Reference:
 
 
 def _try(metric: SampleMetric, made: SampleSet, reference: Reference) -> Estimate | None:
-    """None where these records do not allow the metric, such as too few of them."""
+    """Measure the metric; None if these records do not allow it, for example if there are too few."""
     try:
         return metric.measure(made, reference)[0]
     except MorphogenError:

@@ -1,1 +1,1 @@
-"""What metrics compare: features of records by frozen networks."""
+"""Features of records by frozen networks. Metrics compare them."""

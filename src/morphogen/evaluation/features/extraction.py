@@ -1,7 +1,7 @@
-"""What a metric compares: pictures by the features of a frozen network, other records as they are.
+"""Compute features: those of a frozen network for pictures, and the standardized values for other records.
 
-Pictures are bytes, (N, C, H, W) uint8 in 0 .. 255, whatever made them, so that a model, a folder of files and a
-degradation are judged alike. Features of pictures are kept by the hash of the network and of the bytes.
+Pictures are bytes, (N, C, H, W) uint8 in 0 .. 255, from every source, so a model, a folder of files and a degradation
+are treated alike. The cache keeps features of pictures by the hash of the network and of the bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from morphogen.evaluation.context.degradations import as_bytes
 from morphogen.evaluation.features.frozen import frozen, suited
 from morphogen.evaluation.metrics.modes import labels
 
-CHUNK = 2000  # pictures on their way through the network
+CHUNK = 2000  # pictures per call of the network
 
 
 class Network(Protocol):
@@ -33,15 +33,15 @@ class Network(Protocol):
 
 
 class Features:
-    """Features of one network, or for records that are no pictures the standardized records themselves.
+    """Features of one network. For records that are not pictures: the standardized records themselves.
 
-    name   of the network, for the names of results; "raw" without one
-    dim    D
+    name   the name of the network, for the names of results; "raw" without a network
+    dim    D, the number of features
     """
 
     def __init__(self, spec: DataSpec, network: Network | None = None, train: Tensor | None = None) -> None:
-        """`network` defaults to the shipped one for these data; `train` (N, *shape), the stored training records,
-        standardizes records that are no pictures."""
+        """`network` defaults to the shipped one for these data. The stored training records `train` (N, *shape)
+        standardize records that are not pictures."""
         self.spec = spec
         self.network = network
         if spec.is_picture:
@@ -58,19 +58,19 @@ class Features:
         self.name, self.sha256, self.dim = "raw", "", x.shape[1]
 
     def of(self, judged: Tensor) -> Tensor:
-        """Features (N, D) of what `judged` gives."""
+        """Features (N, D) of the output of `judged`."""
         if self.network is None:
             return (judged.flatten(1).double() - self._mean) / self._scale
         return cache.tensor(cache.key("features", self.sha256, judged), lambda: self._through(judged))
 
     def judged(self, stored: Tensor, spec: DataSpec | None = None) -> Tensor:
-        """Stored records as metrics see them: pictures as bytes, others as x. `spec` says how they are stored, if not
-        as the data set's are."""
+        """Turn stored records into the form for metrics: pictures into bytes, others into x. `spec` describes the
+        records; the default is that of the data set."""
         spec = spec or self.spec
         return as_bytes(stored, spec) if self.network is not None else spec.encode(stored)
 
     def judged_samples(self, x: Tensor) -> Tensor:
-        """Records that a model made, in its own units, as metrics see them."""
+        """Turn samples of a model, in its units, into the form for metrics."""
         if self.network is None:
             return x.detach().cpu()
         low, high = self.spec.low, self.spec.high

@@ -1,25 +1,26 @@
-"""Frozen feature networks: small, trained once by a published recipe, shipped as hashed files.
+"""Frozen feature networks: small, trained once by a published recipe, and shipped as files with known hashes.
 
-A distance between sets of pictures is one between their features, so its value means something only beside
-the name of the network. Each network here is named by its file, "mnist-1a2b": the set, then the first four
-hex digits of the file's sha256, which is checked against the one recorded below whenever it is loaded. A
-network that changes gets a new name. `python -m recipes.frozen_networks all` is the recipe.
+A distance between sets of pictures is a distance between their features, so its value makes sense only together with
+the name of the network. The name, such as "mnist-1a2b", is that of the file: the set, then the first four hex digits of
+the file's sha256. Loading checks the hash against the one below. A changed network gets a new name.
+`python -m recipes.frozen_networks all` is the recipe.
 
-What the features see is decided by what they were trained for, all by linear maps of the features:
+The training tasks decide which properties the features show. All tasks use linear maps of the features:
 
 - the class of a picture (or, for emoji, its caption), of clean and of damaged pictures;
-- which damage was done to it and how strongly: blur, noise, projection on principal components, JPEG
-  compression, a second picture mixed in. A classifier alone learns to ignore these, and a distance made with it
-  hardly notices blur;
-- a thumbnail of it, 8 x 8. A classifier alone maps all pictures of one class to nearly one point, and a
-  distance made with it hardly notices that a model draws always the same four.
+- the kind and the strength of damage to it: blur, noise, projection on principal components, JPEG compression, a
+mixture
+  with a second picture. A classifier alone learns to ignore damage, and a distance with its features hardly reacts to
+  blur;
+- a thumbnail of it, 8 x 8. A classifier alone maps all pictures of one class to nearly one point, and a distance with
+  its features hardly reacts if a model always draws the same four.
 
-It follows that these distances are strict about the damages named above, more so than the eye, and that they say
-nothing of what none of these tasks needs. Two models of one kind compare fairly; a model that is trained against
-such a network can fool it. Features are standardized on the clean training pictures (each has mean 0 and variance
-1 there, no whitening), so that a squared distance is in units of the natural variance of one feature.
+So these distances are strict about the damages above, stricter than the eye. They say nothing about properties that no
+task needs. Two models of one kind compare fairly; a model that is trained against such a network can fool it. Features
+are standardized on the clean training pictures (mean 0 and variance 1, no whitening), so a squared distance is in units
+of the natural variance of one feature.
 
-Pictures of other sizes are resized to the network's own (28 or 32 pixels), so finer detail is not judged.
+Pictures of other sizes are resized to that of the network (28 or 32 pixels), so finer details do not count.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from morphogen.evaluation.features.trunk import Trunk, WordBag
 
 SMALLEST = 8
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in data/
-_CHUNK = 250  # pictures whose activations fit into a core's cache
+_CHUNK = 250  # pictures per call: their activations fit into a core's cache
 
 _SHA256: dict[str, str] = {
     "mnist": "72cf6c76675d82ce3915e849fd9d06fd1e6a2105f40a5dee1b64c8460c474f34",
@@ -56,13 +57,13 @@ _SUITED = {"mnist": "mnist", "digits": "mnist", "fashion_mnist": "fashion_mnist"
 
 @final
 class FeatureNetwork(nn.Module):
-    """Pictures to features, and where it has them, features to classes and captions to features.
+    """Maps pictures to features, and, if it has these maps, features to classes and captions to features.
 
-    name, sha256   see the module; both are empty for one that is not read from a file
+    name, sha256   see the module's docstring; both are empty if the network was not read from a file
     dim            D, the number of features
-    classes        names of the classes; () where it has no classifier
-    words          the vocabulary of captions; () where it reads none
-    about          how it was made: recipe, data with fingerprints, seed, minutes, accuracies
+    classes        names of the classes; () without a classifier
+    words          the vocabulary of captions; () if it reads no captions
+    about          its origin: recipe, data with fingerprints, seed, minutes, accuracies
     """
 
     mean: Tensor
@@ -94,12 +95,12 @@ class FeatureNetwork(nn.Module):
         Channels and size are adapted as `fitted` says. Raises `DataError` for anything else.
         """
         if not len(x):
-            return x.new_empty(0, self.dim, dtype=torch.float32)  # torch folds no empty batch
+            return x.new_empty(0, self.dim, dtype=torch.float32)  # torch cannot fold an empty batch
         parts = [self.trunk(fitted(part, self.channels, self.size)) for part in x.split(_CHUNK)]
         return (torch.cat(parts) - self.mean) / self.scale
 
     def classify(self, features: Tensor) -> Tensor:
-        """Features (B, D) -> logits (B, classes). Raises `CapabilityError` where there are no classes."""
+        """Features (B, D) -> logits (B, classes). Raises `CapabilityError` if there are no classes."""
         if self.classifier is None:
             raise CapabilityError(
                 f"the network {self.name!r} has no classes, only features; 'mnist', 'fashion_mnist' and 'emoji' have."
@@ -107,19 +108,19 @@ class FeatureNetwork(nn.Module):
         return self.classifier(features)
 
     def text(self, captions: Sequence[str]) -> Tensor:
-        """Captions -> (B, D), to be compared with features by the cosine. Unknown words change nothing.
+        """Captions -> (B, D), to compare with features by the cosine. Unknown words are ignored.
 
-        Raises `CapabilityError` where it reads no captions.
+        Raises `CapabilityError` if the network reads no captions.
         """
         if self.captions is None:
             raise CapabilityError(f"the network {self.name!r} reads no captions; 'emoji' does.")
         return self.captions(captions)
 
     def save(self, path: Path) -> None:
-        """Write the weights in half precision, with everything else in the file's metadata; always the same bytes."""
+        """Write the weights in half precision, and everything else into the metadata. The bytes are always the same."""
         shape = {"channels": self.channels, "size": self.size, "widths": self.widths, "dim": self.dim}
         network = {**shape, "classes": self.classes, "words": self.words}
-        # One entry, since the order of several is not kept.
+        # One entry, because the order of several entries is not kept.
         metadata = {"morphogen": json.dumps({"network": network, "about": self.about})}
         safetensors.torch.save_file({k: v.half().contiguous() for k, v in self.state_dict().items()}, path, metadata)
 
@@ -127,7 +128,7 @@ class FeatureNetwork(nn.Module):
 def read(path: Path, sha256: str | None = None) -> FeatureNetwork:
     """The network in the file at `path`, in evaluation mode and without gradients for its weights.
 
-    Raises `ArtifactError` unless the file's hash is `sha256`, where one is given.
+    Raises `ArtifactError` if `sha256` is given and differs from the hash of the file.
     """
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
@@ -153,9 +154,9 @@ def frozen(name: str) -> FeatureNetwork:
 
 
 def suited(spec: DataSpec) -> str:
-    """The name of the shipped network for these data: the set's own where there is one, else "general".
+    """The name of the shipped network for these data: that of the set if it has one, else "general".
 
-    Raises `DataError` for records that are no pictures, or too small ones.
+    Raises `DataError` for records that are not pictures, and for pictures that are too small.
     """
     if not spec.is_picture or min(spec.shape[1:]) < SMALLEST:
         raise DataError(
@@ -166,10 +167,10 @@ def suited(spec: DataSpec) -> str:
 
 
 def fitted(x: Tensor, channels: int, size: int | None) -> Tensor:
-    """Pictures (B, C, H, W) in [-1, 1] as a network reads them: (B, channels, size, size) float32; None keeps the size.
+    """Fit pictures (B, C, H, W) in [-1, 1] to a network: (B, channels, size, size) float32; a size None keeps the size.
 
-    RGBA is laid on white; gray is repeated for RGB, and RGB weighted to luma (BT.601) for gray. Other sizes are
-    resampled to a square, bicubic with an antialiasing filter. Raises `DataError` for what is no such picture.
+    RGBA is laid on white. Gray is repeated for RGB, and RGB becomes luma (BT.601) for gray. Other sizes are resampled
+    to a square, bicubic with an antialiasing filter. Raises `DataError` for other tensors.
     """
     if x.ndim != 4 or x.shape[1] not in (1, 3, 4) or min(x.shape[2:]) < SMALLEST or not x.is_floating_point():
         raise DataError(

@@ -1,12 +1,12 @@
-"""Feature networks of a user's own, from local files: TorchScript, `torch.export`, or a directory of `transformers`.
+"""Feature networks from a user's local files: TorchScript, `torch.export`, or a directory of `transformers`.
 
-Whatever the file, pictures in [-1, 1] go in and features (B, D) float32 come out. What the network inside wants is
-stated once, by a `Preparation`. A directory of `transformers` states it in its preprocessor_config.json; the
-TorchScript Inception network of 2015, by which the FID is defined, takes bytes and an argument `return_features`, by
-which it is recognized. Everything else is told by the caller.
+The input is always pictures in [-1, 1], and the output features (B, D) float32. A `Preparation` describes the input
+that the network in the file expects. A directory of `transformers` gives it in its preprocessor_config.json. The
+TorchScript Inception network of 2015, which defines the FID, takes bytes; its argument `return_features` identifies it.
+For all other files the caller gives the preparation.
 
-Files are read without a network connection. A TorchScript file or an exported program is code that runs when it
-is used: read only those that you trust.
+Files are read without a network connection. A TorchScript file or an exported program is code that runs when it is
+used. Use only files that you trust.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Encoder = Callable[[Tensor], Any]
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a network wants its pictures, always RGB.
+    """The input that a network expects, always RGB.
 
-    size    the side of the square that they are resampled to, bicubic with antialiasing; None keeps theirs
+    size    the side of the square after resampling, bicubic with antialiasing; None keeps the size
     values  "signed" for [-1, 1]; "unit" for [0, 1], from which `mean` is subtracted and which `std` then divides, one
             number a channel or one for all; "bytes" for uint8 of 0 .. 255
     """
@@ -44,7 +44,7 @@ class Preparation:
     std: Sequence[float] = (1.0,)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Pictures in [-1, 1], (B, C, H, W) with C in {1, 3, 4}, as the network wants them."""
+        """Turn pictures in [-1, 1], (B, C, H, W) with C in {1, 3, 4}, into the input of the network."""
         x = fitted(x, 3, self.size)
         if self.values == "signed":
             return x
@@ -57,7 +57,7 @@ class Preparation:
 
 @final
 class PretrainedNetwork(nn.Module):
-    """A user's network with the attributes of `FeatureNetwork`. It has features, and no classes."""
+    """A user's network with the attributes of `FeatureNetwork`. It has features but no classes."""
 
     classes: tuple[str, ...] = ()
 
@@ -67,7 +67,7 @@ class PretrainedNetwork(nn.Module):
         self.name, self.sha256 = name, sha256
         self.training = False
         side = preparation.size or 64
-        with torch.no_grad():  # on two pictures: an exported program may refuse a batch of one
+        with torch.no_grad():  # two pictures, because an exported program may refuse a batch of one
             self.dim = self(torch.zeros(2, 3, side, side)).shape[1]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,11 +82,11 @@ class PretrainedNetwork(nn.Module):
         return (out.mean((2, 3)) if out.ndim == 4 else out).float()
 
     def train(self, mode: bool = True) -> PretrainedNetwork:
-        """Does nothing: it stays in evaluation mode, the only one that an exported program has."""
+        """Do nothing: the network stays in evaluation mode, the only mode of an exported program."""
         return self
 
     def classify(self, features: Tensor) -> Tensor:
-        """Raises `CapabilityError`: what a file's outputs would mean is not known."""
+        """Raises `CapabilityError`, because the meaning of the file's outputs is unknown."""
         raise CapabilityError(f"the network {self.name!r} is used for its features and has no classes.")
 
 
@@ -96,10 +96,10 @@ def pretrained(path: str | Path, preparation: Preparation | None = None) -> Pret
     path         FILE.pt, TorchScript; FILE.pt2, a program saved by `torch.export.save` with a dynamic batch; or a
                  directory of `transformers` with the weights as safetensors, such as DINOv2, ViT, or CLIP, of which the
                  image side is used
-    preparation  how it wants its pictures; None takes what the path says itself, or `Preparation()`
+    preparation  the input that it expects; None takes the preparation in the path, or `Preparation()`
 
-    It is named by its weights, as "inception-1a2b". Raises `UsageError` for a path of another kind, and
-    `ArtifactError` for a file that cannot be read or does not give one vector a picture.
+    The name comes from the weights, as "inception-1a2b". Raises `UsageError` for a path of another kind, and
+    `ArtifactError` for a file that cannot be read or does not give one vector per picture.
     """
     path = Path(path)
     if not path.exists():
@@ -115,7 +115,7 @@ def pretrained(path: str | Path, preparation: Preparation | None = None) -> Pret
         encoder, hashed = read(path)
     except MorphogenError:
         raise
-    except Exception as error:  # readers raise many kinds for what is no such file
+    except Exception as error:  # readers raise many kinds of errors for other files
         reason = str(error).strip().partition("\n")[0]
         raise ArtifactError(f"{path}: expected {what}, got something unreadable ({reason}).") from None
     if preparation is None:
@@ -133,7 +133,7 @@ def pretrained(path: str | Path, preparation: Preparation | None = None) -> Pret
 
 
 class _Inception(nn.Module):
-    """The Inception network, which gives its features only when asked for them."""
+    """The Inception network with the argument that selects its features."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -160,7 +160,10 @@ _READERS: dict[str, tuple[str, Callable[[Path], tuple[Encoder, list[Path]]]]] = 
 
 
 class _ImageSide(nn.Module):
-    """A model of `transformers`: its image features, its pooled output, or its first token, the first that it has."""
+    """A model of `transformers`.
+
+    Its features are the first that it has of: image features, pooled output, first token.
+    """
 
     def __init__(self, model: nn.Module, pooled: bool) -> None:
         super().__init__()
@@ -175,7 +178,7 @@ class _ImageSide(nn.Module):
 
 
 def _transformers(path: Path) -> tuple[Encoder, list[Path]]:
-    """The encoder, and the files that make it what it is."""
+    """The encoder, and the files that define it."""
     weights = sorted(path.glob("*.safetensors"))
     if not (path / "config.json").is_file() or not weights:
         raise ArtifactError(f"{path}: expected config.json and *.safetensors, as `save_pretrained` writes them.")
@@ -185,7 +188,7 @@ def _transformers(path: Path) -> tuple[Encoder, list[Path]]:
     model, found = auto.from_pretrained(
         path, local_files_only=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True
     )
-    # Classifiers come without the pooling layer that the plain model has; it would be random.
+    # Files of classifiers lack the pooling layer of the plain model; it would have random weights.
     absent = set(found["missing_keys"])
     if any(not key.startswith("pooler.") for key in absent):
         raise ArtifactError(f"{path}: the weights lack {sorted(absent)[0]!r} and {len(absent) - 1} more.")
@@ -195,7 +198,7 @@ def _transformers(path: Path) -> tuple[Encoder, list[Path]]:
 
 
 def _stated(path: Path) -> Preparation:
-    """What preprocessor_config.json says. The whole picture is resampled, and nothing cut off at its sides."""
+    """The preparation in preprocessor_config.json. The whole picture is resampled, without cutting its sides."""
     file = path / "preprocessor_config.json"
     if not file.is_file():
         raise ArtifactError(f"{path}: preprocessor_config.json is missing; give a Preparation.")

@@ -1,7 +1,7 @@
 """The two encoders of a frozen feature network: pictures to vectors, and captions to vectors.
 
-Pictures are folded 2 x 2 into channels, so that nothing of the full resolution is lost and every convolution
-works on a quarter of the pixels. There is no normalization: a picture's features depend on that picture alone.
+Pictures are folded 2 x 2 into channels. This loses nothing, and every convolution works on a quarter of the pixels.
+There is no normalization, so the features of a picture depend only on that picture.
 (The recipe trains with batch normalization and folds it into the convolutions afterwards.)
 """
 
@@ -33,8 +33,8 @@ class _TrunkBlock(nn.Module):
 class Trunk(nn.Module):
     """Pictures (B, channels, H, W) of even sides -> (B, dim): a residual block per width, halved in between.
 
-    The last stage is pooled by its mean and its standard deviation over the positions, since damage to a
-    picture changes how features vary over it as much as what they are on average; then one linear map.
+    The last stage is pooled by its mean and its standard deviation over the positions, and a linear map follows. Damage
+    to a picture changes the standard deviation as much as the mean.
     """
 
     def __init__(self, channels: int, widths: Sequence[int], dim: int) -> None:
@@ -51,7 +51,7 @@ class Trunk(nn.Module):
                 x = F.relu(self.down[i - 1](x))
             x = block(x)
         x = x.flatten(2).float()
-        spread = (x.var(-1, unbiased=False) + 1e-4).sqrt()  # its derivative stays finite where nothing varies
+        spread = (x.var(-1, unbiased=False) + 1e-4).sqrt()  # the derivative stays finite if nothing varies
         return self.out(torch.cat((x.mean(-1), spread), dim=-1))
 
 
@@ -63,9 +63,8 @@ def words_of(caption: str) -> list[str]:
 class WordBag(nn.Module):
     """Captions -> (B, dim): the mean embedding of the known words, and a perceptron's correction to it.
 
-    The mean alone composes: a word adds the same direction whatever it stands with, also where they were never
-    seen together. Unknown words are left out, so they change nothing, and order plays no role. All captions
-    without any known word are one and the same.
+    The mean composes: a word adds the same direction in every caption, also in new combinations of words. Unknown words
+    are ignored, and the order of words has no effect. All captions without known words are equal.
     """
 
     def __init__(self, words: Sequence[str], dim: int) -> None:

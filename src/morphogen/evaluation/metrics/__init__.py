@@ -1,1 +1,1 @@
-"""Measures of a model: of its likelihood and of the records that it makes."""
+"""Metrics of a model: of its likelihood and of its samples."""

@@ -1,4 +1,4 @@
-"""What general compressors need for the same pictures: the baselines of any bits/dim."""
+"""The sizes of the same pictures under general compressors: baselines for bits/dim."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch import Tensor
 def bits_per_dim_of_codecs(stored: Tensor) -> dict[str, float]:
     """Bits per stored element of uint8 pictures (N, C, H, W).
 
-    `lzma` and `bz2` compress all pictures as one blob, `png` each by itself with its best filter.
-    Binary pictures are packed eight to a byte for `lzma` and `bz2`, and one bit deep in PNG.
+    `lzma` and `bz2` compress all pictures together; `png` compresses each picture with its best filter. Binary pictures
+    are packed eight to a byte for `lzma` and `bz2`, and have one bit per pixel in PNG.
     """
     binary = bool(stored.max() <= 1)
     raw = _packed(stored) if binary else stored.numpy().tobytes()

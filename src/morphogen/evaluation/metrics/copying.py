@@ -1,21 +1,21 @@
-"""Is a set of pictures copied from the training set?
+"""Test whether a set of pictures is copied from the training set.
 
-Closeness to training records says nothing by itself: real records lie close to each other too. So the distance of each
-generated record to its nearest training record is compared with those of held-out real records to the same training
-set (Meehan et al., "A non-parametric test to detect data-copying in generative models", 2020). If the model makes new
-records of the training distribution, generated and held-out records are alike given the training set, so that ranks
-of their distances are free of any assumption, ties (such as held-out records that occur in the training set) included.
+A small distance to training records alone shows nothing, because real records also lie close to each other. So the
+distance of each generated record to its nearest training record is compared with those of held-out real records (Meehan
+et al., "A non-parametric test to detect data-copying in generative models", 2020). If the model samples new records of
+the training distribution, generated and held-out records have the same distribution given the training set. Ranks of
+the distances then need no further assumption, also with ties (such as held-out records in the training set).
 
 **Each record**: p = (1 + #{held-out distances <= d}) / (n + 1), its conformal p-value: P(p <= alpha) <= alpha.
 
-**Near-copies** are the records no farther than the alpha-quantile t of the held-out ones. If a share c is copied and
-the rest is new, F_g(t) = c + (1 - c) F_h(t), so
+**Near-copies** are the records within the alpha-quantile t of the held-out distances. If a share c is copied and the
+rest is new, F_g(t) = c + (1 - c) F_h(t), so
 
     c = (F_g(t) - F_h(t)) / (1 - F_h(t))
 
-estimates the copied share, also where F_h(t) > alpha as many held-out records have an exact twin in the training set.
+estimates the copied share, also if F_h(t) > alpha because many held-out records occur in the training set.
 
-**Two tests**, as one is blind where the other sees, each at half the level (Bonferroni):
+**Two tests** complement each other, each at half the level (Bonferroni):
   ranks   the Mann-Whitney test that generated records are nearer, within cells around centers of the training set and
           summed over them (van Elteren, 1960), so that a model that prefers a dense class, whose records all lie
           close to each other, is not accused of copying. Sees slight closeness of all records; blind if some are
@@ -37,22 +37,22 @@ from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate
 from morphogen.theory.statistics.neighbors import nearest
 
-MIN_RECORDS = 100  # records of either kind, so that alpha = 0.01 can be reached
-_CELLS, _CENTERED = 10, 5000  # cells at most; training records that choose their centers
-_MIN_CELL_RECORDS = 20  # records of either kind in a cell, from which a normal approximation of its ranks holds
+MIN_RECORDS = 100  # records of either kind; alpha = 0.01 needs so many
+_CELLS, _CENTERED = 10, 5000  # the most cells; number of training records for their centers
+_MIN_CELL_RECORDS = 20  # the normal approximation of ranks needs so many records of either kind in a cell
 
 
 class Copying(NamedTuple):
-    """What the distances to the training set say.
+    """The result of the tests on distances to the training set.
 
     copied       the estimated share of copied records, 0 for a model that copies none, with a 95 % interval
     near         the share of generated records within `threshold`; `expected`, that of the held-out ones
     p_value      of both tests together: flagged at the false-alarm rate `level` if it is below it
     p_ranks, p_nearest   the two tests
     p_values     (N,) the conformal p-value of each generated record
-    distances    (N,) to the nearest training record; `twins` (N,) which one that is
+    distances    (N,) to the nearest training record; `twins` (N,) is the number of that record
     closest      (N,) the generated records in the order of their distances, for a sheet of the closest pairs
-    duplicates   how many held-out records occur exactly in the training set
+    duplicates   number of held-out records that occur exactly in the training set
     """
 
     copied: Estimate
@@ -74,8 +74,8 @@ class Copying(NamedTuple):
 def copying(generated: Tensor, held_out: Tensor, train: Tensor, alpha: float = 0.01, level: float = 0.05) -> Copying:
     """Compare generated records (N, *shape) with held-out real ones (M, *shape) by their distance to `train`.
 
-    All three are features of one network, or the pictures themselves: ask for both, as a network may overlook small
-    changes and pixels overlook shifts. `held_out` must not have been trained on.
+    All three are features of one network, or the pictures themselves. Use both: a network may overlook small changes,
+    and pixels overlook shifts. `held_out` must not be used for training.
 
     Raises `DataError` for fewer than 100 records of any, or 1 / alpha held-out ones, or for differing shapes.
     """
@@ -118,12 +118,12 @@ def copying(generated: Tensor, held_out: Tensor, train: Tensor, alpha: float = 0
 
 
 def _rows(records: Tensor) -> Tensor:
-    """(N, D) in the records' own precision, at least float32."""
+    """Flatten records to (N, D) in their own precision, at least float32."""
     return records.detach().flatten(1).to(torch.promote_types(records.dtype, torch.float32))
 
 
 def _copied(near: float, expected: float, n: int, m: int) -> Estimate:
-    """(F_g - F_h) / (1 - F_h); the interval by the exact ones of both shares, each at 97.5 %."""
+    """(F_g - F_h) / (1 - F_h); its interval comes from the exact intervals of both shares, each at 97.5 %."""
     level = 1.0 - 0.5 * (1.0 - intervals.LEVEL)
     low_g, high_g = intervals.binomial_interval(round(near * n), n, level)
     low_h, high_h = intervals.binomial_interval(round(expected * m), m, level)
@@ -151,7 +151,7 @@ def _nearest(distances: Tensor, reference: Tensor, alpha: float) -> float:
 
 
 def _ranks(distances: Tensor, reference: Tensor, cell: Tensor, reference_cell: Tensor) -> float:
-    """One-sided: P(so many pairs in which the generated record is nearer), by van Elteren's weighted sum over cells."""
+    """One-sided: P(at least so many pairs with a nearer generated record), by van Elteren's weighted sum over cells."""
     excess, variance = 0.0, 0.0
     for c in cell.unique().tolist():
         g, h = distances[cell == c], reference[reference_cell == c]
@@ -170,7 +170,7 @@ def _ranks(distances: Tensor, reference: Tensor, cell: Tensor, reference_cell: T
 
 
 def _cells(generated: Tensor, held_out: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
-    """Which center of the training set each generated and held-out record is nearest to."""
+    """The nearest center of the training set for each generated and each held-out record."""
     count = min(_CELLS, len(held_out) // 100, len(generated) // 100)
     if count < 2:
         return torch.zeros(len(generated)), torch.zeros(len(held_out))

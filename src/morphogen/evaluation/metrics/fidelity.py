@@ -1,6 +1,6 @@
-"""Metrics of generated records: how close to real ones, how diverse, of which classes, and whether they are copies.
+"""Metrics of generated records: fidelity, diversity, classes, and copying.
 
-All compare n records with n training records (`Reference`) in the features of a frozen network; `copied` compares with
+All compare n records with n training records (`Reference`) in the features of a frozen network. `copied` compares with
 the whole training set.
 """
 
@@ -28,10 +28,10 @@ from morphogen.theory.statistics.intervals import Estimate
 def judge(
     made: SampleSet, reference: Reference, metrics: Sequence[SampleMetric], *, strict: bool = True, made_by: str = ""
 ) -> tuple[list[Result], dict[str, str]]:
-    """Measure each metric of `made`; the results, and why others are left out if not `strict`.
+    """Measure each metric of `made`. Returns the results and, if not `strict`, the reasons for leaving out others.
 
-    `made_by` says in the protocol what the records are. Copying is checked whatever is asked for: where it is found,
-    every result carries a warning.
+    `made_by` describes the records in the protocol. Copying is always checked; if it is found, every result has a
+    warning.
     """
     results, left_out = [], {}
     scales = reference.scales([m for m in metrics if m.scaled])
@@ -48,7 +48,7 @@ def judge(
         try:
             (value, details), _ = found.get(name) or (METRICS[name].measure(made, reference), 0.0)
         except MorphogenError as error:
-            if name not in left_out:  # which says it already
+            if name not in left_out:  # the reason is given already
                 copied.append(f"copying is not checked ({METRICS[name].what}): {error}")
             continue
         if details["flagged"]:
@@ -147,7 +147,7 @@ def _modes(made: SampleSet, reference: Reference) -> Measured:
 
 
 def _class_fd(made: SampleSet, reference: Reference) -> Measured:
-    """With the classes that were asked for; else, and for both sides alike, those of the classifier."""
+    """Use the classes of the conditions, or else the classifier's classes on both sides."""
     if made.labels is not None and reference.real.labels is not None:
         ours, theirs, by = made.labels, reference.real.labels, "as asked for"
     elif made.classes is not None and reference.real.classes is not None:
@@ -242,6 +242,6 @@ _OF_PICTURES = ("modes", "class_fd", "copied_pixels")
 
 
 def applicable(reference: Reference) -> list[str]:
-    """The metrics that are measured where none is named."""
+    """The metrics that are measured by default."""
     picture = reference.dataset.spec.is_picture
     return [name for name in METRICS if name not in (_OF_TABLES if picture else _OF_PICTURES)]

@@ -1,4 +1,4 @@
-"""The Frechet distance of features, without the bias that small samples give it.
+"""The Frechet distance of features, without its bias in small samples.
 
     F(P, Q) = |m_a - m_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2)
 
@@ -7,30 +7,31 @@ update rule", 2017). Let A^1/2 B^1/2 = U S V^T be a singular value decomposition
 
     p = U^T A^-1/2 (x - m_a),    q = V^T B^-1/2 (y - m_b)
 
-the records in the coordinates that whiten their own sample and diagonalize the optimal transport between both. There
-the expansion of F in the two empirical distributions has, to second order, a short form:
+the records in coordinates that whiten their own sample and diagonalize the optimal transport between both. In these
+coordinates the expansion of F in the two empirical distributions has, to second order, a short form:
 
     l(x)   = 2 (m_a - m_b)^T (x - m_a) + |x - m_a|^2 - sum_i s_i p_i^2       (less its mean; l' of y likewise)
     F_hat  = F + mean l(x) + mean l'(y) + |mean z(x) - mean z(y)|^2
     z(x)   = (x - m_a, {(w_ij / 2)^1/2 (p_i p_j - delta_ij)}_ij),   w_ij = s_i s_j / (s_i + s_j)   (z(y) with q)
 
-so the square, a sum over pairs of records, is why F_hat is too large: its expectation is E|z|^2 / n + E|z|^2 / m even
-if P = Q. For whitened features at D = 96 and n = m = 1000 that is 4.8, where the standard deviation is 0.1.
+The square, a sum over pairs of records, makes F_hat too large: its expectation is E|z|^2 / n + E|z|^2 / m even if
+P = Q. For whitened features at D = 96 and n = m = 1000 this is 4.8, while the standard deviation is 0.1.
 
-**Bias**, by the delete-a-group jackknife (`intervals`) of F_hat: each sample's moments less those of a group, so that
-no record is read twice. It sees all orders of the expansion and leaves O(D^3/n^2). Taking E|z|^2 / n itself leaves
-ten times as much at D = 96, n = 1000, and the extrapolation in 1/n (Chong and Forsyth, "Effectively unbiased FID",
-2020) as little, but with 1.2 to 1.3 times the standard deviation: `benchmarks/validity/estimators.py` prints all three.
+**Bias**, by the delete-a-group jackknife (`intervals`) of F_hat: the moments of a group are subtracted from those of
+its sample, so no record is read twice. It includes all orders of the expansion and leaves O(D^3/n^2). Subtracting
+E|z|^2 / n leaves ten times as much at D = 96, n = 1000. The extrapolation in 1/n (Chong and Forsyth, "Effectively
+unbiased FID", 2020) leaves as little, but has 1.2 to 1.3 times the standard deviation.
+`benchmarks/validity/estimators.py` prints all three.
 
 **Interval**, from the expansion: J = Var l / n + Var l' / m and the variance of the pairs (`intervals`),
 
     Q = 2 E(z(x).z(x'))^2 / n^2 + 2 E(z(y).z(y'))^2 / m^2 + 4 E(z(x).z(y))^2 / (n m),
 
-each a mean over n pairs of different records, at the cost of one matrix product. As a record takes part in whitening
-itself, its products with others are too small, on average by the factor 1 - h with the leverage
+each a mean over n pairs of different records, at the cost of one matrix product. Each record takes part in its own
+whitening, so its products with others are too small, on average by the factor 1 - h with the leverage
 h = sum_ij w_ij p_i^2 p_j^2 / ((n - 1) sum_i w_ii p_i^2), about D / n; they are divided by the factors' geometric
-mean. And the jackknife takes no pairs within a group, for which others of one sample weigh more: their variance is g
-/ (g - 1) times as large.
+mean. The jackknife takes no pairs within a group, so the other pairs of a sample have more weight: their variance is
+g / (g - 1) times as large.
 """
 
 from __future__ import annotations
@@ -46,34 +47,34 @@ from morphogen.theory.divergences import frechet_distance
 from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate, SquaredDistance
 
-PER_DIMENSION = 4  # records a dimension: with fewer the bias of order D^3/n^2 is no longer small beside the interval
+PER_DIMENSION = 4  # records per dimension; with fewer the bias of order D^3/n^2 is not small beside the interval
 _SINGULAR = 1e-10  # variances below this share of the largest are zero
 
 
 def least(dimensions: int, groups: int = 20) -> int:
-    """How many records of each sample `frechet` needs."""
+    """The number of records of each sample that `frechet` needs."""
     return max(PER_DIMENSION * dimensions, 2 * groups)
 
 
 def frechet(a: Tensor, b: Tensor, groups: int = 20) -> Estimate:
     """The squared Frechet distance of features a (N, D) and b (M, D), its bias removed, with a 95 % interval.
 
-    So the value scatters about 0, and may be negative, for two samples of one distribution. `Estimate.bias` is what was
-    removed; value + bias is the plain distance of the samples. The order of records does not matter:
-    they are shuffled, always alike, before they are taken in groups and pairs.
+    For two samples of one distribution the value scatters about 0 and may be negative. `Estimate.bias` is the removed
+    bias; value + bias is the plain distance of the samples. The order of records does not matter: they are shuffled,
+    always in the same way, before they form groups and pairs.
 
-    Raises `DataError` for fewer than 4 D records of either, for which neither bias nor interval can be relied on.
+    Raises `DataError` for fewer than 4 D records of either: bias and interval would be unreliable.
     """
     found, bias = parts(a, b, groups)
     return found.estimate(bias)
 
 
 def frechet_difference(a: Tensor, b: Tensor, real: Tensor, groups: int = 20) -> Estimate:
-    """How much farther features a (N, D) are from the real ones (K, D) than b (M, D) are: F(a, real) - F(b, real).
+    """The difference of two distances, F(a, real) - F(b, real), for features a (N, D), b (M, D) and real (K, D).
 
-    Bias and interval by the delete-a-group jackknife, which leaves a group of the real records out of both distances at
-    once: what they have in common cancels. Its variance counts pairs twice (`intervals`), so the interval is up to
-    1.4 times too wide where neither model can be told from the real records. Raises `DataError` as `frechet` does.
+    Bias and interval come from the delete-a-group jackknife. It leaves a group of the real records out of both
+    distances at once, so their common error cancels. Its variance counts pairs twice (`intervals`), so the interval is
+    up to 1.4 times too wide if both models equal the real distribution. Raises `DataError` as `frechet` does.
     """
     _check_groups(groups)
     a, r = _samples(a, real, groups)
@@ -92,7 +93,7 @@ def frechet_difference(a: Tensor, b: Tensor, real: Tensor, groups: int = 20) -> 
 
 
 def parts(a: Tensor, b: Tensor, groups: int = 20) -> tuple[SquaredDistance, float]:
-    """What `frechet` knows, and the bias that it removed: to average over classes, or for another level."""
+    """The parts of `frechet` and the removed bias, for averages over classes and for other levels."""
     _check_groups(groups)
     a, b = _samples(a, b, groups)
     one, other = _Moments.of(a), _Moments.of(b)
@@ -116,7 +117,7 @@ def _samples(a: Tensor, b: Tensor, groups: int) -> tuple[Tensor, Tensor]:
 
 
 class _Moments(NamedTuple):
-    """n, the sum (D,) and the sum of products (D, D) of records, which were centered to keep the products accurate."""
+    """n, the sum (D,) and the sum of products (D, D) of centered records; centering keeps the products accurate."""
 
     n: int
     center: Tensor
@@ -138,7 +139,7 @@ class _Moments(NamedTuple):
 
 
 def expansion(a: Tensor, b: Tensor) -> SquaredDistance:
-    """The second-order expansion alone: the plain distance of a (N, D) and b (M, D) less E|z|^2 / n + E|z|^2 / m."""
+    """The second-order expansion alone: the plain distance of a (N, D) and b (M, D) minus E|z|^2 / n + E|z|^2 / m."""
     a, b = intervals.samples(a, b, 2, "a covariance needs two records")
     return _expansion(a, b, _Moments.of(a), _Moments.of(b))
 
@@ -148,13 +149,13 @@ def _groups(x: Tensor, whole: _Moments, groups: int) -> list[_Moments]:
 
 
 def _expansion(a: Tensor, b: Tensor, one: _Moments, other: _Moments, weight_of_pairs: float = 1.0) -> SquaredDistance:
-    """b, J and Q of the module's docstring; the value is the plain one less b."""
+    """b, J and Q of the module's docstring; the value is the plain distance minus b."""
     (mean_a, cov_a), (mean_b, cov_b) = one.gaussian(), other.gaussian()
     root_a, inverse_a = _roots(cov_a)
     root_b, inverse_b = _roots(cov_b)
     u, s, vh = torch.linalg.svd(root_a @ root_b)
     tiny = torch.finfo(s.dtype).tiny
-    weight = torch.outer(s, s) / (s[:, None] + s).clamp_min(tiny)  # w_ij, 0 where both s are
+    weight = torch.outer(s, s) / (s[:, None] + s).clamp_min(tiny)  # w_ij; 0 if both s are 0
     x, y = a - mean_a, b - mean_b
     p, q = x @ (inverse_a @ u), y @ (inverse_b @ vh.mT)
 
@@ -174,7 +175,7 @@ def _expansion(a: Tensor, b: Tensor, one: _Moments, other: _Moments, weight_of_p
         """z . z' of each record and the next."""
         squares = p.square()
         h = ((squares @ weight) * squares).sum(1) / ((squares @ diagonal).clamp_min(tiny) * (len(p) - 1))
-        rest = (1.0 - h).clamp_min(0.5)  # a record with more of its own direction than that has no say about pairs
+        rest = (1.0 - h).clamp_min(0.5)  # a record with a larger leverage does not inform about pairs
         return dots(own, p, own.roll(1, 0), p.roll(1, 0), 1.0 - (rest * rest.roll(1, 0)).sqrt())
 
     n, m, k = len(a), len(b), min(len(a), len(b))

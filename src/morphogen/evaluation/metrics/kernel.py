@@ -5,20 +5,20 @@ With the kernel k(x, y) = (x.y / D + 1)^3 (Binkowski et al., "Demystifying MMD G
     MMD^2(P, Q) = E k(X, X') + E k(Y, Y') - 2 E k(X, Y),
 
 and its U-statistic takes the means over all pairs of different records (Gretton et al., 2012). Usual implementations
-average over random subsets of 50 to 1000 records, and give the scatter of the subsets for an error: that is neither the
-error of their mean, nor does their mean use all pairs. All pairs of 10,000 by 10,000 records are three matrix products.
+average over random subsets of 50 to 1000 records, and report the scatter of the subsets as the error. That is not the
+error of their mean, and their mean does not use all pairs. All pairs of 10,000 by 10,000 records take three matrix
+products.
 
-**Interval.** Leaving out record x_i changes the estimate by its row sums alone, so the delete-one jackknife is exact
-at no cost: with r_i = mean_{j != i} k(x_i, x_j) and c_i = mean_j k(x_i, y_j),
+**Interval.** Leaving out record x_i changes the estimate only by its row sums, so the delete-one jackknife is exact and
+costs nothing: with r_i = mean_{j != i} k(x_i, x_j) and c_i = mean_j k(x_i, y_j),
 
     T_-i - T = 2/(n - 2) (mean r - r_i) + 2/(n - 1) (c_i - mean c).
 
-It makes J; with h the kernel less its row and column means, so that E h = 0
-given either record,
+This gives J. With h the kernel minus its row and column means, so that E h = 0 given either record,
 
     Q = 2 E h(X, X')^2 / (n (n - 1)) + 2 E h(Y, Y')^2 / (m (m - 1)) + 4 E h(X, Y)^2 / (n m),
 
-needs the sums of k^2, which the same pass adds up. `intervals` makes the interval of both.
+needs the sums of k^2, which the same pass adds up. `intervals` turns both into the interval.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from morphogen.core.chunks import chunks
 from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate, SquaredDistance
 
-MIN_RECORDS = 32  # records, below which the variance of the row means is itself too uncertain
+MIN_RECORDS = 32  # with fewer records the variance of the row means is too uncertain
 _CHUNK = 512  # rows and columns of a block of the kernel matrix: it stays in the cache
 
 
 def kid(a: Tensor, b: Tensor) -> Estimate:
     """The unbiased squared MMD of features a (N, D) and b (M, D) with a 95 % interval.
 
-    The value may be negative; it has no unit, and depends on the scale of the features. In float64 throughout, as it is
-    a small difference of large means. Raises `DataError` for fewer than 32 records of either.
+    The value may be negative. It has no unit and depends on the scale of the features. It is a small difference of
+    large means, so all is computed in float64. Raises `DataError` for fewer than 32 records of either.
     """
     a, b = intervals.samples(a, b, MIN_RECORDS, "the interval rests on the scatter of single records' kernel means")
     n, m = len(a), len(b)
@@ -54,10 +54,10 @@ def kid(a: Tensor, b: Tensor) -> Estimate:
 
 
 def kid_difference(a: Tensor, b: Tensor, real: Tensor) -> Estimate:
-    """How much farther features a (N, D) are from the real ones (K, D) than b (M, D) are, in `kid`, with its interval.
+    """The difference kid(a, real) - kid(b, real) with its interval, for features a (N, D), b (M, D) and real (K, D).
 
-    The real records' kernels among themselves cancel, and leaving one out changes both distances at once, so that
-    what both have in common cancels too. The variance L + Q is that of `intervals`. Raises `DataError` as `kid` does.
+    The kernels among the real records cancel. Leaving out a real record changes both distances at once, so their common
+    error cancels too. The variance L + Q is that of `intervals`. Raises `DataError` as `kid` does.
     """
     why = "the interval rests on the scatter of single records' kernel means"
     a, r = intervals.samples(a, real, MIN_RECORDS, why)
@@ -72,7 +72,7 @@ def kid_difference(a: Tensor, b: Tensor, real: Tensor) -> Estimate:
 
 
 class _Kernel(NamedTuple):
-    """What is kept of a kernel matrix: the means of its rows and columns, of all, and of the centered h^2."""
+    """A summary of a kernel matrix: the means of its rows, its columns, all its elements, and the centered h^2."""
 
     rows: Tensor
     columns: Tensor
@@ -86,7 +86,7 @@ def _own(x: Tensor) -> float:
 
 
 def _share(own: Tensor, cross: Tensor) -> float:
-    """(n - 1)/n sum_i (T_-i - T)^2 of one sample from its records' mean kernels to their own and the other sample."""
+    """(n - 1)/n sum_i (T_-i - T)^2 of one sample, from its records' mean kernels to their own and the other sample."""
     n = len(own)
     change = 2.0 / (n - 2) * own - 2.0 / (n - 1) * cross
     return float((n - 1) ** 2 / n * change.var())
@@ -98,7 +98,7 @@ def _block(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _within(x: Tensor) -> _Kernel:
-    """Over pairs of different records of one sample; blocks below the diagonal mirror those above."""
+    """The kernel of pairs of different records of one sample; blocks below the diagonal mirror those above."""
     n = len(x)
     sums, squares = x.new_zeros(n), x.new_zeros(())
     for i, j in itertools.combinations_with_replacement(chunks(n, _CHUNK), 2):

@@ -1,8 +1,8 @@
-"""How likely a model finds held-out records.
+"""Measure the likelihood of held-out records under a model.
 
 elbo           a lower bound of log p(x), one draw of z per record: -E[log p(x | z)] + KL, in nats
 nll            -log 1/K sum_k w_k, importance sampling; in expectation an upper bound of -log p(x) that falls to
-               it as K grows. Its bias shows as the change from K/2 to K samples
+               it as K grows. The change from K/2 to K samples shows its bias
 bits_per_dim   the bound (or the exact value) as bits for each stored element, beside general compressors
 """
 
@@ -26,10 +26,10 @@ from morphogen.evaluation.metrics.codecs import bits_per_dim_of_codecs
 from morphogen.evaluation.result import Result, mean_interval
 from morphogen.theory import baselines, elbo
 
-CHUNK = 250  # records scored together
-MIN_RECORDS = 16  # records below which an interval of their mean means nothing
+CHUNK = 250  # records that are scored together
+MIN_RECORDS = 16  # an interval of a mean needs so many records
 IMPORTANCE_SAMPLES = 500
-Measured = tuple[Tensor, dict[str, Any]]  # the values of single records, and fields of the result
+Measured = tuple[Tensor, dict[str, Any]]  # the values of single records, and further fields of the result
 
 
 def measure(
@@ -42,8 +42,9 @@ def measure(
     samples: int | None = None,
     seed: int = 0,
 ) -> list[tuple[Result, Tensor]]:
-    """Measure some of `METRICS` on the first `n` records of a split (all by default): each result, and the values (N,)
-    of single records whose mean it is, for paired comparisons.
+    """Measure some of `METRICS` on the first `n` records of a split (all by default).
+
+    Returns each result with the values (N,) of single records, for paired comparisons; the result is their mean.
 
     Raises `DataError` for too few records.
     """
@@ -136,17 +137,15 @@ def _bits_per_dim(family: Family, dataset: Dataset, records: Records, seed: int,
 
 
 def _given(family: Family) -> str:
-    """What the likelihood of a conditional model is given."""
+    """The conditions of the likelihood, in words."""
     return " given the record's condition" if family.conditional else ""
 
 
 def _trivial(dataset: Dataset, records: Records, measure: Measure) -> dict[str, float]:
-    """-log p(x) in nats of models that know no relation between elements, fitted on the training split.
+    """-log p(x) in nats of models with independent elements, fitted on the training split. Empty without that split.
 
-    None where the data have no training split.
-
-    Histograms give masses of stored elements; beside a density of x they stand as the density that is constant
-    over each element's cell, -log p(x) = -log P(u) + log |dx / du|.
+    Histograms give masses of stored elements. To compare with a density of x, they become a density that is constant
+    over the cell of each element, -log p(x) = -log P(u) + log |dx / du|.
     """
     if "train" not in dataset.splits:
         return {}

@@ -1,4 +1,4 @@
-"""A metric of generated records: what it is called, which direction is better, and how it is measured."""
+"""A metric of generated records: its name, its better direction, and its measurement."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Measured = tuple[Estimate, Mapping[str, Any]]
 
 
 class SampleSet:
-    """A set of records as metrics see them, with their features.
+    """A set of records in the form for metrics, with their features.
 
     judged  (N, *shape): pictures as bytes, other records as x
-    labels  (N,) the classes that were asked for, or None
-    places  (N,) where each record stands among those that were given, or None where it is row by row
+    labels  (N,) the classes of the conditions, or None
+    places  (N,) the place of each record in the caller's order; None if the order is the same
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class SampleSet:
         return len(self.judged)
 
     def place(self, row: int) -> int:
-        """Where the record of this row stands among those that were given."""
+        """The place of the record of this row in the caller's order."""
         return row if self.places is None else int(self.places[row])
 
     @cached_property
@@ -46,11 +46,11 @@ class SampleSet:
 
     @cached_property
     def classes(self) -> Tensor | None:
-        """What the network's classifier takes the records for, where it has the data's classes."""
+        """The classes of the records by the network's classifier, if it has the classes of the data."""
         return self._through.classify(self.features)
 
     def neighborhoods(self, reference: SampleSet) -> Neighborhoods:
-        """Precision, recall, density and coverage against the reference, found together."""
+        """Precision, recall, density and coverage against the reference, computed together."""
         if id(reference) not in self._neighborhoods:
             self._neighborhoods[id(reference)] = neighborhoods(self.features, reference.features)
         return self._neighborhoods[id(reference)]
@@ -60,9 +60,9 @@ class SampleSet:
 class SampleMetric:
     """Compares generated records with a reference.
 
-    name      as asked for; the result is called `title` and the network's name, such as "FD-mnist-1a2b"
-    measure   gives the estimate and further numbers. Raises a `MorphogenError` where the data do not allow it
-    placed    whether values stand on the ladder of degradations
+    name      the name in calls; the result is called `title` and the network's name, such as "FD-mnist-1a2b"
+    measure   returns the estimate and further numbers. Raises a `MorphogenError` if the data do not allow it
+    placed    whether values are placed on the ladder of degradations
     scaled    whether there are baselines and a floor
     """
 

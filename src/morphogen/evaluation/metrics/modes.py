@@ -1,18 +1,18 @@
-"""Classes as modes: which of the real records' classes a model makes, in which shares, and each how well.
+"""Classes as modes: the classes that a model generates, their shares, and the quality of each.
 
-Classes are those that a frozen classifier gives to real and generated pictures alike, so that its errors meet
-both. With counts c_k of n generated and d_k of m real records,
+A frozen classifier gives the classes of real and generated pictures, so its errors affect both sides. With counts c_k
+of n generated and d_k of m real records,
 
     KL(p || q) = sum_k p_k log(p_k / q_k),   p_k = (c_k + 1/2) / (n + K/2),   q_k = (d_k + 1/2) / (m + K/2):
 
-half a record is added to each class (Jeffreys' prior), so that an empty class gives a large but finite value, which
-grows with log n. Expanded to second order in the two empirical distributions as in `frechet`,
+half a record is added to each class (Jeffreys' prior). So an empty class gives a large but finite value, which grows
+with log n. The expansion to second order in the two empirical distributions, as in `frechet`, is
 
     KL_hat = KL + mean l(x) + mean l'(y) + |mean z(x) - mean z(y)|^2,
     l = log(p_k / q_k),   l' = -p_k / q_k,
     z(x)_k = (p_k / 2)^1/2 (1[x = k] / p_k - 1),   z(y)_k the same over q_k,
 
-whose square has the bias tr C_a / n + tr C_b / m, C = Cov z, and the pairs' variance Q = 2 tr (C_a / n + C_b / m)^2.
+The square has the bias tr C_a / n + tr C_b / m, C = Cov z, and the variance of pairs Q = 2 tr (C_a / n + C_b / m)^2.
 Both are plain sums over classes, so no resampling is needed.
 """
 
@@ -29,16 +29,17 @@ from morphogen.evaluation.metrics.frechet import least, parts
 from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate, SquaredDistance
 
-FOUND = 0.1  # of its share among real records, from which a class counts as found
-EXPECTED = 10  # generated records that the rarest class should have; then a fair model misses it in 5 of 10^5 draws
+FOUND = 0.1  # a class is found from this part of its share among real records on
+EXPECTED = 10  # expected records of the rarest class; a fair model then misses it in 5 of 10^5 draws
 
 
 class Modes(NamedTuple):
-    """Which classes were made.
+    """The classes of the generated records.
 
-    found    how many of the `there` classes of the real records. The interval counts those that are surely and those
-             that are possibly found, by exact intervals that hold for all classes together
-    missing  the others, by number
+    found    number of found classes, of the `there` classes of the real records. The interval runs from the surely
+             found
+             to the possibly found ones, by exact intervals that hold for all classes together
+    missing  the numbers of the other classes
     kl       KL(generated || real) of the class shares in nats, bias removed
     shares   (2, K) of generated and real records
     """
@@ -51,11 +52,11 @@ class Modes(NamedTuple):
 
 
 class ClassConditional(NamedTuple):
-    """Frechet distances within classes: of each, their mean, and the worst class. Classes too small to judge are
-    `left_out`.
+    """Frechet distances within classes: each, their mean, and the worst class. `left_out` are the classes with too few
+    records.
 
-    The worst is the largest of noisy values, and so too large by selection: its interval is that of this class alone,
-    at a level that holds for all classes together.
+    The worst value is the largest of noisy values, so selection makes it too large. Its interval is that of this class
+    alone, at a level that holds for all classes together.
     """
 
     each: dict[int, Estimate]
@@ -73,11 +74,11 @@ def labels(logits: Tensor) -> Tensor:
 def modes(generated: Tensor, real: Tensor, classes: int) -> Modes:
     """Compare the classes (N,) of generated and (M,) of real records, integers 0 .. classes-1.
 
-    A class that is there counts as found if its share of the generated records is at least a tenth of its
-    share of the real ones: a classifier's errors alone hardly reach that, and one class too many in ten does not.
+    A class of the real records is found if its share of the generated records is at least a tenth of its share of the
+    real ones. The errors of a classifier alone hardly reach that.
 
-    Raises `DataError` for labels out of range, or so few generated records that fewer than 10 are expected of the
-    rarest class.
+    Raises `DataError` for labels out of range, and if the rarest class has fewer than 10 expected records among the
+    generated ones.
     """
     c, d = _counts(generated, classes, "generated"), _counts(real, classes, "real")
     n, m = int(c.sum()), int(d.sum())
@@ -90,7 +91,7 @@ def modes(generated: Tensor, real: Tensor, classes: int) -> Modes:
             f" {math.ceil(EXPECTED / rarest)} generated records."
         )
     missing, surely, possibly = [], 0, 0
-    level = 1.0 - (1.0 - intervals.LEVEL) / len(there)  # Bonferroni: all classes' intervals hold together
+    level = 1.0 - (1.0 - intervals.LEVEL) / len(there)  # Bonferroni: the intervals of all classes hold together
     for k in there:
         threshold = FOUND * int(d[k]) / m
         low, high = intervals.binomial_interval(int(c[k]), n, level)
@@ -107,8 +108,9 @@ def class_conditional_frechet(
 ) -> ClassConditional:
     """The Frechet distance of features (N, D) and (M, D) within each class of the real records' labels (M,).
 
-    A mean over classes sees what one distance of all does not: pictures that are good, but of another class than
-    asked for, if `generated_labels` are those asked for; for a model without conditions give a classifier's.
+    Let `generated_labels` be the classes of the conditions. Then the mean over classes detects good pictures of a wrong
+    class, which the distance over all records does not. For a model without conditions give the classes of a
+    classifier.
 
     Raises `DataError` if no class has the 4 D records that `frechet` needs on either side.
     """
@@ -164,7 +166,7 @@ def _kl(c: Tensor, d: Tensor) -> Estimate:
     linear = _variance(log_ratio, p) / n + _variance(ratio, q) / m
 
     def covariance(shares: Tensor) -> Tensor:
-        """Of z for one record: (p_k p_l)^1/2 / 2 (delta_kl / share_k - 1)."""
+        """The covariance of z for one record: (p_k p_l)^1/2 / 2 (delta_kl / share_k - 1)."""
         return 0.5 * torch.outer(p, p).sqrt() * (shares.reciprocal().diag() - 1.0)
 
     spread = covariance(p) / n + covariance(q) / m

@@ -1,16 +1,17 @@
-"""Tables: are columns, pairs of columns and whole records of two tables alike?
+"""Compare the columns, the pairs of columns and the whole records of two tables.
 
-marginals    of each column, the Kolmogorov-Smirnov distance sup_t |F_a(t) - F_b(t)| of numbers, the total variation
+    marginals    for each column, the Kolmogorov-Smirnov distance sup_t |F_a(t) - F_b(t)| of numbers, the total
+                 variation
              1/2 sum_k |p_k - q_k| of categories: 0 to 1
 association  of each pair of columns: Pearson's correlation, -1 to 1, for two of numbers; Cramer's V, 0 to 1, for two of
              categories, (chi^2 / n / (min(K, L) - 1))^1/2; for one of each the correlation ratio eta, 0 to 1,
-             (variance of the group means / variance)^1/2. What counts is the difference of both tables' matrices
+             (variance of the group means / variance)^1/2. The matrices of both tables are subtracted
 two-sample   the classifier test (`two_sample`) on numbers beside one-hot categories
 
-A distance of empirical marginals is never negative, and about 0.87 (1/n + 1/m)^1/2 (KS) for equal distributions; the
-exact intervals here say so. They hold for all columns at once: by the inequality of Dvoretzky, Kiefer, Wolfowitz (1956)
-with Massart's constant (1990), P(sup |F_n - F| > e) <= 2 exp(-2 n e^2), and for the total variation of K categories by
-P(TV > e) <= 2^K exp(-2 n e^2) (a union over the sets of categories, each by Hoeffding's inequality).
+A distance of empirical marginals is never negative, and about 0.87 (1/n + 1/m)^1/2 (KS) for equal distributions. The
+exact intervals here include that. They hold for all columns at once: by the inequality of Dvoretzky, Kiefer, Wolfowitz
+(1956) with Massart's constant (1990), P(sup |F_n - F| > e) <= 2 exp(-2 n e^2), and for the total variation of K
+categories by P(TV > e) <= 2^K exp(-2 n e^2) (a union over the sets of categories, each by Hoeffding's inequality).
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ GROUPS = 20
 
 
 class Associations(NamedTuple):
-    """a, b (C, C): both tables' associations, diagonal 1; difference a - b; the mean of its absolute values off the
-    diagonal.
+    """a, b (C, C): the associations of both tables, with diagonal 1; their difference a - b; and the mean of its
+    absolute values off the diagonal.
 
-    A column without variance is associated with nothing: 0. The mean's bias is removed and its interval found by the
-    jackknife; where most pairs do not differ the absolute value has a kink, and the bias is only partly removed.
+    A column without variance has the association 0 with all others. The jackknife removes the bias of the mean and
+    gives its interval. If most pairs do not differ, the kink of the absolute value lets it remove only a part of the
+    bias.
     """
 
     a: Tensor
@@ -59,14 +61,14 @@ def marginals(a: Tensor, b: Tensor, kinds: Sequence[Kind]) -> list[Estimate]:
         else:
             shares = [(v[:, None] == values).double().mean(0) for v in (x, y)]
             distance, log_count = 0.5 * float((shares[0] - shares[1]).abs().sum()), len(values) * math.log(2.0)
-        # each sample's own deviation, at half of the error rate
+        # the deviation of each sample, at half of the error rate
         radius = sum(math.sqrt((log_count + math.log(2.0 / level)) / (2.0 * len(v))) for v in (x, y))
         found.append(Estimate(distance, (max(0.0, distance - radius), min(1.0, distance + radius))))
     return found
 
 
 def associations(a: Tensor, b: Tensor, kinds: Sequence[Kind]) -> Associations:
-    """How pairs of columns go together in tables a (N, C) and b (M, C), of at least two columns."""
+    """The associations of pairs of columns in tables a (N, C) and b (M, C) with at least two columns."""
     a, b = _tables(a, b, kinds)
     if len(kinds) < 2:
         raise DataError("an association needs two columns; the tables have one.")
@@ -85,7 +87,7 @@ def associations(a: Tensor, b: Tensor, kinds: Sequence[Kind]) -> Associations:
 
 
 def table_test(a: Tensor, b: Tensor, kinds: Sequence[Kind], rng: Rng, method: Method = "boosting") -> TwoSample:
-    """The classifier two-sample test of tables a (N, C) and b (N, C), categories as one column a value."""
+    """The classifier two-sample test of tables a (N, C) and b (N, C), with one column per value of a category."""
     a, b = _tables(a, b, kinds)
     columns: list[tuple[Tensor, Tensor]] = []
     for x, y, kind in zip(a.mT, b.mT, kinds, strict=True):
@@ -99,7 +101,7 @@ def table_test(a: Tensor, b: Tensor, kinds: Sequence[Kind], rng: Rng, method: Me
 
 
 class _Sums:
-    """Sums of products of a table's columns, numbers standardized, categories one-hot: of all records and by group."""
+    """Sums of products of a table's encoded columns (standardized or one-hot), in total and by group."""
 
     def __init__(self, x: Tensor, codes: list[Tensor | None]) -> None:
         parts = []
@@ -107,7 +109,7 @@ class _Sums:
             if values is None:
                 centered = column - column.mean()
                 scale = centered.square().mean().sqrt()
-                constant = bool(scale <= 1e-12 * column.abs().max())  # what is left is rounding
+                constant = bool(scale <= 1e-12 * column.abs().max())  # only rounding errors
                 parts.append((torch.zeros_like(column) if constant else centered / scale)[:, None])
             else:
                 parts.append((column[:, None] == values).double())
@@ -118,7 +120,7 @@ class _Sums:
         self.total = self.groups.sum(0)
 
     def association(self, sums: Tensor | None = None) -> Tensor:
-        """(C, C) from the sums (E, E) of products of encoded columns, whose last is 1."""
+        """(C, C) from the sums (E, E) of products of encoded columns; the last column is 1."""
         sums = self.total if sums is None else sums
         products, n = sums / sums[-1, -1], len(self.codes)
         means = products[-1]
@@ -138,7 +140,7 @@ class _Sums:
 
 
 def _pair(cov: Tensor, p: Tensor, q: Tensor, spread: list[Tensor], first_number: bool, second_number: bool) -> float:
-    """The association of two columns from their encodings' covariance; p, q are means, of categories their shares."""
+    """The association of two columns from the covariance of their encodings; p, q are means (shares of categories)."""
     tiny = 1e-12
     if first_number and second_number:
         scale = float(spread[0] * spread[1])

@@ -1,18 +1,18 @@
-"""The classifier two-sample test: can a classifier tell the records of two samples apart?
+"""The classifier two-sample test: train a classifier to separate the records of two samples.
 
-Half of held-out records are named right by chance if both samples come from one distribution, more if the classifier
-has found a difference (Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", 2017).
+If both samples come from one distribution, the classifier is right for half of the held-out records by chance. It is
+right for more if it has found a difference (Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", 2017).
 
-Usual cross-validation spoils the test: fold 1 trains the classifier that is judged on fold 2 and the reverse, so a
-chance difference between both folds counts twice, and the variance of the accuracy is up to twice the binomial one.
-Here the blocks are used in order (Dawid's prequential principle, 1984): block k is named by a classifier trained on
-blocks 1 .. k-1. Given the past, under the null hypothesis each block's m records of either sample are alike, so
-that its right names are A + (m - B) with A and B ~ Binomial(m, q) alike: m in the mean, and no more scattered than
-Binomial(2 m, 1/2). The sum over blocks is therefore compared with Binomial(N, 1/2), and the test keeps its level at
-any n.
+Usual cross-validation makes the test invalid. Fold 1 trains the classifier for fold 2, and the reverse, so a chance
+difference between both folds counts twice: the variance of the accuracy is up to twice the binomial one. Here the
+blocks are used in order (Dawid's prequential principle, 1984): a classifier that was trained on blocks 1 .. k-1
+classifies block k. Given the past, under the null hypothesis the m records of either sample in a block have the same
+distribution. The number of right answers is A + (m - B) with equally distributed A and B ~ Binomial(m, q): its mean is
+m, and its variance is at most that of Binomial(2 m, 1/2). So the sum over blocks is compared with Binomial(N, 1/2), and
+the test keeps its level at any n.
 
-The exact binomial interval is one of the mean accuracy of these classifiers. Blocks of differing accuracy scatter less
-than one binomial (Hoeffding, 1956), so it covers at least at its rate.
+The exact binomial interval is that of the mean accuracy of these classifiers. Blocks with different accuracies scatter
+less than one binomial (Hoeffding, 1956), so the interval covers at least at its rate.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate
 
 BLOCKS = 5
-MIN_RECORDS = 50  # records of either sample, 10 a block
+MIN_RECORDS = 50  # records of either sample, 10 per block
 Method = Literal["logistic", "boosting"]
 
 
 class TwoSample(NamedTuple):
-    """How well a classifier tells two samples apart.
+    """The success of a classifier that separates two samples.
 
-    accuracy   the share of held-out records named right, 1/2 by chance, with its exact 95 % interval
-    p_value    the chance of so many right names if both samples come from one distribution
+    accuracy   the share of right answers on held-out records, 1/2 by chance, with its exact 95 % interval
+    p_value    the chance of so many right answers if both samples come from one distribution
     auc        the area under the ROC curve, mean over the held-out blocks
     n          the number of held-out records
     """
@@ -49,15 +49,15 @@ class TwoSample(NamedTuple):
 
 
 def two_sample_test(a: Tensor, b: Tensor, rng: Rng, method: Method = "logistic") -> TwoSample:
-    """Tell the records a (N, D) from b (N, D) by features or any other numbers.
+    """Separate the records a (N, D) from b (N, D) by features or any other numbers.
 
-    `logistic` regression on standardized columns sees that means differ, and nothing else; `boosting`, 100 trees of
-    depth 3, also sees other differences of columns, and of groups of up to three; it suits tables. `rng` draws the
-    blocks. Records must be independent: leave out repeated ones, which could be learned in one block and known in the
-    next.
+    `logistic` regression on standardized columns detects only differences of means. `boosting`, 100 trees of depth 3,
+    also detects other differences of columns and of groups of up to three columns; use it for tables. `rng` draws the
+    blocks. Records must be independent. Remove repeated records: the classifier could learn them in one block and
+    recognize them in the next.
 
-    Raises `DataError` for unequal n, for which a classifier that always names the larger would be right more
-    often than half, and for fewer than 50 records of either.
+    Raises `DataError` for unequal n, because a classifier that always names the larger sample would be right more often
+    than half, and for fewer than 50 records of either.
     """
     x, y = intervals.samples(a, b, MIN_RECORDS, f"they are split into {BLOCKS} blocks to train on and judge")
     if len(x) != len(y):
@@ -92,7 +92,7 @@ def _blocks(x: Tensor, rng: Rng, name: str) -> list[Any]:
 
 
 def _classifier(method: Method) -> Any:
-    # Scikit-learn takes a second to import, so only whoever tests waits.
+    # Scikit-learn takes a second to import, so it is imported only for a test.
     if method == "boosting":
         from sklearn.ensemble import HistGradientBoostingClassifier
 

@@ -1,1 +1,1 @@
-"""Whole networks between records, latents and noise."""
+"""Complete networks between records, latents and noise."""

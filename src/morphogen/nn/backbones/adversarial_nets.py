@@ -5,27 +5,27 @@ The convolutional pair is the plain residual network of R3GAN (Huang et al., "Th
 
     x + conv(act(conv(act x))),   act = leaky ReLU of slope 0.2,
 
-its last convolution zero at first and the first one scaled by 1/sqrt(blocks), so that neither the output nor its rate
-of change depends on the depth (Zhang, Dauphin and Ma, "Fixup initialization", 2019). Grids are resampled bilinearly,
-or by means over 2 x 2, so that nothing aliases. The generator begins with a linear map of z to the lowest grid; the
-discriminator ends with a learned weighted sum over the places of each channel. Pictures are folded 2 x 2 into channels,
-so that no convolution works at full resolution.
+with the last convolution zero at first and the first one scaled by 1/sqrt(blocks). So neither the output nor its rate
+of change depends on the depth (Zhang, Dauphin and Ma, "Fixup initialization", 2019). Grids are resampled bilinearly, or
+by means over 2 x 2, without aliasing. The generator begins with a linear map of z to the lowest grid; the discriminator
+ends with a learned weighted sum over the places of each channel. Pictures are folded 2 x 2 into channels, so no
+convolution works at full resolution.
 
-The generator's last layer is linear. With a tanh, a few large steps early on drive its pictures to black and white,
-where the gradient vanishes and every z gives the same one; without it, the discriminator itself keeps them in range.
+The generator's last layer is linear. With a tanh, a few large early steps make its pictures black and white; there the
+gradient vanishes, and every z gives the same picture. Without a tanh, the discriminator keeps the pictures in range.
 
-A condition's pooled vector stands beside z in the generator, and both together scale and shift the channels of each
-stage (FiLM; Perez et al., 2018). The discriminator's logit is
+The generator gets the condition's pooled vector together with z, and both scale and shift the channels of each stage
+(FiLM; Perez et al., 2018). The discriminator's logit is
 
     l(x, c) = w . phi(x) + (V c) . phi(x) / sqrt(n),   phi(x) (n,)      (projection; Miyato and Koyama, 2018),
 
-the form that log p(x, c) - log q(x, c) takes for exponential families. Where the condition has words, each place of
-either network's grids of at most 16 x 16 looks at them before the blocks there (cross-attention, as in AttnGAN; Xu et
-al., 2018), so that a word can matter in one place alone. A picture as a condition is folded, resized and
-added, through a convolution, at each resolution of the generator, and beside x among the discriminator's channels.
+the form of log p(x, c) - log q(x, c) for exponential families. If the condition has words, each place of grids up to
+16 x 16 in both networks attends to them before the blocks (cross-attention, as in AttnGAN; Xu et al., 2018). So a word
+can affect a single place. A picture as a condition is folded, resized and added by a convolution at each resolution of
+the generator; the discriminator gets it as further channels beside x.
 
-A logit depends on its own record alone: nothing is normalized or compared over the batch, so that gradients with
-respect to records are those of each record's own logit.
+A logit depends only on its own record: no layer normalizes or compares over the batch. So gradients with respect to
+records are those of each record's own logit.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from morphogen.nn.layers.initialization import zeroed
 from morphogen.nn.layers.sizes import padded, resized
 
 SLOPE = 0.2
-READ = 16 * 16  # places of the largest grid that looks at words
+READ = 16 * 16  # the most places of a grid that attends to words
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 
@@ -56,7 +56,7 @@ def _act(x: Tensor) -> Tensor:
 
 
 def _record(raw: Tensor, bounded: bool) -> Tensor:
-    """What a generator gives out, in float32 at least."""
+    """The output of a generator, at least in float32."""
     raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
     return raw.tanh() if bounded else raw
 
@@ -64,7 +64,7 @@ def _record(raw: Tensor, bounded: bool) -> Tensor:
 def _he(layer: Layer, gain: float = 1.0, a: float = SLOPE) -> Layer:
     """Weights that keep the mean square of an activation of slope `a` (1: none; He et al., 2015), times `gain`.
 
-    Biases stay random: in few dimensions, kinks that all went through the origin would have to be spread first.
+    Biases stay random: in few dimensions, training would first have to move the kinks away from the origin.
     """
     nn.init.kaiming_normal_(layer.weight, a=a)
     with torch.no_grad():
@@ -84,7 +84,7 @@ class _Block(nn.Module):
         super().__init__()
         first, last = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
         self.first = _bounded(_he(first, blocks**-0.5), spectral)
-        # What is divided by its singular value cannot begin as zero.
+        # A layer that is divided by its singular value cannot start as zero.
         self.last = _bounded(_he(last), True) if spectral else zeroed(last)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class _Blocks(nn.ModuleList):
 class _Resampled(nn.Module):
     """(B, C, *size) -> (B, C, *to), bilinear: a product with a fixed matrix from each side.
 
-    `F.interpolate` gives the same, but compiled by torch 2.13 for a CPU its gradients are wrong among convolutions.
+    `F.interpolate` gives the same result, but torch 2.13 compiles it to wrong gradients among convolutions on a CPU.
     """
 
     down: Tensor
@@ -115,7 +115,7 @@ class _Resampled(nn.Module):
     def __init__(self, size: Sequence[int], to: Sequence[int]) -> None:
         super().__init__()
         for name, n, m in zip(("down", "right"), size, to, strict=True):
-            columns = F.interpolate(torch.eye(n)[None], size=m, mode="linear")[0]  # what becomes of each unit vector
+            columns = F.interpolate(torch.eye(n)[None], size=m, mode="linear")[0]  # the image of each unit vector
             self.register_buffer(name, columns.T.contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class _Resampled(nn.Module):
 
 
 class _Modulation(nn.Module):
-    """h (B, width, H, W), z (B, n_in) -> h (1 + a(z)) + b(z), channel by channel; h at first."""
+    """h (B, width, H, W), z (B, n_in) -> h (1 + a(z)) + b(z), channel by channel; the result is h at first."""
 
     def __init__(self, n_in: int, width: int) -> None:
         super().__init__()
@@ -135,14 +135,14 @@ class _Modulation(nn.Module):
 
 
 class _Reading(nn.ModuleList):
-    """For each grid of `sizes`, what lets its places (B, width, H, W) look at words of width `dim`, where they may."""
+    """Cross-attention of the places (B, width, H, W) of small grids in `sizes` to words of width `dim`."""
 
     def __init__(self, widths: Sequence[int], sizes: Sequence[Sequence[int]], dim: int) -> None:
         small = (dim and math.prod(size) <= READ for size in sizes)
         super().__init__(WordReader(w, dim) if s else nn.Identity() for w, s in zip(widths, small, strict=True))
 
     def at(self, i: int, h: Tensor, words: Condition | None) -> Tensor:
-        """`h` of grid i, with what it sees in the words."""
+        """`h` of grid i after its attention to the words."""
         reader = self[i]
         if isinstance(reader, nn.Identity):
             return h
@@ -181,13 +181,13 @@ class PictureGenerator(nn.Module):
         self.context = nn.ModuleList(nn.Conv2d(4 * context, w, 3, padding=1, bias=False) for w in widths if context)
         self.modulated = nn.ModuleList(_Modulation(n_in, w) for w in widths if modulated)
         self.reading = _Reading(widths, self.sizes, words)
-        self.out = _he(nn.Conv2d(widths[-1], 4 * shape[0], 3, padding=1))  # samples begin as varied as pictures are
+        self.out = _he(nn.Conv2d(widths[-1], 4 * shape[0], 3, padding=1))  # at first samples vary as much as pictures
 
     def forward(self, z: Tensor, context: Tensor | None = None, words: Condition | None = None) -> Tensor:
         h = self.first(z).unflatten(1, self.grid)
         folded = None if context is None else F.pixel_unshuffle(padded(resized(context, self.shape[1:]), 2), 2)
         for i, stage in enumerate(self.stages):
-            if i:  # a map of channels and a resampling commute, and the map is cheaper on the smaller grid
+            if i:  # a map of channels commutes with resampling, and is cheaper on the smaller grid
                 h = self.resampled[i - 1](self.grow[i - 1](h))
             if folded is not None and len(self.context):
                 h = h + self.context[i](resized(folded, self.sizes[i]))
@@ -223,7 +223,7 @@ class MLPGenerator(nn.Module):
 
 
 class _Head(nn.Module):
-    """Features (B, n), condition (B, cond) -> logits (B,), with a bias if they are to have a `level`."""
+    """Features (B, n), condition (B, cond) -> logits (B,), with a bias if `level`."""
 
     def __init__(self, n: int, cond: int, level: bool, spectral: bool) -> None:
         super().__init__()
@@ -252,7 +252,7 @@ class _WeightedSum(nn.Module):
 class PictureDiscriminator(nn.Module):
     """Pictures (B, *shape), condition (B, cond), context (B, context, H, W), words -> logits (B,): the mirror.
 
-    Without a `level` the logits have no bias, which a game that only compares them has no use for.
+    Without a `level` the logits have no bias. A game that only compares logits needs none.
     """
 
     def __init__(
@@ -320,10 +320,10 @@ class MLPDiscriminator(nn.Module):
 
 
 class Sloped(nn.Module):
-    """A discriminator that can say how steep it is: logits (B,), and |grad_x l(x)|^2 (B,) where that is asked for.
+    """A discriminator with its slope: logits (B,), and on request |grad_x l(x)|^2 (B,).
 
-    The gradient is taken by `torch.func.grad` inside the call, so that the call can be compiled as one: a compiled
-    network cannot be differentiated twice from outside. Its parameters get gradients through both.
+    `torch.func.grad` computes the slope inside the call, so the call can be compiled as a whole; a compiled network
+    cannot be differentiated twice from outside. The parameters get gradients through both outputs.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -343,7 +343,7 @@ class Sloped(nn.Module):
 
         def total(x: Tensor) -> tuple[Tensor, Tensor]:
             logits = self.network(x, c, context, words)
-            return logits.sum(), logits  # a logit depends on its own record alone, so this is each one's gradient
+            return logits.sum(), logits  # each logit depends only on its own record
 
         gradient, logits = torch.func.grad(total, has_aux=True)(x)
         return logits, gradient.to(logits.dtype).square().flatten(1).sum(1)

@@ -1,22 +1,20 @@
 """Causal convolutional networks over pictures (PixelCNN; van den Oord, Kalchbrenner and Kavukcuoglu, 2016).
 
-Pixels are in raster order: row by row, each from left to right. A causal network's output at a pixel is a function
-of the pixels before it, so that the outputs of all pixels, which one pass over a whole picture gives, are the
-parameters of
+Pixels are in raster order: row by row, each from left to right. The output of a causal network at a pixel is a function
+of the pixels before it. One pass over a whole picture gives the outputs of all pixels, which are the parameters of
 
     p(x) = prod_i p(x_i | x_1, ..., x_{i-1}).
 
-`CausalConv` looks `up` rows up, `side` columns to either side, and in the pixel's own row only to the left. What
-lies right of that cone in the rows above stays unseen by a stack of such layers, however deep: the blind spot of
-masked convolutions. So one of the first layers is as wide as the picture and one row high: every pixel sees its row
-so far and the whole row above, through the features of the latter's pixels the row above that, and so on, one row
-or more with each layer.
+The window of `CausalConv` reaches `up` rows up and `side` columns to either side; in the pixel's own row it reaches
+only to the left. A stack of such layers of any depth never reaches the pixels on the right of that cone in the rows
+above: the blind spot of masked convolutions. So one of the first layers is as wide as the picture and one row high.
+Every pixel then depends on its row so far and the whole row above; through the features there it depends on the next
+row above, and each further layer adds a row or more.
 
-Drawing a picture takes one pixel after the other. `CausalNet.walk` keeps what each layer has computed, so that a
-pixel costs what its share of one pass does, instead of a whole pass.
+Sampling computes one pixel after the other. `CausalNet.walk` keeps the results of each layer, so a pixel costs only its
+share of one pass.
 
-Pictures are (B, H, W, C) in this file: the channels of a pixel lie together, and 1 x 1 convolutions are linear
-layers.
+Pictures are (B, H, W, C) in this file: the channels of a pixel lie together, and 1 x 1 convolutions are linear layers.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ from torch import Tensor, nn
 class CausalConv(nn.Module):
     """(B, H, W, n_in) -> (B, H, W, n_out), each pixel from the window described above; zeros lie outside the picture.
 
-    strict   leave out the pixel itself, as the first layer of a network must
+    strict   leave out the pixel itself; the first layer of a network needs this
     """
 
     mask: Tensor
@@ -50,7 +48,7 @@ class CausalConv(nn.Module):
         return y.permute(0, 2, 3, 1)
 
     def padded(self, x: Tensor) -> Tensor:
-        """`x` with the zeros around it: (B, up + H, W + 2 side, n_in); window (i, j) is that of pixel (i, j)."""
+        """Pad `x` with zeros: (B, up + H, W + 2 side, n_in); window (i, j) is that of pixel (i, j)."""
         return F.pad(x, (0, 0, self.side, self.side, self.up, 0))
 
     def matrix(self) -> Tensor:
@@ -84,13 +82,13 @@ class CausalBlock(nn.Module):
 
 
 class CausalNet(nn.Module):
-    """Pixels (B, H, W, C) and their digits (B, H, W, D) -> features (B, H, W, width), each a function of the pixels
-    before its own, and of c.
+    """Pixels (B, H, W, C) and their digits (B, H, W, D) -> features (B, H, W, width), each a function of the earlier
+    pixels and of c.
 
-    The pixels as numbers enter by two strict convolutions, one with the wide window `stem` and one over whole rows:
-    wide windows cost little there, and most of what a pixel depends on lies in them. The exact values enter as
-    indicators of their digits, in the window `near`. What is learned of each place is added; then follow `blocks`
-    residual blocks with the window `reach`.
+    The pixels as numbers enter by two strict convolutions, one with the wide window `stem` and one over whole rows.
+    Wide windows cost little there, and a pixel depends mostly on them. The exact values enter as indicators of their
+    digits, in the window `near`. A learned vector for each place is added, and `blocks` residual blocks with the window
+    `reach` follow.
     """
 
     def __init__(
@@ -119,16 +117,16 @@ class CausalNet(nn.Module):
 
     def forward(self, x: Tensor, digits: Tensor, c: Tensor | None = None) -> Tensor:
         h = self.stem(x) + self.row(x) + self.near(digits)
-        h = h + self.place.to(h.dtype)  # which keeps the residual stream in autocast's precision
+        h = h + self.place.to(h.dtype)  # keeps the residual stream in autocast's precision
         for block in self.blocks:
             h = block(h, c)
         return h
 
     def walk(self, n: int, c: Tensor | None = None) -> Generator[Tensor, tuple[Tensor, Tensor], None]:
-        """The features (n, width) of one pixel after the other; each is answered by that pixel and its digits,
-        (n, C) and (n, D).
+        """Yield the features (n, width) of one pixel after the other; the caller sends that pixel (n, C) and its digits
+        (n, D).
 
-        For a network in evaluation mode. Equal to `forward` but for rounding.
+        The network must be in evaluation mode. The result equals `forward` up to rounding.
         """
         rows, columns, _ = self.place.shape
         blocks: list[CausalBlock] = list(self.blocks)  # type: ignore[arg-type]
@@ -148,7 +146,7 @@ class CausalNet(nn.Module):
 
 
 class Seen:
-    """The input of one causal convolution as far as it is known, and its output at one pixel."""
+    """The known part of the input of a causal convolution, and its output at one pixel."""
 
     def __init__(self, conv: CausalConv, n: int, rows: int, columns: int) -> None:
         self.up, self.side, self.bias = conv.up, conv.side, conv.bias
@@ -156,7 +154,7 @@ class Seen:
         self.x = conv.padded(self.matrix.new_zeros(n, rows, columns, conv.n_in))
 
     def put(self, i: int, j: int, x: Tensor) -> None:
-        """The input (n, n_in) of pixel (i, j) is known."""
+        """Set the input (n, n_in) of pixel (i, j)."""
         self.x[:, i + self.up, j + self.side] = x
 
     def convolved(self, i: int, j: int) -> Tensor:

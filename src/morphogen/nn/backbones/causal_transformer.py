@@ -2,14 +2,13 @@ r"""A causal transformer over a short sequence of symbols (Vaswani et al., 2017;
 
     P(s_1 ... s_T | c) = prod_t P(s_t | s_1 ... s_{t-1}, c).
 
-The sequence is that of a grid of codes: N places in their order, R symbols each, one after the other, T = N R. The
-input at t is the symbol before it (at t = 1 a learned start), plus what is learned of t, plus the condition. Symbols
-stand for vectors v_k, and similar vectors are seen in similar places. So the input for symbol k is a_k + A v_k and its
-logit (b_k + B v_k) . h + const_k, with A and B shared by all symbols: what is learned of one says something of its
-neighbors, also after the codes of pictures have moved while their encoder learns.
+The sequence is a grid of codes: N places in order with R symbols each, T = N R. The input at t is the symbol before it
+(at t = 1 a learned start), plus a learned vector for t, plus the condition. Symbols represent vectors v_k, and similar
+vectors occur in similar places. So the input for symbol k is a_k + A v_k and its logit is (b_k + B v_k) . h + const_k.
+All symbols share A and B, so neighbors learn from each other, also while training of the encoder still moves the codes.
 
-Drawing takes one symbol after the other. `sample` keeps the keys and values of those before, so that a symbol costs
-its share of one pass; it is the inverse of the cumulative distribution at a uniform number.
+Sampling computes one symbol after the other. `sample` keeps the earlier keys and values, so a symbol costs only its
+share of one pass. A symbol is the inverse of the cumulative distribution at a uniform number.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _WRITTEN_OUT = 1 << 20  # the most attention weights of one head that are kept i
 
 
 class CausalAttention(nn.Module):
-    """(B, T, width) -> (B, T, width): each place looks at itself and those before it."""
+    """(B, T, width) -> (B, T, width): each place attends to itself and the places before it."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -37,7 +36,7 @@ class CausalAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self._split(x)
-        if x.device.type == "cpu" and x.shape[1] ** 2 <= _WRITTEN_OUT:  # there faster than the fused kernel
+        if x.device.type == "cpu" and x.shape[1] ** 2 <= _WRITTEN_OUT:  # faster than the fused kernel on a CPU
             later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
             scores = (q * q.shape[-1] ** -0.5) @ k.mT
             y = scores.masked_fill(later, -torch.inf).softmax(-1) @ v
@@ -46,14 +45,14 @@ class CausalAttention(nn.Module):
         return self._joined(y)
 
     def one(self, x: Tensor, t: int, kept: Tensor) -> Tensor:
-        """The output at place `t` for its x (B, 1, width), whose key and value join `kept` (2, B, heads, T, d)."""
+        """The output at place `t` for its x (B, 1, width); stores its key and value in `kept` (2, B, heads, T, d)."""
         q, k, v = self._split(x)
         kept[0, :, :, t], kept[1, :, :, t] = k[:, :, 0], v[:, :, 0]
         k, v = kept[:, :, :, : t + 1]
         return self._joined(((q * q.shape[-1] ** -0.5) @ k.mT).softmax(-1) @ v)
 
     def room(self, n: int, length: int) -> Tensor:
-        """Memory for `one`."""
+        """Allocate the memory `kept` of `one`."""
         width = self.out.in_features
         return self.out.weight.new_empty(2, n, self.heads, length, width // self.heads)
 
@@ -80,7 +79,7 @@ class CausalTransformerBlock(nn.Module):
         return self._after(x, self.attention(self.norm1(x)))
 
     def one(self, x: Tensor, t: int, kept: Tensor) -> Tensor:
-        """The same for place `t` alone, x (B, 1, width), in evaluation mode."""
+        """The output at place `t` alone, for x (B, 1, width), in evaluation mode."""
         return self._after(x, self.attention.one(self.norm1(x), t, kept))
 
     def _after(self, x: Tensor, y: Tensor) -> Tensor:
@@ -89,10 +88,10 @@ class CausalTransformerBlock(nn.Module):
 
 
 class CausalTransformer(nn.Module):
-    """log P of each symbol of s (B, N, R) given those before it: (B, N, R).
+    """log P of each symbol of s (B, N, R) given the earlier symbols: (B, N, R).
 
     places, levels   N and R; symbols of all levels are in 0 .. `size` - 1
-    dim              width of the vectors that they stand for, given as a table (R, size, dim) of about unit scale
+    dim              width of the symbols' vectors, a table (R, size, dim) of about unit scale
     cond             width of the condition's vector, 0 for none
     """
 
@@ -126,7 +125,7 @@ class CausalTransformer(nn.Module):
         return log_p.gather(-1, s[..., None]).squeeze(-1)
 
     def logits(self, s: Tensor, table: Tensor, c: Tensor | None = None) -> Tensor:
-        """(B, N, R, size), those of a symbol a function of the symbols before it and of c (B, cond)."""
+        """The logits (B, N, R, size); those of a symbol are a function of the earlier symbols and of c (B, cond)."""
         first = self.size * torch.arange(self.levels, device=s.device)  # the row of each level's symbol 0
         before = F.embedding((s + first).flatten(1)[:, :-1], self._inputs(table).flatten(0, 1))
         x = torch.cat((self.start.expand(len(s), 1, -1), before), dim=1) + self.place
@@ -142,7 +141,7 @@ class CausalTransformer(nn.Module):
     def sample(self, uniform: Tensor, table: Tensor, c: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """The symbols (n, N, R) that `uniform` (n, N, R) on (0, 1) maps to; in evaluation mode.
 
-        Logits are divided by `temperature`, or at 0 by almost nothing, which leaves the largest one only.
+        Logits are divided by `temperature`; 0 takes the likeliest symbol.
         """
         n, length = len(uniform), self.places * self.levels
         u = uniform.flatten(1)
@@ -157,9 +156,9 @@ class CausalTransformer(nn.Module):
         return s.unflatten(1, (self.places, self.levels))
 
     def walk(self, n: int, table: Tensor, c: Tensor | None = None) -> Generator[Tensor, Tensor, None]:
-        """The logits (n, size) of one symbol after the other; each is answered by that symbol, (n,).
+        """Yield the logits (n, size) of one symbol after the other; the caller sends that symbol (n,).
 
-        Equal to `logits` but for rounding, in evaluation mode.
+        The result equals `logits` up to rounding, in evaluation mode.
         """
         blocks: list[CausalTransformerBlock] = list(self.blocks)  # type: ignore[arg-type]
         kept = [block.attention.room(n, len(self.place)) for block in blocks]

@@ -51,7 +51,7 @@ def pyramid(shape: Sequence[int], stages: int) -> list[tuple[int, int]]:
 
 
 class ConvEncoder(nn.Module):
-    """Pictures (B, C, H, W) -> (B, n_out): fold, then per stage `blocks` residual blocks and a halving."""
+    """Pictures (B, C, H, W) -> (B, n_out): the fold, then `blocks` residual blocks and a halving per stage."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Vectors (B, n_in) -> (B, parameters, C, H, W): the encoder's mirror; the vector also enters every block."""
+    """Vectors (B, n_in) -> (B, parameters, C, H, W): mirrors the encoder; the vector also enters every block."""
 
     def __init__(
         self,

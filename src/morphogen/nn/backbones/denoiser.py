@@ -1,7 +1,8 @@
-"""The network of a diffusion or flow model, picked by what the data are: U-Net, transformer or perceptron.
+"""The network of a diffusion or flow model, chosen by the kind of data: U-Net, transformer or perceptron.
 
-All have one signature, `forward(x_t, u, condition) -> (B, out_channels, ...)`: `x_t` (B, C, ...) is a noisy record, u
-(B,) says how noisy, as the log signal-to-noise ratio or a time, and out_channels may exceed C, say for a variance.
+All have one signature, `forward(x_t, u, condition) -> (B, out_channels, ...)`. `x_t` (B, C, ...) is a noisy record. u
+(B,) is its noise level, as the log signal-to-noise ratio or a time. out_channels may exceed C, for example for a
+variance.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from morphogen.nn.backbones.unet import UNet
 from morphogen.nn.conditioning.time_embedding import TimeEmbedding
 from morphogen.nn.layers.initialization import zeroed
 
-_SMALLEST = 8  # pixels of a side from which convolutions pay
+_SMALLEST = 8  # from so many pixels per side on, convolutions are used
 
 
 class DenoiserSpec(Spec):
@@ -83,7 +84,7 @@ def denoiser(spec: DenoiserSpec, data: DataSpec, out_channels: int, cond_dim: in
     out_channels  first dimension of the output
     cond_dim      width D of the condition's tokens and pooled vector; 0: the network takes no condition
     inputs        numbers u per record
-    Raises `SpecError` where the backbone does not suit the data.
+    Raises `SpecError` if the backbone does not suit the data.
     """
     picture = len(data.shape) == 3
     name = spec.backbone
@@ -101,7 +102,7 @@ def denoiser(spec: DenoiserSpec, data: DataSpec, out_channels: int, cond_dim: in
             f"backbone {name!r} needs pictures (C, H, W), but {data.name!r} has records of shape {data.shape};"
             " use backbone 'mlp'."
         )
-    # One token says no more than the pooled vector.
+    # One token has no more information than the pooled vector.
     tokens = cond_dim > 0 and (data.text is not None or bool(data.classes) + len(data.attributes) > 1)
     given: dict[str, Any] = {
         "dropout": spec.dropout,

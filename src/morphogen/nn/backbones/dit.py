@@ -1,7 +1,7 @@
 """The diffusion transformer (Peebles and Xie, "Scalable diffusion models with transformers", 2023).
 
-A picture is cut into patches, each a place in a sequence. With e the embedding of noise level and condition, and
-(s, b, g) linear in e, a block adds
+A picture is cut into patches, and each patch is a place in a sequence. With e the embedding of noise level and
+condition, and (s, b, g) linear in e, a block adds
 
     g_1 attention(norm(x) (1 + s_1) + b_1),     words attention (as in PixArt; Chen et al., 2024),
     g_2 perceptron(norm(x) (1 + s_2) + b_2),

@@ -1,1 +1,1 @@
-"""Conditions, times and words as networks read them."""
+"""Turn conditions, times and words into inputs of networks."""

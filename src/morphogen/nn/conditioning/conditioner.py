@@ -1,9 +1,9 @@
-"""`Conditioner`: from what the data say (`RawCondition`) to what networks read (`Condition`).
+"""`Conditioner`: turns the conditions of the data (`RawCondition`) into inputs of networks (`Condition`).
 
-One token per field, the class label and each attribute, then one for each token of the caption
-(`nn/text.py`). A categorical field is an embedding, a real-valued one Fourier features and a linear
-map. What is not known is the field's own learned null embedding, and a caption that is not known one
-null token, so that no condition at all equals an all-null one.
+Each field (the class label, each attribute) becomes one token, and then each token of the caption becomes one
+(`nn/conditioning/text.py`). A categorical field is an embedding; a real-valued field is Fourier features and a linear
+map. An unknown field is its own learned null embedding, and an unknown caption is one null token. So no condition at
+all equals a condition with only nulls.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from morphogen.core.rng import Noise
 from morphogen.core.spec import Spec
 from morphogen.nn.conditioning.text import EncoderName, TextEncoder
 
-COND = 64  # width of the tokens and of the pooled vector of a condition
-READER = "text"  # the part that reads captions, where they are read by a pretrained encoder
+COND = 64  # width of the tokens and the pooled vector
+READER = "text"  # the part with a pretrained encoder for captions
 
 
 class ConditionSpec(Spec):
@@ -54,8 +54,8 @@ class _RealField(nn.Module):
 
 
 class Conditioner(nn.Module):
-    """Built from a `DataSpec`; `dim` is the width D of tokens and of the pooled vector. Of a model's `parts`, a
-    pretrained encoder reads the captions, and `text_encoder` what that makes of them."""
+    """Built from a `DataSpec`; `dim` is the width D of the tokens and of the pooled vector. A pretrained encoder in
+    `parts` reads the captions, and `text_encoder` reads its output."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Conditioner(nn.Module):
         self.act = nn.SiLU()
 
     def forward(self, cond: RawCondition | None, n: int) -> Condition:
-        """Conditions of `n` records; `None` means that nothing is known of any."""
+        """The conditions of `n` records; `None` means that all fields are unknown."""
         read = self._read(cond, n)
         if cond is None or cond.towards is None or cond.share is None:
             return read
@@ -123,7 +123,7 @@ class Conditioner(nn.Module):
         return torch.nan_to_num(cond.attributes), known
 
     def _words(self, cond: RawCondition | None, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """ids and mask, always (n, longest), so that the arithmetic of no text is that of any text."""
+        """The ids and the mask, always (n, longest), so that the arithmetic is the same with and without text."""
         if cond is None or cond.text is None:
             nothing = torch.zeros(n, self.longest, dtype=torch.int64, device=device)
             return nothing, nothing.bool()
@@ -135,13 +135,13 @@ class Conditioner(nn.Module):
 
 
 def drop_conditions(batch: Batch, rng: Noise, share: float, context_share: float = 0.0) -> RawCondition | None:
-    """The batch's conditions, those of a random `share` of its records unknown, so that the null is learned too.
+    """The conditions of the batch; a random `share` of the records loses its condition, so that the null is learned.
 
-    Where records have both words and a label or attributes, a third of the rest keeps its words alone and another
-    third all but its words, so that each may be asked for without the other.
+    If records have both words and a label or attributes, a third of the others keeps only the words, and another third
+    keeps everything but the words. So a user may give either without the other.
 
-    Of an independent `context_share` the context is all zeros, which for networks equals none: those that read one
-    pass it through a linear map without bias first.
+    An independent `context_share` of the records gets a context of zeros. For networks this equals no context, because
+    a linear map without bias reads the context.
     """
     cond = batch.cond
     if cond is None:
@@ -158,5 +158,5 @@ def drop_conditions(batch: Batch, rng: Noise, share: float, context_share: float
 
 
 def conditioner_of(spec: ConditionSpec, data: DataSpec, parts: nn.ModuleDict) -> Conditioner | None:
-    """The conditioner of a family with these options, `COND` wide; None for one that reads no condition."""
+    """The conditioner of a family with these options, `COND` wide; None if the family reads no condition."""
     return Conditioner(data, COND, spec.text_encoder, dict(parts)) if spec.conditional else None

@@ -1,8 +1,8 @@
-"""Which text encoders of `transformers` are read, and by which of their configuration's fields.
+"""The supported text encoders of `transformers`, and the trusted fields of their configurations.
 
-A configuration comes from a directory of others. `transformers` finds in it, among plain sizes, names of code to import
-(`auto_map`), of kernels to fetch (`attn_implementation`), of other models to load. So nothing of it is handed on but
-plain values of fields that the class of a known type has itself; what asks for code is an error.
+A configuration is an untrusted file. Besides plain sizes, `transformers` finds in it names of code to import
+(`auto_map`), of kernels to fetch (`attn_implementation`), and of other models to load. So only plain values of fields
+that the configuration class of a known type has itself are passed on. A name of code is an error.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ CLASSES = {
 }
 _CODE = ("auto_map", "quantization_config", "backbone", "backbone_config", "custom_pipelines", "trust_remote_code")
 _PLAIN_ATTENTION = (None, "eager", "sdpa")
-_OF_ALL = {  # fields of every configuration that say nothing of the network
+_OF_ALL = {  # fields of every configuration that do not concern the network
     "architectures", "dtype", "id2label", "is_encoder_decoder", "label2id", "output_attentions", "output_hidden_states",
     "problem_type", "return_dict", "torch_dtype", "transformers_version",
 }  # fmt: skip
@@ -69,9 +69,9 @@ _MOST_LISTED = 512
 
 
 def configured(config: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The class of the model and its configuration, of what a config.json says.
+    """The class of the model and its configuration, from the content of a config.json.
 
-    Raises `ArtifactError` for what asks for code, and `UsageError` for other types and without `transformers`.
+    Raises `ArtifactError` if it names code, and `UsageError` for other types and without `transformers`.
     """
     refuse_code(config)
     model_type = config.get("model_type")
@@ -99,7 +99,7 @@ def fields(kind: Any, config: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Without the network, whatever a library would fetch."""
+    """Within the block, libraries cannot use the network."""
     before = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"
     constants: Any = sys.modules.get("huggingface_hub.constants") or _constants()
@@ -118,7 +118,7 @@ def offline() -> Iterator[None]:
 
 
 def library(need: str) -> Any:
-    """The package `transformers`. Raises `UsageError` that begins with `need` where it is not installed."""
+    """The package `transformers`. Raises `UsageError` that begins with `need` if it is not installed."""
     if importlib.util.find_spec("transformers") is None:
         raise UsageError(f"{need} the package transformers: pip install 'morphogen[pretrained]'.")
     return importlib.import_module("transformers")
@@ -129,7 +129,7 @@ def _constants() -> Any:
 
 
 def refuse_code(config: Mapping[str, Any]) -> None:
-    """Raise `ArtifactError` where a configuration names code to import, to fetch or another model to load."""
+    """Raise `ArtifactError` if a configuration names code to import or to fetch, or another model to load."""
     waiting: list[Any] = [config]
     while waiting:
         item = waiting.pop()

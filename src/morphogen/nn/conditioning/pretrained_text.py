@@ -1,9 +1,8 @@
-"""Text encoders of others, from a local directory of `transformers`, frozen.
+"""Frozen pretrained text encoders from a local directory of `transformers`.
 
-Read are encoders (BERT, MPNet, ... as sentence-embedding models use them), the text side of two-sided models (CLIP,
-SigLIP), the encoder of sequence-to-sequence models (T5), and decoders (GPT), each token of which knows what comes
-before: `encoder_config.py` lists them. Weights are safetensors, and no code in the directory is run, nor anything
-fetched.
+`encoder_config.py` lists the supported types: encoders (BERT, MPNet, ... as in sentence-embedding models), the text
+side of two-sided models (CLIP, SigLIP), the encoder of sequence-to-sequence models (T5), and decoders (GPT) with causal
+attention. Weights are safetensors. No code in the directory runs, and nothing is fetched.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ from morphogen.core.reading import open_regular, read_json
 from morphogen.core.tensor_header import read_header
 from morphogen.nn.conditioning.encoder_config import configured, fields, library, offline, refuse_code
 
-_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # any of these files
-LONGEST = 512  # tokens, at most
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # a directory needs one of these files
+LONGEST = 512  # the most tokens
 _MOST_JSON_BYTES = 64 << 20
 _MOST_LAYERS = 512
-_STATED = 100_000  # a tokenizer that states no length states a huge one
+_STATED = 100_000  # a tokenizer without a length states a huge number
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What a directory holds: the encoder's configuration and weights, its tokenizer, the most tokens that it reads."""
+    """The content of a directory: configuration, weights, tokenizer, and the most tokens that the encoder reads."""
 
     name: str
     config: Mapping[str, Any]
@@ -46,7 +45,7 @@ class Reader:
 class PretrainedText(nn.Module):
     """ids (B, L) int64, mask (B, L) bool, true on words, which come first -> vectors (B, L, dim) float32.
 
-    What the vectors are where the mask is false means nothing.
+    Vectors at places where the mask is false have no meaning.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -57,7 +56,7 @@ class PretrainedText(nn.Module):
         self.vocabulary = int(config.vocab_size)
         self.dim = int(config.hidden_size)
 
-    @torch.compiler.disable  # the models of others are not ours to compile
+    @torch.compiler.disable  # do not compile foreign models
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         ids = torch.where(mask, ids, self.padding)
         try:
@@ -71,14 +70,15 @@ class PretrainedText(nn.Module):
         return cast(Tensor, out["last_hidden_state"]).float()
 
     def train(self, mode: bool = True) -> PretrainedText:
-        """Does nothing: it is frozen, its dropout included."""
+        """Do nothing: the encoder is frozen, and its dropout is off."""
         return self
 
 
 def read(path: Path | str) -> Reader:
-    """The text encoder that `save_pretrained` wrote to the directory `path`, or a sentence-embedding model's.
+    """Read the text encoder in a directory from `save_pretrained`, or that of a sentence-embedding model.
 
-    Raises `UsageError` for what is no such directory or reads no text, and `ArtifactError` for what cannot be read.
+    Raises `UsageError` if `path` is no such directory or the model reads no text, and `ArtifactError` if it cannot be
+    read.
     """
     root = _inner(Path(path))
     needed = (["config.json"], ["*.safetensors"], _TOKENIZERS)
@@ -108,13 +108,13 @@ def read(path: Path | str) -> Reader:
             backend = tokenizer.backend_tokenizer
     except MorphogenError as error:
         raise type(error)(f"{path}: {error}") from None
-    except BaseException as error:  # the libraries raise many kinds, and panics that are no Exception
+    except BaseException as error:  # the libraries raise many kinds of errors, and panics that are no Exception
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
             raise
         reason = one_line(str(error).strip().partition("\n")[0])
         raise ArtifactError(f"{path}: the text encoder or its tokenizer could not be read ({reason}).") from None
     side = _text_side(model)
-    # A pooling layer, which is not used, may be missing, and what belongs to the other side.
+    # The unused pooling layer may be missing, and the weights of the other side.
     kept = {name for name in side.state_dict() if not name.startswith("pooler.")}
     absent = sorted(name for name in found["missing_keys"] if any(name.endswith(own) for own in kept))
     if absent:
@@ -126,26 +126,26 @@ def read(path: Path | str) -> Reader:
         )
     positions = getattr(side.config, "max_position_embeddings", None) or LONGEST
     stated = tokenizer.model_max_length if tokenizer.model_max_length < _STATED else LONGEST
-    longest = min(int(positions), LONGEST, stated)  # some have places that they cannot use
+    longest = min(int(positions), LONGEST, stated)  # some have unusable positions
     kept_config = {"model_type": config.model_type, **fields(type(config), config.to_dict())}
     return Reader(Path(path).resolve().name, kept_config, PretrainedText(model), backend.to_str(), longest)
 
 
 def built(config: Mapping[str, Any]) -> PretrainedText:
-    """The encoder of this configuration, with weights that are yet to be loaded. Raises `ArtifactError`."""
+    """The encoder of this configuration, before its weights are loaded. Raises `ArtifactError`."""
     try:
         with offline():
             kind, made = configured(config)
             return PretrainedText(kind(made))
     except MorphogenError:
         raise
-    except Exception as error:  # of sizes that do not fit each other, by the library
+    except Exception as error:  # the library raises if sizes do not fit
         reason = one_line(str(error).strip().partition("\n")[0])[:200]
         raise ArtifactError(f"no text encoder can be built of this configuration by transformers ({reason}).") from None
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of a directory; nothing where there is no such file. Raises `ArtifactError`."""
+    """The object in a JSON file of a directory; empty if there is no such file. Raises `ArtifactError`."""
     if not path.exists():
         return {}
     try:
@@ -158,7 +158,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _check_size(root: Path, kind: Any, config: Any) -> None:
-    """Raise `ArtifactError` where the configuration asks for far more than the weights hold, before it takes memory."""
+    """Raise `ArtifactError` if the configuration needs far more numbers than the weights have, before allocating."""
     try:
         held = 0
         for file in root.glob("*.safetensors"):
@@ -170,12 +170,12 @@ def _check_size(root: Path, kind: Any, config: Any) -> None:
         raise ArtifactError(f"its configuration asks for {config.num_hidden_layers:,} layers.")
     with torch.device("meta"):
         asked = sum(p.numel() for p in kind(config).parameters())
-    if asked > 2 * held + (1 << 20):  # some weights are stored once and used twice
+    if asked > 2 * held + (1 << 20):  # some weights are shared
         raise ArtifactError(f"its configuration asks for {asked:,} weights, and there are {held:,}.")
 
 
 def _text_side(model: Any) -> Any:
-    """What of it reads text."""
+    """The part of the model that reads text."""
     if hasattr(model, "text_model"):
         return model.text_model
     if getattr(model.config, "is_encoder_decoder", False):
@@ -185,7 +185,7 @@ def _text_side(model: Any) -> Any:
 
 @contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Without its bars and reports: what matters of them is raised."""
+    """Within the block, `transformers` shows no progress bars and reports; errors are still raised."""
     log = transformers.utils.logging
     level, bar = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
@@ -199,7 +199,7 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 
 def _inner(path: Path) -> Path:
-    """Where the encoder of a sentence-embedding model lies: beside or below its list of modules."""
+    """The directory of the encoder of a sentence-embedding model: `path` itself or a folder in it."""
     listed = path / "modules.json"
     if not listed.is_file():
         return path

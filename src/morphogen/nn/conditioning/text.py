@@ -1,31 +1,31 @@
-"""Captions as networks read them: a vector for each token, and one for the whole text.
+"""Turn captions into vectors: one for each token, and one for the whole text.
 
-Token ids become vectors v_t, and an encoder, trained with the model, adds what their context says,
+Token ids become vectors v_t. An encoder, trained with the model, adds a vector c_t for the context,
 
     tokens   v_t + c_t,     the whole text   sum_t (v_t + c_t) / sqrt(n),
 
-which keeps its scale whatever the length n is. c starts as zero, so that a text starts as the bag of its words: these
-differ from the first step on, and nothing that the context learns can hide it. (An encoder whose output alone counts
-may learn one constant vector, which helps any decoder at first, and lose the words in it.) Encoders are
+which keeps its scale at every length n. c is zero at first, so a text starts as the bag of its words. Texts differ from
+the first step on, and c cannot hide the words. (An encoder without this sum may learn one constant vector, because that
+helps every decoder at first, and lose the words.) The encoders are
 
-    transformer   each token looks at all of them (Vaswani et al., 2017), with sines and cosines of its place
-    recurrent     two gated recurrent units (Cho et al., 2014), one that reads forwards and one backwards
+    transformer   each token attends to all tokens (Vaswani et al., 2017), with sines and cosines of its place
+    recurrent     two gated recurrent units (Cho et al., 2014), one forwards and one backwards
 
-A mask of real numbers says how often each token counts, 1 being once. With weights m_t and n = sum_t m_t,
+A mask of real numbers gives the multiplicity of each token. With weights m_t and n = sum_t m_t,
 
-    tokens   v_t + c_t, to be attended to m_t times,     the whole text   sum_t m_t (v_t + c_t) / sqrt(n),
+    tokens   v_t + c_t, with the multiplicity m_t,     the whole text   sum_t m_t (v_t + c_t) / sqrt(n),
 
-and the transformer, too, looks at each token m_t times (`nn/attention.py`). So a weight of 1 changes nothing, and one
-of 2 says the same as the token standing twice in its place.
+and the transformer also attends to each token m_t times (`nn/layers/attention.py`). So a weight of 1 changes nothing,
+and a weight of 2 equals two copies of the token at the same place.
 
-Padding, which follows the words, never counts: attention gives it the weight exp(-inf) = 0; who reads forwards comes
-to it only after the last word; who reads backwards is given the words in reverse and the padding last again; and the
-sum leaves it out.
+Padding follows the words and never counts. Attention gives it the weight exp(-inf) = 0. The forward unit reaches it
+only after the last word, and the backward unit gets the words in reverse order with the padding last again. The sum
+leaves it out.
 
-No text at all is a text of one token of its own, which is learned where conditions are hidden in training.
+An empty text is one special token, which is learned when training hides conditions.
 
-With a pretrained encoder (`nn/pretrained_text.py`), v_t = W norm(h_t) of its vectors h_t, and only W is learned; it
-reads each token once, and weights count in what follows.
+With a pretrained encoder (`nn/conditioning/pretrained_text.py`), v_t = W norm(h_t) of its vectors h_t, and only W is
+learned. The pretrained encoder reads each token once; weights count only after it.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from morphogen.nn.layers.attention import attention
 from morphogen.nn.layers.initialization import zeroed
 
 EncoderName = Literal["transformer", "recurrent"]
-_HEAD_WIDTH = 16  # of texts of a dozen tokens, many narrow heads cost nothing
+_HEAD_WIDTH = 16  # for texts of a dozen tokens, many narrow heads cost nothing
 _BLOCKS = 2
 
 
 class TextEncoder(nn.Module):
-    """ids (B, L) int64 in 0 .. vocabulary - 1, mask (B, L) bool true on words, or how often each counts -> tokens
-    (B, L, dim), pooled (B, dim).
+    """ids (B, L) int64 in 0 .. vocabulary - 1, mask (B, L) (bool, true on words, or multiplicities) -> tokens (B, L,
+    dim), mask (B, L), pooled (B, dim).
 
-    In each row, what the mask hides comes last. Tokens that it hides are zero. Also returned is the mask with one token
-    for a row that had none, (B, L): the null text.
+    In each row the hidden tokens come last; their vectors are zero. The returned mask has one token, the null text, in
+    rows that had none.
     """
 
     def __init__(
@@ -58,16 +58,16 @@ class TextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.read = None if reader is None else _Read(reader, dim)
-        self.embedding = nn.Embedding((0 if self.read else vocabulary) + 1, dim)  # the last row is the null text
+        self.embedding = nn.Embedding((0 if self.read else vocabulary) + 1, dim)  # last row: null text
         self.context = TransformerText(dim) if name == "transformer" else RecurrentText(dim)
         self.out = zeroed(nn.Linear(dim, dim))
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         first = torch.arange(ids.shape[1], device=ids.device) == 0
         null = first & ~mask.any(1, keepdim=True)
-        mask = mask + null  # of bools this is "or"
+        mask = mask + null  # "or" for bools
         shown = mask.bool()
-        known = torch.where(shown, ids, 0)  # whatever stands in the padding
+        known = torch.where(shown, ids, 0)  # ids in the padding do not matter
         if self.read is None:
             v = self.embedding(torch.where(null, self.embedding.num_embeddings - 1, known))
         else:
@@ -92,13 +92,13 @@ class _Read(nn.Module):
 
 
 class _Another:
-    """A module that belongs to another: its weights are not stored here, nor copied along."""
+    """A reference to a module of another model: its weights are neither stored nor copied here."""
 
     def __init__(self, module: Callable[..., Tensor]) -> None:
         self.module = module
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Another:
-        return _Another(memo.get(id(self.module), self.module))  # its copy, where that is copied as well
+        return _Another(memo.get(id(self.module), self.module))  # its copy, if it is copied too
 
 
 class TransformerText(nn.Module):
@@ -135,7 +135,7 @@ class _TextBlock(nn.Module):
 
 
 class RecurrentText(nn.Module):
-    """x (B, L, dim), mask (B, L) -> (B, L, dim): half of it knows what comes before, half what comes after."""
+    """x (B, L, dim), mask (B, L) -> (B, L, dim): one half depends on earlier tokens, the other half on later ones."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -143,8 +143,8 @@ class RecurrentText(nn.Module):
         self.backwards = nn.GRU(dim, dim // 2, batch_first=True)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        # Place t of the reversed words is place n - 1 - t of the words, and the same leads back.
-        mask = mask.bool()  # each word is read once, however often it counts
+        # Place t of the reversed words is place n - 1 - t of the words, and the same map leads back.
+        mask = mask.bool()  # each word is read once, for every multiplicity
         n, t = mask.sum(1, keepdim=True), torch.arange(x.shape[1], device=x.device)
         reverse = torch.where(mask, n - 1 - t, t)[..., None]
         after, _ = self.backwards(x.gather(1, reverse.expand_as(x)))

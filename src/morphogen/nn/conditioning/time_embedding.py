@@ -1,13 +1,13 @@
-"""What a denoiser is told of a record besides its picture: the noise level, and the condition in one vector.
+"""The embedding of the noise level and the pooled condition, an input of denoisers.
 
 A number u becomes Fourier features
 
     phi(u) = (cos w_k u, sin w_k u)_k,     w_k = 2 pi / l_k,
 
-with wavelengths l_k spaced geometrically (Vaswani et al., 2017; Song et al., 2021), and these a vector by a
-perceptron. The wavelengths, 1 to 80, suit a log signal-to-noise ratio in [-20, 20]; multiply a time in [0, 1] by 40.
-The shortest bounds how fast the network can change with u, so that derivatives by u, which consistency and mean-flow
-training take, stay mild.
+with geometrically spaced wavelengths l_k (Vaswani et al., 2017; Song et al., 2021), and a perceptron turns these into a
+vector. The wavelengths, 1 to 80, suit a log signal-to-noise ratio in [-20, 20]; multiply a time in [0, 1] by 40. The
+shortest wavelength limits how fast the network can change with u, so derivatives with respect to u stay bounded.
+Consistency and mean-flow training need these.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _SHORTEST, _LONGEST = 1.0, 80.0
 class TimeEmbedding(nn.Module):
     """(B,), or (B, K) for `inputs` = K numbers each, and the pooled condition (B, cond) -> (B, dim).
 
-    It computes in full precision under autocast too: next to the rest it costs nothing, and bf16 would round
-    neighboring noise levels to one.
+    It computes in full precision under autocast too. This costs almost nothing, and bf16 would round neighboring noise
+    levels to the same number.
     """
 
     frequencies: Tensor

@@ -1,13 +1,13 @@
-"""Which token drew what: the weights of all cross-attention while a model draws (after Tang et al., "What the DAAM:
-interpreting stable diffusion using cross attention", 2023).
+"""Attention maps of words: the mean weights of all cross-attention during sampling.
 
-A call of cross-attention gives each place a distribution over the learned key and the condition's tokens
-(`nn/attention.py`). Its mean over heads, brought to the size of the picture, is averaged over all calls, that is over
-layers and, where a model draws in steps, over these: at each pixel again a distribution.
+(After Tang et al., "What the DAAM: interpreting stable diffusion using cross attention", 2023.) A call of
+cross-attention gives each place a distribution over the learned key and the condition's tokens
+(`nn/layers/attention.py`). Its mean over heads is resized to the picture and averaged over all calls: over layers, and
+over the steps of sampling. The result is again a distribution at each pixel.
 
     map_l(p) = mean over calls and heads of weight(place of p, token l)
 
-Guidance also asks for another condition; those calls do not count.
+Guidance also evaluates the network under another condition; those calls do not count.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from morphogen.nn.layers.attention import CrossAttention
 
 
 class WordMaps:
-    """The average so far, for pictures of `size`, which networks pad to a `multiple`."""
+    """The running average, for pictures of `size`; networks pad these to a `multiple`."""
 
     def __init__(self, size: Sequence[int], multiple: int) -> None:
         self.size, self.calls = tuple(size), 0
@@ -38,7 +38,7 @@ class WordMaps:
         self._total: Tensor | None = None
 
     def add(self, weights: Tensor) -> None:
-        """Weights (B, heads, N, 1 + L) of N places, row by row."""
+        """Add the weights (B, heads, N, 1 + L) of N places, row by row."""
         stride = math.sqrt(math.prod(self._padded) / weights.shape[2])
         grid = [round(side / stride) for side in self._padded]
         maps = weights.float().mean(1).mT.unflatten(-1, grid)  # (B, 1 + L, h, w)
@@ -46,9 +46,10 @@ class WordMaps:
         self._total, self.calls = maps if self._total is None else self._total + maps, self.calls + 1
 
     def mean(self) -> Tensor:
-        """(B, L, *size) for the condition's tokens; over L a pixel's sum is 1 less the learned key's share.
+        """(B, L, *size) for the condition's tokens. The sum over L is 1 minus the share of the learned key, at each
+        pixel.
 
-        Raises `CapabilityError` where nothing attended to them.
+        Raises `CapabilityError` if no layer has attended to them.
         """
         if self._total is None:
             raise _blind()
@@ -57,9 +58,9 @@ class WordMaps:
 
 @contextmanager
 def watched(networks: Mapping[str, nn.Module], cond: RawCondition, size: Sequence[int]) -> Iterator[WordMaps]:
-    """Within the block, the maps of all cross-attention of `networks` to the tokens of this very `cond`.
+    """Within the block, collect the maps of all cross-attention of `networks` to the tokens of this object `cond`.
 
-    Raises `CapabilityError` for networks without any.
+    Raises `CapabilityError` for networks without cross-attention.
     """
     modules = [module for network in networks.values() for module in network.modules()]
     if not any(isinstance(module, CrossAttention) for module in modules):

@@ -1,1 +1,1 @@
-"""Networks that give distributions."""
+"""Networks with a distribution as their output."""

@@ -1,6 +1,6 @@
 """A learned prior: an affine-coupling flow (Dinh et al., "Density estimation using Real NVP", 2017).
 
-Layer l splits z into a half that stays, z_a, and one that is scaled and shifted by functions of it,
+Layer l splits z into two halves. z_a stays, and functions of z_a scale and shift z_b,
 
     u_b = z_b exp(s(z_a)) + t(z_a),      log |du / dz| = sum s(z_a),
 

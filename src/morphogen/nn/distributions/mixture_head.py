@@ -1,11 +1,10 @@
-"""Mixtures for the channels of a pixel, each given those before it (PixelCNN++; Salimans et al., 2017).
+"""Mixtures for the channels of a pixel, each given the earlier channels (PixelCNN++; Salimans et al., 2017).
 
-A photograph is smooth: most of what there is to know of a pixel is a weighted sum of its neighbors, which lossless
-codecs predict it by, and which a network of few bits per number loses. So b_k, such a sum with learned weights, is
-given in full precision, and only what remains of it, r_k = x_k - b_k, is left to the network. The raw parameters of
-channel k's mixture (`theory/likelihoods.py` makes the distribution of them) are functions of the pixel's features and
-of the remainders of its earlier channels, which also move the locations directly, as colors go together almost
-linearly:
+Photographs are smooth: a weighted sum of the neighbors predicts most of a pixel. Lossless codecs use this, but a
+network in low precision loses it. So b_k, such a sum with learned weights, is computed in full precision, and the
+network models only the remainder r_k = x_k - b_k. The raw parameters of channel k's mixture (`theory/likelihoods.py`
+turns them into a distribution) are functions of the pixel's features and of the remainders of its earlier channels.
+These remainders also shift the locations directly, because colors are almost linearly related:
 
     location_i = b_k + m_i + sum_{j < k} c_j r_j.
 """
@@ -20,8 +19,8 @@ from morphogen.nn.layers.initialization import zeroed
 
 
 class MixtureHead(nn.Module):
-    """Features h (..., n_in), channels x (..., C) in [-1, 1] and what they are predicted to be, b (..., C), to raw
-    parameters (..., C, 3 K): logits, locations, scales."""
+    """Features h (..., n_in), channels x (..., C) in [-1, 1] and their predictions b (..., C) -> raw parameters
+    (..., C, 3 K): logits, locations, scales."""
 
     def __init__(self, n_in: int, channels: int, mixtures: int, hidden: int) -> None:
         super().__init__()
@@ -29,8 +28,8 @@ class MixtureHead(nn.Module):
         self.enter = nn.Linear(n_in, channels * hidden)
         self.tell = nn.ModuleList(nn.Linear(k, hidden, bias=False) for k in range(1, channels))
         self.outputs = nn.ModuleList(zeroed(nn.Linear(hidden, 3 * mixtures + k)) for k in range(channels))
-        spread = (2.0 * torch.arange(mixtures) + 1.0) / mixtures - 1.0  # of the components, by the likelihood
-        for layer in self.outputs:  # remainders are small: begin near them, and narrow
+        spread = (2.0 * torch.arange(mixtures) + 1.0) / mixtures - 1.0  # the spread of the components in the likelihood
+        for layer in self.outputs:  # remainders are small: start near 0, and narrow
             layer.bias.data[mixtures : 2 * mixtures] = -0.9 * spread  # type: ignore[operator]
             layer.bias.data[2 * mixtures : 3 * mixtures] = -2.0  # type: ignore[operator]
 
@@ -39,7 +38,7 @@ class MixtureHead(nn.Module):
         return torch.stack([self._channel(k, a[k], x, b) for k in range(len(a))], dim=-2)
 
     def channel(self, k: int, h: Tensor, x: Tensor, b: Tensor) -> Tensor:
-        """The parameters (..., 3 K) of channel k alone, from the channels before it."""
+        """The parameters (..., 3 K) of channel k, from the earlier channels."""
         return self._channel(k, self.enter(h).split(self.hidden, dim=-1)[k], x, b)
 
     def _channel(self, k: int, a: Tensor, x: Tensor, b: Tensor) -> Tensor:

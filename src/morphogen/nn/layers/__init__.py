@@ -1,1 +1,1 @@
-"""What networks are built of."""
+"""The layers of networks."""

@@ -1,12 +1,12 @@
 """Attention (Vaswani et al., 2017): softmax(q k' / sqrt(d)) v, over a set of places, or from places to words.
 
-A key that the mask hides gets the weight exp(-inf) = 0 exactly, so that padding never changes anything. A mask of real
-numbers m >= 0 instead says how often each key counts: weights are m exp(q k' / sqrt(d)) / sum, as if it stood there m
-times. So 1 is an ordinary key, and 0 a hidden one.
+A key that the mask hides gets the weight exp(-inf) = 0 exactly, so padding never changes a result. A mask of real
+numbers m >= 0 gives the multiplicity of each key: the weights are m exp(q k' / sqrt(d)) / sum, as if the key were there
+m times. So 1 is an ordinary key, and 0 a hidden one.
 
-Heads are few and wide, since matrix products of 8 or 16 columns reach a fraction of the machine's rate. On a CPU the
-formula is written out: in bf16 a training step of it takes a half to a quarter of the time of torch's fused kernel,
-which also has no forward-mode derivative. Other devices take the fused kernel.
+Heads are few and wide, because matrix products of 8 or 16 columns use only a fraction of the machine's speed. On a CPU
+the code computes the formula step by step: in bf16 this takes a half to a quarter of the time of torch's fused kernel,
+which also has no forward-mode derivative. Other devices use the fused kernel.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WRITTEN_OUT = 1 << 20  # the most weights of one head that are kept in memory
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
     """softmax(q k' / sqrt(d)): q (B, heads, N, d), k (B, heads, L, d) -> (B, heads, N, L), rows sum to 1.
 
-    `mask` (B, L) is false for keys to ignore, or says how often each counts; every record needs one that counts.
+    `mask` (B, L) is false for keys to ignore, or the multiplicity of each key. Every record needs a key that counts.
     """
     scores = (q * q.shape[-1] ** -0.5) @ k.mT
     if mask is not None:
@@ -44,7 +44,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Te
 
 
 def _bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """(B, 1, 1, L): what is shown, bool as it is, or the logarithm of how often."""
+    """The attention bias (B, 1, 1, L): a bool mask unchanged, or the logarithm of multiplicities."""
     mask = mask[:, None, None, :]
     return mask if mask.dtype == torch.bool else mask.log().to(dtype)
 
@@ -54,7 +54,7 @@ def _forward_mode(x: Tensor) -> bool:
 
 
 class SelfAttention(nn.Module):
-    """(B, N, width) -> (B, N, width): every place looks at all places."""
+    """(B, N, width) -> (B, N, width): every place attends to all places."""
 
     def __init__(self, width: int, head_width: int = HEAD_WIDTH) -> None:
         super().__init__()
@@ -68,9 +68,9 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """(B, N, width), tokens (B, L, dim) -> (B, N, width): every place looks at the words.
+    """(B, N, width), tokens (B, L, dim) -> (B, N, width): every place attends to the words.
 
-    One more, learned, key is always there: what to see when there is no word, or none that matters.
+    One more key is learned. It is always there, so a place can attend to it if there is no word, or no relevant one.
     """
 
     def __init__(self, width: int, dim: int, head_width: int = HEAD_WIDTH) -> None:
@@ -82,12 +82,12 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, tokens: Tensor | None, mask: Tensor | None = None) -> Tensor:
-        """`mask` (B, L) is false on padding, or says how often each word counts."""
+        """`mask` (B, L) is false on padding, or the multiplicity of each word."""
         q, k, v, mask = self._read(x, tokens, mask)
         return self.out(attention(q, k, v, mask).transpose(1, 2).flatten(2))
 
     def weights(self, x: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """How much each place looks at each word: (B, heads, N, 1 + L), the learned key first."""
+        """The attention of each place to each word: (B, heads, N, 1 + L), the learned key first."""
         q, k, _, mask = self._read(x, tokens, mask)
         return attention_weights(q, k, mask)
 
@@ -103,7 +103,7 @@ class CrossAttention(nn.Module):
 
 
 class WordReader(nn.Module):
-    """x (B, N, width) plus cross-attention from norm(x) to the condition's tokens of width `dim`; starts as x."""
+    """x (B, N, width) plus cross-attention from norm(x) to the condition's tokens of width `dim`; x at first."""
 
     def __init__(self, width: int, dim: int) -> None:
         super().__init__()

@@ -1,21 +1,21 @@
-r"""Differentiable augmentation of what a discriminator sees (Zhao et al., "Differentiable augmentation", 2020).
+r"""Differentiable augmentation of a discriminator's input (Zhao et al., "Differentiable augmentation", 2020).
 
-With few records a discriminator learns them by heart. If records and samples pass through the same random transforms
-T on their way to it, it compares the distributions of T(x) and T(y), and these are equal only if those of x and y are,
-as long as a share of the records passes unchanged (Karras et al., "Training generative adversarial networks with
-limited data", 2020). T is differentiable, so that the generator learns through it.
+With few records a discriminator memorizes them. If records and samples pass through the same random transforms T, the
+discriminator compares the distributions of T(x) and T(y). These are equal only if those of x and y are equal, as long
+as a share of the records stays unchanged (Karras et al., "Training generative adversarial networks with limited data",
+2020). T is differentiable, so the generator learns through it.
 
 Each transform is applied to a record with probability `strength`, independently, to pictures on [-1, 1]:
 
     brightness   x + b,                   b ~ U(-1/2, 1/2)
     contrast     m + (x - m) c,           c ~ U(1/2, 3/2), m the mean over the picture
     saturation   m + (x - m) s,           s ~ U(0, 2), m the mean over the channels of a pixel; colors alone
-    translation  by whole pixels, up to 1/8 of each side; what enters is 0
+    translation  by whole pixels, up to 1/8 of each side; new pixels are 0
     cutout       a square of half of each side is 0, anywhere, also partly outside
 
-How strong is right depends on how far the discriminator has learnt its records by heart. It has, where it takes most
-of them for real: with s the sign of its verdict on a record (theory/adversarial.py), `AdaptiveStrength` moves up
-while E[s] is above its target, and down while it is below.
+The right strength depends on how far the discriminator has memorized its records. If it has, it takes most of them for
+real. Let s be the sign of its verdict on a record (theory/adversarial.py). `AdaptiveStrength` rises while E[s] is above
+its target, and falls while E[s] is below.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from morphogen.nn.layers.running_moments import over_processes
 
-DRAWS = 12  # uniform numbers that `augmented` takes for each picture
-STRONGEST = 0.8  # above it, augmented looks begin to show in the samples (Karras et al., 2020)
+DRAWS = 12  # uniform numbers per picture
+STRONGEST = 0.8  # above it, the transforms appear in the samples (Karras et al., 2020)
 
 
 def augmented(x: Tensor, strength: Tensor, uniform: Tensor) -> Tensor:
-    """Pictures x (B, C, H, W) on [-1, 1], each transformed as its row of `uniform` (B, DRAWS) on (0, 1) says.
+    """Transform pictures x (B, C, H, W) on [-1, 1]; the rows of `uniform` (B, DRAWS) on (0, 1) choose the transforms.
 
     `strength` is a scalar in [0, 1]; at 0, every picture is unchanged bit for bit.
     """
@@ -93,11 +93,11 @@ def _whole(uniform: Tensor, low: int, high: int) -> Tensor:
 
 
 class AdaptiveStrength(nn.Module):
-    """A strength that follows the signs s of verdicts on records, over all parts of a batch and all processes.
+    """A strength that adapts to the signs s of the verdicts on records, over all parts of a batch and all processes.
 
         strength <- clamp(strength + sign(mean s - target) n / records, 0, STRONGEST),   after n records,
 
-    so that it takes `records` records to rise from 0 to 1. It is a buffer: stored with the weights, and resumed.
+    so it rises from 0 to 1 over `records` records. It is a buffer, stored with the weights and restored with them.
     """
 
     strength: Tensor
@@ -112,7 +112,7 @@ class AdaptiveStrength(nn.Module):
 
     @torch.no_grad()
     def observe(self, verdict: Tensor) -> None:
-        """Take in verdicts (B,) on the records of one part of a batch."""
+        """Add the verdicts (B,) on the records of one part of a batch."""
         if not self._waiting:
             self._seen.zero_()
         self._seen += torch.stack((verdict.float().sign().sum(), self._seen.new_tensor(float(len(verdict)))))
@@ -120,7 +120,7 @@ class AdaptiveStrength(nn.Module):
 
     @torch.no_grad()
     def commit(self) -> None:
-        """Move, once all parts have been observed; nothing if that is done already. Every process calls this."""
+        """Update the strength after all parts are observed; a second call has no effect. Every process calls this."""
         if not self._waiting:
             return
         self._waiting = False

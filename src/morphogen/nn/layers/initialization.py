@@ -10,7 +10,7 @@ Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 
 def zeroed(layer: Layer) -> Layer:
-    """`layer` with weight and bias zero, so that what it adds to or gives out starts as zero."""
+    """Set the weight and the bias of `layer` to zero, so its output is zero at first, and return it."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -1,12 +1,12 @@
-"""Mean and standard deviation of each channel of what a network gives out, measured while it is trained.
+"""The mean and the standard deviation of each channel of a network's output, measured during training.
 
-Sums over records with a weight that decays by e every N records,
+Sums over records with weights that decay by a factor of e every N records,
 
     w <- w e^(-n/N) + n,   s_k <- s_k e^(-n/N) + sum_records mean_places v^k   (n records v at a time, k = 1, 2),
 
-give mean = s_1 / w and var = s_2 / w - mean^2: the moments of about the last N records, unbiased by where the sums
-started from, and the same however a batch is cut into parts or spread over processes, which add up their sums. They are
-buffers, so that they are stored with the weights and a resumed run goes on from them.
+give mean = s_1 / w and var = s_2 / w - mean^2: the moments of about the last N records, without a bias from the start
+values. Processes add up their sums, so the moments do not depend on how a batch is split. The sums are buffers, so they
+are stored with the weights, and a resumed run continues from them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class RunningMoments(nn.Module):
 
     @torch.no_grad()
     def update(self, v: Tensor) -> None:
-        """Take in records (B, channels, *places); every process calls this with its share of them."""
+        """Add records (B, channels, *places); every process calls this with its share."""
         v = v.float().flatten(2)
         added = over_processes(torch.cat((v.new_full((1,), len(v)), v.mean(2).sum(0), v.square().mean(2).sum(0))))
         keep = torch.exp(-added[0] / self.records)
@@ -39,18 +39,18 @@ class RunningMoments(nn.Module):
 
     @property
     def mean(self) -> Tensor:
-        """(channels,)"""
+        """The mean of each channel, (channels,)."""
         return self.sums[0] / self.weight.clamp_min(1.0)
 
     @property
     def stddev(self) -> Tensor:
-        """(channels,), positive."""
+        """The standard deviation of each channel, (channels,), positive."""
         var = self.sums[1] / self.weight.clamp_min(1.0) - self.mean.square()
         return torch.where(self.weight > 0, var.clamp_min(1e-12).sqrt(), 1.0)
 
 
 def over_processes(x: Tensor) -> Tensor:
-    """Sum `x` over the processes that train together, in place; nothing to do where there is but one."""
+    """Sum `x` over the processes that train together, in place."""
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(x)
     return x

@@ -1,1 +1,1 @@
-"""Vectors to integers and back."""
+"""Quantizers: vectors to integers and back."""

@@ -1,26 +1,26 @@
-r"""Quantizers: a vector becomes one or several integers, and these a vector close to it.
+r"""Quantizers turn a vector into one or several integers, and these into a vector close to it.
 
-`Codebook` (VQ; van den Oord et al., 2017) takes z to the nearest of K learned vectors. With R residual levels
-(Zeghidour et al., 2021; Lee et al., 2022) each level has a codebook of its own, for what the levels before have left:
+`Codebook` (VQ; van den Oord et al., 2017) maps z to the nearest of K learned vectors. With R residual levels (Zeghidour
+et al., 2021; Lee et al., 2022) each level has its own codebook for the remainder of the levels before:
 
     rho_1 = z,    k_r = argmin_k |rho_r - e_rk|^2,    rho_{r+1} = rho_r - e_{r, k_r},    z_q = sum_r e_{r, k_r}.
 
-The vectors learn by no gradient. They are exponential averages of what was assigned to them (van den Oord et al.,
-2017, appendix; Razavi et al., 2019): with n_k vectors of sum s_k assigned to code k in a step, and decay d,
+The vectors have no gradient. They are exponential averages of the vectors that were assigned to them (van den Oord et
+al., 2017, appendix; Razavi et al., 2019): with n_k vectors of sum s_k assigned to code k in a step, and decay d,
 
     N_k <- d N_k + (1 - d) n_k,    m_k <- d m_k + (1 - d) s_k,    e_k = m_k / N_k,
 
-which is the online form of k-means, and is kept here as N_k and e_k alone, e_k <- e_k + (1 - d)(s_k - n_k e_k) / N_k:
-nothing can vanish or drift apart. A code whose N_k falls below a share of the mean one is dead. It is put at an output
-of the current step, drawn with probability proportional to the squared error there, as k-means++ seeds its
-centers (Arthur and Vassilvitskii, 2007). A new codebook is dead almost entirely, and begins in this way too.
+the online form of k-means. The code stores only N_k and e_k, with e_k <- e_k + (1 - d)(s_k - n_k e_k) / N_k, so values
+cannot vanish or drift apart. A code is dead if its N_k falls below a share of the mean. It moves to an encoder output
+of the current step, drawn with probability proportional to the squared error there, as in the seeding of k-means++
+(Arthur and Vassilvitskii, 2007). Almost all codes of a new codebook are dead, so it is initialized in the same way.
 
-`FSQ` (finite scalar quantization; Mentzer et al., 2023) has nothing to learn: tanh bounds each of a few dimensions to
-(-1, 1), which is cut into L equal cells, each standing for its center. Residual levels cut each cell again, so that
-they are the digits in base L of one fine cell. (The paper's end points are at -1 and 1, with half cells there. Centers
-halve nothing and refine evenly.)
+`FSQ` (finite scalar quantization; Mentzer et al., 2023) has no codebook to learn. tanh bounds each of a few dimensions
+to (-1, 1), and this interval is cut into L equal cells; each cell is represented by its center. Residual levels cut
+each cell again, so they are the digits in base L of one fine cell. (The paper has end points at -1 and 1, with half
+cells there. Centers give equal cells and refine evenly.)
 
-The derivative of a step is 0, so both pass the gradient at z_q straight through to z.
+The derivative of a step function is 0, so both pass the gradient at z_q straight through to z.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NEVER = math.inf  # the key of a place without candidate
 
 
 class Quantized(NamedTuple):
-    """codes (..., R) int64; value (..., D), whose gradient passes to z; error (...) = |z - sg(value)|^2."""
+    """codes (..., R) int64; value (..., D), with its gradient passed to z; error (...) = |z - sg(value)|^2."""
 
     codes: Tensor
     value: Tensor
@@ -48,10 +48,10 @@ class Codebook(nn.Module):
     """Vectors (..., dim) to `residual` codes in 0 .. `size` - 1; see the module's docstring.
 
     decay      d of the averages
-    dead_below share of the mean N_k under which a code is dead
+    dead_below a code is dead if its N_k is below this share of the mean
 
-    A training step calls `observe` for each part of its batch and then `commit` once. In between nothing changes, so
-    all parts see the same vectors, however the batch is split.
+    A training step calls `observe` for each part of its batch and then `commit` once. The vectors do not change in
+    between, so all parts use the same vectors, for every split of the batch.
     """
 
     vectors: Tensor
@@ -92,9 +92,9 @@ class Codebook(nn.Module):
     def observe(self, z: Tensor, codes: Tensor, uniform: Tensor) -> None:
         """Count vectors z (T, dim) with their codes (T, R); `uniform` (T, R) on (0, 1) draws candidates for dead codes.
 
-        The keys -log(u) / w, with w the squared error, put the vectors in the order of successive draws with
-        probabilities proportional to w (Efraimidis and Spirakis, 2006). The best of some parts are found among the
-        best of each, so the candidates do not depend on how a batch is split.
+        The keys -log(u) / w, with w the squared error, order the vectors as successive draws with probabilities
+        proportional to w (Efraimidis and Spirakis, 2006). The best of all parts are among the best of each part, so the
+        candidates do not depend on how a batch is split.
         """
         if not self._waiting:
             self._seen.zero_()[..., 1 + self.dim] = NEVER
@@ -113,7 +113,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def commit(self) -> None:
-        """Let the averages follow what all parts in all processes have observed; nothing if that is done already."""
+        """Update the averages by the observations of all parts in all processes; a second call has no effect."""
         if not self._waiting:
             return
         self._waiting = False
@@ -131,10 +131,10 @@ class Codebook(nn.Module):
         revived = dead & (keys.gather(-1, i.clamp_min(0)) < NEVER)
         found = candidates.movedim(0, 1).flatten(1, 2).gather(1, taken[..., None].expand_as(self.vectors))
         self.vectors.copy_(torch.where(revived[..., None], found, self.vectors))
-        self.counts.copy_(torch.where(revived, mean, self.counts))  # time to prove itself
+        self.counts.copy_(torch.where(revived, mean, self.counts))  # a new chance
 
     def _parts(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Views of what was seen: n (..., K), s - n e (..., K, dim), keys (..., K), candidates (..., K, dim)."""
+        """Views of the observations: n (..., K), s - n e (..., K, dim), keys (..., K), candidates (..., K, dim)."""
         n, moved, keys, candidates = seen.split((1, self.dim, 1, self.dim), dim=-1)
         return n.squeeze(-1), moved, keys.squeeze(-1), candidates
 
@@ -193,8 +193,8 @@ def _straight_through(z: Tensor, value: Tensor, codes: Tensor) -> Quantized:
 def _of_all_processes(tensor: Tensor) -> Tensor:
     """The tensors of all processes, (processes, *shape), in the order of their ranks.
 
-    The trainer averages gradients over processes, and these statistics are none. They must be shared before the
-    vectors move, as batch statistics are by `SyncBatchNorm`, or each process would end with another codebook.
+    The trainer averages only gradients over processes, and not these statistics. Processes must share them before the
+    vectors change, as `SyncBatchNorm` shares batch statistics. Otherwise each process would have another codebook.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return tensor[None]

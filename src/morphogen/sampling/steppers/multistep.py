@@ -12,14 +12,13 @@ weighted mean of them:
     estimates  corrector  eta
     1          no         0..1   DDIM (Song et al., 2021); at eta = 1, DDPM with variance beta_tilde
     2          no         0, 1   DPM-Solver++ 2M, and its SDE (Lu et al., 2022)
-    1, 2       yes        0      UniPC (Zhao et al., 2023): the next estimate also corrects the step before it. This
-    needs
-                                     no further evaluation and raises the order by one
+    1, 2       yes        0      UniPC (Zhao et al., 2023): the next estimate also corrects the step before it,
+                                 without a further evaluation, and raises the order by one
 
-    More estimates would not raise the order, because the first step has only one estimate.
+More estimates would not raise the order, because the first step has only one estimate.
 
-    The weights integrate the polynomial exactly. Two estimates are the exception: like the three papers, the code takes
-    the value of the line at the middle of the stride. The order is the same, and large steps extrapolate less.
+The weights integrate the polynomial exactly. Two estimates are the exception: like the three papers, the code takes the
+value of the line at the middle of the stride. The order is the same, and large steps extrapolate less.
 
 The papers interpolate in lambda, which is infinite at either end of a process that starts with alpha = 0. Strides there
 never become small, and the order falls. In the angle theta = arctan(sigma / alpha), from 0 to at most pi/2, D is smooth
