@@ -18,9 +18,7 @@ class Result(Spec):
         better: the better direction
         protocol: the measurement in one sentence
         baselines: the values of trivial models, by name
-        floor: the value of real records against other real records, which no model is expected to beat;
-        `floor_interval` is
-            its interval
+        floor: the value of real records against other real records; `floor_interval` is its interval
         place: the place of the value on the ladder of known corruptions
         network: the feature network of the measurement, by the hash of its file
         warnings: reasons to doubt the number
