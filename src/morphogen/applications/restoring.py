@@ -63,13 +63,13 @@ def restore_picture(
 ) -> tuple[Restoration, DataSpec, tuple[str, ...]]:
     """Sample `n` possible originals of a degraded picture; see `mg.restore`.
 
-        Returns:
-            The samples, their description, and notes for the user.
+    Returns:
+        The samples, their description, and notes for the user.
 
-        Raises:
-            UsageError: the model cannot undo the degradation.
-            DataError: the picture does not fit the model.
-            CapabilityError: the model does not sample.
+    Raises:
+        UsageError: the model cannot undo the degradation.
+        DataError: the picture does not fit the model.
+        CapabilityError: the model does not sample.
     """
     check_numbers(n=n, seed=seed, steps=steps, guidance=guidance)
     require(family, Samples, "restore pictures")
