@@ -89,7 +89,7 @@ def test_at_t_1_the_student_learns_from_noise_alone(monkeypatch):
         asked.append((role, x_t, t))
         return student._teacher.asked(student.network(role), None, x_t, t, cond)
 
-    monkeypatch.setattr(student, "_asked", seen)
+    monkeypatch.setattr(student, "_run_network", seen)
     records = batch(n=64)
     next(student.steps(records, Rng(0), Progress(0, 0.5)))
     role, x_t, t = asked[0]
@@ -109,7 +109,7 @@ def test_records_from_noise_are_judged_at_more_noise_than_those_from_later_times
         asked.setdefault(role, []).append(t)
         return student._teacher.asked(student.network(role), None, x_t, t, cond)
 
-    monkeypatch.setattr(student, "_asked", seen)
+    monkeypatch.setattr(student, "_run_network", seen)
     list(student.steps(batch(n=4000), Rng(0), Progress(0, 0.5)))
     first = asked["student"][0] == 1.0
     assert 0.45 < float(first.double().mean()) < 0.55
