@@ -156,6 +156,19 @@ def test_benchmarks_and_files_that_are_named_exist(page: Path) -> None:
         assert (SOURCE / name).exists() or (ROOT / name).exists(), f"{page.name} names {name}"
 
 
+PATH = re.compile(r"(?<![\w./-])(?:[a-z_]+/)+\w+\.py\b")
+
+
+@pytest.mark.parametrize(
+    "room", [p for p in sorted(SOURCE.iterdir()) if p.is_dir() and p.name != "__pycache__"], ids=lambda p: p.name
+)
+def test_files_that_code_names_exist(room: Path) -> None:
+    for file in room.rglob("*.py"):
+        for name in PATH.findall(read(file)):
+            places = (ROOT, SOURCE, file.parent)
+            assert any((place / name).is_file() for place in places), f"{file.relative_to(ROOT)} names {name}"
+
+
 # ------------------------------------------------------------------ the reference
 
 

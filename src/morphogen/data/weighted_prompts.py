@@ -1,7 +1,7 @@
 r"""Prompts in which some words count more or less than others: `a (red:1.5) circle`.
 
 `(words:w)` says that each token of these words counts w times. What that does to a model's sum over tokens and to its
-attention is in `nn/text.py`. w is at least 0:
+attention is in `nn/conditioning/text.py`. w is at least 0:
 
     1   as if it were not written
     0   as if the words were not there

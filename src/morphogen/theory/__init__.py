@@ -1,1 +1,1 @@
-"""Pure functions and closed forms, without parameters: likelihoods, bounds, divergences, oracles, baselines."""
+"""Pure functions and closed forms, without trainable parameters: likelihoods, bounds, divergences, baselines."""

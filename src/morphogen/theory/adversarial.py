@@ -1,11 +1,11 @@
 r"""Two-player games of a generator and a discriminator, as formulas on the discriminator's logits.
 
 The discriminator gives a logit l(x) to each record; p is the density of the data, q that of the generator's records.
-Logits are such that 0 is undecided and larger is more real. In a `Game` the discriminator minimizes
+A logit of 0 is undecided, and a larger one is more real. In a `Game` the discriminator minimizes
 
     L_D = E_p[real(l)] + E_q[fake(l)],
 
-and the generator E_q[generator(l)]. Where p and q are known, so is the logit l*(x) that is best for D:
+and the generator E_q[generator(l)]. If p and q are known, the best logit l*(x) for D is known too:
 
     minimax          real = softplus(-l), fake = softplus(l), generator = -softplus(l)     (Goodfellow et al., 2014)
                      l* = log p - log q, that is D = sigmoid(l*) = p / (p + q), where
@@ -31,10 +31,10 @@ discriminator", 2019): D minimizes E_{p x q}[loss(m)], and the generator E_{p x 
                      level, so no half of the data can be given up for another: mode collapse is no local optimum
                      (Sun, Fang and Schwing, 2020)
 
-Under conditions c, a logit l(x, c) judges whether x is real and c its own. So that the second counts from the start, D
-is also shown records with the conditions c' of others (matching-aware; Reed et al., 2016). The game takes these for
-samples, E[fake(l(x, c'))], or compares them, E[loss(l(x, c) - l(x, c'))]. Of such pairs alone, the best logit is
-log p(c | x) - log p(c) plus any function of x: how much more likely c is for who sees x.
+Under conditions c, a logit l(x, c) decides whether x is real and whether c belongs to x. To teach the second from the
+start, D also gets records with the conditions c' of other records (matching-aware; Reed et al., 2016). The game treats
+these as samples, E[fake(l(x, c'))], or compares them, E[loss(l(x, c) - l(x, c'))]. For such pairs alone, the best logit
+is log p(c | x) - log p(c) plus any function of x: how much x raises the probability of c.
 
 No game converges by itself: with data at 0, samples at theta and a linear l = psi x, descent of both turns (psi, theta)
 around the optimum, to first order for ever. A penalty on the slope of l damps it (Mescheder, Geiger and Nowozin, "Which
@@ -63,9 +63,9 @@ SUREST = 0.9993  # tanh(4): the largest logit of least squares that is read as a
 class Game:
     """Losses as functions of logits, element by element, and the best logit for densities p and q of one shape.
 
-    best_logit  None where there is none without a constraint on l
-    log_ratio   log p - log q of the best logit, up to a constant; None where that says no more than which is larger
-    absolute    whether the level of a logit means something: 0 is undecided
+    best_logit  None if there is none without a constraint on l
+    log_ratio   log p - log q as a function of the best logit, up to a constant; None if the logit gives only its sign
+    absolute    whether the level of a logit has a meaning: 0 is undecided
     """
 
     real: Callable[[Tensor], Tensor]
@@ -81,7 +81,7 @@ class Game:
         return {"real": self.real(real), "fake": self.fake(fake)}
 
     def generator_term(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """The generator's loss (B,) for the logits of its samples; those of records play no part."""
+        """The generator's loss (B,) for the logits of its samples; the logits of records have no effect."""
         return self.generator(fake)
 
     def mismatch_term(self, own: Tensor, other: Tensor) -> Tensor:
@@ -207,7 +207,8 @@ def penalty_weight(dimensions: int) -> float:
 def balance(reconstruction: Tensor, adversarial: Tensor) -> Tensor:
     """The weight |a| / |b| that gives the gradient b of an adversarial loss the norm of a reconstruction's gradient a.
 
-    Both are gradients for the generator's last layer, of one shape; at most 10^4, so that a gradient that vanishes is
-    not blown up (Esser, Rombach and Ommer, "Taming transformers", 2021). A scalar without gradient.
+    Both are gradients for the generator's last layer, of one shape. The weight is at most 10^4, so a vanishing gradient
+    is not amplified without limit (Esser, Rombach and Ommer, "Taming transformers", 2021). It is a scalar without
+    gradient.
     """
     return (reconstruction.norm() / adversarial.norm().clamp_min(1e-12)).clamp(max=1e4).detach()

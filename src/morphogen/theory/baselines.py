@@ -1,11 +1,11 @@
-"""What a likelihood must beat: models that know no relation between the elements of a record.
+"""Baselines of likelihoods: models with independent elements, and a Gaussian.
 
-Each is fitted on training records and evaluated on others, so its figure stands beside a model's.
+Each is fitted on training records and evaluated on others, so its value is comparable with that of a model.
 Histograms count stored elements u in 0 .. levels-1 with add-one (Laplace) smoothing,
 
     P(u) = (count(u) + 1) / (n + levels),
 
-so that a value never seen in training still has a probability, and they are exact: they sum to 1.
+so a value that never occurs in training still has a probability. The probabilities sum to exactly 1.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Which noise goes with which record: optimal transport between a batch of records and a batch of noise.
+"""Pair records with noises: optimal transport between a batch of records and a batch of noise.
 
-Flow matching draws straight lines from noise to records. Drawn between independent pairs, they cross, and the
-velocity at a crossing is a mean of directions. If the pairs minimize sum_i |x_i - eps_pi(i)|^2 instead, lines of one
-batch do not cross, and paths of the flow become straighter, so that fewer steps follow them (Tong et al., "Improving
-and generalizing flow-based generative models with minibatch optimal transport", 2024; Pooladian et al., 2023). Every
-record and every noise still occurs once, so the marginals over batches stay what they are.
+Flow matching uses straight lines from noise to records. Lines between independent pairs cross, and the velocity at a
+crossing is a mean of directions. If the pairs minimize sum_i |x_i - eps_pi(i)|^2 instead, the lines of one batch do not
+cross. The paths of the flow become straighter, so fewer steps can follow them (Tong et al., "Improving and generalizing
+flow-based generative models with minibatch optimal transport", 2024; Pooladian et al., 2023). Every record and every
+noise still occurs once, so the marginals over batches do not change.
 
-Under a condition c they do not: a record of class c gets the noise that is nearest among *all*, so that noise given c
-is no standard normal any more, which sampling starts from. Pairing within each `group` of equal condition alone keeps
-x and eps right given c too.
+Given a condition c they change: a record of class c gets the nearest noise among *all* noises. The noise given c is
+then not standard normal, but sampling starts from a standard normal. Pairing only within each group of equal conditions
+keeps the distributions of x and eps given c.
 
 `assignment` solves the assignment problem exactly by shortest augmenting paths (Jonker and Volgenant, 1987; Crouse,
 2016): with dual variables for which cost[i, j] - u_i - v_j >= 0, and = 0 on the pairs so far, each further row is

@@ -13,13 +13,13 @@ change the noise of a step to eta^2 beta_tilde, from eta = 1 (above) to eta = 0 
 
     carry = (sigma_s / sigma_t) sqrt(1 - eta^2 (1 - e^-L)),   gain = alpha_s - carry alpha_t.
 
-The reverse p(x_s | x_t) does not know x_0 but has its posterior mean and variance; by the law of total variance
+The reverse p(x_s | x_t) has only the posterior mean and variance of x_0. By the law of total variance
 
     p(x_s | x_t): mean = carry x_t + gain E[x_0 | x_t],   var = beta_tilde + gain^2 Var(x_0 | x_t),
 
-exact in both moments for any data and any stride, and exact altogether where x_0 | x_t is a Gaussian. Var = 0 gives
-beta_tilde; Var = sigma_t^2 gives beta for a variance-preserving schedule: the two choices of Ho et al. So one network
-that estimates Var(x_0 | x_t) serves every stride. On a grid 0 = t_0 < ... < t_N = 1,
+both moments are exact for any data and any stride, and the whole kernel is exact if x_0 | x_t is a Gaussian. Var = 0
+gives beta_tilde; Var = sigma_t^2 gives beta for a variance-preserving schedule: the two choices of Ho et al. So one
+network that estimates Var(x_0 | x_t) serves every stride. On a grid 0 = t_0 < ... < t_N = 1,
 
     -log p(x_0) <= KL(q(x_1 | x_0) || p(x_1))                            prior
                    + sum_i E_q KL(q(x_s | x_t, x_0) || p(x_s | x_t))     diffusion, s = t_(i-1) > 0, t = t_i

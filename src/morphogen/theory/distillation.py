@@ -1,6 +1,6 @@
-r"""Few steps from many: what a trained denoiser can teach a network that jumps.
+r"""Distill a denoiser with many steps into a network with few steps.
 
-A teacher gives D(x_t, t) = E[x_0 | x_t], one small step of the way; a student f(x_t, t) answers with a record at once.
+A teacher gives D(x_t, t) = E[x_0 | x_t], one small step of the way. A student f(x_t, t) gives a record at once.
 **Distribution matching** (Yin et al., "One-step diffusion with distribution matching distillation", 2024; with several
 steps, "Improved distribution matching distillation", 2024; Salimans et al., "Multistep distillation of diffusion models
 via moment matching", 2024). Let an auxiliary denoiser D' know the student's records y as the teacher knows the data.
@@ -20,7 +20,7 @@ SMALLEST_ERROR = 0.01  # mean absolute error of the teacher's estimate below whi
 
 
 def direction(record: Tensor, of_student: Tensor, of_teacher: Tensor) -> Tensor:
-    """Where to move the student's `record` (B, *shape) from: D' - D, per record over the teacher's mean absolute error.
+    """The gradient D' - D for the student's `record` (B, *shape), divided by the teacher's mean absolute error.
 
     `of_student` = D'(y_s), `of_teacher` = D(y_s). Descent along it lowers KL(p'_s || p_s).
     """

@@ -35,7 +35,7 @@ from morphogen.core.errors import UsageError
 
 
 class HasLogProb(Protocol):
-    """What a bound needs of p(x | z) and p(z)."""
+    """The interface of p(x | z) and p(z) for a bound."""
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-probability in nats, event dimensions summed."""

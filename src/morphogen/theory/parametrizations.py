@@ -1,4 +1,4 @@
-"""What a denoising network may put out, and how one output is read as another.
+"""The possible outputs of a denoising network, and conversions between them.
 
 Each output is a combination of the clean record and the noise, y = a x_0 + b eps:
 
@@ -53,7 +53,7 @@ def determinant(name: str, t: Tensor, schedule: Schedule) -> Tensor:
 
 
 def output_of(name: str, x_0: Tensor, eps: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
-    """y = a x_0 + b eps: what a network should put out for x_0 and eps (B, *shape)."""
+    """y = a x_0 + b eps, the target of a network for x_0 and eps (B, *shape)."""
     if name in ("x0", "eps"):
         return x_0 if name == "x0" else eps
     a, b = (broadcast(c, x_0) for c in coefficients(name, t, schedule))
@@ -77,7 +77,7 @@ def eps_of(name: str, output: Tensor, x_t: Tensor, t: Tensor, schedule: Schedule
 
 
 def convert(output: Tensor, source: str, into: str, x_t: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
-    """An output of the parametrization `source`, read as one of `into`."""
+    """Convert an output of the parametrization `source` into one of `into`."""
     if source == into:
         return output
     if into == "x0":

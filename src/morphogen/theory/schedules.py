@@ -1,4 +1,4 @@
-"""Noise schedules: how much signal and how much noise is left at time t.
+"""Noise schedules: the amounts of signal and of noise at time t.
 
     x_t = alpha_t x_0 + sigma_t eps,   eps ~ N(0, I),   t in [0, 1],
 

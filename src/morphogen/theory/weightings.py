@@ -11,8 +11,8 @@ y = a x_0 + b eps with determinant d (`theory.parametrizations`) is |y - y'|^2 =
     bound              w = gain^2 / (2 beta_tilde) = (SNR(s) - SNR(t)) / 2, the KL of that stride when both variances
                        are beta_tilde (Ho et al., 2020; Kingma et al., 2021)
 
-A network is trained on its own output, |y - y'|^2 times w sigma^2 / d^2. Here w sigma^2 is what is computed, as it is
-finite where w is not.
+A network is trained on its own output, |y - y'|^2 times w sigma^2 / d^2. The code computes w sigma^2, which is finite
+also where w is not.
 
 Times: uniform, or with log(sigma / alpha) normal (EDM; on a rectified flow that is the logit-normal law of Esser et
 al., 2024). Both map a uniform number, and that may be stratified: record n of the training stream gets
@@ -52,7 +52,7 @@ def weight(
     gamma: float = 5.0,
     sigma_data: float = 0.5,
 ) -> Tensor:
-    """What to multiply |y - y'|^2 by, of the shape of t, so that the loss is w(t) |x_0 - x_0'|^2.
+    """The factor of |y - y'|^2, of the shape of t, for the loss w(t) |x_0 - x_0'|^2.
 
     `s` < t is the end of the stride of "posterior-mean" and "bound" (which is infinite at s = 0), `gamma` is that of
     "min-snr" and `sigma_data` that of "edm". Raises `SpecError` for an unknown name, `UsageError` where s is missing.

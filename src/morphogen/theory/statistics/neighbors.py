@@ -44,9 +44,9 @@ class Neighborhoods(NamedTuple):
 def neighborhoods(generated: Tensor, real: Tensor, k: int = 5) -> Neighborhoods:
     """Precision, recall, density and coverage of features (N, D) and (M, D), with 95 % intervals.
 
-    What an interval covers: the value that new records of the judged kind would give against the same other sample.
-    Judged are the generated records for precision and density, the real ones for recall and coverage. How the value
-    would move with another reference sample it does not say: over both, it covers less, density least
+    An interval covers the value for new records of the measured sample against the same other sample. The measured
+    sample is the generated one for precision and density, and the real one for recall and coverage. The interval does
+    not include the variation of the other sample; over both it covers less, least for density
     (`benchmarks/validity/estimators.py` prints both rates). So compare models against the same real records.
 
     Raises `DataError` for fewer than 10 k records, whose balls would cover much of everything.

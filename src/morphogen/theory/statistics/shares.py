@@ -1,6 +1,6 @@
-"""Shares of prompts for which something holds, where a prompt may be drawn more than once, and their differences.
+"""Shares of pictures with a property, if a prompt may have several pictures, and differences of shares.
 
-Of n pictures of m prompts, y_i in {0, 1} says whether it holds; p = mean y. Pictures of one prompt tend to be right or
+For n pictures of m prompts, y_i in {0, 1} is the property; p = mean y. Pictures of one prompt tend to be right or
 wrong together, so n counts for less than n independent pictures. With residuals summed by prompt, e_c = sum_{i in c}
 (y_i - p), the ratio estimator's variance is
 
