@@ -224,6 +224,33 @@ def test_a_seed_of_64_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert run(["sample", str(tmp_path / "m"), "--n", "1", "--out", str(tmp_path / "a.npz"), *seed]) == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--resume", "{model}"], "morphogen train --resume --out {model}"),
+        (["--resume", "--out", "{model}", "--steps", "+9", "--lr-schedule=cosine"], "A run cannot be made longer unless"),
+        (["--resume", "--out", "{model}", "--budget", "+10min"], "a run cannot be made longer"),
+    ],
+)
+def test_how_a_run_is_resumed_is_said(fails: Fails, trained: Path, arguments: list[str], words: str) -> None:
+    fails(["train", *(a.format(model=trained) for a in arguments)], 2, words.format(model=trained))
+
+
+def test_pipes_and_devices_are_not_read(fails: Fails, trained: Path, tmp_path: Path) -> None:
+    out = ["--out", tmp_path / "out.png"]
+    os.mkfifo(tmp_path / "pipe")
+    for given in (tmp_path / "pipe", "/dev/zero"):
+        fails(["draw", trained, "--prompts", given, *out], 1, "expected prompts as text", "no regular file")
+        fails(["sample", given, *out], 1, "is a file and no model directory")
+        fails(["draw", given, "a circle", *out], 1, "is a file and no model directory")
+        fails(["show", given], 1, "is a file and no model directory")
+        fails(["recall", given, *out], 1, "no regular file")
+        fails(["data", "inspect", given], 2, "neither a folder of pictures nor an .npz file")
+        fails(["train", "vae", "--data", given, "--out", tmp_path / "m"], 2, "neither a folder of pictures nor")
+        part = ["--part", f"autoencoder={given}"]
+        fails(["train", "diffusion", "--data", "digits", "--out", tmp_path / "m", *part], 1, "no model directory")
+
+
 def test_a_quickstart_without_time(fails: Fails, tmp_path: Path) -> None:
     fails(["quickstart", "--out", tmp_path / "q", "--budget", "2s"], 2, "at least 20 seconds", "--budget 6min")
     assert list(tmp_path.iterdir()) == []

@@ -90,6 +90,8 @@ def test_wrong_usage_is_one_paragraph_and_status_2(
     [
         (MorphogenError("weights.safetensors is truncated."), "Error: weights.safetensors is truncated."),
         (OSError(28, "No space left on device", "x/y"), "Error: No space left on device: x/y."),
+        (MemoryError(), "there is not enough memory for this: ask for fewer"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "there is not enough memory for this"),
         (ZeroDivisionError("division"), "this is a fault in morphogen: ZeroDivisionError: division."),
     ],
 )

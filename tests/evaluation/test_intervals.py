@@ -85,12 +85,12 @@ def test_a_squared_distance_far_from_zero_has_the_usual_interval() -> None:
 
 def test_samples_are_refused_with_the_reason() -> None:
     x = torch.zeros(10, 3)
-    with pytest.raises(DataError, match="first sample has 10 records, at least 11 are needed: because"):
+    with pytest.raises(DataError, match="10 and 20 records are compared, and at least 11 of each are needed: because"):
         samples(x, torch.zeros(20, 3), 11, "because")
     with pytest.raises(DataError, match="through the same network"):
         samples(x, torch.zeros(10, 4), 2, "")
     x[4, 1] = torch.nan
-    with pytest.raises(DataError, match=r"second sample holds NaN .* 1 of 10 records \(the first is record 4\)"):
+    with pytest.raises(DataError, match=r"second of the two sets .* NaN .* 1 of 10 records \(the first is record 4\)"):
         samples(torch.zeros(10, 3), x, 2, "")
 
 

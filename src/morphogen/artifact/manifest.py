@@ -28,7 +28,7 @@ def read(root: Path) -> dict[str, Entry]:
     """Name -> size and hash of each file. Raises `ArtifactError` if there is none, or it lists files outside `root`."""
     try:
         data = read_bytes(root / MANIFEST, MOST_MANIFEST_BYTES)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(explained(root).said) from None
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{root / MANIFEST} cannot be read ({reason(error)}).") from None

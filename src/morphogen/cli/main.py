@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -39,6 +40,7 @@ from morphogen.cli.verbs.use import (
 )
 
 CLOSED = 141
+_OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|can't allocate memory|CUDA out of memory|Cannot allocate memory")
 
 app = typer.Typer(
     name="morphogen",
@@ -143,6 +145,8 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(f"{error.strerror or error}{where}.", 1, debug)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(reason):
+            return _failed("there is not enough memory for this: ask for fewer or smaller records at once.", 1, debug)
         return _failed(f"this is a fault in morphogen: {reason}. Add --debug to see where it arose.", 1, debug)
 
 

@@ -121,7 +121,9 @@ def check_settings(out: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -
         lines.append(f"  and {len(wrong) - _MOST_SAID} more")
     settled = ""
     if any(name in _LENGTH for name in wrong):
-        settled = " Its length is settled when it begins, unless lr_schedule is constant."
+        settled = (
+            " A run cannot be made longer unless its lr_schedule is constant: the schedule spans the whole length."
+        )
     raise UsageError(
         f"the run in {out} cannot go on with other settings:\n" + "\n".join(lines) + "\n"
         f"Resume with the old ones (--resume --out {out} needs no other option), or train into another folder.{settled}"

@@ -127,9 +127,11 @@ def class_conditional_frechet(
         else:
             found[k] = parts(a, b)
     if not found:
+        sizes = [(int((generated_labels == k).sum()), int((real_labels == k).sum())) for k in left_out]
+        most = max(sizes, key=min, default=(0, 0))
         raise DataError(
-            f"no class has enough records for a distance of its own: at least {needed} generated and real ones are"
-            f" needed in some class, got {left_out}."
+            f"no class has enough records for a distance of its own: a class needs at least {needed:,} generated and as"
+            f" many real ones, and the largest has {most[0]:,} and {most[1]:,}. Use more records."
         )
     count = len(found)
     value, noise, jackknife, pairs, bias = (sum(v) for v in zip(*((*p, b) for p, b in found.values()), strict=True))

@@ -68,16 +68,17 @@ def samples(a: Tensor, b: Tensor, least: int, why: str) -> tuple[Tensor, Tensor]
             f"two samples of records of one shape, (N, D) and (M, D), are expected; got {tuple(a.shape)} and"
             f" {tuple(b.shape)}: take both through the same network."
         )
+    if min(len(a), len(b)) < least:
+        raise DataError(
+            f"{len(a):,} and {len(b):,} records are compared, and at least {least:,} of each are needed: {why}. Use"
+            " more records."
+        )
     for name, sample in (("first", a), ("second", b)):
-        if len(sample) < least:
-            raise DataError(
-                f"the {name} sample has {len(sample)} records, at least {least} are needed: {why}. Use more records."
-            )
         if not torch.isfinite(sample).all():
             rows = (~torch.isfinite(sample.flatten(1))).any(1).nonzero().flatten()
             raise DataError(
-                f"the {name} sample holds NaN or infinite values in {len(rows)} of {len(sample)} records"
-                f" (the first is record {int(rows[0])}): leave them out, or find where they come from."
+                f"the {name} of the two sets of records holds NaN or infinite values in {len(rows)} of {len(sample)}"
+                f" records (the first is record {int(rows[0])}): leave them out, or find where they come from."
             )
     return a.detach().flatten(1).double(), b.detach().flatten(1).double()
 

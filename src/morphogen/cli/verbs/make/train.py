@@ -69,6 +69,15 @@ def train(
     given = {name: value for name, value in chosen.items() if value is not None}
     if steps is not None and epochs is not None:
         raise UsageError("--steps and --epochs both say how long to train: give one, and a --budget if you like.")
+    if resume and out is None and family is not None:
+        raise UsageError(
+            f"--out is missing: to go on with the run in a folder, morphogen train --resume --out {family}."
+        )
+    if resume and budget is not None and budget.strip().startswith("+"):
+        raise UsageError(
+            f"--budget {budget}: a run cannot be made longer, as its length is settled when it begins. Resume it"
+            " without a length, or train into another folder."
+        )
     if out is None:
         raise UsageError("--out is missing: the folder that the model is to be written to.")
     if family is None and not resume:

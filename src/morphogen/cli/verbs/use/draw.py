@@ -31,6 +31,8 @@ from morphogen.cli.options import (
     Truncation,
 )
 from morphogen.cli.outputs import FOLDER, PICTURE, Output, emit, keep
+from morphogen.core.printable import shortened
+from morphogen.core.reading import read_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,6 +44,7 @@ EXAMPLE = "morphogen draw runs/words 'a small red circle' --n 8 --seed 1 --out c
 HOW = ("stepper", "steps", "guidance", "truncation", "candidates", "temperature")  # options of families
 _SIGNS = {"guidance": "w", "seed": "seed"}  # above columns of small pictures
 _LABEL = 60  # letters beside a row
+MOST_BYTES = 16 << 20  # of a file of prompts
 
 
 def draw(
@@ -166,9 +169,10 @@ def _short(text: str) -> str:
 def _lines(path: Path) -> list[str]:
     """The prompts of a file. Raises `DataError` where it has none."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: expected prompts as text, one in each line ({error}).") from None
+        lines = [line.strip() for line in read_bytes(path, MOST_BYTES).decode().splitlines()]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: expected prompts as text, one in each line ({reason}).") from None
     found = [line for line in lines if line and not line.startswith("#")]
     if not found:
         raise DataError(f"{path} has no prompts: each line that is not empty and does not begin with # is one.")
@@ -184,4 +188,4 @@ def _grid(text: str | None) -> dict[str, Sequence[float]] | None:
     try:
         return {along.strip(): [number(value) for value in values.split(",")]}
     except ValueError:
-        raise UsageError(f"--grid takes guidance=1,2,4 or seed=1,2,3 (got {text!r}).") from None
+        raise UsageError(f"--grid takes guidance=1,2,4 or seed=1,2,3 (got {shortened(text)!r}).") from None
