@@ -238,4 +238,7 @@ def test_no_path_of_its_maker_is_stored(tmp_path: Path) -> None:
         content = file.read_bytes()
         assert b"/home/ada" not in content and str(tmp_path).encode() not in content, file
     assert api.describe(root)["data"]["source"] == "cats:size=8"
+    for folder in (Path.cwd(), Path.home()):
+        assert mg.core.paths.without_folders(f"{folder}/clients/cats:size=8") == "cats:size=8"
+        assert mg.core.paths.without_folders(f"left out {folder}/clients/1.png: bad") == "left out 1.png: bad"
     assert mg.core.paths.without_folders("https://a.b/c and n/a and 1/2") == "https://a.b/c and n/a and 1/2"

@@ -8,7 +8,8 @@ from typing import Any
 
 _BEGIN = r"(?:~[\w.-]*[/\\]|[A-Za-z]:[/\\]|/|\\\\)"
 _WHOLE = re.compile(rf"(?P<path>{_BEGIN}[^:\n]*)(?P<rest>(?::.*)?)", re.DOTALL)
-_WITHIN = re.compile(rf"(?<![\w.~:/\\-]){_BEGIN}[^\s:,;'\"|()<>]*")
+_REST = r"[^\s:,;'\"|()<>]*"
+_WITHIN = re.compile(rf"(?<![\w.~:/\\-]){_BEGIN}{_REST}")
 
 
 def without_folders(value: Any) -> Any:
@@ -27,7 +28,7 @@ def without_folders(value: Any) -> Any:
 
 def _cut(text: str) -> str:
     for folder in _known():
-        text = text.replace(folder, "")
+        text = re.sub(re.escape(folder) + _REST, _found, text)
     whole = _WHOLE.fullmatch(text)
     if whole is not None:
         return _last(whole["path"]) + _WITHIN.sub(_found, whole["rest"])
@@ -35,7 +36,7 @@ def _cut(text: str) -> str:
 
 
 def _known() -> list[str]:
-    """The home and temporary folders, with a separator at the end; their names may hold spaces."""
+    """The working folder and the home, with a separator at the end; their names may hold spaces."""
     try:
         folders = [str(Path.cwd()), str(Path.home())]
     except (OSError, RuntimeError):  # no such folder, no home
