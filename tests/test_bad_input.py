@@ -229,7 +229,7 @@ def test_a_seed_of_64_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     [
         (["--resume", "{model}"], "morphogen train --resume --out {model}"),
         (
-            ["--resume", "--out", "{model}", "--steps", "+9", "--lr-schedule=cosine"],
+            ["vae", "--resume", "--out", "{model}", "--steps", "+9", "--lr-schedule=cosine"],
             "A run cannot be made longer unless",
         ),
         (["--resume", "--out", "{model}", "--budget", "+10min"], "a run cannot be made longer"),
