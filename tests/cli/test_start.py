@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from morphogen import ArtifactError
+from morphogen.cli.models import require_folder
 
 HEAVY = ("torch", "numpy", "matplotlib", "PIL", "sklearn")
 PROBE = """
@@ -52,3 +56,11 @@ def test_nothing_heavy_is_imported(arguments: list[str], status: int) -> None:
 def test_it_runs_as_a_module_too() -> None:
     done = subprocess.run([sys.executable, "-m", "morphogen.cli", "--version"], capture_output=True, text=True)
     assert done.stdout.startswith("morphogen ")
+
+
+def test_a_model_whose_writer_was_killed_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    for name in ("m", "a\0b", "x" * 5000):
+        with pytest.raises(ArtifactError, match="no such model directory"):
+            require_folder(tmp_path / name)
+    (tmp_path / ".m.morphogen-1-0123456789abcdef").mkdir()
+    require_folder(tmp_path / "m")

@@ -91,7 +91,7 @@ def test_a_file_of_prompts_is_a_row_for_each(model: Path, tmp_path: Path) -> Non
 def test_grids_and_ways_are_labeled_sheets(model: Path, tmp_path: Path) -> None:
     grid = ["draw", str(model), RED, "--grid", "guidance=1,2.5", "--out", str(tmp_path / "a.png")]
     assert run(grid) == 0
-    x = mg.draw(model, RED, grid={"guidance": [1.0, 2.5]}).x
+    x = mg.draw(model, RED, along={"guidance": [1.0, 2.5]}).x
     labels = {"row_labels": [RED], "column_labels": ["w=1", "w=2.5"]}
     assert np.array_equal(pixels(tmp_path / "a.png"), np.asarray(sheet(x, columns=2, **labels)))
     way = ["draw", str(model), RED, "--to", GREEN, "--frames", "3", "--n", "2", "--out", str(tmp_path / "b.png")]
