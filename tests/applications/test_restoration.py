@@ -25,7 +25,7 @@ from morphogen.sampling.steppers import Ancestral, Heun, Multistep, Stepper, ste
 from morphogen.theory.gaussian_denoiser import GaussianMixtureDenoiser
 from morphogen.theory.schedules import Schedule, schedule
 
-SHAPE, D, N, STEPS = (1, 4, 4), 16, 2000, 40
+SHAPE, D, N, STEPS = (1, 4, 4), 16, 1000, 40
 COSINE = schedule("cosine")
 
 

@@ -73,8 +73,8 @@ def test_masses_of_all_pictures_sum_to_one_and_the_bound_lies_below():
     """By importance sampling, log p(x) of all 64 binary pictures; E[w] = p(x) whatever q is."""
     model = build(TINY, groups=(1, 2)).double()
     every = torch.tensor(list(itertools.product([0.0, 1.0], repeat=6)), dtype=torch.float64).reshape(-1, 1, 2, 3)
-    log_w = model.score(every, None, Rng(0), 2000).log_weights
-    p, se = log_w.exp().mean(1), log_w.exp().std(1) / math.sqrt(2000)
+    log_w = model.score(every, None, Rng(0), 1000).log_weights
+    p, se = log_w.exp().mean(1), log_w.exp().std(1) / math.sqrt(1000)
     assert abs(float(p.sum()) - 1.0) < 5.0 * float(se.square().sum().sqrt())  # five standard errors
     many = torch.stack([model.score(every, None, Rng(s)).value for s in range(100)])
     assert (many.mean(0) <= p.log() + 5.0 * (many.std(0) / 10.0 + se / p)).all()
@@ -83,10 +83,10 @@ def test_masses_of_all_pictures_sum_to_one_and_the_bound_lies_below():
 @torch.no_grad()
 def test_the_importance_bound_rises_from_the_elbo():
     model, b = build(), batch()
-    values = [float(model.score(b.x, b.cond, Rng(s), k).value.mean()) for k in (2, 200) for s in range(20)]
-    elbos = [float(model.score(b.x, b.cond, Rng(s)).value.mean()) for s in range(20)]
+    values = [float(model.score(b.x, b.cond, Rng(s), k).value.mean()) for k in (2, 200) for s in range(8)]
+    elbos = [float(model.score(b.x, b.cond, Rng(s)).value.mean()) for s in range(8)]
     mean = lambda v: sum(v) / len(v)  # noqa: E731
-    assert mean(elbos) < mean(values[:20]) < mean(values[20:])
+    assert mean(elbos) < mean(values[:8]) < mean(values[8:])
 
 
 @torch.no_grad()

@@ -158,7 +158,7 @@ def failures(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("morphogen.core.registry._registered", {})
 
     def run(family: type[Family] = Toy, but: tuple[str, ...] = (LEARNS,), **options: Any) -> dict[str, str]:
-        checked = check_family(family, options, skip=but, steps=150)
+        checked = check_family(family, options, skip=but, steps=150, records=1024)
         return {check.name: check.detail for check in checked.failures}
 
     return run
@@ -255,7 +255,7 @@ def test_only_and_skip_choose_checks_by_name() -> None:
             parametrize_with_checks(["vae"], **wrong)
 
 
-@parametrize_with_checks([Toy], steps=150, skip=(LEARNS,))
+@parametrize_with_checks([Toy], steps=150, records=1024, skip=(LEARNS,))
 def test_each_check_is_a_test_of_its_own(check) -> None:
     check()
 
