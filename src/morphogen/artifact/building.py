@@ -43,7 +43,7 @@ def shapes(
 
 
 def build(kind: type[Family], spec: Spec, data: DataSpec, parts: Mapping[str, Family], where: Path) -> Family:
-    """The model, with weights yet to be read. Raises `ArtifactError` where none can be built."""
+    """Build the model, before its weights are read. Raises `ArtifactError` if it cannot be built."""
     with _refused(where), Rng(0).forked():
         return kind(spec, data, parts)
 
@@ -55,7 +55,7 @@ def own_state(family: Family) -> dict[str, Tensor]:
 
 @contextmanager
 def _refused(where: Path) -> Iterator[None]:
-    """Whatever a constructor makes of numbers that nobody checked is an error in words."""
+    """Turn every error of a constructor under unchecked numbers into an `ArtifactError`."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter", UserWarning)

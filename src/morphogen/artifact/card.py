@@ -1,4 +1,4 @@
-"""The model card: what an artifact is, in words, generated from what it holds."""
+"""The model card: a description of an artifact in words, generated from its files."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _text(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text of others as text: no cell's end, no HTML, no link and no code of Markdown."""
+    """Escape foreign text for a cell of Markdown: no HTML, no links and no code."""
     shown = one_line(text.replace("\n", " ")).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
     for mark, escaped in (("|", "\\|"), ("`", "\\`"), ("](", "]\\("), ("][", "]\\[")):
         shown = shown.replace(mark, escaped)

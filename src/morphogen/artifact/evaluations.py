@@ -1,4 +1,4 @@
-"""Results that are added to an artifact later: each a file of its own, listed in the manifest and in the card."""
+"""Add results to an artifact. Each result is a separate file, listed in the manifest and in the card."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write_evaluation(path: Path | str, name: str, result: Mapping[str, Any]) -> 
         raise ArtifactError(f"the evaluation {name!r} is no plain JSON ({error}).") from None
     checked(Evaluation, f"the evaluation {name!r}", data)
     listed_as = f"{FOLDER}{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"
-    with taken(root):  # there is one: a lock beside nothing would stay
+    with taken(root):  # check that it exists: a lock without an artifact would stay
         pass
     target = root.resolve()
     try:

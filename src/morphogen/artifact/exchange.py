@@ -1,4 +1,4 @@
-"""Two folders change places in one step, so that nobody ever finds neither: RENAME_EXCHANGE of Linux's renameat2."""
+"""Exchange two folders in one step, by RENAME_EXCHANGE of Linux's renameat2. Readers always find one of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 _HERE = -100  # AT_FDCWD: paths are relative to the working folder
 _EXCHANGE = 2  # RENAME_EXCHANGE
-_LACKING = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}  # what systems say that do not have it
+_LACKING = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}  # errors of systems that lack it
 
 
 def exchanged(a: Path, b: Path) -> bool:
     """Exchange `a` and `b`, which both exist on one file system.
 
-    Returns False, and does nothing, where the system or the file system cannot. Raises `OSError` where it fails.
+    Returns False, and does nothing, if the system or the file system cannot do it. Raises `OSError` if it fails.
     """
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
     if rename is None:

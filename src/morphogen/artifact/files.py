@@ -1,4 +1,4 @@
-"""A file that is old or new and never half of each, and names for what is written in the meantime.
+"""Replace files as a whole, by way of temporary files.
 
 A file is replaced by writing a sibling, syncing it and renaming it. The sibling's name carries our mark, the process
 and a random part, `.NAME.morphogen-PID-RANDOM`: two writers never meet in it, and what a killed writer has left can be
@@ -24,7 +24,7 @@ _MARKED = re.compile(r"\.(?P<name>.+)\.morphogen-[0-9]+-[0-9a-f]{16}")
 
 
 def temporary(path: Path) -> Path:
-    """A sibling of `path` that nobody else writes to."""
+    """A temporary sibling of `path` that no other writer uses."""
     return path.with_name(f".{path.name}.morphogen-{os.getpid()}-{secrets.token_hex(8)}")
 
 

@@ -1,7 +1,7 @@
-"""One writer at a time: a lock that the system releases when its holder ends, however it ends, and that names it.
+"""Locks for writers. The system releases a lock when its holder ends in any way, and the lock names its holder.
 
-The lock of PATH lies beside it as .NAME.PURPOSE.lock, so that PATH itself can be exchanged while it is held. Those that
-only read take no lock.
+The lock of PATH lies beside it as .NAME.PURPOSE.lock, so PATH itself can be exchanged while the lock is held. Readers
+take no lock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from morphogen.core.errors import ArtifactError
 from morphogen.core.reading import read_json
 
-WAIT_S = 600.0  # for a writer, who needs moments
+WAIT_S = 600.0  # a writer needs only moments
 _SAY_AFTER_S = 3.0
 INSIDE = ".morphogen-"  # begins the name of a lock in a folder beside which the user may not write
 Purpose = Literal["training", "writing"]

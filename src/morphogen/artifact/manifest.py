@@ -71,7 +71,7 @@ def commit(root: Path, changed: Mapping[str, bytes]) -> None:
 
 
 def settle(root: Path) -> None:
-    """End what a kill has cut short in `commit`: what waits and is listed takes its place, the rest is removed."""
+    """Finish an interrupted `commit`: waiting files that are listed take their places, and the others are removed."""
     if not (root / MANIFEST).is_file():
         return
     listed = read(root)

@@ -1,4 +1,4 @@
-"""What the JSON files of an artifact hold: one strict schema for each, so that whoever reads on meets no surprise."""
+"""The JSON files of an artifact: one strict schema for each, so that later code needs no further checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Word = Annotated[str, StringConstraints(max_length=200)]
 
 
 class _Stored(pydantic.BaseModel):
-    """Strict in its types; fields that a later version added are let be."""
+    """Strict in its types; it ignores fields of later versions."""
 
     model_config = pydantic.ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -41,7 +41,7 @@ class Manifest(_Stored):
 
 
 class Provenance(pydantic.BaseModel):
-    """What others rely on of how a model came about; the rest is for people."""
+    """The fields of the provenance that code reads; the others are for people."""
 
     model_config = pydantic.ConfigDict(strict=True, frozen=True, extra="allow")
 
@@ -68,7 +68,7 @@ Number = int | float
 
 
 class Result(pydantic.BaseModel):
-    """What is shown of a measurement; all of it may be missing, and what else it says is let be."""
+    """The fields of a measurement that are shown; each may be missing, and other fields are ignored."""
 
     model_config = pydantic.ConfigDict(strict=True, frozen=True, extra="allow")
 
@@ -96,7 +96,7 @@ Schema = TypeVar("Schema", bound=_Stored)
 
 
 def checked(schema: type[Schema], where: str, data: bytes) -> tuple[Schema, dict[str, Any]]:
-    """The file `where` as its schema, and as it is. Raises `ArtifactError` for all that does not fit it."""
+    """Check the file `where` against its schema; returns both forms. Raises `ArtifactError` if it does not fit."""
     try:
         content = parse_json(data)
     except ValueError as error:

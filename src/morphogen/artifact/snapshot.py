@@ -1,4 +1,4 @@
-"""A model directory as it stood at one moment, for readers: they write nothing, take no lock and never see a half.
+"""A consistent view of a model directory for readers. They write nothing, take no lock and see no unfinished change.
 
 Files of an artifact are replaced and never changed in place, so that one which is open stays what it was. A snapshot
 opens all that the manifest lists, and begins again where a writer exchanged the folder or the manifest meanwhile; from
@@ -93,7 +93,7 @@ class Snapshot:
             raise ArtifactError(f"{self.root / name} cannot be read ({reason(error)}).") from None
 
     def problem(self, name: str) -> str | None:
-        """What is wrong with a listed file, to follow its name; None if it is as listed."""
+        """The fault of a listed file, as the end of a sentence that begins with its name; None if it has none."""
         if name in self._problems:
             return self._problems[name]
         expected = self.entries[name]
@@ -110,7 +110,7 @@ class Snapshot:
         return None if digest == expected.sha256 else "was changed after it was written: its hash differs."
 
     def problems(self, below: str = "") -> list[str]:
-        """All that is wrong with the listed files whose names begin with `below`, one sentence each."""
+        """The faults of the listed files with names that begin with `below`, one sentence each."""
         found = ((name, self.problem(name)) for name in self.entries if name.startswith(below))
         return [f"{one_line(name)} {problem}" for name, problem in found if problem]
 
@@ -168,7 +168,7 @@ def _settled(root: Path) -> Snapshot:
 
 
 def _stamp(root: Path) -> Stamp | None:
-    """What changes whenever a writer has exchanged the folder or its manifest."""
+    """A value that changes whenever a writer exchanges the folder or its manifest."""
     try:
         folder, manifest = os.stat(root), os.stat(root / MANIFEST)
     except (OSError, ValueError):
@@ -213,7 +213,7 @@ def _fits(data: bytes, entry: Entry) -> bool:
 
 
 def _waiting(path: Path, entry: Entry) -> bytes | None:
-    """What a writer has listed already and not yet put in its place."""
+    """The temporary file of an entry that a writer has listed but not yet put in place."""
     try:
         siblings = [path.with_name(n) for n in os.listdir(path.parent) if temporary_for(n) == path.name]
     except OSError:

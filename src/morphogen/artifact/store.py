@@ -1,4 +1,4 @@
-"""Save and load a family; say what a stored one is."""
+"""Save, load and describe families."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ class Description:
 
     @property
     def serving(self) -> Description:
-        """What a loaded model is: this, unless it only serves to make another of one of its parts."""
+        """The description to use after loading: this one, or that of the part that it adapts."""
         return self if self.kind.deployed_part is None else self.parts[self.kind.deployed_part].serving
 
     @property
     def capabilities(self) -> list[str]:
-        """Those of the family, but for what its options take away."""
+        """The capabilities of the family under its options."""
         able = {c.__name__ for c in self.kind.capabilities}
         return sorted(able if self.stored.capabilities is None else able & set(self.stored.capabilities))
 
@@ -127,7 +127,7 @@ def load(path: Path | str, device: torch.device | str = "cpu", verify: bool = Tr
 
 
 def describe(path: Path | str) -> Description:
-    """What is stored at `path`, by its own words and the header of its weights. Raises `ArtifactError`."""
+    """Describe the artifact at `path` from its spec and the header of its weights. Raises `ArtifactError`."""
     with taken(path) as snapshot:
         check_whole(snapshot)
         found = described(snapshot, "", False)
@@ -149,7 +149,7 @@ def refuse(root: Path, problems: Sequence[str]) -> NoReturn:
 
 
 def problems_of(snapshot: Snapshot) -> list[str]:
-    """What is missing or was changed, one sentence each."""
+    """The missing and changed files, one sentence each."""
     problems = snapshot.problems()
     problems += [f"{name} is not listed in {MANIFEST}." for name in (SPEC, WEIGHTS) if name not in snapshot.entries]
     return problems

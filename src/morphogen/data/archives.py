@@ -1,4 +1,4 @@
-"""Named sets that are a .tar of picture files, with a table beside it."""
+"""Named sets in the form of a .tar of picture files with a table beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An .npz file as a list of claims: each is checked before any memory is taken, and nothing is ever unpickled.
+"""Read untrusted .npz files. Every size is checked before memory is allocated, and nothing is unpickled.
 
 An .npz file is a zip file whose members are .npy files: a header in words (type, order, shape), then the values. Three
 sizes must agree: that of type and shape, that of the member by the zip file's directory, and what deflate can unpack at
@@ -44,7 +44,7 @@ _KINDS = "buifSU"  # booleans, whole numbers, real numbers, bytes, text
 
 @dataclass(frozen=True)
 class Header:
-    """What a member says of its values; `start` is the length of the header in bytes."""
+    """The header of a member: type, order and shape of its values; `start` is the length of the header in bytes."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -284,6 +284,6 @@ def _skip(member: Any, length: int) -> None:
 
 
 def _shown(text: str) -> str:
-    """Text of others, on one line and of bounded length."""
+    """Foreign text on one line and of bounded length."""
     text = one_line(text)
     return text if len(text) <= 80 else f"{text[:77]}..."

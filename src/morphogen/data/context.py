@@ -1,4 +1,4 @@
-"""A degraded copy of each picture as its condition: what a model that restores pictures starts from.
+"""A degraded copy of each picture as its condition, for models that restore pictures.
 
     down4      the mean of each 4 x 4 block of pixels: (C, H, W) -> (C, H / 4, W / 4)
     blur1.5    each channel after a Gaussian blur of 1.5 px
@@ -64,7 +64,7 @@ class Degradation:
 
     @classmethod
     def of(cls, data: DataSpec) -> Self | None:
-        """That of the pictures that records of `data` come with, or None."""
+        """The degradation of the context pictures of `data`, or None."""
         text = data.preprocessing.get("context")
         return None if text is None else cls.parse(text)
 

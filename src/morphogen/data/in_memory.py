@@ -28,7 +28,7 @@ def is_source(data: AnyData) -> bool:
 
 
 def named_arrays(data: AnyData) -> dict[str, np.ndarray]:
-    """What is given, by name.
+    """Turn given data into named arrays.
 
     Args:
         data: an array or tensor of records (N, ...); a pair (records, labels); a mapping of names to arrays; a list of

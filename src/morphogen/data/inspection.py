@@ -1,4 +1,4 @@
-"""`inspect`: what is in the data, and what is wrong with them, before anything is trained."""
+"""`inspect`: describe the data and their problems before a training."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Inspection:
 
     @property
     def files(self) -> Files | None:
-        """What became of the files of a folder; None for other sources."""
+        """The use of each file of a folder; None for other sources."""
         return self.dataset.files
 
     @property

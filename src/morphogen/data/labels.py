@@ -1,4 +1,4 @@
-"""Texts and class labels as arrays give them: bytes are UTF-8, numbers are whole, and nothing else becomes a word."""
+"""Read texts and class labels from arrays. Bytes are UTF-8, numbers are whole, and other values are errors."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def of_arrays(arrays: Mapping[str, np.ndarray], options: Options) -> Raw:
 
 
 class _Given:
-    """Arrays in memory, as `_parts` looks at them."""
+    """Arrays in memory with the interface that `_parts` needs."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
         self.names = list(arrays)
@@ -89,7 +89,7 @@ def _on_classes(raw: Raw) -> list[str]:
 
 
 def _parts(file: ArrayFile | _Given) -> tuple[Parts, list[str]]:
-    """Which array is what, and what is to be said of it."""
+    """Find the role of each array, and notes for the user."""
     found: Parts = {}
     for name in file.names:
         split, what = _meaning(name)

@@ -1,4 +1,4 @@
-"""One picture of a user's own, as a model takes it."""
+"""Prepare one picture of a user for a model."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def values(stored: Tensor, data: DataSpec) -> Tensor:
 
 
 def name_of(image: Image) -> str:
-    """What to call a picture in a message."""
+    """The name of a picture in messages."""
     return one_line(str(image)) if isinstance(image, Path | str) else "the picture"
 
 

@@ -78,7 +78,7 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class Options(Spec):
-    """What every source of pictures understands.
+    """The options of every source of pictures.
 
     size        HEIGHTxWIDTH, or one number for both; None keeps the size that all pictures have
     resize      what to do where the shape does not fit: "error"; "stretch"; "crop" (scale to cover, cut

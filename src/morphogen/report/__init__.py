@@ -1,1 +1,1 @@
-"""What people look at: picture sheets, animations, curves, tables, progress bars and self-contained HTML."""
+"""Output for people: picture sheets, animations, curves, tables, progress bars and self-contained HTML."""

@@ -1,4 +1,4 @@
-"""The ground that plots share: size, type, color. Drawn by matplotlib's Agg without pyplot, so no global state."""
+"""The common style of plots: size, type, color. Matplotlib's Agg draws them without pyplot, so without global state."""
 
 from __future__ import annotations
 

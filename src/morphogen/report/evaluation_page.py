@@ -1,4 +1,4 @@
-"""A page about one or several evaluated models: results, where they stand, differences, samples of equal seeds."""
+"""A page about one or several evaluated models: results, ladders, differences, and samples with equal seeds."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class Report:
 
 
 def escape(text: str) -> str:
-    """Text of others as HTML: markup and unsafe characters escaped."""
+    """Escape markup and unsafe characters of foreign text for HTML."""
     return escape_markup(printable(text))
 
 

@@ -1,4 +1,4 @@
-r"""Labels on pictures, in fonts that come along: what these cannot draw is written as its escape, never as a box.
+r"""Labels on pictures, in shipped fonts. Characters that these lack are written as escapes, not as boxes.
 
 The fonts hold letters of alphabets that are written from left to right. Scripts that are written from right to left
 need an order and joins that only a layout engine knows; without one they would be drawn as other words.

@@ -1,4 +1,4 @@
-"""The log of a training as it counts: its lines of JSON, without those that a later session has made void.
+"""Read the valid entries of a training log: its lines of JSON, without those that a later session replaces.
 
 A log only grows. A run that is resumed from the checkpoint of step N writes {"kind": "resumed", "step": N} first, and
 what stands before this line of later steps is void: the resumed run makes these steps again.

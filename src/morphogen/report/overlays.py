@@ -1,4 +1,4 @@
-"""Maps laid over the pictures that they belong to."""
+"""Draw maps over their pictures."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ QUIET_S = 10.0  # plain lines come at most this often
 
 
 class ProgressEvent(Protocol):
-    """What is shown of an event; times are in seconds."""
+    """The fields of an event that are shown; times are in seconds."""
 
     @property
     def step(self) -> int: ...
@@ -71,7 +71,7 @@ def line(event: ProgressEvent) -> str:
 
 
 class _Display:
-    """What shows events, until it fails."""
+    """The display of events. After its first failure it shows nothing more."""
 
     def __init__(self, view: _Bar | _Lines, console: Console) -> None:
         self._view, self._console = view, console

@@ -1,4 +1,4 @@
-"""Results as files: the suffix decides the format, and a file is whole or not there."""
+"""Write results to files. The suffix decides the format, and files are written as a whole."""
 
 from __future__ import annotations
 

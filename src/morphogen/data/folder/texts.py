@@ -1,4 +1,4 @@
-"""Text files of others: UTF-8 or a `DataError` that says where it is not, and JSON in which no key stands twice."""
+"""Read untrusted text files: UTF-8, or a `DataError` with the place of the fault; and JSON with unique keys."""
 
 from __future__ import annotations
 

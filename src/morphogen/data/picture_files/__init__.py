@@ -1,1 +1,1 @@
-"""Picture files of others: opened by content with formats that are named here, checked before they are decoded."""
+"""Read untrusted picture files: the content decides the format, of a fixed list, and checks precede decoding."""
