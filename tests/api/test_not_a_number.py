@@ -93,3 +93,15 @@ def test_no_file_of_ours_holds_a_pickle(value: object) -> None:
 def test_what_would_need_a_pickle_is_refused_at_once(value: object) -> None:
     with pytest.raises((UsageError, ValueError)):
         npz({"a": value})
+
+
+def test_previews_of_nan_are_a_warning_and_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sample(self: VAE, n: int, *_: Any, **__: Any) -> torch.Tensor:
+        return torch.full((n, *self.data.shape), float("nan"))
+
+    monkeypatch.setattr(VAE, "sample", sample)
+    recipe = {"steps": 6, "batch_size": 16, "sheet_seconds": 1e-6, "log_every": 2, "compile": "off"}
+    events = list(mg.training("vae", "digits", tmp_path / "m", options={"hidden": [8]}, recipe=recipe))
+    said = [w for event in events for w in event.warnings if "a sheet of samples" in w]
+    assert len(said) == 1 and "no numbers" in said[0] and "Training goes on" in said[0]
+    assert mg.load(tmp_path / "m").provenance["complete"] and not list(tmp_path.rglob("step-*.png"))

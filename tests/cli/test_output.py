@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from morphogen import DataError, Description, UsageError
+from morphogen import DataError, Description, MorphogenError, UsageError
 from morphogen.cli import console, main
 from morphogen.cli.main import run
-from morphogen.cli.outputs import PICTURE
+from morphogen.cli.outputs import FOLDER, PICTURE, Output
 from morphogen.core.reading import parse_json
 from morphogen.report.json_text import as_json
 from morphogen.report.saving import picture_file
@@ -178,3 +178,19 @@ def test_results_save_in_the_formats_of_the_command_line(tmp_path: Path) -> None
             assert image.size == digits(4).image().size
     with pytest.raises(UsageError, match="ends in"):
         digits(4).save(tmp_path / "a.bmp")
+
+
+@pytest.mark.parametrize(("name", "formats"), [("a.png", [".png"]), ("d/", [FOLDER])])
+def test_a_full_disk_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, formats: list[str]
+) -> None:
+    target = Output.parse(f"{tmp_path}/new/{name}", formats, overwrite=False)
+
+    def full(path: Path, data: bytes) -> int:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(MorphogenError, match=r"--out .*/new/.* could not be written \(No space left on device\)"):
+        target.write_folder({"0.png": b"x"}) if formats == [FOLDER] else target.write(b"x")
+    assert list((tmp_path / "new").iterdir()) == []

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphogen.cli.console import print_json, print_text
-from morphogen.core.errors import UsageError
+from morphogen.core.errors import MorphogenError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -64,27 +65,32 @@ class Output:
 
     def write(self, data: bytes) -> None:
         """Write a file by way of a temporary one beside it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(f".{self.path.name}.part{os.getpid()}")
-        try:
+        with self._beside() as part:
             part.write_bytes(data)
             os.replace(part, self.path)
-        finally:
-            part.unlink(missing_ok=True)
 
     def write_folder(self, files: Mapping[str, bytes]) -> None:
         """Write a folder by way of a temporary one beside it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(f".{self.path.name}.part{os.getpid()}")
-        try:
+        with self._beside() as part:
             part.mkdir()
             for name, data in files.items():
                 (part / name).write_bytes(data)
             if self.path.exists():  # empty, or nothing but numbered pictures: `parse` has seen to it
                 shutil.rmtree(self.path)
             os.replace(part, self.path)
+
+    @contextmanager
+    def _beside(self) -> Iterator[Path]:
+        """A name to write to first; nothing is left there. Raises `MorphogenError` where the disk does not let it."""
+        part = self.path.with_name(f".{self.path.name}.part{os.getpid()}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+        except OSError as error:
+            raise MorphogenError(f"--out {self.path} could not be written ({error.strerror or error}).") from error
         finally:
-            shutil.rmtree(part, ignore_errors=True)
+            with suppress(OSError):
+                shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
 
 def keep(
