@@ -98,7 +98,9 @@ class Run:
         self.draw()  # after the model is safe
         said = (event.warnings if event else []) + trainer.take_warnings()
         event = event or trainer.event()  # None if the run was killed when only its artifact was missing
-        yield replace(event, elapsed_s=trainer.elapsed_s, remaining_s=0.0, sheet=True, warnings=said)
+        yield replace(
+            event, total=trainer.budget.total, elapsed_s=trainer.elapsed_s, remaining_s=0.0, sheet=True, warnings=said
+        )
 
     def _prepare(self) -> None:
         """Do everything that can fail before the first step."""
