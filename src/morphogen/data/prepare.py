@@ -1,4 +1,4 @@
-"""From what a reader found to a `Dataset`: splits, binarization, scaling, description, fingerprint."""
+"""Turn the records of a reader into a `Dataset`: splits, binarization, scaling, description, fingerprint."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def _scaling(train: Tensor) -> tuple[float, float]:
 
 
 def _resolved(options: Options, stored: Tensor, bits: int | None) -> dict[str, object]:
-    """The options with what was found out on reading put in, so that other data can be prepared alike."""
+    """The options with the values that reading has determined, so that other data can be prepared alike."""
     if stored.dtype == torch.uint8 and stored.ndim == 4:
         channels = {1: "gray", 3: "rgb", 4: "rgba"}.get(stored.shape[1], "auto")
         options = options.replace(size=f"{stored.shape[2]}x{stored.shape[3]}", channels=channels)
@@ -208,7 +208,7 @@ def _context_shape(options: Options, shape: tuple[int, ...], levels: int | None,
 
 
 def _captioned(raw: Raw, options: Options) -> Raw:
-    """With as many captions as the options ask for."""
+    """Keep as many captions as the options say."""
     wanted = options.captions if isinstance(options, Captioned) else "all"
     if wanted == "none":
         return dataclasses.replace(raw, captions=None, paraphrases=None)
@@ -218,7 +218,7 @@ def _captioned(raw: Raw, options: Options) -> Raw:
 def _text(
     raw: Raw, train: Tensor, options: Options, like: DataSpec | None, reader: TextSchema | None
 ) -> TextSchema | None:
-    """How captions are read: as those of `like` are, by the tokenizer of `reader`, or as the records `train` teach."""
+    """The schema of captions: that of `like`, that of `reader`, or one learned from `train`."""
     if raw.captions is None or like is not None:
         return None if like is None else _read_alike(raw, train, like.text)
     texts = [raw.captions[i] for i in train.tolist()]

@@ -47,7 +47,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Files:
-    """What became of the files of a folder: seen = records + captions + left_out + others.
+    """The use of the files of a folder: seen = records + captions + left_out + others.
 
     records     pictures that are used
     captions    files that captions, classes or splits were read from
@@ -141,7 +141,7 @@ class Records:
         return Batch(x, ids, cond, index)
 
     def _degraded(self, x: Tensor, ids: Tensor, index: Tensor | None) -> Tensor:
-        """The pictures (B, *context_shape) to start from."""
+        """The degraded copies (B, *context_shape)."""
         degradation, rng = Degradation.of(self.spec), Rng(0, x.device)
         if degradation is None or self.spec.levels is None:
             raise DataError(f"{self.spec.name} is to have pictures to start from, but its preprocessing has none.")
@@ -160,7 +160,7 @@ class Records:
         return dataclasses.replace(self, **moved)
 
     def name(self, row: int) -> str:
-        """What to call a record in a message: its name, or its id."""
+        """The name of a record in messages: its name, or its id."""
         return self.names[row] if self.names is not None else f"record {int(self.ids[row])}"
 
 
@@ -188,7 +188,7 @@ class Dataset:
     files: Files | None = None
 
     def reading_notes(self) -> list[str]:
-        """What there is to know of the data before they are used, one sentence each."""
+        """Facts about the data to know before their use, one sentence each."""
         said = [str(self.files)] if self.files is not None else []
         if self.problems:
             said.append(f"{len(self.problems):,} records are left out: {listed([str(p) for p in self.problems], 3)}")

@@ -1,4 +1,4 @@
-"""Networks picked by what the data are."""
+"""Choose a network by the kind of data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def backbone(name: Backbone, data: DataSpec) -> Literal["mlp", "conv"]:
 
 
 def centered(x: Tensor, data: DataSpec) -> Tensor:
-    """x as a network's input: on about [-1, 1] whatever the kind."""
+    """Turn x into a network's input, on about [-1, 1] for every kind of data."""
     if data.kind == "continuous":
         return x
     return x.float() * (2.0 / data.high) - 1.0

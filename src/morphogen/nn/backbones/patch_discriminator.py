@@ -1,9 +1,9 @@
 """The patch discriminator (Isola, Zhu, Zhou and Efros, "Image-to-image translation", 2017).
 
-It judges every patch of a picture by itself: convolutions only, one logit per place, so that a logit depends on the
-pixels of its receptive field and on no other. Sharpness and texture are judged, composition is left to the
-reconstruction error. Features are scaled to unit mean square at each place (pixelwise normalization; Karras et al.,
-2018): normalization over the picture or the batch would let a logit see beyond its patch.
+It classifies every patch of a picture separately, by convolutions with one logit per place. A logit depends only on the
+pixels of its receptive field. It measures sharpness and texture; the reconstruction error takes care of the
+composition. Features are scaled to unit mean square at each place (pixelwise normalization; Karras et al., 2018). With
+normalization over the picture or the batch, a logit would depend on pixels outside its patch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The values of a pixel, written in symbols of few kinds, each given those before it.
+"""The values of a pixel as symbols with few values, each given the symbols before it.
 
-A softmax over 256 values costs about what a small network below it does. Written in base b = ceil(sqrt(K)), a value u
-in 0 .. K-1 has two digits,
+A softmax over 256 values costs about as much as the small network before it. In base b = ceil(sqrt(K)), a value u in
+0 .. K-1 has two digits,
 
     u = b s_1 + s_2,    P(u) = P(s_1) P(s_2 | s_1),
 
@@ -10,14 +10,14 @@ pixel follow each other in the same way, P(red) P(green | red) P(blue | red, gre
 symbols s_1 ... s_S, and its probability the product of their conditionals. Where K is no multiple of b, the digits
 that would make a value of K and more have probability 0.
 
-Pictures use some values again and again: scanned digits hold a palette of a few dozen grays, another one in each. A
-network that reads values as numbers cannot say "the value that was there before", so the head is told how often each
-value has been seen in the picture so far (a cache; Grave, Joulin and Usunier, 2017): with c_v the count of value v,
+Pictures repeat some values: each scanned digit has its own palette of a few dozen grays. A network with numbers as its
+input cannot express "the same value as before". So the head also gets the counts of each value in the picture so far (a
+cache; Grave, Joulin and Usunier, 2017): with c_v the count of value v,
 
     logit_v += g log(1 + c_v) + g' [c_v > 0],
 
-where g and g' are learned functions of the features. A first digit is given the counts of all its values together, a
-second one those of the values that begin with the first.
+where g and g' are learned functions of the features. A first digit gets the sum of the counts of its values; a second
+digit gets the counts of the values that begin with the first digit.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Symbols:
         return torch.zeros(*u.shape, kinds, dtype=torch.int32, device=u.device).scatter_(-1, u[..., None], 1)
 
     def seen(self, u: Tensor) -> Tensor:
-        """How often each value is in a channel's pixels before each one: (B, H, W, C) -> (B, H, W, C, V), int32."""
+        """Count each value in the earlier pixels of a channel: (B, H, W, C) -> (B, H, W, C, V), int32."""
         marked = self.marked(u).flatten(1, 2)
         return marked.cumsum(1, dtype=torch.int32).sub_(marked).unflatten(1, u.shape[1:3])
 

@@ -5,12 +5,12 @@ The latents come in groups z_1, ..., z_K, grids of a few channels at resolutions
     p(x, z) = p(x | z) prod_k p(z_k | z_<k),    q(z | x) = prod_k q(z_k | x, z_<k).
 
 Both products share one pass from the coarsest grid to the finest (Sonderby et al., "Ladder variational autoencoders",
-2016; Kingma et al., 2016): the state h holds what z_<k say, the prior of z_k is read off h, and its posterior off h and
-what the bottom-up network found at that resolution. The drawn z_k is added to h, and a residual block follows (Child,
-"Very deep VAEs generalize autoregressive models and can outperform them on images", 2021).
+2016; Kingma et al., 2016). The state h is a function of z_<k. The prior of z_k is a function of h; its posterior is a
+function of h and the bottom-up features at that resolution. The drawn z_k is added to h, and a residual block follows
+(Child, "Very deep VAEs generalize autoregressive models and can outperform them on images", 2021).
 
-Nothing is normalized. What keeps many groups stable: the last layer of each block starts at zero, the first layer of a
-drawn latent is small, and log-variances are bounded.
+There is no normalization. Three things keep many groups stable: the last layer of each block starts at zero, the first
+layer of a drawn latent is small, and log-variances are bounded.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class BottomUp(nn.Module):
 
 
 class Group(nn.Module):
-    """One group of latents (B, z, h, w): its prior, its posterior, and what it adds to the state h (B, width, h, w)."""
+    """One group of latents (B, z, h, w): its prior, its posterior, and its update of the state h (B, width, h, w)."""
 
     def __init__(self, width: int, z: int, *, cond: int, act: Activation, dropout: float, depth: int) -> None:
         super().__init__()

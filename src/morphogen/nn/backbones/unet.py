@@ -1,7 +1,7 @@
 """The U-Net of diffusion models (Ronneberger et al., 2015; Ho et al., 2020; Dhariwal and Nichol, 2021).
 
-Residual blocks at falling resolutions, then the same in reverse; each block on the way up also reads what the
-matching one on the way down wrote. With e the embedding of noise level and condition, a block is
+Residual blocks at falling resolutions, then the same in reverse. Each block on the way up also reads the output of the
+matching block on the way down. With e the embedding of noise level and condition, a block is
 
     y = conv(silu(norm x)) + conv(skip),      x + conv(silu((1 + scale(e)) norm y + shift(e))),
 
