@@ -97,7 +97,7 @@ def test_pictures_are_records_too() -> None:
 
 
 def test_too_few_records_are_refused() -> None:
-    with pytest.raises(DataError, match="at least 100 are needed: closeness is judged by ranks"):
+    with pytest.raises(DataError, match="at least 100 of each are needed: closeness is judged by ranks"):
         copying(NEW[:99], HELD_OUT, TRAIN)
     with pytest.raises(DataError, match="needs at least 1000 held-out records, got 400"):
         copying(NEW, HELD_OUT, TRAIN, alpha=0.001)

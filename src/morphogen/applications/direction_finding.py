@@ -45,7 +45,7 @@ def find_directions(family: Family, source: AnyData | None, factors: int, n: int
 
     Raises:
         CapabilityError: the model has no latents, or no directions of its own and no data are given.
-                DataError: the records have no classes or attributes.
+        DataError: the records have no classes or attributes.
     """
     check_numbers(factors=factors, n=n)
     if n < 2 * MIN_RECORDS:

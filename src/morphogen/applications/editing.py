@@ -88,11 +88,11 @@ def edit_picture(
     """`n` edits of a picture, each with its own noise; see `mg.edit`.
 
     Returns:
-            x (n, C, H, W), the index of the class, and notes for the user.
+        x (n, C, H, W), the index of the class, and notes for the user.
 
-        Raises:
-            DataError: the picture does not fit the model.
-            UsageError: the options contradict each other or the model.
+    Raises:
+        DataError: the picture does not fit the model.
+        UsageError: the options contradict each other or the model.
     """
     check_numbers(n=n, seed=seed, strength=strength, steps=steps, guidance=guidance)
     model = denoising_model(family, "edit pictures")
