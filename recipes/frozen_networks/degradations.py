@@ -15,7 +15,7 @@ from torch import Tensor
 from morphogen.core.rng import Rng
 
 KINDS = ("blur", "noise", "components", "jpeg", "mixture")
-MOST_COMPONENTS = 600
+MAX_COMPONENTS = 600
 
 # Annex K of the JPEG standard (ITU-T T.81, 1992).
 _LUMINANCE = (
@@ -69,20 +69,20 @@ def _blur_matrix(n: int, sigma: Tensor) -> Tensor:
 
 
 def principal(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean (D,) of pictures (N, *shape) and their first principal components (D, MOST_COMPONENTS)."""
+    """The mean (D,) of pictures (N, *shape) and their first principal components (D, MAX_COMPONENTS)."""
     flat = x.flatten(1)
     mean = flat.mean(0)
     centered = flat - mean
     if len(flat) >= flat.shape[1]:
-        return mean, torch.linalg.eigh(centered.T @ centered).eigenvectors.flip(1)[:, :MOST_COMPONENTS]
-    values, vectors = (v.flip(-1)[..., :MOST_COMPONENTS] for v in torch.linalg.eigh(centered @ centered.T))
+        return mean, torch.linalg.eigh(centered.T @ centered).eigenvectors.flip(1)[:, :MAX_COMPONENTS]
+    values, vectors = (v.flip(-1)[..., :MAX_COMPONENTS] for v in torch.linalg.eigh(centered @ centered.T))
     return mean, centered.T @ (vectors / values.sqrt())
 
 
 def truncated(x: Tensor, basis: tuple[Tensor, Tensor], strength: Tensor) -> Tensor:
     """Only the first 600 down to 8 components, in equal ratios over the strengths."""
     mean, components = basis
-    kept = MOST_COMPONENTS * (8.0 / MOST_COMPONENTS) ** strength
+    kept = MAX_COMPONENTS * (8.0 / MAX_COMPONENTS) ** strength
     coefficients = (x.flatten(1) - mean) @ components
     coefficients = coefficients * (torch.arange(components.shape[1]) < kept[:, None])
     return (coefficients @ components.T + mean).view_as(x)

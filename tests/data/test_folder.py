@@ -262,6 +262,6 @@ def test_orientation_is_respected(tmp_path):
 
 def test_pictures_that_do_not_fit_into_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
     picture(tmp_path / "a.png")
-    monkeypatch.setattr("morphogen.data.picture_files.collecting._MOST_BYTES", 100)
+    monkeypatch.setattr("morphogen.data.picture_files.collecting._MAX_BYTES", 100)
     with pytest.raises(DataError, match="choose a smaller size"):
         load(tmp_path)

@@ -34,7 +34,7 @@ def test_entries_that_cannot_be_read_are_computed_again(tmp_path: Path, monkeypa
 
 def test_only_entries_of_its_own_are_removed_to_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MORPHOGEN_CACHE", str(tmp_path))
-    monkeypatch.setattr(cache, "MOST_BYTES", 10)
+    monkeypatch.setattr(cache, "MAX_BYTES", 10)
     (tmp_path / "thesis.txt").write_text("precious, and longer than ten bytes")
     cache.record(cache.key("a"), lambda: "x" * 20)
     cache.record(cache.key("b"), lambda: "y" * 20)

@@ -154,7 +154,7 @@ def test_all_components_are_the_identity_and_fewer_lose_more() -> None:
 def test_wide_pictures_are_fitted_on_some_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their span holds what they share with the rest: here three patterns."""
     monkeypatch.setattr("morphogen.theory.statistics.pca._WIDEST", 100)
-    monkeypatch.setattr("morphogen.theory.statistics.pca._MOST_OF_WIDE", 50)
+    monkeypatch.setattr("morphogen.theory.statistics.pca._MAX_OF_WIDE", 50)
     patterns = Rng(0).uniform("patterns", 3, (3, 10, 10))
     weights = Rng(0).uniform("weights", 500, (3,)) / 3.0
     x = (255.0 * torch.einsum("nk,kchw->nchw", weights, patterns)).round().to(torch.uint8)

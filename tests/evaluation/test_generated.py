@@ -247,7 +247,7 @@ def test_the_cache_survives_damage_and_can_be_off(tmp_path, monkeypatch):
     monkeypatch.setenv("MORPHOGEN_CACHE", "off")
     cache.tensor("k", make)
     assert len(made) == 3
-    monkeypatch.setattr(cache, "MOST_BYTES", 300)
+    monkeypatch.setattr(cache, "MAX_BYTES", 300)
     monkeypatch.setenv("MORPHOGEN_CACHE", str(tmp_path / "d"))
     for i in range(5):
         cache.tensor(cache.key(i), make)

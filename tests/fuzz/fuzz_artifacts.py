@@ -28,7 +28,7 @@ from morphogen.cli.main import run
 
 _UNTOUCHED = 0.01  # of the items are in order, and must be found so
 _SEALED = 0.6
-_MOST_HASHED = 64 << 20
+_MAX_HASHED = 64 << 20
 _HOSTILE: Mapping[str, tuple[Any, ...]] = {  # what a text encoder's configuration must not reach the library with
     "auto_map": (
         {"AutoModel": "evil.Evil"},
@@ -185,7 +185,7 @@ def seal(root: Path, good: Path, random_: random.Random) -> None:
 
 def _damage(model: Path, others: Sequence[Path], random_: random.Random) -> str:
     """Damage the directory in one way; says what was done."""
-    there = [file for file in files_of(model) if file.stat().st_size <= _MOST_HASHED]
+    there = [file for file in files_of(model) if file.stat().st_size <= _MAX_HASHED]
     encoders = [file for file in there if file.name == "spec.json" and b'"pretrained_text"' in file.read_bytes()]
     if encoders and random_.random() < 0.4:
         return _hostile(encoders[0], random_)
@@ -301,11 +301,11 @@ def _check_drawn(item: Item, file: Path) -> None:
 
 def _regular(file: Path) -> bool:
     """Whether it is an ordinary file that is worth reading."""
-    return file.is_file() and not file.is_symlink() and file.stat().st_size <= _MOST_HASHED
+    return file.is_file() and not file.is_symlink() and file.stat().st_size <= _MAX_HASHED
 
 
 def _sha256(file: Path) -> str:
-    if file.stat().st_size > _MOST_HASHED:
+    if file.stat().st_size > _MAX_HASHED:
         return "0" * 64
     return hashlib.sha256(file.read_bytes()).hexdigest()
 

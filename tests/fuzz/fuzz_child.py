@@ -23,10 +23,10 @@ from typing import Any
 
 from fuzz_watch import Watch
 
-MOST_MB = 2048  # of memory beyond what the parent has
-MOST_CPU_S = 20
-MOST_WALL_S = 90  # the machine may be busy: only a child that waits for something lasts so long
-MOST_PRINTED = 1 << 20
+MAX_MB = 2048  # of memory beyond what the parent has
+MAX_CPU_S = 20
+MAX_WALL_S = 90  # the machine may be busy: only a child that waits for something lasts so long
+MAX_PRINTED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def run_in_child(
-    work: Callable[[], Any], writable: Sequence[Path], scratch: Path, most_cpu_s: int = MOST_CPU_S
+    work: Callable[[], Any], writable: Sequence[Path], scratch: Path, most_cpu_s: int = MAX_CPU_S
 ) -> Outcome:
     """Run `work`, whose result is JSON, in a child that may change files below `writable` alone."""
     reading, writing = os.pipe()
@@ -56,7 +56,7 @@ def run_in_child(
         with open(reading, "rb") as pipe:
             before, _, said = pipe.read().partition(b"\n")
         printed.seek(0)
-        text = printed.read(MOST_PRINTED).decode("utf-8", "surrogateescape")
+        text = printed.read(MAX_PRINTED).decode("utf-8", "surrogateescape")
     try:
         told = json.loads(said)
     except ValueError:
@@ -80,7 +80,7 @@ def _be_the_child(work: Callable[[], Any], watch: Watch, printed: int, writing: 
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(printed, 1)
         os.dup2(printed, 2)
-        most = int(_own_mb("VmData") + MOST_MB + 1024) << 20  # what passes 2 GB is measured, what passes 3 is refused
+        most = int(_own_mb("VmData") + MAX_MB + 1024) << 20  # what passes 2 GB is measured, what passes 3 is refused
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
         resource.setrlimit(resource.RLIMIT_CPU, (most_cpu_s, most_cpu_s + 1))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -104,7 +104,7 @@ def _wait(child: int) -> tuple[str, resource.struct_rusage]:
     """How the child ended, and what it used; it is ended where it takes too long."""
     handle = os.pidfd_open(child)
     try:
-        deadline = time.monotonic() + MOST_WALL_S
+        deadline = time.monotonic() + MAX_WALL_S
         ready = []
         while not ready and time.monotonic() < deadline:
             ready, _, _ = select.select([handle], [], [], max(0.0, deadline - time.monotonic()))

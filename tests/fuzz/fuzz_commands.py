@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from command_lines import command_lines
 from fuzz_artifacts import snapshot
-from fuzz_child import MOST_CPU_S, run_in_child
+from fuzz_child import MAX_CPU_S, run_in_child
 from fuzz_findings import Item, judge
 from fuzz_models import Good
 from PIL import Image
@@ -27,7 +27,7 @@ from morphogen.cli.main import run
 from morphogen.core import registry
 
 _LONG = ("train", "quickstart", "check", "evaluate", "evaluate-samples", "alignment", "directions")  # honest work,
-_MOST_LONG_S = 4  # of which the beginning is enough
+_MAX_LONG_S = 4  # of which the beginning is enough
 _OUTS = [
     "out.png",
     "out.npz",
@@ -72,7 +72,7 @@ def try_command(number: int, seed: int, models: Mapping[str, Good], scratch: Pat
         os.chdir(work)
         return [run(line)]
 
-    most = _MOST_LONG_S if line[:1] and line[0] in _LONG else MOST_CPU_S
+    most = _MAX_LONG_S if line[:1] and line[0] in _LONG else MAX_CPU_S
     outcome = run_in_child(work_there, [root, Path(os.environ["MORPHOGEN_CACHE"])], scratch, most)
     item.statuses = outcome.result if outcome.result is not None else outcome.end
     judge(item, outcome, outcome.result or [])

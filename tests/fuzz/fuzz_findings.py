@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fuzz_child import MOST_MB, Outcome
+from fuzz_child import MAX_MB, Outcome
 
 KINDS = (
     "code run, or a file changed",
@@ -67,7 +67,7 @@ def judge(item: Item, outcome: Outcome, statuses: Sequence[int]) -> None:
         item.find("traceback", _last(text))
     if "fault in morphogen" in text:
         item.find("fault in morphogen", text[text.index("this is a fault") :].partition("\n")[0][:500])
-    if outcome.memory_mb > MOST_MB:
+    if outcome.memory_mb > MAX_MB:
         item.find("more than 2 GB", f"{outcome.memory_mb:,.0f} MB")
     if any(status not in (0, 1, 2) for status in statuses):
         item.find("traceback", f"exit status {statuses}")

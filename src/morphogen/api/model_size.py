@@ -16,7 +16,7 @@ from morphogen.core.registrations import TooMany, at_most
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
 
-MOST_LAYERS = 20_000  # and tensors in them: networks of hundreds of layers have some thousands
+MAX_LAYERS = 20_000  # and tensors in them: networks of hundreds of layers have some thousands
 COPIES = 4  # weights, their gradients, and two moments of the optimizer, in float32
 
 
@@ -27,12 +27,12 @@ def check_size(kind: type[Family], spec: Spec, data: DataSpec, parts: Mapping[st
     measured. Also raises it for more layers than could be made in some seconds.
     """
     try:
-        with warnings.catch_warnings(), torch.device("meta"), Rng(0).forked(), at_most(MOST_LAYERS):
+        with warnings.catch_warnings(), torch.device("meta"), Rng(0).forked(), at_most(MAX_LAYERS):
             warnings.simplefilter("ignore")
             model = kind(spec, data, parts)
     except (TooMany, MemoryError):
         raise UsageError(
-            f"a model of these sizes has more than {MOST_LAYERS:,} layers and weight tensors: make it smaller."
+            f"a model of these sizes has more than {MAX_LAYERS:,} layers and weight tensors: make it smaller."
         ) from None
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if "overflow" in str(error).lower():

@@ -167,7 +167,7 @@ def with_default_guidance(family: Family, options: Mapping[str, Any]) -> dict[st
 def guidance_lacks_null(family: Family, options: Mapping[str, Any]) -> bool:
     """Whether guidance would lead away from the empty condition, which the model has not learned."""
     away = options.get("negative") is not None or options.get("avoid") is not None
-    return options.get("guidance", 1.0) != 1.0 and not (family.knows_no_condition or away)
+    return options.get("guidance", 1.0) != 1.0 and not (family.learned_without_condition or away)
 
 
 def sampling_options(family: type[Family]) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from morphogen.artifact import files
 from morphogen.artifact.locks import INSIDE
 from morphogen.artifact.schemas import FORMAT, Entry, Manifest, checked
-from morphogen.artifact.snapshot import MANIFEST, MOST_MANIFEST_BYTES, check_inside, reason
+from morphogen.artifact.snapshot import MANIFEST, MAX_MANIFEST_BYTES, check_inside, reason
 from morphogen.artifact.unfinished import explained
 from morphogen.core.errors import ArtifactError
 from morphogen.core.reading import read_bytes
@@ -27,7 +27,7 @@ APART = ("checkpoint", "samples")  # of a training, beside the artifact and no p
 def read(root: Path) -> dict[str, Entry]:
     """Name -> size and hash of each file. Raises `ArtifactError` if there is none, or it lists files outside `root`."""
     try:
-        data = read_bytes(root / MANIFEST, MOST_MANIFEST_BYTES)
+        data = read_bytes(root / MANIFEST, MAX_MANIFEST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(explained(root).said) from None
     except (OSError, ValueError) as error:

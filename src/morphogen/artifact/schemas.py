@@ -12,8 +12,8 @@ from morphogen.core.printable import one_line
 from morphogen.core.reading import parse_json
 
 FORMAT = 1
-MOST_FILES = 10_000  # that a manifest lists
-MOST_PARTS = 32  # that a model stands on
+MAX_FILES = 10_000  # that a manifest lists
+MAX_PARTS = 32  # that a model stands on
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PartName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][\w-]{0,63}$")]
@@ -37,7 +37,7 @@ class Manifest(_Stored):
     """manifest.json: path within the folder -> `Entry`."""
 
     format: int
-    files: dict[str, Entry] = Field(max_length=MOST_FILES)
+    files: dict[str, Entry] = Field(max_length=MAX_FILES)
 
 
 class Provenance(pydantic.BaseModel):
@@ -60,7 +60,7 @@ class Stored(_Stored):
     data: dict[str, Any]
     recipe: dict[str, Any] = Field(default_factory=dict)
     provenance: Provenance = Field(default_factory=Provenance)
-    parts: dict[PartName, Sha256] = Field(default_factory=dict, max_length=MOST_PARTS)
+    parts: dict[PartName, Sha256] = Field(default_factory=dict, max_length=MAX_PARTS)
     capabilities: list[Word] | None = Field(None, max_length=100)
 
 

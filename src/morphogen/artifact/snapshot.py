@@ -27,11 +27,11 @@ from morphogen.core.reading import open_regular, read_bytes
 from morphogen.core.tensor_header import read_header
 
 MANIFEST = "manifest.json"
-MOST_MANIFEST_BYTES = 16 << 20
+MAX_MANIFEST_BYTES = 16 << 20
 _SMALL = 1 << 20  # bytes of a file that is read at once
-_MOST_SMALL = 256 << 20  # bytes of all of them
+_MAX_SMALL = 256 << 20  # bytes of all of them
 _LARGE = 1 << 30  # bytes; only weights are larger, and an empty file of terabytes would be hashed for hours
-_MOST_OPEN = 128  # files
+_MAX_OPEN = 128  # files
 _LONGEST = 200  # characters of a name in a message
 _TRIES, _PAUSE_S = 100, 0.02
 
@@ -47,7 +47,7 @@ class Snapshot:
         self._data: dict[str, bytes] = {}
         self._files: dict[str, io.BufferedReader] = {}
         self._problems: dict[str, str] = {}  # of files that cannot be read at all
-        self.manifest = _read(root, MANIFEST, MOST_MANIFEST_BYTES)
+        self.manifest = _read(root, MANIFEST, MAX_MANIFEST_BYTES)
         self.entries: Mapping[str, Entry] = checked(Manifest, str(root / MANIFEST), self.manifest)[0].files
         inside = os.path.realpath(root)
         for name in self.entries:
@@ -116,9 +116,9 @@ class Snapshot:
 
     def _take(self, name: str, entry: Entry, opened: ExitStack) -> None:
         path = self.root / name
-        if entry.bytes > _SMALL or self._small > _MOST_SMALL:
+        if entry.bytes > _SMALL or self._small > _MAX_SMALL:
             file = open_regular(path)
-            if len(self._files) < _MOST_OPEN:
+            if len(self._files) < _MAX_OPEN:
                 self._files[name] = opened.enter_context(file)
             else:
                 file.close()  # it is opened again when it is asked for

@@ -31,8 +31,8 @@ from morphogen.core.tensor_header import Header
 SPEC = "spec.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
-MOST_TOKENIZER_BYTES = 64 << 20
-MOST_DEPTH = 6  # parts of parts of parts ...
+MAX_TOKENIZER_BYTES = 64 << 20
+MAX_DEPTH = 6  # parts of parts of parts ...
 _SHOWN = 5  # problems
 
 own_state = building.own_state
@@ -170,8 +170,8 @@ def described(snapshot: Snapshot, below: str, as_part: bool, depth: int = 0) -> 
         raise ArtifactError(f"{where / SPEC} (written by morphogen {written}): {said}") from None
     with snapshot.stream(below + WEIGHTS) as file:
         held = weights.header(file, where / WEIGHTS)
-    if depth >= MOST_DEPTH and stored.parts:
-        raise ArtifactError(f"{where}: parts of parts lie more than {MOST_DEPTH} deep.")
+    if depth >= MAX_DEPTH and stored.parts:
+        raise ArtifactError(f"{where}: parts of parts lie more than {MAX_DEPTH} deep.")
     parts = {}
     for name, digest in stored.parts.items():
         inner = f"{below}parts/{name}/"
@@ -254,9 +254,9 @@ def _with_tokenizer(snapshot: Snapshot, below: str, data: Mapping[str, Any]) -> 
     if name not in snapshot.entries:
         raise ArtifactError(f"{snapshot.root / name}: expected a tokenizer, and it is not listed in {MANIFEST}.")
     with snapshot.stream(name) as file:
-        read = file.read(MOST_TOKENIZER_BYTES + 1)
-    if len(read) > MOST_TOKENIZER_BYTES:
-        raise ArtifactError(f"{snapshot.root / name}: a tokenizer has at most {MOST_TOKENIZER_BYTES:,} bytes.")
+        read = file.read(MAX_TOKENIZER_BYTES + 1)
+    if len(read) > MAX_TOKENIZER_BYTES:
+        raise ArtifactError(f"{snapshot.root / name}: a tokenizer has at most {MAX_TOKENIZER_BYTES:,} bytes.")
     try:
         return {**data, "text": {**text, "tokenizer": read.decode()}}
     except UnicodeDecodeError as error:

@@ -21,16 +21,16 @@ from morphogen.core.spec import Spec
 Kind = Literal["continuous", "binary", "discrete", "sequence", "columns"]
 Measure = Literal["mass", "density"]
 PAD = 0  # the token id of padding
-MOST_NAMES = 1 << 20  # the most classes, attributes, and values of one attribute
-MOST_ELEMENTS = 1 << 26  # the most elements of one record
-MOST_TOKENS = 1 << 16  # the most tokens of one text
-MOST_LEVELS = 1 << 31
+MAX_NAMES = 1 << 20  # the most classes, attributes, and values of one attribute
+MAX_ELEMENTS = 1 << 26  # the most elements of one record
+MAX_TOKENS = 1 << 16  # the most tokens of one text
+MAX_LEVELS = 1 << 31
 
 
 class Attribute(Spec):
     """One named property of a record: real-valued, or one of `values`."""
 
-    most_values = MOST_NAMES
+    most_values = MAX_NAMES
     name: str
     values: tuple[str, ...] = ()
 
@@ -46,10 +46,10 @@ class TextSchema(Spec):
                  separate file, and the fingerprint identifies it.
     """
 
-    longest: int = pydantic.Field(ge=0, le=MOST_TOKENS)
+    longest: int = pydantic.Field(ge=0, le=MAX_TOKENS)
     examples: tuple[str, ...] = ()
     cut: int = pydantic.Field(default=0, ge=0)
-    vocabulary: int = pydantic.Field(default=0, ge=0, lt=MOST_LEVELS)
+    vocabulary: int = pydantic.Field(default=0, ge=0, lt=MAX_LEVELS)
     fingerprint: str = ""
     tokenizer: str = pydantic.Field("", repr=False)
 
@@ -82,7 +82,7 @@ class DataSpec(Spec):
     shift, scale   x = (u - shift) / scale for stored real numbers (levels None)
     """
 
-    most_values = MOST_NAMES
+    most_values = MAX_NAMES
     name: str
     source: str = ""
     shape: tuple[int, ...]
@@ -103,13 +103,13 @@ class DataSpec(Spec):
     def _consistent(self) -> DataSpec:
         if self.kind in ("discrete", "sequence") and self.levels is None:
             raise ValueError(f"kind {self.kind!r} needs levels, the number of values")
-        if self.levels is not None and not 2 <= self.levels < MOST_LEVELS:
+        if self.levels is not None and not 2 <= self.levels < MAX_LEVELS:
             raise ValueError(f"levels must be at least 2, and less than 2^31 (got {self.levels})")
         if not (0 < self.scale < math.inf and math.isfinite(self.shift)):
             raise ValueError(f"scale must be positive, and shift finite (got {self.scale} and {self.shift})")
         for shape in (self.shape, self.context_shape or ()):
-            if any(n < 1 for n in shape) or math.prod(shape) > MOST_ELEMENTS or len(shape) > 8:
-                raise ValueError(f"a record of shape {shape[:8]} is empty or has more than {MOST_ELEMENTS:,} elements")
+            if any(n < 1 for n in shape) or math.prod(shape) > MAX_ELEMENTS or len(shape) > 8:
+                raise ValueError(f"a record of shape {shape[:8]} is empty or has more than {MAX_ELEMENTS:,} elements")
         return self
 
     @property

@@ -167,7 +167,7 @@ class Family(nn.Module, ABC):
         return self.data.context_shape is not None and not getattr(self.spec, "context_dropout", 0.0)
 
     @property
-    def knows_no_condition(self) -> bool:
+    def learned_without_condition(self) -> bool:
         """Whether it has also learned without conditions, as classifier-free guidance needs."""
         return bool(getattr(self.spec, "condition_dropout", 0.0) > 0)
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from morphogen.core.errors import UsageError
 
-MOST_SEED = 2**64 - 1
+MAX_SEED = 2**64 - 1
 WHOLE: Mapping[str, tuple[int, int]] = {
-    "seed": (0, MOST_SEED),
+    "seed": (0, MAX_SEED),
     "n": (1, 10**8),
     "batch_size": (1, 10**6),
     "threads": (1, 4096),
@@ -63,7 +63,7 @@ def _check(name: str, value: Any) -> None:
 
 
 def _short(n: int) -> str:
-    return "2^64 - 1" if n == MOST_SEED else f"{n:,}"
+    return "2^64 - 1" if n == MAX_SEED else f"{n:,}"
 
 
 def _got(value: Any) -> str:

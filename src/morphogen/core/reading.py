@@ -11,7 +11,7 @@ from typing import Any
 
 import pydantic_core
 
-MOST_JSON_BYTES = 256 << 20
+MAX_JSON_BYTES = 256 << 20
 
 
 def open_regular(path: Path) -> io.BufferedReader:
@@ -64,6 +64,6 @@ def parse_json(text: bytes | str) -> Any:
     return value
 
 
-def read_json(path: Path, most: int = MOST_JSON_BYTES) -> Any:
+def read_json(path: Path, most: int = MAX_JSON_BYTES) -> Any:
     """Read and parse a JSON file. Raises `OSError` or `ValueError`, as `read_bytes` and `parse_json` do."""
     return parse_json(read_bytes(path, most))

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.core.limits import MOST_SEED, check_numbers
+from morphogen.core.limits import MAX_SEED, check_numbers
 
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
@@ -94,7 +94,7 @@ class Rng:
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu", offset: int = 0) -> None:
-        if not 0 <= seed <= MOST_SEED:
+        if not 0 <= seed <= MAX_SEED:
             check_numbers(seed=seed)
         self._seed, self._offset = int(seed), int(offset)
         self._device = torch.device(device)

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from morphogen.core.reading import open_regular, parse_json
 
-MOST_HEADER_BYTES = 32 << 20
+MAX_HEADER_BYTES = 32 << 20
 METADATA = "__metadata__"
 BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "F32": 4, "U64": 8,
@@ -68,7 +68,7 @@ def read_header(file: io.BufferedReader) -> Header:
     """Read and check the header at the beginning of `file`. Raises `ValueError` that names the fault."""
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
-    if size < 8 or length > min(size - 8, MOST_HEADER_BYTES):
+    if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
         raise ValueError("its header is cut off or larger than any header is")
     said = parse_json(file.read(length))
     if not isinstance(said, dict):

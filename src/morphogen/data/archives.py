@@ -25,7 +25,7 @@ from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw
 from morphogen.data.split import SPLIT_NAMES
 
-_MOST_TABLE = 256 << 20  # bytes of a table
+_MAX_TABLE = 256 << 20  # bytes of a table
 
 
 class AerialOptions(Carved):
@@ -100,7 +100,7 @@ def _listed(raw: Raw, rows: Mapping[str, dict[str, str]], path: Path, keys: Mapp
 def table(path: Path, *columns: str) -> list[dict[str, str]]:
     """The rows of a .csv file that belongs to a named set. Raises `DataError` if it lacks one of `columns`."""
     try:
-        rows = list(csv.DictReader(io.StringIO(read_bytes(path, _MOST_TABLE).decode("utf-8"), newline="")))
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path, _MAX_TABLE).decode("utf-8"), newline="")))
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({one_line(str(error))}).") from None
     for number, row in enumerate(rows, start=1):

@@ -32,8 +32,8 @@ from morphogen.core.memory import available_bytes, in_words
 from morphogen.core.printable import one_line
 
 _MAGIC = b"\x93NUMPY"
-_MOST_HEADER = 10_000  # bytes, as numpy; plain arrays need about a hundred
-_MOST_DIRECTORY = 4 << 20  # bytes of a zip file's directory, which is some ten thousand members
+_MAX_HEADER = 10_000  # bytes, as numpy; plain arrays need about a hundred
+_MAX_DIRECTORY = 4 << 20  # bytes of a zip file's directory, which is some ten thousand members
 _DEFLATE = 1032  # what deflate can unpack at most from one byte
 _CHUNK = 1 << 20
 _COPIES = 3  # of an array on its way to records: as read, in its final type, by splits
@@ -207,9 +207,9 @@ class _Sparing(io.FileIO):
     """A file that is never read in larger pieces than a zip file's directory may have."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        most = _MOST_DIRECTORY + 1
+        most = _MAX_DIRECTORY + 1
         data = super().read(most if size is None or size < 0 else min(size, most)) or b""
-        if len(data) > _MOST_DIRECTORY:
+        if len(data) > _MAX_DIRECTORY:
             raise ValueError("its directory is too large")
         return data
 
@@ -233,8 +233,8 @@ def _header(member: Any) -> Header:
         raise _NotAnArray(f"is an array of format {start[6]}.{start[7]}, and formats 1 to 3 are known")
     form = "<H" if start[6] == 1 else "<I"
     (length,) = struct.unpack(form, member.read(struct.calcsize(form)))
-    if length > _MOST_HEADER:
-        raise _NotAnArray(f"has a header of {in_words(length)}, and plain arrays have at most {in_words(_MOST_HEADER)}")
+    if length > _MAX_HEADER:
+        raise _NotAnArray(f"has a header of {in_words(length)}, and plain arrays have at most {in_words(_MAX_HEADER)}")
     text = member.read(length)
     if len(text) < length:
         raise EOFError("its header ends too early")

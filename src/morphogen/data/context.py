@@ -34,7 +34,7 @@ from morphogen.core.rng import Index, Rng
 
 Kind = Literal["down", "blur", "noise", "gray"]
 LUMA = (0.299, 0.587, 0.114)
-_MOST: Mapping[str, float] = {"down": 4096.0, "blur": 4096.0, "noise": 100.0}
+_MAX: Mapping[str, float] = {"down": 4096.0, "blur": 4096.0, "noise": 100.0}
 _FORMS = "downK with a whole K from 2 on, blurS with S in pixels, noiseS with S on the scale of [-1, 1], or gray"
 
 
@@ -55,8 +55,8 @@ class Degradation:
         kind, amount = match[1], float(match[2] or 0.0)
         if kind not in ("down", "blur", "noise", "gray"):
             raise SpecError(unknown("degradation", kind, ("down", "blur", "noise", "gray")))
-        if amount > _MOST.get(kind, math.inf):
-            raise SpecError(f"a degradation {kind} takes at most {_MOST[kind]:g} (got {shortened(match[2], 40)})")
+        if amount > _MAX.get(kind, math.inf):
+            raise SpecError(f"a degradation {kind} takes at most {_MAX[kind]:g} (got {shortened(match[2], 40)})")
         whole = kind != "down" or (amount >= 2 and amount == int(amount))
         if (kind == "gray") != (match[2] is None) or (kind != "gray" and amount <= 0.0) or not whole:
             raise SpecError(f"a degradation is {_FORMS}")

@@ -12,7 +12,7 @@ from torch import Tensor
 from morphogen.core.errors import DataError, nearest
 from morphogen.core.printable import listed, one_line
 
-MOST_NUMBERED = 10_000  # classes without names: a larger label is an id, a hash or -1 without its sign
+MAX_NUMBERED = 10_000  # classes without names: a larger label is an id, a hash or -1 without its sign
 
 
 def texts(values: np.ndarray, name: str) -> list[str]:
@@ -73,7 +73,7 @@ def _numbered(labels: np.ndarray, known: Sequence[str] | None, name: str) -> tup
     if not len(labels):
         return torch.zeros(0, dtype=torch.int64), tuple(known or ())
     low, high = int(present[0]), int(present[-1])
-    most = max(MOST_NUMBERED, len(labels)) if known is None else len(known)
+    most = max(MAX_NUMBERED, len(labels)) if known is None else len(known)
     if low < -1 or high >= most:
         at = int(np.argmin(labels)) if low < -1 else int(np.argmax(labels))
         if known is not None:

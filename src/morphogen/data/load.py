@@ -19,7 +19,7 @@ from morphogen.data.source import parse
 
 IN_MEMORY = "data in memory"
 _EMBEDDED = {"digits": digits.READER, "shapes": shapes.READER}
-_MOST_LISTED = 10
+_MAX_LISTED = 10
 
 
 def sources() -> dict[str, str]:
@@ -134,8 +134,8 @@ def _can_be_stored(name: str) -> bool:
 
 
 def _listing(source: str, problems: list[Problem]) -> str:
-    lines = [f"  {p}" for p in problems[:_MOST_LISTED]]
-    if len(problems) > _MOST_LISTED:
-        lines.append(f"  and {len(problems) - _MOST_LISTED} more")
+    lines = [f"  {p}" for p in problems[:_MAX_LISTED]]
+    if len(problems) > _MAX_LISTED:
+        lines.append(f"  and {len(problems) - _MAX_LISTED} more")
     what = "1 record cannot be used" if len(problems) == 1 else f"{len(problems)} records cannot be used"
     return f"{source}: {what}; mend them, or leave them out with the option skip_bad:\n" + "\n".join(lines)

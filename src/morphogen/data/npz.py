@@ -32,7 +32,7 @@ from morphogen.data.split import SPLIT_NAMES, split_of
 _WHAT = {"images": "x", "x": "x", "labels": "labels", "y": "labels", "captions": "captions"}
 _KNOWN = (*_WHAT, "class_names", "split")
 _OF_OTHERS = ("samples", "arr_0")  # what other programs call the records that they made
-_MOST_SPLITS = 20
+_MAX_SPLITS = 20
 
 # split ("" if the arrays are not apart) -> "x", "labels", "captions" -> name in the file
 Parts = dict[str, dict[str, str]]
@@ -153,7 +153,7 @@ def _splits(values: np.ndarray) -> list[str]:
     if "" in named:
         raise DataError(f"split[{named.index('')}] is empty; name the split of every record, such as train or test.")
     different = sorted(set(named))
-    if len(different) > _MOST_SPLITS:
+    if len(different) > _MAX_SPLITS:
         raise DataError(f"split has {len(different):,} different names, expected a few: {listed(different)}.")
     return [split_of(name) or name for name in named]
 

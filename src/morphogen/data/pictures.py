@@ -20,7 +20,7 @@ from morphogen.data.picture_files.reading import decode as decode
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _CHUNK = 2048
 _LARGE = 1 << 25  # elements above which a picture is worked on in parts, to save memory
-_MOST = 1 << 28  # elements on the way to a size
+_MAX = 1 << 28  # elements on the way to a size
 
 
 def with_channels(x: Tensor, channels: Channels, background: tuple[int, int, int]) -> Tensor:
@@ -66,7 +66,7 @@ def with_size(x: Tensor, options: Options, levels: int = 256, resample: Resample
         )
     pick = max if options.resize == "crop" else min
     scale = pick(height / old_height, width / old_width)
-    if old_height * scale * old_width * scale * x.shape[1] > _MOST:
+    if old_height * scale * old_width * scale * x.shape[1] > _MAX:
         raise DataError(
             f"is {old_height}x{old_width} (height x width), too long and narrow to be cut to {height}x{width}"
         )

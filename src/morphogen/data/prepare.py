@@ -23,7 +23,7 @@ from morphogen.data.split import ORDER, keys, set_aside, validation_count
 from morphogen.data.tokenizer import Tokenizer
 
 _CHUNK = 512
-_MOST_LISTED = 10
+_MAX_LISTED = 10
 
 
 def prepare(
@@ -44,8 +44,8 @@ def prepare(
     are a `DataError`. Without, captions are read by the tokenizer of `reader`, if it is given, or teach one.
     """
     if len(raw.stored) == 0:
-        lines = [f"\n  {problem}" for problem in raw.problems[:_MOST_LISTED]]
-        lines += [f"\n  and {len(raw.problems) - _MOST_LISTED:,} more"] * (len(raw.problems) > _MOST_LISTED)
+        lines = [f"\n  {problem}" for problem in raw.problems[:_MAX_LISTED]]
+        lines += [f"\n  and {len(raw.problems) - _MAX_LISTED:,} more"] * (len(raw.problems) > _MAX_LISTED)
         raise DataError(f"{source}: no record could be read.{''.join(lines)}")
     split, notes = _assigned(raw, source, options, strict), list(raw.notes)
     if split is None:

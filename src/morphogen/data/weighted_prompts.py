@@ -28,7 +28,7 @@ from morphogen.data.tokenizer import Read, Tokenizer
 _WEIGHTED = re.compile(r"\\.|\((?P<words>(?:\\.|[^\\()])*):(?P<weight>[^\\():]*)\)")
 _NESTED = re.compile(r":\s*(?:\d+(?:\.\d*)?|\.\d+)\s*\)")  # unambiguous, so that it takes linear time
 _ESCAPED = re.compile(r"\\([\\()])")
-MOST_WEIGHT = 1000.0
+MAX_WEIGHT = 1000.0
 LONGEST = 100_000  # characters of a prompt
 Part = tuple[str, float]
 
@@ -86,9 +86,9 @@ def _weight(text: str, group: str) -> float:
         weight = float(text)
     except ValueError:
         weight = math.nan
-    if not 0.0 <= weight <= MOST_WEIGHT:
+    if not 0.0 <= weight <= MAX_WEIGHT:
         raise UsageError(
-            rf"{shortened(group)} gives some words a weight, which is a number from 0 to {MOST_WEIGHT:g}, such as 1.3"
+            rf"{shortened(group)} gives some words a weight, which is a number from 0 to {MAX_WEIGHT:g}, such as 1.3"
             rf" (got {shortened(text.strip())!r}); for what is not wanted at all there is a negative prompt, and"
             r" \( and \) are plain parentheses."
         )

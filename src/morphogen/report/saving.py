@@ -18,8 +18,8 @@ from morphogen.core.errors import UsageError
 from morphogen.report.json_text import as_json
 
 PLACES = ("model", "image", "mask", "directions", "data")  # entries of recipes that are paths, or sources
-_MOST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # pixels a side
-_MOST_EXIF = 60_000  # bytes, of 65,535 for all of it
+_MAX = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # pixels a side
+_MAX_EXIF = 60_000  # bytes, of 65,535 for all of it
 
 
 def picture_file(image: Image.Image, recipe: Mapping[str, Any] | None = None, suffix: str = ".png") -> bytes:
@@ -32,9 +32,9 @@ def picture_file(image: Image.Image, recipe: Mapping[str, Any] | None = None, su
     about = {"version": version("morphogen"), "torch": version("torch")}
     maker = f"morphogen {about['version']}"
     told = None if recipe is None else as_json({**_without_folders(recipe), **about})
-    if suffix in _MOST and max(image.size) > _MOST[suffix]:
+    if suffix in _MAX and max(image.size) > _MAX[suffix]:
         size = f"{image.width:,} x {image.height:,}"
-        raise UsageError(f"a {suffix} file has at most {_MOST[suffix]:,} pixels a side (got {size}): write a .png.")
+        raise UsageError(f"a {suffix} file has at most {_MAX[suffix]:,} pixels a side (got {size}): write a .png.")
     out = io.BytesIO()
     if suffix == ".png":
         info = PngInfo()
@@ -45,7 +45,7 @@ def picture_file(image: Image.Image, recipe: Mapping[str, Any] | None = None, su
         return out.getvalue()
     exif = Image.Exif()
     exif[ExifTags.Base.Software] = maker
-    if told is not None and len(told) < _MOST_EXIF:
+    if told is not None and len(told) < _MAX_EXIF:
         exif[ExifTags.Base.ImageDescription] = told
     if suffix == ".webp":
         image.save(out, "WEBP", lossless=True, exif=exif)

@@ -11,7 +11,7 @@ import pydantic
 from pydantic import Field
 
 from morphogen.core.durations import seconds
-from morphogen.core.limits import MOST_SEED
+from morphogen.core.limits import MAX_SEED
 from morphogen.core.spec import Spec
 
 
@@ -20,7 +20,7 @@ class Recipe(Spec):
 
     unsigned: ClassVar[frozenset[str]] = frozenset({"seed"})
 
-    seed: int = Field(default=0, ge=0, le=MOST_SEED, description="where all randomness starts")
+    seed: int = Field(default=0, ge=0, le=MAX_SEED, description="where all randomness starts")
     steps: int | None = Field(default=None, ge=1, le=10**9, description="length: number of steps")
     epochs: float | None = Field(default=None, gt=0, le=1e9, description="length: passes over the training records")
     budget: Annotated[float | None, pydantic.BeforeValidator(seconds)] = Field(

@@ -25,7 +25,7 @@ from morphogen.trainer.trainer import Trainer
 
 _FREE = ("recipe.device", "recipe.checkpoint_seconds", "recipe.sheet_seconds")  # settings that change no result
 _LENGTH = ("recipe.steps", "recipe.epochs", "recipe.budget")
-_MOST_SAID = 8  # the most differences in a message
+_MAX_SAID = 8  # the most differences in a message
 _FACTS = ("step", "compiled", "precision", "warned", "paused_s")
 
 
@@ -116,9 +116,9 @@ def check_settings(out: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -
     wrong = sorted(name for name in changed if name not in _LENGTH or not constant)
     if not wrong:
         return bool(changed)
-    lines = [f"  {_difference(name, now.get(name), then.get(name))}" for name in wrong[:_MOST_SAID]]
-    if len(wrong) > _MOST_SAID:
-        lines.append(f"  and {len(wrong) - _MOST_SAID} more")
+    lines = [f"  {_difference(name, now.get(name), then.get(name))}" for name in wrong[:_MAX_SAID]]
+    if len(wrong) > _MAX_SAID:
+        lines.append(f"  and {len(wrong) - _MAX_SAID} more")
     settled = ""
     if any(name in _LENGTH for name in wrong):
         settled = (

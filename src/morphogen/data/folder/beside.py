@@ -18,7 +18,7 @@ from morphogen.data.folder.texts import as_texts, read_object, read_text
 
 _SUFFIXES = ("txt", "caption", "json")
 _KEYS = ("text", "caption")
-_MOST_BYTES = 16 << 20
+_MAX_BYTES = 16 << 20
 _NUMBERS = re.compile(r"[\d\s.,;:+\-eE]*")
 
 
@@ -77,7 +77,7 @@ def read_beside(found: Listing, pictures: Sequence[str]) -> Beside:
 
 def _captions(found: Listing, name: str, unread: set[str]) -> tuple[str, ...] | None:
     """The captions in a file; None where it is no file of captions."""
-    text = read_text(found.path(name), _MOST_BYTES)
+    text = read_text(found.path(name), _MAX_BYTES)
     if not name.lower().endswith(".json"):
         return (" ".join(text.split()),)
     if not text.lstrip().startswith("{"):

@@ -29,7 +29,7 @@ from morphogen.data.raw import Raw
 from morphogen.data.records import Files, Problem
 from morphogen.data.split import split_of
 
-_MOST_LISTED = 10
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -254,5 +254,5 @@ def _totals(found: Listing, records: int, used: set[str]) -> Files:
 
 
 def _lines(problems: Sequence[Problem]) -> str:
-    lines = [f"\n  {problem}" for problem in problems[:_MOST_LISTED]]
-    return "".join(lines) + f"\n  and {len(problems) - _MOST_LISTED} more" * (len(problems) > _MOST_LISTED)
+    lines = [f"\n  {problem}" for problem in problems[:_MAX_LISTED]]
+    return "".join(lines) + f"\n  and {len(problems) - _MAX_LISTED} more" * (len(problems) > _MAX_LISTED)

@@ -20,7 +20,7 @@ from morphogen.data.folder.texts import as_texts, read_object, read_text
 from morphogen.data.split import split_of
 
 NAMES = ("metadata.csv", "metadata.jsonl")
-_MOST_BYTES = 1 << 30
+_MAX_BYTES = 1 << 30
 _LABELS = ("label", "class")
 _KNOWN = ("file_name", "text", "split", *_LABELS)
 _NO_TEXT = {"nan", "none", "null", "n/a", "<na>"}  # what programs write for a missing text
@@ -49,7 +49,7 @@ class Metadata:
 def read_metadata(path: Path) -> Metadata:
     """Read a file of one of `NAMES`. Raises `DataError` where it is not of this form."""
     try:
-        text = read_text(path, _MOST_BYTES)
+        text = read_text(path, _MAX_BYTES)
         rows = list(_csv_rows(text) if path.suffix.lower() == ".csv" else _json_rows(text))
         columns = list(dict.fromkeys(column for row in rows if isinstance(row[1], dict) for column in row[1]))
         if rows and columns:

@@ -20,7 +20,7 @@ from morphogen.data.picture_files.reading import UNUSUAL, Header, bits_for, head
 from morphogen.data.pictures import with_channels, with_size
 from morphogen.data.records import Problem
 
-_MOST_BYTES = 8 << 30
+_MAX_BYTES = 8 << 30
 _CHANNELS = {"gray": 1, "rgba": 4}
 
 Opener = Callable[[], IO[bytes]]
@@ -93,9 +93,9 @@ def _commonest_size(headers: Sequence[Header | None]) -> tuple[int, int] | None:
 
 
 def _check_memory(n: int, size: tuple[int, int] | None, options: Options) -> None:
-    if size is not None and n * size[0] * size[1] * _CHANNELS.get(options.channels, 3) > _MOST_BYTES:
+    if size is not None and n * size[0] * size[1] * _CHANNELS.get(options.channels, 3) > _MAX_BYTES:
         raise DataError(
-            f"{n} pictures of {size[0]}x{size[1]} do not fit into {_MOST_BYTES >> 30} GiB of memory;"
+            f"{n} pictures of {size[0]}x{size[1]} do not fit into {_MAX_BYTES >> 30} GiB of memory;"
             f" choose a smaller size, such as size=64,resize=crop."
         )
 

@@ -21,10 +21,10 @@ from morphogen.core.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000")
 IN_WORDS = "PNG, JPEG, WebP, GIF, TIFF, BMP, PPM, AVIF and JPEG 2000"
-MOST_PIXELS = 89_478_485  # of one picture, as Pillow has it: a quarter of 1 GiB in RGB
-MOST_BYTES = 1 << 29  # of one file
-_MOST_VISITS = 1 << 32  # pixels times passes over them
-_MOST_EXIF = 1 << 16
+MAX_PIXELS = 89_478_485  # of one picture, as Pillow has it: a quarter of 1 GiB in RGB
+MAX_BYTES = 1 << 29  # of one file
+_MAX_VISITS = 1 << 32  # pixels times passes over them
+_MAX_EXIF = 1 << 16
 
 _UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes of the types of EXIF
 
@@ -51,10 +51,10 @@ def open_file(path: Path) -> IO[bytes]:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     file = open(descriptor, "rb")  # noqa: SIM115 - the caller closes it
     about = os.fstat(descriptor)
-    if not stat.S_ISREG(about.st_mode) or about.st_size > MOST_BYTES:
+    if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_BYTES:
         file.close()
         regular = stat.S_ISREG(about.st_mode)
-        raise DataError(f"has {about.st_size:,} bytes, at most {MOST_BYTES:,} are read" if regular else "is no file")
+        raise DataError(f"has {about.st_size:,} bytes, at most {MAX_BYTES:,} are read" if regular else "is no file")
     return file
 
 
@@ -109,8 +109,8 @@ class Metered:
 
 def check_size(width: int, height: int) -> None:
     """Raises `DataError` for a picture that is too large to decode."""
-    if width * height > MOST_PIXELS:
-        raise DataError(f"is {height}x{width} (height x width), more than the {MOST_PIXELS:,} pixels that are read")
+    if width * height > MAX_PIXELS:
+        raise DataError(f"is {height}x{width} (height x width), more than the {MAX_PIXELS:,} pixels that are read")
 
 
 def check_claims(file: Metered) -> None:
@@ -178,11 +178,11 @@ def _check_jpeg(file: Metered) -> None:
         if 0xC0 <= start[1] <= 0xCF and start[1] not in (0xC4, 0xC8, 0xCC):
             pixels = int.from_bytes(body[1:3], "big") * int.from_bytes(body[3:5], "big")
         file.seek(length - 2 - len(body), os.SEEK_CUR)
-    if exif > _MOST_EXIF + 8:
-        raise DataError(f"holds {exif:,} bytes of EXIF, at most {_MOST_EXIF:,} are read")
+    if exif > _MAX_EXIF + 8:
+        raise DataError(f"holds {exif:,} bytes of EXIF, at most {_MAX_EXIF:,} are read")
     file.seek(0)
     scans = 0
     while block := file.read(1 << 20):
         scans += block.count(b"\xff\xda")
-    if scans * pixels > _MOST_VISITS:
+    if scans * pixels > _MAX_VISITS:
         raise DataError(f"is a JPEG that goes over its pixels {scans:,} times, more than is read")

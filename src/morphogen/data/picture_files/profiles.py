@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-_MOST_BYTES = 4 << 20  # of a profile; those of presses have 2 MB
+_MAX_BYTES = 4 << 20  # of a profile; those of presses have 2 MB
 _SPACES = {"RGB": "RGB ", "CMYK": "CMYK"}
 _SAME = 2  # of 255
 
@@ -23,7 +23,7 @@ def to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str | None
     if image.mode == "RGBA":
         colors, alpha = image.convert("RGB"), image.getchannel("A")
     try:
-        transform = _transform(profile, colors.mode) if len(profile) <= _MOST_BYTES else None
+        transform = _transform(profile, colors.mode) if len(profile) <= _MAX_BYTES else None
         if transform is None:
             return image, "bad profile"
         if colors.mode == "RGB" and _is_identity(profile):

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from morphogen.core.reading import parse_json, read_bytes
 
-MOST_BYTES = 2 << 30  # the most bytes of the cache
+MAX_BYTES = 2 << 30  # the most bytes of the cache
 _OURS = re.compile(r"\.?[0-9a-f]{64}\.(safetensors|json)(\.\d+(-[0-9a-f]{16})?)?")  # or the rest of a killed writer
 
 
@@ -77,7 +77,7 @@ def _read(name: str, parse: Callable[[bytes], Any]) -> Any:
     if where is None:
         return None
     try:
-        value = parse(read_bytes(where / name, MOST_BYTES))
+        value = parse(read_bytes(where / name, MAX_BYTES))
     except (OSError, ValueError, KeyError, SafetensorError):  # missing, cut off, or of another program
         return None
     with suppress(OSError):  # a cache without write permission
@@ -114,7 +114,7 @@ def _make_room(where: Path, needed: int) -> None:
                 entries.append((about.st_mtime, about.st_size, entry))
     total = sum(size for _, size, _ in entries) + needed
     for _, size, entry in sorted(entries):
-        if total <= MOST_BYTES:
+        if total <= MAX_BYTES:
             return
         total -= size
         entry.unlink(missing_ok=True)

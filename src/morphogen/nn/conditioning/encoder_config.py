@@ -64,8 +64,8 @@ _OF_ALL = {  # fields of every configuration that do not concern the network
 }  # fmt: skip
 _NESTED = ("rope_parameters", "rope_scaling")
 _NAME = re.compile(r"[\w.+-]{0,64}")
-_MOST = 1 << 31
-_MOST_LISTED = 512
+_MAX = 1 << 31
+_MAX_LISTED = 512
 
 
 def configured(config: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -150,13 +150,13 @@ def _plain(value: Any, nested: bool = False) -> bool:
     if value is None or isinstance(value, bool):
         return True
     if isinstance(value, int | float):
-        return math.isfinite(value) and abs(value) < _MOST
+        return math.isfinite(value) and abs(value) < _MAX
     if isinstance(value, str):
         return _NAME.fullmatch(value) is not None
     if isinstance(value, list | tuple):
-        return len(value) <= _MOST_LISTED and all(_plain(item) for item in _flat(value))
+        return len(value) <= _MAX_LISTED and all(_plain(item) for item in _flat(value))
     if isinstance(value, dict) and nested:
-        return len(value) <= _MOST_LISTED and all(_plain(k) and _plain(v, True) for k, v in value.items())
+        return len(value) <= _MAX_LISTED and all(_plain(k) and _plain(v, True) for k, v in value.items())
     return False
 
 

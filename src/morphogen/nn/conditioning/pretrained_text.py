@@ -25,8 +25,8 @@ from morphogen.nn.conditioning.encoder_config import configured, fields, library
 
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # a directory needs one of these files
 LONGEST = 512  # the most tokens
-_MOST_JSON_BYTES = 64 << 20
-_MOST_LAYERS = 512
+_MAX_JSON_BYTES = 64 << 20
+_MAX_LAYERS = 512
 _STATED = 100_000  # a tokenizer without a length states a huge number
 
 
@@ -149,7 +149,7 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        found = read_json(path, _MOST_JSON_BYTES)
+        found = read_json(path, _MAX_JSON_BYTES)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: expected JSON, got something unreadable ({one_line(str(error))}).") from None
     if not isinstance(found, dict):
@@ -166,7 +166,7 @@ def _check_size(root: Path, kind: Any, config: Any) -> None:
                 held += sum(math.prod(tensor.shape) for tensor in read_header(opened).tensors.values())
     except (OSError, ValueError) as error:
         raise ArtifactError(f"its weights cannot be read ({one_line(str(error))}).") from None
-    if int(getattr(config, "num_hidden_layers", 0) or 0) > _MOST_LAYERS:
+    if int(getattr(config, "num_hidden_layers", 0) or 0) > _MAX_LAYERS:
         raise ArtifactError(f"its configuration asks for {config.num_hidden_layers:,} layers.")
     with torch.device("meta"):
         asked = sum(p.numel() for p in kind(config).parameters())
@@ -204,7 +204,7 @@ def _inner(path: Path) -> Path:
     if not listed.is_file():
         return path
     try:
-        first = read_json(listed, _MOST_JSON_BYTES)[0]["path"]
+        first = read_json(listed, _MAX_JSON_BYTES)[0]["path"]
         if not isinstance(first, str) or not (path / first).resolve().is_relative_to(path.resolve()):
             raise ValueError("a path within the directory is missing")
     except (OSError, ValueError, LookupError, TypeError) as error:

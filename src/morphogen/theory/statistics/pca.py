@@ -15,7 +15,7 @@ from morphogen.core.errors import DataError
 from morphogen.core.rng import Rng
 
 _WIDEST = 2500  # dimensions of the largest covariance matrix that is decomposed
-_MOST_OF_WIDE = 2000  # records of wider pictures that are fitted: seconds instead of minutes
+_MAX_OF_WIDE = 2000  # records of wider pictures that are fitted: seconds instead of minutes
 _ROWS = 2000
 _NEGLIGIBLE = 1e-7  # share of the largest variance below which a direction is rounding error
 
@@ -35,8 +35,8 @@ class PrincipalComponents:
         rows = pictures.flatten(1).cpu()
         if len(rows) < 2:
             raise DataError(f"principal components need at least 2 pictures; got {len(rows)}.")
-        if rows.shape[1] > _WIDEST and len(rows) > _MOST_OF_WIDE:
-            rows = rows[Rng(0).permutation("principal components", 0, len(rows))[:_MOST_OF_WIDE]]
+        if rows.shape[1] > _WIDEST and len(rows) > _MAX_OF_WIDE:
+            rows = rows[Rng(0).permutation("principal components", 0, len(rows))[:_MAX_OF_WIDE]]
         total = torch.stack([part.sum(0, dtype=torch.float64) for part in rows.split(_ROWS)]).sum(0)
         self.mean = (total / (255.0 * len(rows))).float()
         narrow = rows.shape[1] <= len(rows)

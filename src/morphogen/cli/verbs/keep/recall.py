@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from morphogen.api import Model as Held
 
 EXAMPLE = "morphogen recall circles.png --out again.png"
-MOST_BYTES = 1 << 30  # of a file
-MOST_PIXELS = 10**8
+MAX_BYTES = 1 << 30  # of a file
+MAX_PIXELS = 10**8
 _AGAIN: dict[str, Callable[[Held, Mapping[str, Any], int | None], Image]] = {
     "draw": drawn_again,
     "sample": sampled_again,
@@ -106,9 +106,9 @@ def _read(file: Path) -> tuple[dict[str, Any], Any]:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(read_bytes(file, MOST_BYTES)), formats=["PNG"]) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"it has {image.width} x {image.height} pixels, and at most {MOST_PIXELS:,} are read")
+        with Image.open(io.BytesIO(read_bytes(file, MAX_BYTES)), formats=["PNG"]) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"it has {image.width} x {image.height} pixels, and at most {MAX_PIXELS:,} are read")
             pixels, text = np.asarray(image), getattr(image, "text", {}).get("morphogen")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{file}: expected a PNG picture, got something unreadable ({error}).") from None

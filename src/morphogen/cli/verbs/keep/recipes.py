@@ -12,14 +12,14 @@ import pydantic
 from pydantic import Field
 
 from morphogen.core.errors import DataError
-from morphogen.core.limits import MOST_SEED, REAL, WHOLE
+from morphogen.core.limits import MAX_SEED, REAL, WHOLE
 from morphogen.core.printable import shortened
 
-MOST_PICTURES = 100_000  # that one file has drawn
+MAX_PICTURES = 100_000  # that one file has drawn
 Word = Annotated[str, Field(max_length=1024)]
 Prompt = Annotated[str, Field(max_length=100_000)]
-Index = Annotated[int, Field(ge=0, lt=MOST_PICTURES)]  # of one of them
-Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
+Index = Annotated[int, Field(ge=0, lt=MAX_PICTURES)]  # of one of them
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Steps = Annotated[int, Field(ge=WHOLE["steps"][0], le=WHOLE["steps"][1])]
 Candidates = Annotated[int, Field(ge=WHOLE["candidates"][0], le=WHOLE["candidates"][1])]
 Scale = Annotated[float, Field(ge=REAL["guidance"][0], le=REAL["guidance"][1])]
@@ -36,7 +36,7 @@ class _Recipe(pydantic.BaseModel):
     fingerprint: Word
     version: Word | None = None
     torch: Word | None = None
-    n: int = Field(ge=1, le=MOST_PICTURES)
+    n: int = Field(ge=1, le=MAX_PICTURES)
     seed: Seed
     label: Word | None = Field(default=None, alias="class")
     exact: bool
@@ -64,7 +64,7 @@ class _Draw(_Recipe):
     prompts: list[Prompt] = Field(min_length=1, max_length=10_000)
     negative: Prompt | None = None
     to: Prompt | None = None
-    frames: int = Field(ge=2, le=MOST_PICTURES)
+    frames: int = Field(ge=2, le=MAX_PICTURES)
     grid: dict[Literal["guidance", "seed"], list[int | float]] | None = Field(default=None, min_length=1, max_length=1)
 
 
@@ -83,6 +83,6 @@ def parse(found: Mapping[str, Any], file: str) -> dict[str, Any]:
         pictures = (
             len(recipe.prompts) * max(1, len(values)) * recipe.n * (recipe.frames if recipe.to is not None else 1)
         )
-        if pictures > MOST_PICTURES:
-            raise DataError(f"{file}: its recipe asks for {pictures:,} pictures, at most {MOST_PICTURES:,} are drawn.")
+        if pictures > MAX_PICTURES:
+            raise DataError(f"{file}: its recipe asks for {pictures:,} pictures, at most {MAX_PICTURES:,} are drawn.")
     return recipe.model_dump(by_alias=True)

@@ -44,7 +44,7 @@ EXAMPLE = "morphogen draw runs/words 'a small red circle' --n 8 --seed 1 --out c
 HOW = ("stepper", "steps", "guidance", "truncation", "candidates", "temperature")  # options of families
 _SIGNS = {"guidance": "w", "seed": "seed"}  # above columns of small pictures
 _LABEL = 60  # letters beside a row
-MOST_BYTES = 16 << 20  # of a file of prompts
+MAX_BYTES = 16 << 20  # of a file of prompts
 
 
 def draw(
@@ -169,7 +169,7 @@ def _short(text: str) -> str:
 def _lines(path: Path) -> list[str]:
     """The prompts of a file. Raises `DataError` where it has none."""
     try:
-        lines = [line.strip() for line in read_bytes(path, MOST_BYTES).decode().splitlines()]
+        lines = [line.strip() for line in read_bytes(path, MAX_BYTES).decode().splitlines()]
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{path}: expected prompts as text, one in each line ({reason}).") from None
