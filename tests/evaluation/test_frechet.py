@@ -129,7 +129,7 @@ def test_the_difference_is_that_of_the_distances_and_narrower_than_theirs() -> N
 
 def test_too_few_records_are_refused_with_the_reason() -> None:
     assert least(96) == 384
-    with pytest.raises(DataError, match="at least 40 are needed: covariances in D = 4 dimensions need 4 D"):
+    with pytest.raises(DataError, match="at least 40 of each are needed: covariances in D = 4 dimensions need 4 D"):
         frechet(normal(0, 39, 4), normal(1, 400, 4))
     with pytest.raises(UsageError, match="at least 2 groups"):
         parts(normal(0, 100), normal(1, 100), groups=1)

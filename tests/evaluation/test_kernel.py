@@ -102,5 +102,5 @@ def test_the_difference_is_that_of_the_distances() -> None:
 
 
 def test_too_few_records_are_refused() -> None:
-    with pytest.raises(DataError, match="at least 32 are needed"):
+    with pytest.raises(DataError, match="at least 32 of each are needed"):
         kid(normal(0, 31), normal(1, 100))

@@ -96,7 +96,7 @@ def test_intervals_cover_for_new_judged_records() -> None:
 
 
 def test_too_few_records_are_refused() -> None:
-    with pytest.raises(DataError, match="at least 50 are needed: neighborhoods of 5"):
+    with pytest.raises(DataError, match="at least 50 of each are needed: neighborhoods of 5"):
         neighborhoods(normal(0, 49), normal(1, 100))
     with pytest.raises(UsageError, match="k of at least 1"):
         neighborhoods(normal(0, 49), normal(1, 100), 0)

@@ -86,7 +86,7 @@ def test_the_two_sample_test_sees_changed_columns_and_changed_pairs() -> None:
 
 
 def test_bad_tables_are_refused() -> None:
-    with pytest.raises(DataError, match="at least 50 are needed"):
+    with pytest.raises(DataError, match="at least 50 of each are needed"):
         marginals(table(0, 49), table(1, 100), KINDS)
     with pytest.raises(DataError, match="2 kinds of columns came with tables of 4"):
         marginals(table(0, 100), table(1, 100), KINDS[:2])

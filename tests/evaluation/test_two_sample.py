@@ -52,5 +52,5 @@ def test_boosting_sees_what_is_no_difference_of_means() -> None:
 def test_equal_and_sufficient_numbers_are_demanded() -> None:
     with pytest.raises(DataError, match="got 100 and 120: take 100 of each"):
         two_sample_test(normal(0, 100), normal(1, 120), Rng(0))
-    with pytest.raises(DataError, match="at least 50 are needed"):
+    with pytest.raises(DataError, match="at least 50 of each are needed"):
         two_sample_test(normal(0, 49), normal(1, 49), Rng(0))

@@ -128,7 +128,7 @@ def _asked_for(kind: str, seen: str, line: Sequence[str]) -> bool:
     if kind == "traceback" and "--debug" in line:
         return "the child ended" not in seen
     paths = [word.rpartition("=")[2] for word in line]
-    return kind == "code run, or a file changed" and any(path.startswith("/") for path in paths)
+    return kind == "code run, or a file changed" and any(path.startswith(("/", "~")) for path in paths)
 
 
 def _look_at_changes(item: Item, changed: object, work: Path) -> None:
@@ -140,7 +140,7 @@ def _look_at_changes(item: Item, changed: object, work: Path) -> None:
         if path.suffix == ".npz" and path.is_file() and path.stat().st_size < 10**8:
             with np.load(path) as arrays:
                 for name in arrays.files:
-                    ends = name.startswith("log_")  # a log-SNR is infinite at both ends
+                    ends = name.endswith("log_snr")  # infinite at both ends
                     if not ends and arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
                         item.find("wrong in silence", f"{path.name} holds {name} with values that are not finite")
 
