@@ -127,6 +127,8 @@ def _asked_for(kind: str, seen: str, line: Sequence[str]) -> bool:
         return any(word in _LONG for word in line[:1])
     if kind == "traceback" and "--debug" in line:
         return "the child ended" not in seen
+    if "--compile" in line and "torchinductor" in seen:  # PyTorch's own cache of compiled code
+        return True
     paths = [word.rpartition("=")[2] for word in line]
     return kind == "code run, or a file changed" and any(path.startswith(("/", "~")) for path in paths)
 
