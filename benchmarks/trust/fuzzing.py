@@ -97,7 +97,8 @@ def _fuzz(fuzzer: str, number: int, seed: int, processes: int, models: Path, fol
             for name, n in report[counts].items():
                 whole[counts][name] = whole[counts].get(name, 0) + n
     whole["duration_s"] = max(report["duration_s"] for report in reports)
-    whole["items"] = [item for report in reports for item in report["items"]]
+    items = json.dumps([item for report in reports for item in report["items"]])
+    whole["items"] = json.loads(items.replace(tempfile.gettempdir(), "TMPDIR"))
     return whole
 
 

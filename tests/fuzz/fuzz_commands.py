@@ -142,8 +142,10 @@ def _look_at_changes(item: Item, changed: object, work: Path) -> None:
         if path.suffix == ".npz" and path.is_file() and path.stat().st_size < 10**8:
             with np.load(path) as arrays:
                 for name in arrays.files:
-                    ends = name.endswith("log_snr")  # infinite at both ends
-                    if not ends and arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
+                    if arrays[name].dtype.kind != "f":
+                        continue
+                    infinite = name.endswith("log_snr")  # at both ends
+                    if not (~np.isnan(arrays[name]) if infinite else np.isfinite(arrays[name])).all():
                         item.find("wrong in silence", f"{path.name} holds {name} with values that are not finite")
 
 

@@ -135,7 +135,9 @@ def run(arguments: Sequence[str]) -> int:
             return error.exit_code
         context = getattr(error, "ctx", None)
         hint = f" Try `{context.command_path} --help`." if context is not None else ""
-        return _failed(error.format_message() + hint, error.exit_code, debug)
+        message = error.format_message()
+        stop = "" if message.endswith((".", "?", ")")) else "."
+        return _failed(message + stop + hint, error.exit_code, debug)
     except (BrokenPipeError, SystemExit):  # typer and rich exit where whoever read the output has gone
         return CLOSED
     except OSError as error:
