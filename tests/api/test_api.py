@@ -262,6 +262,17 @@ def test_an_evaluation_is_recorded_with_all_that_it_takes_to_believe_it(model: P
     api.verify(model)
 
 
+def test_numbers_live_on_where_the_model_cannot_keep_them(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise ArtifactError("no space left.")
+
+    monkeypatch.setattr("morphogen.artifact.write_evaluation", full)
+    found = api.evaluate(plain, "digits", ["elbo"], n=50)
+    assert np.isfinite(found["elbo"].value)
+    assert found.notes == ("the numbers are not kept in the model's folder: no space left.",)
+    assert found.to_dict()["notes"] == list(found.notes)
+
+
 def test_an_evaluation_can_be_kept_out_of_the_artifact(plain: Path) -> None:
     api.evaluate(plain, "digits", ["elbo"], n=16, save=False)
     assert api.describe(plain)["evaluations"] == []

@@ -9,9 +9,10 @@ from morphogen.api.measuring import evaluation_of, find_network
 from morphogen.api.opened import AnyModel, OpenModel, open_model
 from morphogen.api.results import Comparison
 from morphogen.core.capabilities import Samples
-from morphogen.core.errors import MorphogenError, UsageError
+from morphogen.core.errors import ArtifactError, MorphogenError, UsageError
 from morphogen.data import load
 from morphogen.data.in_memory import AnyData
+from morphogen.evaluation import Evaluation as Measured
 from morphogen.evaluation import Reference, differences
 from morphogen.evaluation import evaluate as measure
 from morphogen.evaluation.metrics import fidelity
@@ -72,12 +73,21 @@ def compare(
         )
         for name, one in held.items()
     }
-    if save:
-        for name, one in held.items():
-            for result in measured[name].results:
-                artifact.write_evaluation(one.path, result.name, result.to_dict())
-    found = [evaluation_of(measured[name], data, model=name, family=one.family) for name, one in held.items()]
+    found = []
+    for name, one in held.items():
+        notes = _keep(one, measured[name]) if save else []
+        found.append(evaluation_of(measured[name], data, notes, model=name, family=one.family))
     return Comparison(tuple(found), tuple(differences(measured, reference)))
+
+
+def _keep(model: OpenModel, measured: Measured) -> list[str]:
+    """Write the results into the model's folder. Returns a note, and the numbers live on, where that fails."""
+    try:
+        for result in measured.results:
+            artifact.write_evaluation(model.path, result.name, result.to_dict())
+    except ArtifactError as error:
+        return [f"the numbers are not kept in the model's folder: {error}"]
+    return []
 
 
 def _by_name(models: Sequence[AnyModel], device: str | None) -> dict[str, OpenModel]:

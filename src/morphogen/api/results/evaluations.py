@@ -26,7 +26,7 @@ class Evaluation:
         results: one for each metric: value, interval, n, seed, baselines, floor, protocol
         left_out: why a metric is missing that nobody named
         ladders: the ladder of known corruptions that results were placed on, by metric
-        notes: what was taken for what in the records that were judged
+        notes: what was taken for what in the records that were judged; why the numbers are not kept in the model
 
     Example:
         >>> found = mg.evaluate("runs/first", "digits", ["nll"])
@@ -66,7 +66,7 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         about = {**self.of, "data": self.data, "results": [result.to_dict() for result in self.results]}
-        notes = {"notes": list(self.notes)} if "samples" in self.of else {}
+        notes = {"notes": list(self.notes)} if "samples" in self.of or self.notes else {}
         return {**about, "left_out": dict(self.left_out), "ladders": dict(self.ladders), **notes}
 
     def save(self, path: Path | str) -> Path:
