@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from morphogen.core import registry
 from tests.toys import POINTS, TOYS, Toys
 
 torch.set_num_threads(1)
@@ -22,12 +21,6 @@ def a_cache_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MORPHOGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture(autouse=True)
-def families_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A family that a test or an example registers is gone after it."""
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
 
 
 @pytest.fixture(scope="session")
