@@ -11,6 +11,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
+from morphogen.core.columns import Column, Table
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import SpecError
@@ -23,7 +24,8 @@ CODES = DataSpec(name="codes", shape=(1, 2, 2), kind="discrete", levels=5)
 BYTES = DataSpec(name="bytes", shape=(1, 2, 2), kind="continuous", levels=256)
 COARSE = DataSpec(name="coarse", shape=(1, 1, 2), kind="continuous", levels=17)
 POINTS = DataSpec(name="points", shape=(2,), kind="continuous")
-TABLE = DataSpec(name="table", shape=(2,), kind="columns")
+COLUMNS = tuple(Column(name=name, type="number", high=1.0) for name in "ab")
+TABLE = DataSpec(name="table", shape=(2,), kind="columns", table=Table(columns=COLUMNS))
 
 
 def noise(*shape: int, scale: float = 1.0) -> Tensor:

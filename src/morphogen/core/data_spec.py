@@ -15,6 +15,8 @@ import pydantic
 import torch
 from torch import Tensor
 
+from morphogen.core.column_views import cells_of, real_view
+from morphogen.core.columns import Table
 from morphogen.core.errors import DataError
 from morphogen.core.spec import Spec
 
@@ -77,7 +79,8 @@ class DataSpec(Spec):
     """The kind, shape and range of the records, and the names of their conditions.
 
     kind      "continuous": x in [-1, 1]; "binary": x in {0, 1}; "discrete": int64 x in 0 .. levels-1;
-              "sequence": int64 tokens; "columns": a table's columns, scaled
+              "sequence": int64 tokens; "columns": the real view in [-1, 1] of a table's cells (`column_views.py`),
+              which `table` describes
     levels    number of values of one stored element (256 for 8-bit pictures); None for real numbers
     shift, scale   x = (u - shift) / scale for stored real numbers (levels None)
     """
@@ -95,6 +98,7 @@ class DataSpec(Spec):
     attributes: tuple[Attribute, ...] = ()
     text: TextSchema | None = None
     context_shape: tuple[int, ...] | None = None
+    table: Table | None = None
     splits: dict[str, int] = pydantic.Field(default_factory=dict)
     fingerprint: str = ""
     license: str = ""
@@ -105,6 +109,10 @@ class DataSpec(Spec):
             raise ValueError(f"kind {self.kind!r} needs levels, the number of values")
         if self.levels is not None and not 2 <= self.levels < MAX_LEVELS:
             raise ValueError(f"levels must be at least 2, and less than 2^31 (got {self.levels})")
+        if (self.kind == "columns") != (self.table is not None):
+            raise ValueError("kind 'columns' needs a table, the schema of its columns, and no other kind has one")
+        if self.table is not None and self.shape != (self.table.width,):
+            raise ValueError(f"the table has {self.table.width} elements a record (got the shape {self.shape})")
         if not (0 < self.scale < math.inf and math.isfinite(self.shift)):
             raise ValueError(f"scale must be positive, and shift finite (got {self.scale} and {self.shift})")
         for shape in (self.shape, self.context_shape or ()):
@@ -125,7 +133,7 @@ class DataSpec(Spec):
     @property
     def low(self) -> float:
         """The smallest value of x."""
-        return -1.0 if self.kind == "continuous" else 0.0
+        return -1.0 if self.kind in ("continuous", "columns") else 0.0
 
     @property
     def high(self) -> float:
@@ -140,7 +148,9 @@ class DataSpec(Spec):
         return (self.shift - self.scale, self.shift + self.scale) if self.levels is None else (0.0, self.levels - 1.0)
 
     def encode(self, stored: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Turn stored elements into x; the shape stays."""
+        """Turn stored elements into x. The shape stays, but for a table, whose cells (N, C) become (N, W)."""
+        if self.table is not None:
+            return real_view(self.table, stored.double(), dtype=dtype)
         if self.kind in ("discrete", "sequence"):
             return stored.to(torch.int64)
         if self.kind == "binary":
@@ -151,6 +161,8 @@ class DataSpec(Spec):
 
     def decode(self, x: Tensor) -> Tensor:
         """Turn x into stored elements: the inverse of `encode`, rounded and clamped to the levels."""
+        if self.table is not None:
+            return cells_of(self.table, x)
         if self.kind in ("discrete", "sequence"):
             return x.to(torch.int64)
         if self.kind == "binary":
