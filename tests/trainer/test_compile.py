@@ -48,13 +48,13 @@ def choose(monkeypatch, eager_s, compiled_s, compiler=True, **options):
 
 
 def test_auto_compiles_long_runs_that_gain(monkeypatch, compiler):
-    assert choose(monkeypatch, 0.1, 0.05, steps=10_000)
-    assert choose(monkeypatch, 0.1, 0.05, budget="10min")
-    assert not choose(monkeypatch, 0.1, 0.098, steps=10_000)  # gains too little
-    assert not choose(monkeypatch, 0.1, 0.2, steps=10_000)  # loses
-    assert not choose(monkeypatch, 0.1, 0.05, steps=1000)  # 100 s
-    assert not choose(monkeypatch, 0.1, 0.05, budget="2min")
-    assert not choose(monkeypatch, 0.1, 0.05, steps=10_000, compiler=False)
+    assert choose(monkeypatch, 0.1, 0.05, steps=40_000)
+    assert choose(monkeypatch, 0.1, 0.05, budget="30min")
+    assert not choose(monkeypatch, 0.1, 0.098, steps=40_000)  # gains too little
+    assert not choose(monkeypatch, 0.1, 0.2, steps=40_000)  # loses
+    assert not choose(monkeypatch, 0.1, 0.05, steps=4000)  # 400 s
+    assert not choose(monkeypatch, 0.1, 0.05, budget="10min")
+    assert not choose(monkeypatch, 0.1, 0.05, steps=40_000, compiler=False)
 
 
 def test_on_and_off_are_obeyed(monkeypatch, compiler):

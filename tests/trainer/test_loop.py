@@ -44,7 +44,7 @@ def test_it_does_what_the_formulas_say(tmp_path):
         optimizer.zero_grad()
         sum(move.terms.values()).mean().backward()
         clipped += int(torch.nn.utils.clip_grad_norm_(parameters, 3.0) > 3.0)
-        optimizer.param_groups[0]["lr"] = 0.01 * factor(recipe(**options), step, 30)
+        optimizer.param_groups[0]["lr"] = 0.01 * factor(recipe(**options), step, step / 30)
         optimizer.step()
         d = min(0.9, (1 + step) / (10 + step))
         average = [d * a + (1 - d) * p.detach() for a, p in zip(average, parameters, strict=True)]

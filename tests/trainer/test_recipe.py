@@ -58,7 +58,7 @@ def test_the_learning_rate_rises_linearly_and_falls_as_the_schedule_says():
     }
     for name, shape in shapes.items():
         recipe = Recipe(steps=1000, lr_schedule=name, warmup=20)
-        values = torch.tensor([factor(recipe, int(s), 1000) for s in steps], dtype=torch.float64)
+        values = torch.tensor([factor(recipe, int(s), int(s) / 1000) for s in steps], dtype=torch.float64)
         expected = shape * ((steps + 1) / 21).clamp(max=1)
         assert torch.allclose(values, expected, rtol=1e-12, atol=0)
         assert values.min() > 0  # no step is wasted
@@ -67,11 +67,11 @@ def test_the_learning_rate_rises_linearly_and_falls_as_the_schedule_says():
 def test_a_player_may_be_done_before_the_end():
     recipe = Recipe(steps=1000, warmup=20)
     for step in (0, 5, 300, 599):
-        assert factor(recipe, step, 1000, 0.6) == pytest.approx(factor(recipe, step, 600), rel=1e-12)
-    assert factor(recipe, 600, 1000, 0.6) == factor(recipe, 900, 1000, 0.6) == 0.0
+        assert factor(recipe, step, step / 1000, 0.6) == pytest.approx(factor(recipe, step, step / 600), rel=1e-12)
+    assert factor(recipe, 600, 0.6, 0.6) == factor(recipe, 900, 0.9, 0.6) == 0.0
 
 
 def test_warm_up_takes_at_most_a_tenth_and_nothing_falls_before_the_length_is_known():
-    assert factor(Recipe(steps=50, warmup=100, lr_schedule="constant"), 5, 50) == 1.0
+    assert factor(Recipe(steps=50, warmup=100, lr_schedule="constant"), 5, 0.1) == 1.0
     recipe = Recipe(budget=60, warmup=10)
-    assert [factor(recipe, step, None) for step in (9, 10, 500)] == [10 / 11, 1.0, 1.0]
+    assert [factor(recipe, step, 0.0) for step in (9, 10, 500)] == [10 / 11, 1.0, 1.0]

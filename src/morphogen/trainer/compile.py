@@ -23,9 +23,11 @@ from morphogen.core import registry
 from morphogen.core.errors import MorphogenError, UsageError
 from morphogen.core.family import Family
 from morphogen.trainer.distributed import World
+from morphogen.trainer.interrupt import Skipped, skippable
 from morphogen.trainer.recipe import Recipe
 
-WORTH_S = 300.0  # compiling takes 10 to 50 seconds on a CPU, so shorter runs do without
+WORTH_S = 1200.0  # compiling takes 10 to 200 seconds on a busy CPU, so shorter runs do without
+_SHARE = 0.1  # of the run that compiling may take
 _FASTER = 0.95  # a gain below five percent is noise
 _TRIALS = 5
 
@@ -96,18 +98,33 @@ def choose(
     if recipe.compile == "auto" and not (compiler(world.device) and _long(recipe, world, steps, trial)):
         return False, []
     eager_s = _time(trial, world) if recipe.compile == "auto" else float("inf")
+    most_s = None if recipe.compile == "on" else _SHARE * (recipe.budget or (steps or 0) * eager_s)
+    failed = ""
     try:
-        wrap(family)
-        trial()
+        with skippable(most_s):
+            wrap(family)
+            trial()
     except MorphogenError:
         raise
+    except Skipped:
+        torch.compiler.reset()
+        failed = "it was skipped by Ctrl-C, or would have taken more than a tenth of the time"
     except Exception as error:  # compilers fail in many ways, and eager execution always remains
+        failed = _first_line(error)
+    if world.largest([float(bool(failed))])[0]:
         unwrap(family)
-        return False, [_without(_first_line(error))]
+        return False, [_without(failed or "another process failed")]
     if recipe.compile == "auto" and _time(trial, world) > _FASTER * eager_s:
         unwrap(family)
         return False, []
     return True, []
+
+
+def may_compile(recipe: Recipe, world: World, expected_s: float | None) -> bool:
+    """Whether `choose` will try to compile a run that is expected to take so long; None: that is not known."""
+    if recipe.compile != "auto" or world.sharded:
+        return recipe.compile == "on" and not world.sharded
+    return compiler(world.device) and expected_s is not None and expected_s >= WORTH_S
 
 
 def _long(recipe: Recipe, world: World, steps: int | None, trial: Callable[[], None]) -> bool:

@@ -38,12 +38,14 @@ def fit(
     provenance: Mapping[str, Any] | None = None,
     begun_with: Mapping[str, Any] | None = None,
     on_sheet: OnSheet | None = None,
+    began: float | None = None,
 ) -> Generator[Event, None, None]:
     """Train `family` on `stream` and yield events. At the end of the iteration `out` holds a complete artifact.
 
     `resume` continues from the checkpoint in `out`, bit for bit; without a checkpoint the run begins. `validation` are
     the records for `family.health`. Whenever a sample sheet is due, the leading process calls `on_sheet(family, step)`
-    with averaged weights, but not for a sharded model. `provenance` is added to the artifact's. `begun_with` is kept in
+    with averaged weights, but not for a sharded model. A budget of time counts from `began`, of `time.perf_counter()`; by
+    default from now. `provenance` is added to the artifact's. `begun_with` is kept in
     the checkpoint, which is private to the run, for resuming it.
 
     Ctrl-C, SIGTERM, closing the terminal or closing the iterator ends the run between two steps, after a checkpoint and
@@ -56,7 +58,8 @@ def fit(
     out = Path(out)
     with _alone(out, family):
         going_on = _goes_on(out, resume)
-    return _fit(family, stream, recipe, out, resume, going_on, validation, provenance or {}, begun_with or {}, on_sheet)
+    told = provenance or {}, begun_with or {}
+    return _fit(family, stream, recipe, out, resume, going_on, validation, *told, on_sheet, began)
 
 
 def _goes_on(out: Path, resume: bool) -> bool:
@@ -94,6 +97,7 @@ def _fit(
     given: Mapping[str, Any],
     begun_with: Mapping[str, Any],
     on_sheet: OnSheet | None,
+    began: float | None,
 ) -> Generator[Event, None, None]:
     with watched() as stop, _alone(out, family):
         if leads():
@@ -101,7 +105,9 @@ def _fit(
         world = join(recipe)
         run: Run | None = None
         try:
-            run = Run(family, stream, recipe, out, world, stop, going_on, validation, given, begun_with, on_sheet)
+            run = Run(
+                family, stream, recipe, out, world, stop, going_on, validation, given, begun_with, on_sheet, began
+            )
             if run.finished:
                 yield run.last_event()
             else:

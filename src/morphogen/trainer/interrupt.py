@@ -21,6 +21,37 @@ class Stop:
     requested = False
 
 
+class Skipped(BaseException):
+    """Ctrl-C, or the end of its time, has ended work that can be left out. No other code is to catch this."""
+
+
+@contextmanager
+def skippable(most_s: float | None) -> Iterator[None]:
+    """Within the block, a SIGINT raises `Skipped`, and so does the end of `most_s` seconds where there are alarms.
+
+    In other threads than the main one this changes nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def skip(number: int, frame: FrameType | None) -> None:
+        raise Skipped
+
+    before = {int(signal.SIGINT): signal.signal(signal.SIGINT, skip)}
+    timed = most_s is not None and hasattr(signal, "setitimer")
+    if timed:
+        before[int(signal.SIGALRM)] = signal.signal(signal.SIGALRM, skip)
+        signal.setitimer(signal.ITIMER_REAL, most_s or 0.0)
+    try:
+        yield
+    finally:
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
 @contextmanager
 def watched() -> Iterator[Stop]:
     """Within the block, SIGINT, SIGTERM and SIGHUP set a request; a second SIGINT acts as usual.

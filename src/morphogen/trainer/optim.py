@@ -20,17 +20,17 @@ from morphogen.trainer.recipe import Recipe
 
 _KNOWN_AFTER = 20  # updates after which the usual norm of a gradient is known
 _USUAL_DECAY = 0.98  # decay of its moving mean, which averages about 50 updates
+_WARMED = 0.1  # the share of a run at which the warm-up is over
 
 
-def factor(recipe: Recipe, step: int, total: int | None, until: float = 1.0) -> float:
-    """The factor of the learning rate at `step` (from 0); no decay while `total` is unknown.
+def factor(recipe: Recipe, step: int, share: float, until: float = 1.0) -> float:
+    """The factor of the learning rate at `step` (from 0), where `share` of the run is done.
 
-    With f = step / (until * total), at most 1: cosine (1 + cos pi f) / 2, linear 1 - f, constant 1; times a linear rise
-    over the first `warmup` steps, or the first tenth of a short run.
+    With f = share / until, at most 1: cosine (1 + cos pi f) / 2, linear 1 - f, constant 1; times a linear rise over the
+    first `warmup` steps, or the first tenth of a short run.
     """
-    warmup = recipe.warmup if total is None else min(recipe.warmup, total // 10)
-    rise = min(1.0, (step + 1) / (warmup + 1))
-    f = 0.0 if total is None else min(1.0, step / (until * total))
+    rise = min(1.0, max((step + 1) / (recipe.warmup + 1), share / _WARMED))
+    f = min(1.0, share / until)
     falls = {"cosine": 0.5 * (1.0 + math.cos(math.pi * f)), "linear": 1.0 - f, "constant": 1.0}
     return rise * falls[recipe.lr_schedule]
 

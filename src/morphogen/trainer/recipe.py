@@ -45,7 +45,7 @@ class Recipe(Spec):
         default="auto", description="auto takes bf16 where the hardware multiplies in it"
     )
     compile: Literal["auto", "on", "off"] = Field(
-        default="auto", description="auto compiles runs of five minutes or more, if that is measured to be faster"
+        default="auto", description="auto compiles runs of twenty minutes or more, if that is measured to be faster"
     )
     device: str = Field(default="auto", description="cpu, cuda or cuda:N; auto is a GPU where there is one")
     distributed: Literal["ddp", "fsdp"] = Field(

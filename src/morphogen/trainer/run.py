@@ -49,6 +49,7 @@ class Run:
         given: Mapping[str, Any],
         begun_with: Mapping[str, Any],
         on_sheet: OnSheet | None,
+        began: float | None,
     ) -> None:
         self.out, self.folder, self.world, self.stop, self.recipe = out, out / "checkpoint", world, stop, recipe
         self.going_on, self.validation, self.given, self.on_sheet = going_on, validation, given, on_sheet
@@ -57,7 +58,8 @@ class Run:
         self.kept_step: int | None = None  # the step of the last checkpoint
         self.failed: set[str] = set()  # tasks that have failed, each reported once
         self.log = Log(self.folder / "log.jsonl", world)
-        self.trainer = Trainer(family, stream, recipe, world, self.log, stop)
+        self.trainer = Trainer(family, stream, recipe, world, self.log, stop, began)
+        self.looked = False  # whether a health check and a sheet were made in this session
         self.to_say: list[str] = []
         if going_on:
             self.to_say = state.restore(self.trainer, self.folder)
@@ -73,8 +75,9 @@ class Run:
         event = None
         while not trainer.done:
             trainer.advance()
+            replanned = trainer.replan()
             event = trainer.event()
-            sheet, stopped = self._between()
+            sheet, stopped = self._between(replanned)
             if stopped:
                 break
             if trainer.done:
@@ -114,32 +117,25 @@ class Run:
         if not self.going_on:
             self._save()  # so that the run can be resumed from now on
 
-    def _between(self) -> tuple[bool, bool]:
-        """Write the sheets and checkpoints that are due, and fix the number of steps once it can be computed."""
+    def _between(self, replanned: bool) -> tuple[bool, bool]:
+        """Write the sheets and checkpoints that are due; with a budget the first ones come early, to be measured."""
         trainer, now = self.trainer, time.perf_counter()
-        settle = trainer.budget.observe(trainer.step, trainer.elapsed_s, trainer.training_s)
+        early = replanned and not self.looked
         wishes = (
             self.stop.requested,
-            settle,
-            now - self.last_sheet >= self.recipe.sheet_seconds,
-            now - self.last_checkpoint >= self.recipe.checkpoint_seconds,
+            early or trainer.budget.sheet_due(now - self.last_sheet, trainer.elapsed_s, trainer.pauses),
+            early or now - self.last_checkpoint >= self.recipe.checkpoint_seconds,
         )
-        stop, settle, sheet, save = (bool(w) for w in self.world.largest([float(w) for w in wishes]))
+        stop, sheet, save = (bool(w) for w in self.world.largest([float(w) for w in wishes]))
         if stop or trainer.done:
             return False, stop
-        if sheet or settle:
+        if sheet:
             self.look()
             self.draw()
-        if settle:
-            self.checkpoint()  # to measure its time
-            left = trainer.budget.steps_left(trainer.step, trainer.elapsed_s, trainer.training_s, trainer.pauses)
-            left = -int(self.world.largest([-left])[0])
-            trainer.budget.settle(trainer.step + left)
-        if save or settle:
+            self.looked = True
+        if save:
             self.checkpoint()
-        if settle:
-            self.log.write({"step": trainer.step, "kind": "budget", "total": trainer.budget.total})
-        return sheet or settle, False
+        return sheet, False
 
     def look(self) -> None:
         """Check the health of the model with averaged weights."""
@@ -272,7 +268,9 @@ class Run:
                 self._write_model(self.out, complete=False)  # every process writes its part of a sharded model
                 return
             with rehearsal.rehearsing(self.folder) as room:
+                start = time.perf_counter()
                 self._write_model(room / "model", complete=False)
+                self.trainer.pauses.model = time.perf_counter() - start
                 rehearsal.reserve(room, state.size(self.trainer), checkpoint.exists(self.folder))
 
     def _provenance(self, complete: bool) -> dict[str, Any]:

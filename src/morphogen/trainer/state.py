@@ -39,7 +39,7 @@ def save(trainer: Trainer, folder: Path, begun_with: Mapping[str, Any]) -> None:
         tensors |= prefixed("terms", trainer.meters.terms.state()) | prefixed("metrics", trainer.meters.metrics.state())
     if world.leads:
         facts = {name: getattr(trainer, name) for name in _FACTS}
-        length = {"total": trainer.budget.total, "settled": trainer.budget.settled, "elapsed_s": trainer.elapsed_s}
+        length = {"total": trainer.budget.total, "plan": trainer.budget.state(), "elapsed_s": trainer.elapsed_s}
         known = {"run": _run(trainer), "begun_with": dict(begun_with), "processes": world.size}
         checkpoint.write(folder, tensors, {**facts, **length, **known})
 
@@ -61,15 +61,17 @@ def restore(trainer: Trainer, folder: Path) -> list[str]:
     Raises `UsageError` if it belongs to another run.
     """
     tensors, facts = checkpoint.read(folder)
-    total, settled = trainer.budget.total, trainer.budget.settled
-    if not check_settings(folder.parent, settings(_run(trainer)), settings(facts["run"])):
-        total = facts["total"]
-        settled = facts.get("settled", total is not None)  # older checkpoints have the steps of a budget, or none
-    if total is not None and total < facts["step"]:
-        raise UsageError(f"the run in {folder.parent} is at step {facts['step']}, past the {total} asked for.")
+    other_length = check_settings(folder.parent, settings(_run(trainer)), settings(facts["run"]))
+    asked = trainer.budget.asked
+    if other_length and asked is not None and asked < facts["step"]:
+        raise UsageError(f"the run in {folder.parent} is at step {facts['step']}, past the {asked} asked for.")
     for name in _FACTS:
         setattr(trainer, name, facts[name])
-    trainer.budget.total, trainer.budget.settled, trainer.elapsed_before = total, settled, facts["elapsed_s"]
+    trainer.elapsed_before = facts["elapsed_s"]
+    older = {"total": facts["total"], "from": [0, 0.0], "pace": None, "planned_at": None}  # of an earlier version
+    trainer.budget.load_state(facts.get("plan") or older)
+    if other_length:
+        trainer.budget.prolong(trainer.step, trainer.elapsed_before)
     with torch.no_grad():
         for name, value in own_state(trainer.family).items():
             fill(value, tensors[f"weights/{name}"])

@@ -25,13 +25,23 @@ from morphogen.trainer.recipe import Recipe
 from morphogen.trainer.updates import UpdateSchedule
 
 EVENT_S = 0.5  # observers get an event at least this often
+_TRIALS, _TRIALS_SHARE = 5, 0.02  # at most so many trial steps, of this share of the budget
 OnSheet = Callable[[Family, int], None]
 
 
 class Trainer:
     """Trains a family. It does not write the results; `trainer/run.py` does."""
 
-    def __init__(self, family: Family, stream: BatchSource, recipe: Recipe, world: World, log: Log, stop: Stop) -> None:
+    def __init__(
+        self,
+        family: Family,
+        stream: BatchSource,
+        recipe: Recipe,
+        world: World,
+        log: Log,
+        stop: Stop,
+        began: float | None = None,
+    ) -> None:
         self.family, self.stream, self.recipe = family, stream, recipe
         self.world, self.log, self.stop = world, log, stop
         if world.sharded and not family.shardable:
@@ -55,7 +65,8 @@ class Trainer:
         self._new_warnings: list[str] = []
         self._updates = UpdateSchedule(family, stream, recipe, world, self.optimizers, self.guard)
         self._globals = Rng(recipe.seed).child(f"global:{world.rank}")
-        self._began = self._last_event = time.perf_counter()
+        self._last_event = self._prepared = time.perf_counter()
+        self._began = self._last_event if began is None else began  # a budget counts from here
         self._first_step = self._last_step = 0
         self._since_paused = 0.0
 
@@ -90,20 +101,52 @@ class Trainer:
         return said
 
     def prepare(self) -> None:
-        """Compile as the checkpoint says, or decide and record it; start to count the steps of this session."""
+        """Compile as the checkpoint says, or decide and record it; plan the length; start to count steps."""
         if self.compiled is None:
+            if self.budget.limit is not None:
+                self.budget.pace = self.try_steps(_TRIALS_SHARE * self.budget.limit)
             with self.isolated():
                 self.compiled, warnings = compilation.choose(
                     self.family, self.recipe, self.world, self.budget.total, self._trial
                 )
+            if self.compiled and self.budget.limit is not None:
+                self.budget.pace = self.try_steps(_TRIALS_SHARE * self.budget.limit)
             for warning in warnings:
                 self.warn(warning)
             choices = {"compiled": self.compiled, "precision": self.precision}
             self.log.write({"step": self.step, "kind": "choices", **choices})
         elif self.compiled:
             compilation.wrap(self.family)
+        if self.budget.limit is not None and self.budget.pace is None:  # of a checkpoint of an earlier version
+            self.budget.pace = self.try_steps(_TRIALS_SHARE * self.budget.limit)
+        self.replan()
         self._first_step = self._last_step = self.step
-        self._last_event = time.perf_counter()
+        self._last_event = self._prepared = time.perf_counter()
+
+    def try_steps(self, most_s: float) -> float:
+        """The seconds of a step: the fewest of some trial steps, which take about `most_s` seconds or are only two."""
+        times: list[float] = []
+        with self.isolated():
+            while len(times) < 2 or (len(times) < _TRIALS and sum(times) < most_s):
+                start = time.perf_counter()
+                self._trial()
+                if self.world.device.type == "cuda":
+                    torch.cuda.synchronize(self.world.device)
+                times.append(self.world.largest([time.perf_counter() - start])[0])
+        return min(times)
+
+    def replan(self) -> bool:
+        """Plan the length of a run with a budget anew, from the time that is left. Returns whether it was due."""
+        budget = self.budget
+        if budget.limit is None:
+            return False
+        if not self.world.largest([float(budget.due(self.elapsed_s))])[0]:
+            return False
+        budget.measure(self.step, self.training_s)
+        left = -int(self.world.largest([-budget.steps_left(self.elapsed_s, self.pauses)])[0])
+        if budget.plan(self.step, left if self.step else max(1, left), self.elapsed_s):
+            self.log.write({"step": self.step, "kind": "budget", "total": budget.total, "pace_s": budget.pace})
+        return True
 
     def advance(self) -> None:
         """Train until something is due: a line of the log, an event, or the end."""
@@ -112,7 +155,7 @@ class Trainer:
                 self._seed_globals()
                 at = Progress(self.step, self.budget.fraction(self.step))
                 for optimizer, norm in self._updates.of(at, self.precision, self.meters):
-                    optimizer.move(norm, factor(self.recipe, self.step, self.budget.total, optimizer.until))
+                    optimizer.move(norm, factor(self.recipe, self.step, at.fraction, optimizer.until))
                 self.step += 1
                 late = time.perf_counter() - self._last_event > min(EVENT_S, 0.02 * (self.recipe.budget or 60.0))
                 if self.step % self.recipe.log_every == 0 or (self.world.size == 1 and (late or self.stop.requested)):
@@ -161,8 +204,11 @@ class Trainer:
     def _trial(self) -> None:
         """Compute the gradients of one step, without an update, without counting it, and without changing a buffer."""
         buffers = [b.clone() for b in self.family.buffers()]
+        usual = {name: optimizer.usual for name, optimizer in self.optimizers.items()}
         for _ in self._updates.of(Progress(self.step, 0.0), self.precision, None):
             pass
+        for name, optimizer in self.optimizers.items():
+            optimizer.usual = usual[name]
         for buffer, before in zip(self.family.buffers(), buffers, strict=True):
             buffer.copy_(before)
 
@@ -175,8 +221,9 @@ class Trainer:
             torch.cuda.default_generators[self.world.device.index].manual_seed(seed)
 
     def _remaining(self) -> float | None:
-        made = self.step - self._first_step
+        made, limit = self.step - self._first_step, self.budget.limit
+        of_budget = None if limit is None else max(0.0, limit - self.elapsed_s)
         if self.budget.total is None or not made:
-            return None if self.recipe.budget is None else max(0.0, self.recipe.budget - self.elapsed_s)
-        left = (self.budget.total - self.step) * (time.perf_counter() - self._began) / made
-        return left if self.budget.settled else min(left, max(0.0, (self.recipe.budget or left) - self.elapsed_s))
+            return of_budget
+        left = (self.budget.total - self.step) * (time.perf_counter() - self._prepared) / made
+        return left if of_budget is None else min(left, of_budget)
