@@ -139,10 +139,9 @@ def test_what_comes_before_the_first_step_counts(tmp_path, clock):
 def shares(log, last):
     """The share of the training before each step, by the definition, from the plans that the log tells."""
     plans = [(line["step"], line["total"]) for line in log if line.get("kind") == "budget"]
-    found, begin, share = [], 0, 0.0
+    found, begin, share, reached = [], 0, 0.0, 1
     for (step, total), (until, _) in itertools.pairwise([*plans, (last, 0)]):
-        at = np.interp(step, [begin, reached], [share, 1.0]) if found else 0.0
-        begin, share, reached = step, float(at), total
+        begin, share, reached = step, float(np.interp(step, [begin, reached], [share, 1.0])), total
         found += [share + (1 - share) * (s - begin) / (reached - begin) for s in range(step, until)]
     return found
 

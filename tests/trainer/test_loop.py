@@ -19,6 +19,8 @@ from morphogen.trainer.optim import factor
 from morphogen.trainer.trainer import Trainer
 from tests.trainer.toys import DATA, Autoencoder, Game, Points, build, points, recipe
 
+CONSTANT = {"lr_schedule": "constant", "warmup": 0}
+
 
 def train(out, family=None, stream=None, **options):
     family = family or build()
@@ -108,7 +110,7 @@ def test_the_first_player_has_moved_when_the_second_computes_its_loss(tmp_path):
     for accumulate in (1, 2):
         family = build(Game)
         before = family.discriminator[2].bias.item()
-        _, events = train(tmp_path / str(accumulate), family, steps=1, lr_schedule="constant", accumulate=accumulate)
+        _, events = train(tmp_path / str(accumulate), family, steps=1, **CONSTANT, accumulate=accumulate)
         seen = events[-1].metrics
         assert seen["discriminator/bias"] == pytest.approx(before, abs=1e-7)
         assert abs(seen["generator/bias"] - before) == pytest.approx(0.01, rel=1e-3)

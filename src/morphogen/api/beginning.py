@@ -32,8 +32,8 @@ LENGTHS = {"steps", "epochs", "budget"}  # of training; ten minutes where none i
 HEALTH_RECORDS = 1000  # validation records that a family's health is judged on
 
 
-def begin(asked: Asked, out: Path, resume: bool) -> Iterator[Event]:
-    """Everything before the first step; then the events of the training, one by one."""
+def begin(asked: Asked, out: Path, resume: bool, began: float) -> Iterator[Event]:
+    """Everything before the first step; then the events of the training, one by one. A budget counts from `began`."""
     assert asked.family is not None and asked.data is not None  # the caller has seen to it
     found = registry.family(asked.family)
     spec = found.Spec.parse({**resolve_preset(found, asked.preset), **asked.options})
@@ -65,6 +65,7 @@ def begin(asked: Asked, out: Path, resume: bool) -> Iterator[Event]:
         provenance=_provenance(asked, dataset, started_from),
         begun_with=replace(asked, started_from=started_from).kept(),
         on_sheet=show,
+        began=began,
     )
     return with_notes(events, dataset.reading_notes())
 

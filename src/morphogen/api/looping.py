@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Unpack
@@ -26,12 +27,14 @@ def training(
     parts: Mapping[str, OpenModel | Path | str] | None = None,
     options: Mapping[str, Any] | None = None,
     recipe: Mapping[str, Any] | None = None,
+    began: float | None = None,
     **settings: Unpack[TrainingOptions],
 ) -> Iterator[Event]:
     """Train a model as a loop over its events: nothing happens until it is iterated, and breaking off ends it.
 
     Args:
         family, data, out, preset, resume, start, parts, options, recipe, settings: as of `train`.
+        began: when a budget of time begins to count, a moment of `time.perf_counter()`; None: now.
 
     Returns:
         The events: step, loss terms, speed, warnings. When they end, `out` holds the model; broken off, it holds an
@@ -45,6 +48,7 @@ def training(
         >>> for event in mg.training("vae", "digits", "runs/second", steps=200):
         ...     print(event.step, event.terms)
     """
+    began = time.perf_counter() if began is None else began
     if out is None:
         raise UsageError("say which folder the model is to be written to: out, or --out DIR.")
     plan, own = dict(recipe or {}), dict(options or {})
@@ -60,7 +64,7 @@ def training(
     if asked.family is None or asked.data is None:
         none = f"{out} holds no run to resume; to begin one, " if resume else ""
         raise UsageError(f"{none}say which family to train and on which data: morphogen train FAMILY --data SOURCE.")
-    return begin(asked, Path(out), resume)
+    return begin(asked, Path(out), resume, began)
 
 
 def _place(model: OpenModel | Path | str) -> Path | str:

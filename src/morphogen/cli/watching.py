@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from morphogen.core.errors import MorphogenError
+
+BEGAN = time.perf_counter()  # of the command: this module is imported at once
 
 if TYPE_CHECKING:
     from morphogen.api import Event

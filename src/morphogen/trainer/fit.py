@@ -44,9 +44,9 @@ def fit(
 
     `resume` continues from the checkpoint in `out`, bit for bit; without a checkpoint the run begins. `validation` are
     the records for `family.health`. Whenever a sample sheet is due, the leading process calls `on_sheet(family, step)`
-    with averaged weights, but not for a sharded model. A budget of time counts from `began`, of `time.perf_counter()`; by
-    default from now. `provenance` is added to the artifact's. `begun_with` is kept in
-    the checkpoint, which is private to the run, for resuming it.
+    with averaged weights, but not for a sharded model. A budget of time counts from `began`, a moment of
+    `time.perf_counter()`; by default from now. `provenance` is added to the artifact's. `begun_with` is kept in the
+    checkpoint, which is private to the run, for resuming it.
 
     Ctrl-C, SIGTERM, closing the terminal or closing the iterator ends the run between two steps, after a checkpoint and
     an artifact marked `complete: false`; a signal then raises `Interrupted`. A second Ctrl-C ends the run at once, and

@@ -13,7 +13,7 @@ from morphogen.cli.console import print_json, print_text
 from morphogen.cli.flags import parse_fields
 from morphogen.cli.models import limit_threads
 from morphogen.cli.options import Json, Threads
-from morphogen.cli.watching import is_leader, watch
+from morphogen.cli.watching import BEGAN, is_leader, watch
 
 EXAMPLE = "morphogen train vae --data digits --out runs/first --budget 5min --latent-dim 8"
 OWN_FLAGS = (
@@ -97,7 +97,7 @@ def train(
     own = [field for field in known["recipe"] if f"--{field['name']}" not in OWN_FLAGS]
     options, recipe = parse_fields(context.args, [known["options"], own], OWN_FLAGS)
     how: dict[str, Any] = {"preset": preset, "resume": resume, "start": start, "parts": _parts(part or [])}
-    events = api.training(family, data, out, options=options, recipe={**recipe, **given}, **how)
+    events = api.training(family, data, out, options=options, recipe={**recipe, **given}, began=BEGAN, **how)
     try:
         last = watch(events, family)
     except KeyboardInterrupt:
