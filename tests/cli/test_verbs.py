@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ TRAIN = ["train", "vae", "--data", "digits", "--out", "runs/x"]
 def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     extra = ["--steps", "3", "--seed", "7", "--preset", "classic", "--latent-dim", "4", "--hidden=9,8", "--flips"]
     assert run([*TRAIN, *extra]) == 0
-    assert api.told("training") == {
+    told = api.told("training")
+    assert told.pop("began") <= time.perf_counter()
+    assert told == {
         "family": "vae",
         "data": "digits",
         "out": Path("runs/x"),
