@@ -67,7 +67,7 @@ class Column(Spec):
         """A column of numbers with the range and the quantiles of `values` (N,), which are finite."""
         v = np.asarray(values, dtype=np.float64)
         low, high = float(v.min()), float(v.max())
-        fitted = quantiles_of(v, resolution)
+        fitted: dict[str, Any] = quantiles_of(v, resolution)
         return cls(name=name, type=type, low=low, high=high, resolution=resolution, **fitted, **more)
 
     @pydantic.model_validator(mode="after")
