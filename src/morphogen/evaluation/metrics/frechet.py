@@ -37,18 +37,17 @@ g / (g - 1) times as large.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from morphogen.core.errors import UsageError
+from morphogen.evaluation.metrics.frechet_expansion import Expansion, Moments, Side, expanded
 from morphogen.theory.divergences import frechet_distance
 from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate, SquaredDistance
 
 PER_DIMENSION = 4  # records per dimension; with fewer the bias of order D^3/n^2 is not small beside the interval
-_SINGULAR = 1e-10  # variances below this share of the largest are zero
 
 
 def least(dimensions: int, groups: int = 20) -> int:
@@ -72,16 +71,17 @@ def frechet(a: Tensor, b: Tensor, groups: int = 20) -> Estimate:
 def frechet_difference(a: Tensor, b: Tensor, real: Tensor, groups: int = 20) -> Estimate:
     """The difference of two distances, F(a, real) - F(b, real), for features a (N, D), b (M, D) and real (K, D).
 
-    Bias and interval come from the delete-a-group jackknife. It leaves a group of the real records out of both
-    distances at once, so their common error cancels. Its variance counts pairs twice (`intervals`), so the interval is
-    up to 1.4 times too wide if both models equal the real distribution. Raises `DataError` as `frechet` does.
+    The bias is that of the delete-a-group jackknife. It leaves a group of the real records out of both distances at
+    once, so their common error cancels. The interval is -+ 1.96 (L + Q)^1/2 by the expansions of both distances
+    (`intervals`): a real record has the influence l'_a - l'_b, and a pair of them the term z_a . z_a' - z_b . z_b'.
+    Raises `DataError` as `frechet` does.
     """
     _check_groups(groups)
     a, r = _samples(a, real, groups)
     b, _ = _samples(b, real, groups)
-    one, other, third = _Moments.of(a), _Moments.of(b), _Moments.of(r)
+    one, other, third = Moments.of(a), Moments.of(b), Moments.of(r)
 
-    def distance(p: _Moments, q: _Moments) -> Tensor:
+    def distance(p: Moments, q: Moments) -> Tensor:
         return frechet_distance(*p.gaussian(), *q.gaussian())
 
     to_a, to_b = distance(one, third), distance(other, third)
@@ -89,14 +89,26 @@ def frechet_difference(a: Tensor, b: Tensor, real: Tensor, groups: int = 20) -> 
     without_b = [to_a - distance(other.less(g), third) for g in _groups(b, other, groups)]
     rest = [third.less(g) for g in _groups(r, third, groups)]
     without_r = [distance(one, r) - distance(other, r) for r in rest]
-    return intervals.group_jackknife(float(to_a - to_b), *(torch.stack(w) for w in (without_a, without_b, without_r)))
+    value = float(to_a - to_b)
+    bias = sum(intervals.jackknife_bias(value, torch.stack(w)) for w in (without_a, without_b, without_r))
+    variance = _variance_of_difference(expanded(a, r, one, third), expanded(b, r, other, third), groups / (groups - 1))
+    return intervals.normal(value, variance, bias)
+
+
+def _variance_of_difference(a: Expansion, b: Expansion, weight_of_pairs: float) -> float:
+    """L + Q = J - Q, where J is known to be at least 2 Q; b of both expansions is the common sample."""
+    n, m, k = len(a.a.own), len(b.a.own), len(a.b.own)
+    jackknife = a.a.influence.var() / n + b.a.influence.var() / m + (a.b.influence - b.b.influence).var() / k
+    pairs = _own_pairs(a.a.neighbors) + _own_pairs(b.a.neighbors) + _own_pairs(a.b.neighbors - b.b.neighbors)
+    pairs = weight_of_pairs * pairs + _pairs_across(a.a, a.b) + _pairs_across(b.a, b.b)
+    return float(pairs + (jackknife - 2.0 * pairs).clamp_min(0.0))
 
 
 def parts(a: Tensor, b: Tensor, groups: int = 20) -> tuple[SquaredDistance, float]:
     """The parts of `frechet` and the removed bias, for averages over classes and for other levels."""
     _check_groups(groups)
     a, b = _samples(a, b, groups)
-    one, other = _Moments.of(a), _Moments.of(b)
+    one, other = Moments.of(a), Moments.of(b)
     value = float(frechet_distance(*one.gaussian(), *other.gaussian()))
     without_a = [frechet_distance(*one.less(g).gaussian(), *other.gaussian()) for g in _groups(a, one, groups)]
     without_b = [frechet_distance(*one.gaussian(), *other.less(g).gaussian()) for g in _groups(b, other, groups)]
@@ -116,81 +128,31 @@ def _samples(a: Tensor, b: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     return intervals.shuffled(a, "first"), intervals.shuffled(b, "second")
 
 
-class _Moments(NamedTuple):
-    """n, the sum (D,) and the sum of products (D, D) of centered records; centering keeps the products accurate."""
-
-    n: int
-    center: Tensor
-    first: Tensor
-    second: Tensor
-
-    @staticmethod
-    def of(x: Tensor, center: Tensor | None = None) -> _Moments:
-        center = x.mean(0) if center is None else center
-        c = x - center
-        return _Moments(len(x), center, c.sum(0), c.T @ c)
-
-    def less(self, other: _Moments) -> _Moments:
-        return _Moments(self.n - other.n, self.center, self.first - other.first, self.second - other.second)
-
-    def gaussian(self) -> tuple[Tensor, Tensor]:
-        mean = self.first / self.n
-        return mean + self.center, (self.second - self.n * torch.outer(mean, mean)) / (self.n - 1)
-
-
 def expansion(a: Tensor, b: Tensor) -> SquaredDistance:
     """The second-order expansion alone: the plain distance of a (N, D) and b (M, D) minus E|z|^2 / n + E|z|^2 / m."""
     a, b = intervals.samples(a, b, 2, "a covariance needs two records")
-    return _expansion(a, b, _Moments.of(a), _Moments.of(b))
+    return _expansion(a, b, Moments.of(a), Moments.of(b))
 
 
-def _groups(x: Tensor, whole: _Moments, groups: int) -> list[_Moments]:
-    return [_Moments.of(rows, whole.center) for rows in x.tensor_split(groups)]
+def _groups(x: Tensor, whole: Moments, groups: int) -> list[Moments]:
+    return [Moments.of(rows, whole.center) for rows in x.tensor_split(groups)]
 
 
-def _expansion(a: Tensor, b: Tensor, one: _Moments, other: _Moments, weight_of_pairs: float = 1.0) -> SquaredDistance:
+def _expansion(a: Tensor, b: Tensor, one: Moments, other: Moments, weight_of_pairs: float = 1.0) -> SquaredDistance:
     """b, J and Q of the module's docstring; the value is the plain distance minus b."""
-    (mean_a, cov_a), (mean_b, cov_b) = one.gaussian(), other.gaussian()
-    root_a, inverse_a = _roots(cov_a)
-    root_b, inverse_b = _roots(cov_b)
-    u, s, vh = torch.linalg.svd(root_a @ root_b)
-    tiny = torch.finfo(s.dtype).tiny
-    weight = torch.outer(s, s) / (s[:, None] + s).clamp_min(tiny)  # w_ij; 0 if both s are 0
-    x, y = a - mean_a, b - mean_b
-    p, q = x @ (inverse_a @ u), y @ (inverse_b @ vh.mT)
-
-    def linear(own: Tensor, whitened: Tensor, gap: Tensor) -> Tensor:
-        return 2.0 * (own @ gap) + own.square().sum(1) - whitened.square() @ s
-
-    diagonal = weight.diagonal()
-
-    def dots(own: Tensor, p: Tensor, other: Tensor, q: Tensor, leverage: Tensor | float = 0.0) -> Tensor:
-        """z . z' of each row of both."""
-        products = p * q
-        squares = p.square() @ diagonal + q.square() @ diagonal - diagonal.sum()
-        quartic = ((products @ weight) * products).sum(1) / (1.0 - leverage)
-        return 0.5 * (quartic - squares) + (own * other).sum(1)
-
-    def neighbors(own: Tensor, p: Tensor) -> Tensor:
-        """z . z' of each record and the next."""
-        squares = p.square()
-        h = ((squares @ weight) * squares).sum(1) / ((squares @ diagonal).clamp_min(tiny) * (len(p) - 1))
-        rest = (1.0 - h).clamp_min(0.5)  # a record with a larger leverage does not inform about pairs
-        return dots(own, p, own.roll(1, 0), p.roll(1, 0), 1.0 - (rest * rest.roll(1, 0)).sqrt())
-
-    n, m, k = len(a), len(b), min(len(a), len(b))
-    jackknife = linear(x, p, mean_a - mean_b).var() / n + linear(y, q, mean_b - mean_a).var() / m
-    pairs = 2.0 * neighbors(x, p).square().mean() / n**2 + 2.0 * neighbors(y, q).square().mean() / m**2
-    pairs *= weight_of_pairs
-    pairs += 4.0 * dots(x[:k], p[:k], y[:k], q[:k]).square().mean() / (n * m)
-    noise = float(dots(x, p, x, p).mean() / n + dots(y, q, y, q).mean() / m)
-    plain = float((mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2.0 * s.sum())
+    x, y, plain = expanded(a, b, one, other)
+    n, m = len(a), len(b)
+    jackknife = x.influence.var() / n + y.influence.var() / m
+    pairs = weight_of_pairs * (_own_pairs(x.neighbors) + _own_pairs(y.neighbors)) + _pairs_across(x, y)
+    noise = float(x.squares.mean() / n + y.squares.mean() / m)
     return SquaredDistance(plain - noise, noise, float(jackknife), float(pairs))
 
 
-def _roots(cov: Tensor) -> tuple[Tensor, Tensor]:
-    """The symmetric root of a covariance and its pseudo-inverse: a constant feature has no direction to whiten."""
-    values, vectors = torch.linalg.eigh(cov)
-    roots = values.clamp_min(0.0).sqrt()
-    inverse = torch.where(values > _SINGULAR * values[-1].clamp_min(0.0), 1.0 / roots, torch.zeros_like(roots))
-    return (vectors * roots) @ vectors.mT, (vectors * inverse) @ vectors.mT
+def _own_pairs(dots: Tensor) -> Tensor:
+    """The variance that the pairs within one sample add, from products of n of them."""
+    return 2.0 * dots.square().mean() / len(dots) ** 2
+
+
+def _pairs_across(x: Side, y: Side) -> Tensor:
+    """The variance that the pairs of records of both samples add."""
+    return 4.0 * x.across(y).square().mean() / (len(x.own) * len(y.own))
