@@ -85,6 +85,17 @@ def differences(n: int = 1000) -> Iterator[Experiment]:
         }
 
     yield Experiment(f"two Gaussians from a third, D = 32, n = {n}", trial)
+    laws = {"the real law itself": (p, p), "of another law": (q, p), "mixtures": PAIRS["mixtures apart, D = 16"]}
+    for name, (made, truth) in laws.items():
+
+        def equal(rng: Rng, made: Mixture = made, truth: Mixture = truth) -> dict[str, tuple[Estimate, float]]:
+            a, b, real = made.draw(rng, "a", n), made.draw(rng, "b", n), truth.draw(rng, "real", n)
+            return {
+                "frechet_difference": (frechet_difference(a, b, real), 0.0),
+                "kid_difference": (kid_difference(a, b, real), 0.0),
+            }
+
+        yield Experiment(f"pairs of equal models, {name}, n = {n}", equal)
 
 
 def neighbors(n: int = 500) -> Iterator[Experiment]:

@@ -13,6 +13,7 @@ from morphogen.theory.statistics.intervals import (
     Z,
     binomial_interval,
     binomial_tail,
+    difference,
     group_jackknife,
     jackknife_bias,
     samples,
@@ -81,6 +82,23 @@ def test_a_squared_distance_far_from_zero_has_the_usual_interval() -> None:
     found = SquaredDistance(1000.0, 0.1, 4.0, 1e-4).estimate()
     assert found.interval == pytest.approx((1000.0 - 2 * Z, 1000.0 + 2 * Z), rel=1e-4)
     assert SquaredDistance(0.0, 0.0, 0.0, 0.0).estimate().interval == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.4, 1.9, 2.1, 30.0])
+@pytest.mark.parametrize("variance", [0.5, 1.0, 9.0])
+def test_an_interval_of_a_difference_ends_where_its_value_contradicts(value: float, variance: float) -> None:
+    low, high = difference(value, 1.0, variance).interval
+    slope = max(0.0, variance - 1.0) / (value + 1.0)
+    for theta in (low, high):
+        assert (value - theta) ** 2 == pytest.approx(1.959964**2 * (1.0 + slope * abs(theta)), rel=1e-5)
+    assert (low <= 0.0) == (value <= 1.959964)  # the test of 0 takes the variance under 0 alone
+    assert difference(-value, 1.0, variance).interval == pytest.approx((-high, -low))
+
+
+def test_a_difference_far_from_zero_has_the_usual_interval() -> None:
+    low, high = difference(1e6, 1.0, 400.0).interval
+    assert (high - low) == pytest.approx(2 * 1.959964 * 20.0, rel=1e-4)
+    assert difference(0.0, 0.0, 0.0).interval == (0.0, 0.0)
 
 
 def test_samples_are_refused_with_the_reason() -> None:

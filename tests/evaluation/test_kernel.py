@@ -101,6 +101,16 @@ def test_the_difference_is_that_of_the_distances() -> None:
     assert 1.0 - binomial_tail(hits + 1, 200, 0.95) > 1e-3
 
 
+def test_equal_models_are_called_different_at_the_stated_rate() -> None:
+    """200 pairs of one law, away from the real one; 95 % are undecided: outside of 176 to 199 once in 10^3."""
+    undecided = 0
+    for i in range(200):
+        a, b, real = normal(3 * i, 60, 4, 0.2), normal(3 * i + 1, 90, 4, 0.2), normal(3 * i + 2, 80, 4)
+        low, high = kid_difference(a, b, real).interval
+        undecided += low <= 0.0 <= high
+    assert binomial_tail(undecided, 200, 0.95) > 5e-4 and 1.0 - binomial_tail(undecided + 1, 200, 0.95) > 5e-4
+
+
 def test_too_few_records_are_refused() -> None:
     with pytest.raises(DataError, match="at least 32 of each are needed"):
         kid(normal(0, 31), normal(1, 100))

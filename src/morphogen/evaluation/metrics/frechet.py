@@ -72,9 +72,14 @@ def frechet_difference(a: Tensor, b: Tensor, real: Tensor, groups: int = 20) -> 
     """The difference of two distances, F(a, real) - F(b, real), for features a (N, D), b (M, D) and real (K, D).
 
     The bias is that of the delete-a-group jackknife. It leaves a group of the real records out of both distances at
-    once, so their common error cancels. The interval is -+ 1.96 (L + Q)^1/2 by the expansions of both distances
-    (`intervals`): a real record has the influence l'_a - l'_b, and a pair of them the term z_a . z_a' - z_b . z_b'.
-    Raises `DataError` as `frechet` does.
+    once, so their common error cancels.
+
+    The interval (`intervals.difference`) takes two variances. L + Q of the expansions of both distances, where a real
+    record has the influence l'_a - l'_b, and a pair of them the term z_a . z_a' - z_b . z_b'. And the variance under
+    the hypothesis that a and b have one distribution: given their union u and the real records, a random half of u
+    has F(a, real) - F(b, real) = mean l_u(a) - mean l_u(b) + (terms of third order), with the influence l_u of F(u,
+    real), because the squares of both halves are equal and cancel. For n and m apart, (m - n) / (m + n) of them is
+    left. Raises `DataError` as `frechet` does.
     """
     _check_groups(groups)
     a, r = _samples(a, real, groups)
@@ -91,8 +96,15 @@ def frechet_difference(a: Tensor, b: Tensor, real: Tensor, groups: int = 20) -> 
     without_r = [distance(one, r) - distance(other, r) for r in rest]
     value = float(to_a - to_b)
     bias = sum(intervals.jackknife_bias(value, torch.stack(w)) for w in (without_a, without_b, without_r))
-    variance = _variance_of_difference(expanded(a, r, one, third), expanded(b, r, other, third), groups / (groups - 1))
-    return intervals.normal(value, variance, bias)
+    to_a_terms, to_b_terms = expanded(a, r, one, third), expanded(b, r, other, third)
+    pooled = torch.cat((a, b))
+    common = expanded(pooled, r, Moments.of(pooled), third).a
+    size = 1.0 / len(a) + 1.0 / len(b)
+    uneven = ((len(a) - len(b)) / (len(a) + len(b))) ** 2 * 2.0 * common.neighbors.square().mean() * size**2
+    null = float(common.influence.var() * size + uneven)
+    return intervals.difference(
+        value - bias, null, _variance_of_difference(to_a_terms, to_b_terms, groups / (groups - 1)), bias
+    )
 
 
 def _variance_of_difference(a: Expansion, b: Expansion, weight_of_pairs: float) -> float:

@@ -57,18 +57,24 @@ def kid_difference(a: Tensor, b: Tensor, real: Tensor) -> Estimate:
     """The difference kid(a, real) - kid(b, real) with its interval, for features a (N, D), b (M, D) and real (K, D).
 
     The kernels among the real records cancel. Leaving out a real record changes both distances at once, so their common
-    error cancels too. The variance L + Q is that of `intervals`. Raises `DataError` as `kid` does.
+    error cancels too. The variance L + Q is that of `intervals`. Under the hypothesis that a and b have one
+    distribution, the difference is linear in the record's labels, with the influence 2 (mean kernel to the union -
+    mean kernel to the real records), as in `frechet_difference`. Raises `DataError` as `kid` does.
     """
     why = "the interval rests on the scatter of single records' kernel means"
     a, r = intervals.samples(a, real, MIN_RECORDS, why)
     b, _ = intervals.samples(b, real, MIN_RECORDS, why)
     n, m, k = len(a), len(b), len(r)
-    aa, bb, ar, br = _within(a), _within(b), _between(a, r), _between(b, r)
+    aa, bb, ar, br, ab = _within(a), _within(b), _between(a, r), _between(b, r), _between(a, b)
     value = (aa.mean - 2.0 * ar.mean) - (bb.mean - 2.0 * br.mean)
     jackknife = _share(aa.rows, ar.rows) + _share(bb.rows, br.rows) + 4.0 * float((ar.columns - br.columns).var()) / k
     pairs = 2.0 * aa.squares / (n * (n - 1)) + 2.0 * bb.squares / (m * (m - 1))
     pairs += 4.0 * ar.squares / (n * k) + 4.0 * br.squares / (m * k)
-    return intervals.normal(value, pairs + max(0.0, jackknife - 2.0 * pairs))
+    to_union = ((n - 1) * aa.rows + m * ab.rows) / (n + m - 1), ((m - 1) * bb.rows + n * ab.columns) / (n + m - 1)
+    influence = 2.0 * (torch.cat(to_union) - torch.cat((ar.rows, br.rows)))
+    size = 1.0 / n + 1.0 / m
+    null = float(influence.var()) * size + ((n - m) / (n + m)) ** 2 * 2.0 * ab.squares * size**2
+    return intervals.difference(value, null, pairs + max(0.0, jackknife - 2.0 * pairs))
 
 
 class _Kernel(NamedTuple):

@@ -116,6 +116,28 @@ class SquaredDistance(NamedTuple):
         return Estimate(self.value, (low, high), bias)
 
 
+def difference(value: float, null: float, variance: float, bias: float = 0.0) -> Estimate:
+    """The interval of a difference whose variance is `null` where nothing differs, and `variance` at `value`.
+
+    It holds each theta with
+
+        (T - theta)^2 <= 1.96^2 (null + c |theta|),   c = (variance - null) / (|T| + null^1/2).
+
+    So 0 lies outside if and only if |T| > 1.96 null^1/2: that is the test, at its own level, because `null` does not
+    depend on chance differences of the two samples. Far from 0 it is -+ 1.96 variance^1/2.
+    """
+    size = abs(value)
+    slope = max(0.0, variance - null) / (size + math.sqrt(null)) if variance > null else 0.0
+    middle = size + 0.5 * Z**2 * slope  # theta of the sign of T
+    half = Z * math.sqrt(null + slope * size + 0.25 * (Z * slope) ** 2)
+    other = size - 0.5 * Z**2 * slope  # theta of the other sign
+    low = middle - half
+    if size <= Z * math.sqrt(null):
+        low = other - Z * math.sqrt(max(0.0, null - slope * size + 0.25 * (Z * slope) ** 2))
+    ends = (low, middle + half)
+    return Estimate(value, ends if value >= 0.0 else (-ends[1], -ends[0]), bias)
+
+
 def jackknife_bias(value: float, without: Tensor) -> float:
     """(g - 1) (mean - value) from the values (g,) of a statistic without each of g groups of one sample."""
     return (len(without) - 1) * (float(without.double().mean()) - value)
