@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     from morphogen.api import Alignment as Alignment
     from morphogen.api import AlignmentPoint as AlignmentPoint
+    from morphogen.api import Archive as Archive
     from morphogen.api import AttentionMaps as AttentionMaps
     from morphogen.api import Chain as Chain
     from morphogen.api import Comparison as Comparison
     from morphogen.api import Dataset as Dataset
+    from morphogen.api import Decompressed as Decompressed
     from morphogen.api import Description as Description
     from morphogen.api import Difference as Difference
     from morphogen.api import Directions as Directions
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from morphogen.api import Latents as Latents
     from morphogen.api import Model as Model
     from morphogen.api import Pictures as Pictures
+    from morphogen.api import Quantized as Quantized
     from morphogen.api import Reconstructions as Reconstructions
     from morphogen.api import Restored as Restored
     from morphogen.api import Result as Result
@@ -44,7 +47,10 @@ if TYPE_CHECKING:
     from morphogen.api import attention_maps as attention_maps
     from morphogen.api import check_family as check_family
     from morphogen.api import compare as compare
+    from morphogen.api import compress as compress
+    from morphogen.api import decompress as decompress
     from morphogen.api import describe as describe
+    from morphogen.api import describe_archive as describe_archive
     from morphogen.api import describe_family as describe_family
     from morphogen.api import directions as directions
     from morphogen.api import draw as draw
@@ -63,6 +69,7 @@ if TYPE_CHECKING:
     from morphogen.api import load as load
     from morphogen.api import load_data as load_data
     from morphogen.api import manifold as manifold
+    from morphogen.api import quantize as quantize
     from morphogen.api import reconstruct as reconstruct
     from morphogen.api import register as register
     from morphogen.api import restore as restore
@@ -86,10 +93,12 @@ if TYPE_CHECKING:
 _API = (
     "Alignment",
     "AlignmentPoint",
+    "Archive",
     "AttentionMaps",
     "Chain",
     "Comparison",
     "Dataset",
+    "Decompressed",
     "Description",
     "Difference",
     "Directions",
@@ -100,6 +109,7 @@ _API = (
     "Latents",
     "Model",
     "Pictures",
+    "Quantized",
     "Reconstructions",
     "Restored",
     "Result",
@@ -109,7 +119,10 @@ _API = (
     "attention_maps",
     "check_family",
     "compare",
+    "compress",
+    "decompress",
     "describe",
+    "describe_archive",
     "describe_family",
     "directions",
     "draw",
@@ -128,6 +141,7 @@ _API = (
     "load",
     "load_data",
     "manifold",
+    "quantize",
     "reconstruct",
     "register",
     "restore",

@@ -10,7 +10,9 @@ from morphogen.api.attending import attention_maps
 from morphogen.api.catalogue import check_family, describe_family, list_families
 from morphogen.api.chaining import forward_chain, reverse_chain
 from morphogen.api.comparing import compare
+from morphogen.api.compressing import compress
 from morphogen.api.data import inspect_data, load_data
+from morphogen.api.decompressing import decompress, describe_archive
 from morphogen.api.description import Description, describe
 from morphogen.api.directing import directions, edit_latent
 from morphogen.api.drawing import draw
@@ -22,19 +24,23 @@ from morphogen.api.judging import evaluate_samples
 from morphogen.api.looping import training
 from morphogen.api.measuring_variances import variances
 from morphogen.api.model import Model, load
+from morphogen.api.quantizing import quantize
 from morphogen.api.reconstructing import levels, reconstruct
 from morphogen.api.restoring import restore
 from morphogen.api.results import (
     Alignment,
     AlignmentPoint,
+    Archive,
     AttentionMaps,
     Chain,
     Comparison,
+    Decompressed,
     Directions,
     Evaluation,
     LatentEdits,
     Latents,
     Pictures,
+    Quantized,
     Reconstructions,
     Restored,
     Variances,
@@ -52,10 +58,12 @@ from morphogen.trainer import Event
 __all__ = [
     "Alignment",
     "AlignmentPoint",
+    "Archive",
     "AttentionMaps",
     "Chain",
     "Comparison",
     "Dataset",
+    "Decompressed",
     "Description",
     "Difference",
     "Directions",
@@ -66,6 +74,7 @@ __all__ = [
     "Latents",
     "Model",
     "Pictures",
+    "Quantized",
     "Reconstructions",
     "Restored",
     "Result",
@@ -75,7 +84,10 @@ __all__ = [
     "attention_maps",
     "check_family",
     "compare",
+    "compress",
+    "decompress",
     "describe",
+    "describe_archive",
     "describe_family",
     "directions",
     "draw",
@@ -94,6 +106,7 @@ __all__ = [
     "load",
     "load_data",
     "manifold",
+    "quantize",
     "reconstruct",
     "register",
     "restore",

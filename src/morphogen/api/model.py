@@ -10,12 +10,14 @@ from morphogen.api import (
     aligning_over_guidance,
     attending,
     chaining,
+    compressing,
     directing,
     drawing,
     editing,
     encoding,
     evaluating,
     measuring_variances,
+    quantizing,
     reconstructing,
     restoring,
     sampling,
@@ -66,6 +68,8 @@ class Model(OpenModel):
     reverse_chain = chaining.reverse_chain
     variances = measuring_variances.variances
     attention_maps = attending.attention_maps
+    quantize = quantizing.quantize
+    compress = compressing.compress
     evaluate = evaluating.evaluate
     evaluate_alignment = aligning.evaluate_alignment
     alignment_curve = aligning_over_guidance.alignment_curve

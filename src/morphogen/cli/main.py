@@ -25,9 +25,11 @@ from morphogen.cli.console import print_error, print_text
 from morphogen.cli.options import checked
 from morphogen.cli.verbs.explain import attention, chain, directions, levels, manifold, variances
 from morphogen.cli.verbs.judge import alignment, check, evaluate, evaluate_samples
-from morphogen.cli.verbs.keep import recall, show, verify
-from morphogen.cli.verbs.make import families, inspect, quickstart, train
+from morphogen.cli.verbs.keep import archive, recall, show, verify
+from morphogen.cli.verbs.make import families, inspect, quantize, quickstart, train
 from morphogen.cli.verbs.use import (
+    compress,
+    decompress,
     draw,
     edit,
     edit_latent,
@@ -51,11 +53,11 @@ app = typer.Typer(
 )
 data = typer.Typer(no_args_is_help=True)
 VERBS: Mapping[str, Sequence[ModuleType]] = {
-    "Make": (quickstart, families, train),
-    "Use": (sample, draw, reconstruct, interpolate, walk, edit, edit_latent, upscale, restore),
+    "Make": (quickstart, families, train, quantize),
+    "Use": (sample, draw, reconstruct, interpolate, walk, edit, edit_latent, upscale, restore, compress, decompress),
     "Explain": (attention, levels, manifold, directions, chain, variances),
     "Judge": (evaluate, evaluate_samples, alignment, check),
-    "Keep": (show, verify, recall),
+    "Keep": (show, verify, recall, archive),
 }
 
 

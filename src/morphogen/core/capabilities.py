@@ -6,7 +6,8 @@ All code outside `families` and `api` uses these protocols and never names a fam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -85,6 +86,56 @@ class Latents(Protocol):
 
 
 @runtime_checkable
+class Conditionals(Protocol):
+    """Gives the distribution of each element of a record from the elements before it, of many records in lockstep.
+
+    A record is a sequence of T symbols. Frequencies are integers in float64, each at least 1, of sum 2^24 (what an
+    entropy coder reads), and those of one symbol depend on the earlier symbols of the same record and on nothing else.
+    """
+
+    @property
+    def exact(self) -> bool:
+        """Whether the frequencies are the same bits on every machine, in any batch."""
+
+    def symbols(self, stored: Tensor) -> Tensor:
+        """Stored values (B, *shape) as symbols in the order of coding, (B, T) int64."""
+
+    def stored(self, symbols: Tensor) -> Tensor:
+        """The stored values (B, *shape) that symbols (B, T) stand for."""
+
+    def conditionals(self, n: int) -> Generator[Tensor, Tensor, None]:
+        """Yield the frequencies (n, K_t) of symbol t of `n` records, t = 1 .. T; the caller sends the symbols (n,).
+
+        What earlier symbols gave is kept, so that a symbol costs its share of one pass.
+        """
+
+
+@runtime_checkable
+class Quantizes(Protocol):
+    """Has an integer form: integer weights, exact sums, and so the same bits on every machine."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is an integer form already."""
+
+    def quantized(self, bits: int) -> Any:
+        """The integer form, a family like this one, with weights of `bits` bits. Raises `SpecError` if it is one."""
+
+    def sums(self) -> dict[str, int]:
+        """For each layer of an integer form the largest sum that can occur in it, in integer units.
+
+        Raises `ArtifactError` unless all are below 2^53.
+        """
+
+    def plainly(self, draw: Callable[[int], int]) -> AbstractContextManager[dict[str, int]]:
+        """While it is open, each layer is computed again by Python's integers at one place of each record.
+
+        `draw(n)` draws the place, in 0 .. n - 1. It gives how many outputs were compared, by layer. Raises
+        `ArithmeticError`, in the code inside, where one differs.
+        """
+
+
+@runtime_checkable
 class Denoises(Protocol):
     """Estimates a clean record from a noisy one."""
 
@@ -112,4 +163,14 @@ class Directions(Encodes, Protocol):
         """The `n` directions with the largest effect, largest first: unit vectors (n, D)."""
 
 
-ALL: tuple[type, ...] = (Samples, Scores, Encodes, Latents, Denoises, Discriminates, Directions)
+ALL: tuple[type, ...] = (
+    Samples,
+    Scores,
+    Encodes,
+    Latents,
+    Conditionals,
+    Quantizes,
+    Denoises,
+    Discriminates,
+    Directions,
+)

@@ -15,13 +15,16 @@ Training minimizes its negative, for all factors of a picture at once.
 Sampling draws the symbols in their order, each by the inverse of its cumulative distribution at a uniform number. It
 computes one pixel at a time, in float64. A symbol is a discontinuous function of its probabilities, and a changed
 symbol changes all later ones. Rounding differs between batch sizes, so it must not decide a symbol.
+
+Coding needs the same walk, with symbols that a file gives (`Conditionals`). The integer form of a model
+(`nn/integer/grid.py`) computes the same bits on every machine.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -29,16 +32,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, RawCondition
-from morphogen.core.capabilities import Samples, Score, Scores
+from morphogen.core.capabilities import Conditionals, Quantizes, Samples, Score, Scores
 from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Noise
+from morphogen.families.integer_form import IntegerForm
 from morphogen.nn.backbones.causal import CausalConv, CausalNet, Seen
-from morphogen.nn.backbones.symbols import SymbolHead, Symbols
+from morphogen.nn.backbones.symbols import Counts, SymbolHead, Symbols
 from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
 from morphogen.nn.distributions.mixture_head import MixtureHead
+from morphogen.nn.integer.conversion import to_integers
+from morphogen.nn.integer.grid import to_grid
+from morphogen.nn.integer.tables import Frequencies, shared_frequencies
 from morphogen.theory.discretized import DiscretizedLogisticMixture
 from morphogen.theory.likelihoods import likelihood
 
@@ -67,11 +74,15 @@ class AutoregressiveSpec(ConditionSpec):
         "categorical", description="P(value): a softmax of its digits, or for photographs a mixture"
     )
     mixtures: int = Field(5, ge=1, description="components of the mixture")
+    places: Literal["each", "axes"] = Field(
+        "each", description="a learned vector for each place, or (fewer numbers) for each row and column"
+    )
     counts: bool = Field(True, description="categorical: tell it how often each value came before in the picture")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
     lr: float = Field(4e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
+    integer: bool = Field(False, description="the integer form, which `morphogen quantize` makes of a trained model")
 
 
 class Pixels(nn.Module):
@@ -94,6 +105,7 @@ class Pixels(nn.Module):
             reach=spec.reach,
             cond=cond,
             dropout=spec.dropout,
+            axes=spec.places == "axes",
         )
         self.head: SymbolHead | MixtureHead
         if spec.likelihood != "categorical":
@@ -121,9 +133,8 @@ class Pixels(nn.Module):
         """The values (n, H, W, C) that `uniform` (n, H, W, `uniforms`) on (0, 1) maps to."""
         n, rows, columns, _ = uniform.shape
         u = torch.zeros(n, rows, columns, self.symbols.channels, dtype=torch.int64, device=uniform.device)
-        seen = self._seen(u[:, :1, :1])  # no values yet
-        seen = None if seen is None else seen[:, 0, 0]
-        near = Seen(self.predict, n, rows, columns) if isinstance(self.head, MixtureHead) else None
+        seen = self._none_seen(n)
+        near = Seen(self.predict, uniform.new_zeros, n, columns) if isinstance(self.head, MixtureHead) else None
         walk = self.net.walk(n, c)
         h = next(walk)
         for i in range(rows):
@@ -136,11 +147,34 @@ class Pixels(nn.Module):
                 if (i, j) != (rows - 1, columns - 1):
                     x, digits = self._read(u[:, i, j])
                     if seen is not None:
-                        seen += self.symbols.marked(u[:, i, j])
+                        seen.add(u[:, i, j])
                     if near is not None:
                         near.put(i, j, x)
                     h = walk.send((x, digits))
         return u
+
+    def conditionals(self, n: int) -> Generator[Tensor, Tensor, None]:
+        """Yield the logits (n, K) of one symbol after the other; the caller sends that symbol (n,)."""
+        assert isinstance(self.head, SymbolHead)
+        rows, columns = self.net.shape
+        seen, walk = self._none_seen(n), self.net.walk(n)
+        h = next(walk)
+        for place in range(rows * columns):
+            symbols, of_pixel = [], self.head.walk(h.relu(), seen)
+            logits = next(of_pixel)
+            for k in range(len(self.symbols.sizes)):
+                if k:
+                    logits = of_pixel.send(symbols[-1])
+                symbols.append((yield logits))
+            if place + 1 < rows * columns:
+                u = self.symbols.join(torch.stack(symbols, dim=-1))
+                if seen is not None:
+                    seen.add(u)
+                h = walk.send(self._read(u))
+
+    def _none_seen(self, n: int) -> Counts | None:
+        """The counts before the first pixel."""
+        return Counts(self.symbols, n, self.net.place.device) if self.spec.counts else None
 
     def _draw(self, head: MixtureHead, h: Tensor, predicted: Tensor, uniform: Tensor, temperature: float) -> Tensor:
         """Sample one pixel (n, C) from mixtures, given its features (n, width)."""
@@ -163,8 +197,9 @@ class Pixels(nn.Module):
 
     def _read(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Values (..., C) as numbers in [-1, 1], and as indicators of their digits (..., D)."""
-        dtype = self.net.place.dtype
-        return u.to(dtype) * (2.0 / (self.levels - 1)) - 1.0, self.symbols.one_hot(u).to(dtype)
+        dtype = torch.float64 if self.spec.integer else self.net.place.dtype
+        x = u.to(dtype) * (2.0 / (self.levels - 1)) - 1.0
+        return to_grid(x) if self.spec.integer else x, self.symbols.one_hot(u).to(dtype)
 
 
 def _plane(channels: int) -> CausalConv:
@@ -175,14 +210,14 @@ def _plane(channels: int) -> CausalConv:
     return predict
 
 
-class Autoregressive(Family):
+class Autoregressive(IntegerForm, Family):
     """Autoregressive model of pixels; see the module's docstring for the mathematics."""
 
     name = "autoregressive"
     summary = "exact likelihoods: each pixel given those before it"
     Spec = AutoregressiveSpec
     part_names = (READER,)
-    capabilities = frozenset({Samples, Scores})
+    capabilities = frozenset({Samples, Scores, Conditionals, Quantizes})
     presets = {  # see benchmarks/quality/likelihood.py
         "large": {"width": 96, "blocks": 6},
         "photo": {
@@ -211,11 +246,22 @@ class Autoregressive(Family):
             )
         self.conditioner = conditioner_of(spec, data, self.parts)
         self.pixels = Pixels(spec, levels, data, cond=COND if spec.conditional else 0)
+        self.frequencies: Frequencies | None = None
+        if spec.likelihood != "categorical" or spec.conditional:
+            self.capabilities = self.capabilities - {Conditionals, Quantizes}
+        if spec.integer:
+            if Quantizes not in self.capabilities:
+                raise SpecError("the integer form is of models with likelihood=categorical and without conditions.")
+            to_integers(self.pixels, largest_count=data.shape[1] * data.shape[2])
+            self.frequencies = Frequencies()
+            self.pixels.head.log_masses = self.frequencies.log_masses
 
     # ---------------------------------------------------------------- training
 
     def players(self) -> Mapping[str, Player]:
         s = self.spec
+        if s.integer:
+            raise SpecError("the integer form does not learn: train without --integer, then `morphogen quantize`.")
         return {"pixels": Player(self.own_parameters(), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
 
     def networks(self) -> Mapping[str, nn.Module]:
@@ -255,6 +301,49 @@ class Autoregressive(Family):
         """log P(x), exactly. `samples` has no effect."""
         log_p = self._log_p(x, cond).flatten(1).sum(1)
         return Score(log_p, "exact", "mass", {"log_likelihood": log_p})
+
+    @property
+    def exact(self) -> bool:
+        """Whether its conditionals are the same bits on every machine."""
+        return self.spec.integer
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixels.net.place.device
+
+    def symbols(self, stored: Tensor) -> Tensor:
+        """Stored values (B, C, H, W) as symbols in the order of coding, (B, T)."""
+        return self.pixels.symbols.split(stored.permute(0, 2, 3, 1).long()).flatten(1)
+
+    def stored(self, symbols: Tensor) -> Tensor:
+        """The stored values (B, C, H, W) that symbols (B, T) stand for."""
+        _, h, w = self.data.shape
+        of = self.pixels.symbols
+        return of.join(symbols.unflatten(1, (h, w, len(of.sizes)))).permute(0, 3, 1, 2)
+
+    @torch.no_grad()
+    def conditionals(self, n: int) -> Generator[Tensor, Tensor, None]:
+        """Yield the integer frequencies (n, K) of one symbol after the other; the caller sends that symbol (n,)."""
+        pixels = self.pixels if self.exact else copy.deepcopy(self.pixels).double()
+        frequencies = self.frequencies or shared_frequencies()
+        walk = pixels.conditionals(n)
+        logits = next(walk)
+        while True:
+            symbols = yield frequencies(logits)
+            try:
+                logits = walk.send(symbols)
+            except StopIteration:
+                return
+
+    @torch.no_grad()
+    def quantized(self, bits: int) -> Autoregressive:
+        """The integer form, with weights of `bits` bits."""
+        if self.exact:
+            raise SpecError("this model is an integer form already.")
+        made = Autoregressive(self.spec.replace(integer=True), self.data)
+        integers = to_integers(copy.deepcopy(self.pixels), bits, self.data.shape[1] * self.data.shape[2])
+        made.pixels.load_state_dict(integers.state_dict())
+        return made.eval().requires_grad_(False)
 
     # ----------------------------------------------------------------- private
 

@@ -1,6 +1,7 @@
 """What the functions of the API give: frozen, with a picture in a notebook, and saved by `save`."""
 
 from morphogen.api.results.alignments import Alignment, AlignmentPoint
+from morphogen.api.results.archives import Archive, Decompressed, Quantized
 from morphogen.api.results.attention import AttentionMaps
 from morphogen.api.results.chains import Chain, Variances
 from morphogen.api.results.directions import Directions
@@ -12,14 +13,17 @@ from morphogen.api.results.restored import Restored
 __all__ = [
     "Alignment",
     "AlignmentPoint",
+    "Archive",
     "AttentionMaps",
     "Chain",
     "Comparison",
+    "Decompressed",
     "Directions",
     "Evaluation",
     "LatentEdits",
     "Latents",
     "Pictures",
+    "Quantized",
     "Reconstructions",
     "Restored",
     "Variances",

@@ -22,7 +22,9 @@ digit gets the counts of the values that begin with the first digit.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable, Generator
 
 import torch
 import torch.nn.functional as F
@@ -89,6 +91,35 @@ class Symbols:
         return torch.arange(self.sizes[0] * self.base).unflatten(0, (-1, self.base)) < self.levels
 
 
+class Counts:
+    """The counts of `Symbols.seen` while a picture is walked through, pixel by pixel."""
+
+    def __init__(self, symbols: Symbols, n: int, device: torch.device) -> None:
+        self.symbols, c = symbols, symbols.channels
+        self.pairs = symbols.marked(torch.zeros(n, c, dtype=torch.int64, device=device)).zero_()  # (n, C, V)
+        self.firsts = self.pairs[..., :0] if symbols.digits == 1 else self.pairs[..., : symbols.sizes[0]].clone()
+
+    def add(self, u: Tensor) -> None:
+        """Count the values (n, C) of a pixel."""
+        one = torch.ones_like(u, dtype=torch.int32)[..., None]
+        self.pairs.scatter_add_(-1, u[..., None], one)
+        if self.symbols.digits == 2:
+            self.firsts.scatter_add_(-1, u[..., None] // self.symbols.base, one)
+
+    def of(self, k: int, s: Tensor) -> Tensor:
+        """`Symbols.counts` for symbol k, from the symbols s (n, S) before it."""
+        if self.symbols.digits == 2 and k % 2 == 0:
+            return self.firsts[:, k // 2]
+        return self.symbols.counts(self.pairs, k, s)
+
+
+class Log1p(nn.Module):
+    """log(1 + n)."""
+
+    def forward(self, n: Tensor) -> Tensor:
+        return torch.log1p(n)
+
+
 class SymbolHead(nn.Module):
     """Logits of symbol k = W_k y + (gains_k y)' (log(1 + c), [c > 0]), y = act(A_k h + sum_{t < k} E_tk[s_t]).
 
@@ -101,6 +132,8 @@ class SymbolHead(nn.Module):
     def __init__(self, n_in: int, symbols: Symbols, hidden: int, *, counts: bool = True) -> None:
         super().__init__()
         self.symbols, self.hidden = symbols, hidden
+        self.log1p = Log1p()
+        self.log_masses: Callable[[Tensor], Tensor] = functools.partial(torch.log_softmax, dim=-1)
         count = len(symbols.sizes)
         self.enter = nn.Linear(n_in, count * hidden)
         # The table of symbol t holds what it says to each later one, side by side.
@@ -121,35 +154,45 @@ class SymbolHead(nn.Module):
         a = list(self.enter(h).split(self.hidden, dim=-1))
         parts = []
         for k in range(len(a)):
-            log_p = torch.log_softmax(self._logits(a, k, s, seen), dim=-1)
+            counts = None if seen is None else self.symbols.counts(seen, k, s)
+            log_p = self.log_masses(self._logits(a, k, s, counts))
             parts.append(log_p.gather(-1, s[..., k : k + 1]))
             self._tell(a, k, s[..., k])
         return torch.cat(parts, dim=-1)
 
-    def sample(self, h: Tensor, uniform: Tensor, seen: Tensor | None, temperature: float = 1.0) -> Tensor:
+    def sample(self, h: Tensor, uniform: Tensor, seen: Counts | None, temperature: float = 1.0) -> Tensor:
         """The symbols (n, S) that `uniform` (n, S) on (0, 1) maps to: the inverse of each cumulative distribution.
 
         Logits are divided by `temperature`, or at 0 by almost nothing, which leaves the largest one only.
         """
-        a = list(self.enter(h).split(self.hidden, dim=-1))
         s = torch.zeros(uniform.shape, dtype=torch.int64, device=h.device)
-        for k in range(len(a)):
-            logits = self._logits(a, k, s, seen) / max(temperature, 1e-9)
-            cumulative = torch.softmax(logits, dim=-1).cumsum(-1)
+        walk = self.walk(h, seen)
+        logits = next(walk)
+        for k in range(s.shape[1]):
+            cumulative = torch.softmax(logits / max(temperature, 1e-9), dim=-1).cumsum(-1)
             # Rounding may leave the sum below 1, and then a value that is forbidden must not be taken.
             cumulative = cumulative / cumulative[..., -1:]
             s[:, k] = (uniform[:, k : k + 1] > cumulative[..., :-1]).sum(-1)
-            self._tell(a, k, s[:, k])
+            if k + 1 < s.shape[1]:
+                logits = walk.send(s[:, k])
         return s
 
-    def _logits(self, a: list[Tensor], k: int, s: Tensor, seen: Tensor | None) -> Tensor:
+    def walk(self, h: Tensor, seen: Counts | None) -> Generator[Tensor, Tensor, None]:
+        """Yield the logits (n, sizes[k]) of one symbol after the other; the caller sends that symbol (n,)."""
+        a = list(self.enter(h).split(self.hidden, dim=-1))
+        s = torch.zeros(len(h), len(a), dtype=torch.int64, device=h.device)
+        for k in range(len(a)):
+            s[:, k] = yield self._logits(a, k, s, None if seen is None else seen.of(k, s))
+            self._tell(a, k, s[:, k])
+
+    def _logits(self, a: list[Tensor], k: int, s: Tensor, counts: Tensor | None) -> Tensor:
         y = F.relu(a[k])
         logits = self.outputs[k](y)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        if seen is not None:
+        if counts is not None:
             often, ever = self.gains[k](y).to(logits.dtype).split(1, dim=-1)
-            counts = self.symbols.counts(seen, k, s).to(logits.dtype)
-            logits = logits + often * torch.log1p(counts) + ever * counts.clamp_max(1.0)
+            counts = counts.to(logits.dtype)
+            logits = logits + often * self.log1p(counts) + ever * counts.clamp_max(1.0)
         second = self.symbols.digits == 2 and k % 2 == 1
         return logits + self.forbidden[s[..., k - 1]] if second and self.forbidden is not None else logits
 

@@ -1,0 +1,77 @@
+"""Archives: their records, and what they say of themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from morphogen.api.archive_models import archive_of, reading_family
+from morphogen.api.opened import AnyModel
+from morphogen.api.results.archives import Archive, Decompressed
+from morphogen.api.results.shown import warn_of
+from morphogen.applications.compression import archives, folders
+from morphogen.applications.compression.archives import Tally
+
+
+def decompress(file: Path | str, model: AnyModel | None = None, out: Path | str | None = None) -> Decompressed:
+    """Read the records of an archive: the same bytes and names that were packed.
+
+    Blocks that are damaged are left out, and told; no block ever gives other values than were packed.
+
+    Args:
+        file: the archive.
+        model: the model that it was made with, where it needs one that is not inside.
+        out: also write FILE.npz, or pictures into a new folder DIR.
+
+    Returns:
+        The records.
+
+    Raises:
+        DataError: no archive, one of a newer version, or one of which no block can be read.
+        ArtifactError: another model than the one that it was made with.
+
+    Example:
+        >>> mg.compress("runs/integers", "digits", "digits.mgz", with_model=True).exact
+        True
+        >>> mg.decompress("digits.mgz").x.shape
+        (1797, 1, 8, 8)
+    """
+    path, tally = Path(file), Tally()
+    header = archives.read_header(path)
+    with reading_family(path, header, model) as family:
+        found = folders.collected(archives.read(path, header, family, tally), header, tally)
+    read = Decompressed(found.x, found.names, found.places, header.levels, warn_of(tally.problems))
+    if out is not None:
+        folders.write(Path(out), found, header.levels)
+    return read
+
+
+def describe_archive(file: Path | str, model: AnyModel | None = None, *, verify: bool = False) -> Archive:
+    """Tell what is in an archive, its rate, and the model that it needs.
+
+    Args:
+        file: the archive.
+        model: where it needs one, to verify it by.
+        verify: also decode every block where the model is at hand; without it only checksums of the code are compared.
+
+    Returns:
+        The archive, with everything that is damaged among its warnings.
+
+    Raises:
+        DataError: no archive, or one of a newer version.
+
+    Example:
+        >>> mg.compress(None, "digits", "digits.mgz").blocks
+        {'plain': 1}
+        >>> mg.describe_archive("digits.mgz", verify=True).warnings
+        ()
+    """
+    path, tally = Path(file), Tally()
+    header = archives.read_header(path)
+    if verify:
+        with reading_family(path, header, model) as family:
+            for _ in archives.read(path, header, family, tally):
+                pass
+    else:
+        for _ in archives.blocks(path, tally):
+            pass
+    return archive_of(path, header, tally, {}, 0)

@@ -1,0 +1,101 @@
+"""One block of an archive: records and their names to bytes and back, by the coder that is best for it.
+
+Which coder a model has follows from its capabilities. A block takes the plain coder where that needs fewer bytes, so no
+archive is larger than plain coding and the heads around it.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from morphogen.applications.compression import by_conditionals, plain
+from morphogen.applications.compression.container import CONDITIONALS, PLAIN, Block, Damaged, Header
+from morphogen.core.capabilities import Conditionals, Quantizes
+from morphogen.core.family import Family, require
+from morphogen.core.reading import parse_json
+
+MAX_NAMES = 1 << 24  # bytes of a block's names
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A block, and what is known of it. `bits` is what the model's probabilities ask for; None for plain coding."""
+
+    block: Block
+    bits: float | None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The records of a block: values (n, *shape) uint8; a name each, or None; `start` is the place of the first."""
+
+    start: int
+    values: np.ndarray
+    names: list[str] | None
+
+
+def coder_of(family: Family) -> int:
+    """The coder that a model has. Raises `CapabilityError` for one that has none."""
+    require(family, Conditionals, "compress")
+    return CONDITIONALS
+
+
+def is_exact(family: Family) -> bool:
+    """Whether a model codes the same on every machine: its integer form, whose sums are proved.
+
+    Raises `ArtifactError` for an integer form whose sums might round: a stored model may be anybody's.
+    """
+    if Quantizes not in family.capabilities:
+        return False
+    form = require(family, Quantizes, "quantize")
+    return form.exact and bool(form.sums())
+
+
+def encode(index: int, values: np.ndarray, names: Sequence[str] | None, header: Header, family: Family | None) -> Coded:
+    """The block of records (n, *shape) uint8."""
+    said = b"" if names is None else json.dumps(list(names), ensure_ascii=False, separators=(",", ":")).encode()
+    content = zlib.crc32(said, zlib.crc32(values.tobytes()))
+    coder, code, bits = PLAIN, plain.encode(values, header.levels), None
+    if family is not None:
+        kind = coder_of(family)
+        model = require(family, Conditionals, "compress")
+        found, needed = by_conditionals.encode(model, torch.from_numpy(values), header.levels)
+        if len(found) < len(code):
+            coder, code, bits = kind, found, needed
+    return Coded(Block(index, len(values), coder, plain.press(said) if said else b"", code, content), bits)
+
+
+def decode(block: Block, header: Header, family: Family | None) -> Decoded:
+    """The records of a block. Raises `Damaged` unless they are bit for bit those that were written."""
+    n, shape = block.records, tuple(header.shape)
+    if block.coder == PLAIN:
+        values = plain.decode(block.code, n, shape, header.levels)
+    elif family is None:
+        raise Damaged("it is coded by a model, and the archive names none")
+    elif coder_of(family) != block.coder:
+        raise Damaged("it is of a coder that the model does not have")
+    else:
+        model = require(family, Conditionals, "decompress")
+        values = by_conditionals.decode(model, block.code, n, shape, header.levels)
+    said = plain.unpress(block.names, MAX_NAMES) if block.names else b""
+    if zlib.crc32(said, zlib.crc32(values.tobytes())) != block.content:
+        raise Damaged("it does not decode to what was written")
+    return Decoded(block.index * header.block, values, _names(said, n))
+
+
+def _names(said: bytes, n: int) -> list[str] | None:
+    if not said:
+        return None
+    try:
+        names = parse_json(said)
+    except ValueError as error:
+        raise Damaged(f"its names are no JSON ({error})") from None
+    if not isinstance(names, list) or len(names) != n or not all(isinstance(name, str) for name in names):
+        raise Damaged("its names are not one for each record")
+    return names

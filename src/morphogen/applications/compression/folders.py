@@ -1,0 +1,104 @@
+"""The records of an archive in memory, and as files: an .npz, or a folder of pictures that have their names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from morphogen.applications.compression.archives import Tally
+from morphogen.applications.compression.coding import Decoded
+from morphogen.applications.compression.container import Header
+from morphogen.artifact.files import replacing, temporary
+from morphogen.core.errors import DataError, MorphogenError, UsageError
+
+MOST = 1 << 34  # bytes of records that are put together in memory
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+@dataclass(frozen=True)
+class Collected:
+    """All records that could be read: values (n, *shape), a name each or None, and their places in the archive."""
+
+    x: np.ndarray
+    names: tuple[str, ...] | None
+    places: np.ndarray
+
+
+def collected(decoded: Iterable[Decoded], header: Header, tally: Tally) -> Collected:
+    """The blocks of an archive together. Raises `DataError` where none can be read, or they are too many for memory."""
+    blocks, size = list[Decoded](), 0
+    for block in decoded:
+        size += block.values.nbytes
+        if size > MOST:
+            raise DataError(f"the archive holds more than {MOST:,} bytes of records, which are not read at once.")
+        blocks.append(block)
+    if not blocks:
+        told = f": {tally.problems[0]}" if tally.problems else ""
+        raise DataError(f"no block of the archive can be read{told}.")
+    blocks.sort(key=lambda block: block.start)
+    names = None
+    if any(block.names is not None for block in blocks):
+        named = [block.names or [""] * len(block.values) for block in blocks]
+        names = tuple(name for of in named for name in of)
+    places = np.concatenate([block.start + np.arange(len(block.values)) for block in blocks])
+    return Collected(np.concatenate([block.values for block in blocks]), names, places)
+
+
+def write(out: Path, found: Collected, levels: int) -> None:
+    """Write the records as FILE.npz or as pictures into the new folder `out`, as a whole or not at all.
+
+    A picture keeps its name; `.png` is added to one that does not end so. Raises `UsageError` and `MorphogenError`.
+    """
+    try:
+        if out.suffix.lower() == ".npz":
+            named = {} if found.names is None else {"names": np.array(found.names, dtype=str)}
+            with replacing(out) as sibling, open(sibling, "wb") as file:
+                np.savez_compressed(file, x=found.x, place=found.places, **named)
+            return
+        if out.suffix and not out.is_dir():
+            raise UsageError(f"--out {out}: expected FILE.npz, or a folder for pictures.")
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UsageError(f"--out {out} exists: choose another name.")
+        _write_folder(out, found, levels)
+    except OSError as error:
+        raise MorphogenError(f"--out {out} could not be written ({error.strerror or error}).") from error
+
+
+def _write_folder(out: Path, found: Collected, levels: int) -> None:
+    x = found.x
+    if x.ndim != 4 or x.shape[1] not in _MODES:
+        raise UsageError(f"--out {out}: records of shape {x.shape[1:]} are no pictures: write FILE.npz.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    new, taken = temporary(out), set[str]()
+    try:
+        new.mkdir()
+        for i, (values, place) in enumerate(zip(x, found.places.tolist(), strict=True)):
+            name = _file_name("" if found.names is None else found.names[i], place)
+            while name.casefold() in taken:
+                name = f"{name.removesuffix('.png')}-{place}.png"
+            taken.add(name.casefold())
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            shades = values if levels == 256 else (values.astype(np.int64) * 255 // (levels - 1)).astype(np.uint8)
+            picture = shades[0] if len(shades) == 1 else shades.transpose(1, 2, 0)
+            Image.fromarray(picture, _MODES[len(shades)]).save(new / name, "PNG")
+        if out.is_dir():
+            out.rmdir()
+        os.replace(new, out)
+    except ValueError as error:  # a name that no file can have
+        raise MorphogenError(f"--out {out} could not be written ({error}).") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _file_name(name: str, place: int) -> str:
+    """The name of a record as that of a file below the folder, wherever it would lead."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    parts = [part.replace(":", "_").replace("\0", "_") for part in parts]
+    found = "/".join(parts) or f"{place:06}"
+    return found if found.lower().endswith(".png") else f"{found}.png"
