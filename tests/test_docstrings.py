@@ -58,6 +58,8 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         mg.train("vae", "digits", "runs/second", latent_dim=4, hidden=(16,), steps=1, seed=1)
         mg.train("vae", "digits", "runs/plane", latent_dim=2, hidden=(16,), steps=1)
         mg.train("gan", "digits", "runs/gan", steps=1, batch_size=16)
+        pixels = mg.train("autoregressive", "digits", "runs/pixels", width=8, inner=4, blocks=1, hidden=4, steps=1)
+        mg.quantize(pixels, "runs/integers", "digits", n=2)
         few = {"steps": 2}
         mg.train("diffusion", "digits", "runs/diffusion", variance="learned", steps=1, options=few, **NETWORK)
         mg.train("diffusion", SHAPES, "runs/words", conditional=True, steps=1, options=few, **NETWORK)

@@ -255,6 +255,11 @@ def _described(api: FakeApi) -> real.Description:
     return real.Description({"family": "vae", "data": data, "evaluations": api.evaluations})
 
 
+def _archive(path: Any) -> real.Archive:
+    counted = {"ideal_bits_per_dim": 0.99, "gap": 0.01, "rivals": {"PNG": 2.0}, "break_even": 700}
+    return real.Archive(str(path), 360, (1, 8, 8), 3000, 100, 1.0, "f" * 64, "vae", True, {"plain": 1}, **counted)
+
+
 def _both(api: FakeApi, n: int, made: int) -> real.Reconstructions:
     return real.Reconstructions(digits(n, api.spec), digits(made, api.spec))
 
@@ -287,4 +292,8 @@ ANSWERS: dict[str, Callable[[FakeApi, Mapping[str, Any]], Any]] = {
     "compare": lambda api, given: _comparison(given),
     "evaluate_samples": lambda api, given: _judged(given),
     "evaluate_alignment": lambda api, given: _alignment(given),
+    "quantize": lambda api, given: real.Quantized(str(given["out"]), 16, (1.0, 1.001), 1e-3, 20, 200, 10, 99),
+    "compress": lambda api, given: _archive(given["out"]),
+    "decompress": lambda api, given: real.Decompressed(digits(4).x, None, np.arange(4), 17),
+    "describe_archive": lambda api, given: _archive(given["file"]),
 }

@@ -30,10 +30,10 @@ def decompress(file: Path | str, model: AnyModel | None = None, out: Path | str 
         ArtifactError: another model than the one that it was made with.
 
     Example:
-        >>> mg.compress("runs/integers", "digits", "digits.mgz", with_model=True).exact
+        >>> mg.compress("runs/integers", "digits", "whole.mgz", split="test", with_model=True).exact
         True
-        >>> mg.decompress("digits.mgz").x.shape
-        (1797, 1, 8, 8)
+        >>> mg.decompress("whole.mgz").x.shape
+        (299, 1, 8, 8)
     """
     path, tally = Path(file), Tally()
     header = archives.read_header(path)

@@ -46,8 +46,8 @@ def quantize(
         SpecError: a model that is one already.
 
     Example:
-        >>> mg.quantize("runs/pixels", "runs/integers", "digits", n=20).n
-        20
+        >>> mg.quantize("runs/pixels", "runs/sixteen-bits", "digits", n=2).n
+        2
     """
     if not 4 <= bits <= 16:
         raise UsageError(f"weights have 4 to 16 bits (got {bits}).")

@@ -134,9 +134,9 @@ class Quantized:
         bytes: of its weights file
 
     Example:
-        >>> made = mg.quantize("runs/pixels", "runs/integers", "digits", n=20)
-        >>> made.loss < 0.01, made.largest_sum < 2**53
-        (True, True)
+        >>> made = mg.quantize("runs/pixels", "runs/eight-bits", "digits", n=2, bits=8)
+        >>> made.largest_sum < 2**53
+        True
     """
 
     path: str

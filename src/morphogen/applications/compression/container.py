@@ -6,8 +6,8 @@
     the end:  head (`_END`)
 
 All integers are little-endian. Lengths are believed only after the CRC of the head that states them, and only up to
-fixed limits, so that a hostile file takes neither memory nor time. A reader that meets a damaged head looks for the next
-one that is whole: damage costs the block that it hits and no other.
+fixed limits, so that a hostile file takes neither memory nor time. A reader that meets a damaged head looks for the
+next one that is whole: damage costs the block that it hits and no other.
 """
 
 from __future__ import annotations
