@@ -1,9 +1,10 @@
 """What all benchmarks share: rows that are trained and judged, and results that are written with their hardware.
 
-A topic of `benchmarks/quality/` is a list of `Row`s. `run_rows` trains a row (or goes on where it was interrupted),
-judges it, and writes `benchmarks/results/TOPIC-ROW.json`; its model stays in `runs/TOPIC/ROW`. `--evaluate` judges a
-row that is trained already, `--train` only trains, and `--quick` sees in seconds that all of it runs: two steps, few
-samples, everything in `runs/bench-quick/`.
+A topic of `benchmarks/quality/` is a list of `Row`s, each with its seeds and with what is asked of it. `run_rows`
+trains a row (or goes on where it was interrupted), judges it, and writes `benchmarks/results/TOPIC-ROW.json`; its model
+stays in `runs/TOPIC/ROW`, of several seeds in `runs/TOPIC/ROW-SEED`. `--evaluate` judges a row that is trained already,
+`--train` only trains, and `--quick` sees in seconds that all of it runs: two steps, few samples, everything in
+`runs/bench-quick/`.
 
 All calls that train, load, draw or judge through the public interface of morphogen are in this file.
 """
@@ -23,6 +24,8 @@ from typing import Any
 import numpy as np
 
 import morphogen as mg
+from benchmarks import fair
+from benchmarks.page.tables import Figure, Seen, Target
 from benchmarks.peers.environments import ROOT
 from morphogen.applications.sampling import sample_in_chunks
 from morphogen.core.rng import Rng
@@ -53,8 +56,22 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A figure that is asked of a row: what it is, the target, how it is read, and other results that this needs."""
+
+    what: str
+    target: Target
+    read: Callable[..., Seen]
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Row:
-    """One training and what is measured of it. `topic` and `name` name the model's folder and the result's file."""
+    """One training, what is measured of it and what is asked. `topic` and `name` name the model's folder and the file.
+
+    With `seeds` there is a training for each, and the result lists what was measured of them. `prepare` writes the
+    data before a training, where they are made here.
+    """
 
     topic: str
     name: str
@@ -67,6 +84,9 @@ class Row:
     preset: str | None = None
     start: Row | None = None  # its weights are where this row begins
     parts: Mapping[str, Row] = field(default_factory=dict)
+    asked: tuple[Asked, ...] = ()
+    seeds: tuple[int, ...] = ()
+    prepare: Callable[[], None] = lambda: None
 
     @property
     def result(self) -> str:
@@ -84,6 +104,15 @@ def by_name(*rows: Row) -> dict[str, Row]:
     return {row.name: row for row in rows}
 
 
+def figures(command: str, rows: Mapping[str, Row]) -> tuple[Figure, ...]:
+    """What is asked of the rows of a topic, whose `command` has the name of a row after it."""
+    return tuple(
+        Figure(one.what, f"{command} {name}", one.target, (row.result, *one.files), one.read)
+        for name, row in rows.items()
+        for one in row.asked
+    )
+
+
 # --------------------------------------------------------------------------------------------- morphogen
 
 
@@ -94,6 +123,7 @@ def training(family: str, data: str, out: Path, **how: Any) -> Generator[Any]:
 
 def train(row: Row, *, seed: int | None = None, minutes: float | None = None, quick: bool = False) -> Path:
     """Train a row, or go on with it. A quick run begins anew and trains what the row stands on as well."""
+    row.prepare()
     out, recipe = row.model(quick, seed), dict(row.recipe)
     needed = [*row.parts.values(), *([row.start] if row.start else [])]
     if minutes is not None:
@@ -104,6 +134,7 @@ def train(row: Row, *, seed: int | None = None, minutes: float | None = None, qu
         recipe = {k: v for k, v in recipe.items() if k not in ("budget", "epochs")} | {"steps": QUICK_STEPS}
         recipe |= {"batch_size": 4, "compile": "off"}
         shutil.rmtree(out, ignore_errors=True)
+        out.with_name(f"{out.name}-spent.json").unlink(missing_ok=True)
         for other in needed:
             train(other, quick=True)
     events = training(
@@ -117,9 +148,18 @@ def train(row: Row, *, seed: int | None = None, minutes: float | None = None, qu
         start=row.start.model(quick) if row.start else None,
         parts={part: other.model(quick) for part, other in row.parts.items()},
     )
+    before = fair.clock()
     for _ in watch(events, label=out.name):
         pass
+    add_spent(out, fair.since(before))
     return out
+
+
+def add_spent(model: Path, spent: fair.Spent) -> None:
+    """Note beside a model what a training took, added to what it took before an interruption."""
+    path = model.with_name(f"{model.name}-spent.json")
+    known = read(path) if path.exists() else {"wall_s": 0.0, "processor_s": 0.0}
+    save_json(path, {key: known[key] + value for key, value in spent.to_dict().items()})
 
 
 def load_data(source: str) -> Dataset:
@@ -133,9 +173,10 @@ def load_family(model: Path) -> Any:
 
 
 def describe_training(model: Path) -> Json:
-    """What the training took: duration, hardware, versions, recipe."""
+    """What the training took: duration, hardware, versions, recipe; and what `train` noted of its seconds."""
+    spent = model.with_name(f"{model.name}-spent.json")
     found: Json = mg.describe(model)["provenance"]
-    return found
+    return {**found, **({"spent": read(spent)} if spent.exists() else {})}
 
 
 def sample(model: Path, n: int, seed: int = 0, **how: Any) -> np.ndarray:
@@ -143,10 +184,10 @@ def sample(model: Path, n: int, seed: int = 0, **how: Any) -> np.ndarray:
     return np.asarray(mg.sample(model, n, seed, **how).x)
 
 
-def drawer(model: Path, precision: str, batch: int) -> Callable[[int, int], object]:
-    """What `mg.sample(..., compile=True)` does for (n, seed) once the model is loaded and its networks are compiled."""
+def drawer(model: Path, precision: str, batch: int, *, compiled: bool) -> Callable[[int, int], object]:
+    """What `mg.sample` does for (n, seed) once the model is loaded and, if so, its networks are compiled."""
     family = mg.load(model, "cpu").module
-    networks = wrap_for_drawing(family)
+    networks = wrap_for_drawing(family) if compiled else []
 
     def draw(n: int, seed: int) -> object:
         found = sample_in_chunks(family, n, lambda rows: None, Rng(seed), {}, precision=precision, size=batch)
@@ -253,8 +294,15 @@ def row_parser(doc: str | None, rows: Mapping[str, Row], *others: str) -> argpar
 def run_rows(rows: Mapping[str, Row], asked: argparse.Namespace) -> None:
     """Train, judge and write the rows that are asked for."""
     for row in rows.values() if asked.row == "all" else [rows[asked.row]]:
-        model = row.model(asked.quick) if asked.evaluate else train(row, quick=asked.quick)
-        if asked.train:
-            continue
-        judged = row.judge(Run(row, model, asked.quick))
-        write(path_of(row.result, asked.quick), {"what": row.what, "training": describe_training(model), **judged})
+        seeds: Sequence[int | None] = (row.seeds[:1] if asked.quick else row.seeds) or (None,)
+        each = []
+        for seed in seeds:
+            model = row.model(asked.quick, seed) if asked.evaluate else train(row, seed=seed, quick=asked.quick)
+            if not asked.train:
+                judged = row.judge(Run(row, model, asked.quick))
+                each.append({"training": describe_training(model), **judged})
+        if each:
+            numbered = [{"seed": seed, **one} for seed, one in zip(seeds, each, strict=True)]
+            write(
+                path_of(row.result, asked.quick), {"what": row.what, **({"seeds": numbered} if row.seeds else each[0])}
+            )

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks import run
 from benchmarks.page.tables import Contest, Figure, Results, count, speed_table, table
-from benchmarks.quality import diffusion, equal_time, gan, likelihood, modes, restoration, text
+from benchmarks.quality import diffusion, equal_time, gan, likelihood, modes, pythae_likelihood, restoration, text
 from benchmarks.speed import memory, sampling, scaling, training
 from benchmarks.trust import fuzzing, kills, situations
 from benchmarks.validity import estimators, evaluation, steppers
@@ -28,7 +28,7 @@ SPEED: tuple[Figure, ...] = (
 )
 CONTESTS: tuple[Contest, ...] = (*training.CONTESTS, *sampling.CONTESTS, *scaling.CONTESTS)
 QUALITY: dict[str, tuple[Figure, ...]] = {
-    "Likelihood": (*likelihood.FIGURES, *diffusion.LIKELIHOOD_FIGURES),
+    "Likelihood": (*likelihood.FIGURES, *pythae_likelihood.FIGURES, *diffusion.LIKELIHOOD_FIGURES),
     "Diffusion": (*diffusion.FIGURES, *steppers.FIGURES, *restoration.FIGURES),
     "Adversarial": (*modes.FIGURES, *gan.FIGURES),
     "At equal time": equal_time.FIGURES,
@@ -45,7 +45,9 @@ write; [README.md](README.md) says how each is measured.
 
 Brackets hold 95 % intervals; for speeds, and for ratios of speeds (above 1 where this project is faster), the range
 over the rounds of one run, in which the contestants take turns; for ratios of distances what the ends of both intervals
-allow. A verdict is of the value alone, and says so where the bracket does not bear it out."""
+allow. A verdict is of the value alone, and says so where the bracket does not bear it out. A comparison that breaks a
+rule of `benchmarks/fair.py` is void: unequal seconds or hardware, a contestant that did not train, too few rounds or
+seeds. Its value stands there and says nothing until it is measured again."""
 
 
 def loaded(folder: Path) -> tuple[Results, Results]:
@@ -112,13 +114,14 @@ def gpu(results: Results) -> str:
 
 
 def tally(results: Results) -> str:
-    """How many figures are met, missed and not measured."""
+    """How many figures are met, missed, void and not measured."""
     said = [one.verdict(seen) if (seen := one.seen(results)) else "not measured" for one in FIGURES]
     missed, missing = sum("**missed**" in one.partition(";")[0] for one in said), said.count("not measured")
     met, barely = sum(one.startswith("met") for one in said), sum(one.startswith("met, but") for one in said)
+    void = sum(one.startswith("**void**") for one in said)
     return (
         f"Of {len(said)} figures that were asked for, {met} are met ({barely} of them by a value whose"
-        f" bracket reaches past the bound), {missed} missed and {missing} not measured."
+        f" bracket reaches past the bound), {missed} missed, {void} void and {missing} not measured."
     )
 
 

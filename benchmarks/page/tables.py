@@ -42,7 +42,8 @@ def at_most(bound: float | None, asked: str = "", stretch: float | None = None) 
 class Seen:
     """What was found: a value, and the ends of its interval or range.
 
-    `text` says it in other words where the value is only what is judged; `bound` is one that the results give.
+    `text` says it in other words where the value is only what is judged; `bound` is one that the results give; `void`
+    are the rules of `benchmarks.fair` that the comparison breaks, where it does.
     """
 
     value: float
@@ -51,6 +52,7 @@ class Seen:
     form: str = ".4g"
     text: str = ""
     bound: float | None = None
+    void: str = ""
 
     def __str__(self) -> str:
         value, *ends = (format(v, self.form).replace("%", " %") for v in (self.value, *(self.ends or ())))
@@ -79,9 +81,11 @@ class Figure:
             return None
 
     def verdict(self, seen: Seen | None) -> str:
-        """Met or missed, and whether its interval or range bears that out."""
+        """Met or missed, and whether its interval or range bears that out; or why the comparison is void."""
         if seen is None:
             return "-"
+        if seen.void:
+            return f"**void**: {seen.void}"
         bound = self.target.bound if seen.bound is None else seen.bound
         assert bound is not None, f"{self.what}: neither the target nor the results give a bound"
         said = _verdict(seen, bound, self.target.better)
@@ -209,11 +213,11 @@ def rung(found: Result, track: str, name: str) -> float:
     return float(dict(ladder["tracks"][track])[name])
 
 
-def ratio(ours: Result, theirs: Result, *more: str) -> Seen:
+def ratio(ours: Result, theirs: Result, *more: str, void: str = "") -> Seen:
     """One distance over another. The ends are what the ends of both intervals allow."""
     (a, b), (c, d) = ours["interval"], theirs["interval"]
     beside = "; ".join([f"{short(ours)} over {short(theirs)}", *more])
-    return Seen(ours["value"] / theirs["value"], (a / d, b / c), beside, ".3f")
+    return Seen(ours["value"] / theirs["value"], (a / d, b / c), beside, ".3f", void=void)
 
 
 def best_ratio(*names: str) -> Callable[[Result], Seen]:

@@ -1,22 +1,25 @@
-"""diffusers' U-Net trained by the loop of its unconditional example, and sampled; runs in the environment "diffusers".
+"""diffusers: its U-Net tuned for minutes of a core, its example's loop, its samplers; in the environment "diffusers".
 
-    python -m benchmarks.peers.diffusers train IN.npy OUT --minutes 75   # uint8 pictures (N, C, H, W)
-    python -m benchmarks.peers.diffusers sample OUT FILE.npz --n 2000 --scheduler unipc --steps 20
+    python -m benchmarks.peers.diffusers tuned PICTURES.npy SAMPLES.npz --seconds 600          # trains and draws
     python -m benchmarks.peers.diffusers sample-ours MODEL FILE.npz --steps 20   # our network; needs src/ on the path
-    python -m benchmarks.peers.diffusers pipeline --batch 16 --steps 20 --seconds 10   # how fast a pipeline draws
-    python -m benchmarks.peers.diffusers speed --pictures IN.npy --precision bf16 --seconds 20 --compile
+    python -m benchmarks.peers.diffusers pipeline --batch 16 --steps 20 --seconds 10           # how fast it draws
+    python -m benchmarks.peers.diffusers speed --pictures PICTURES.npy --precision bf16 --seconds 20 --compile
 
-The loop is that of `examples/unconditional_image_generation/train_unconditional.py` (diffusers 0.42): accelerate, a
-DataLoader, DDPM's 1,000 steps with a linear beta and noise prediction, AdamW(0.95, 0.999) with weight decay 1e-6, 500
-steps of warm-up and a cosine, gradients clipped at 1, EMA with its warm-up. There lr is 1e-4 at batch 16; here the
-batch is 64 and lr is 4e-4. The network is the UNet2DModel "S" of 3.9 M parameters.
+`tuned`: UNet2DModel of 2.8 M parameters on 2 x 2 folded pixels, v-prediction, the squared cosine schedule, AdamW at
+2e-3 with a warm-up and a cosine for the length, averaged weights, bf16 where the processor multiplies in it, UniPC with
+20 evaluations. `speed` is the loop of `examples/unconditional_image_generation/train_unconditional.py` (diffusers
+0.42): accelerate, a DataLoader, DDPM's 1,000 steps with a linear beta and noise prediction, AdamW(0.95, 0.999) with
+weight decay 1e-6, gradients clipped at 1, EMA with its warm-up, UNet2DModel "S" of 3.9 M parameters.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from benchmarks.peers import limit
 from benchmarks.peers.environments import bf16
 
-BATCH, LR = 64, 4e-4
+BATCH, LR = 64, 4e-4  # of the example's loop, which has 1e-4 at batch 16
+TUNED = {"widths": (64, 128), "fold": 2, "lr": 2e-3, "batch": 64, "sampler": "unipc", "evaluations": 20}
+SETUPS = {"tuned": TUNED}
 
 
 def network(channels: int, size: int, widths: tuple[int, ...] = (32, 64, 128)) -> Any:
@@ -48,7 +54,7 @@ def network(channels: int, size: int, widths: tuple[int, ...] = (32, 64, 128)) -
 class Loop:
     """The example's loop over in-memory pictures; `step` is one step of its optimizer."""
 
-    def __init__(self, pictures: np.ndarray, steps: int, precision: str, model: Any = None, compiled: bool = False):
+    def __init__(self, pictures: np.ndarray, precision: str, compiled: bool = False):
         from accelerate import Accelerator
         from diffusers import DDPMScheduler
         from diffusers.optimization import get_scheduler
@@ -63,7 +69,7 @@ class Loop:
 
         self.accelerator = Accelerator(cpu=True, mixed_precision="bf16" if precision == "bf16" else "no")
         self.schedule = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear", prediction_type="epsilon")
-        self.model = model if model is not None else network(pictures.shape[1], pictures.shape[2])
+        self.model = network(pictures.shape[1], pictures.shape[2])
         # foreach: the example leaves EMAModel at its default
         self.ema = EMAModel(
             self.model.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75,
@@ -71,7 +77,7 @@ class Loop:
         )  # fmt: skip
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=LR, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
         loader = torch.utils.data.DataLoader(Pictures(), batch_size=BATCH, shuffle=True, drop_last=True)
-        decay = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=steps)
+        decay = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=10_000)
         prepared = self.accelerator.prepare(self.model, optimizer, loader, decay)
         self.model, self.optimizer, self.loader, self.decay = prepared
         if compiled:
@@ -101,63 +107,66 @@ class Loop:
         return float(loss.detach())
 
 
-def train(pictures: np.ndarray, out: Path, minutes: float, precision: str) -> dict[str, Any]:
-    """Train for so many minutes; the averaged weights go to `out` as diffusers saves them."""
-    torch.manual_seed(0)
-    probe = Loop(pictures, 10_000, precision)  # how many steps fit decides when the cosine ends
-    for _ in range(3):
-        probe.step()
-    start = time.perf_counter()
-    for _ in range(12):
-        probe.step()
-    steps = int((minutes * 60.0 - (time.perf_counter() - start)) / ((time.perf_counter() - start) / 12))
-    torch.manual_seed(0)
-    loop, start, done = Loop(pictures, steps, precision), time.perf_counter(), 0
-    while done < steps and time.perf_counter() - start < minutes * 60.0:
-        loss = loop.step()
-        done += 1
-        if done % 100 == 0:
-            print(f"{time.perf_counter() - start:.0f} s, step {done} of {steps}, loss {loss:.4f}", flush=True)
-    model = loop.accelerator.unwrap_model(loop.model)
-    loop.ema.copy_to(model.parameters())
-    model.save_pretrained(out)
-    loop.schedule.save_pretrained(out)
-    found = {"steps": done, "planned": steps, "batch": BATCH, "lr": LR, "precision": precision, "minutes": minutes}
-    found |= {"images_per_s": done * BATCH / (time.perf_counter() - start)}
-    (out / "training.json").write_text(json.dumps(found, indent=2) + "\n")
+def train(pictures: np.ndarray, clock: limit.Limit, setup: Mapping[str, Any]) -> limit.Draw:
+    """Train the tuned network until the time is up; its averaged weights draw."""
+    from diffusers import DDPMScheduler
+    from diffusers.training_utils import EMAModel
+
+    torch.manual_seed(setup["seed"])
+    fold, batch = setup["fold"], setup["batch"]
+    x = F.pixel_unshuffle(torch.from_numpy(pictures), fold)
+    model = network(x.shape[1], x.shape[2], tuple(setup["widths"]))
+    averaged = EMAModel(model.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+    optimizer = torch.optim.AdamW(model.parameters(), setup["lr"], (0.9, 0.99), weight_decay=1e-2)
+    betas = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+    schedule = DDPMScheduler(num_train_timesteps=1000, **betas)
+    while clock.more():
+        clean = x[torch.randint(len(x), (batch,))].float() / 127.5 - 1.0
+        noise, times = torch.randn_like(clean), torch.randint(1000, (batch,))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16()):
+            predicted = model(schedule.add_noise(clean, noise, times), times).sample
+        loss = F.mse_loss(predicted.float(), schedule.get_velocity(clean, noise, times))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.param_groups[0]["lr"] = setup["lr"] * clock.rate()
+        optimizer.step()
+        averaged.step(model.parameters())
+    averaged.copy_to(model.parameters())
+    kind, options = SCHEDULERS[setup["sampler"]]
+
+    def draw(n: int, seed: int) -> np.ndarray:
+        import diffusers
+
+        scheduler = getattr(diffusers, kind).from_config(schedule.config, **options)
+        noise = torch.randn((n, *x.shape[1:]), generator=torch.Generator().manual_seed(seed))
+        made = [denoised(model.eval(), scheduler, part, setup["evaluations"]) for part in noise.split(100)]
+        return bytes_of(F.pixel_shuffle(torch.cat(made), fold))
+
+    return draw
+
+
+@torch.no_grad()
+def denoised(model: Any, scheduler: Any, x: torch.Tensor, steps: int) -> torch.Tensor:
+    """What a scheduler makes of noise."""
+    scheduler.set_timesteps(steps)
+    for t in scheduler.timesteps:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16()):
+            predicted = model(x, t).sample
+        x = scheduler.step(predicted.float(), t, x).prev_sample
+    return x
+
+
+def bytes_of(x: torch.Tensor) -> np.ndarray:
+    """Values in [-1, 1] as bytes."""
+    found: np.ndarray = ((x.clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8).numpy()
     return found
 
 
 SCHEDULERS = {
-    "ddim": ("DDIMScheduler", {}),
-    "ddpm": ("DDPMScheduler", {}),
     "dpm++2m": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
     "unipc": ("UniPCMultistepScheduler", {"use_karras_sigmas": True}),
 }
-
-
-@torch.no_grad()
-def sample(model_dir: Path, n: int, name: str, steps: int, batch: int = 100) -> np.ndarray:
-    """uint8 pictures (n, C, H, W)."""
-    import diffusers
-
-    model = diffusers.UNet2DModel.from_pretrained(model_dir).eval()
-    kind, options = SCHEDULERS[name]
-    scheduler = getattr(diffusers, kind).from_config(diffusers.DDPMScheduler.load_config(model_dir), **options)
-    made = []
-    for start in range(0, n, batch):
-        generator = torch.Generator().manual_seed(start)
-        shape = (min(batch, n - start), model.config.in_channels, model.config.sample_size, model.config.sample_size)
-        x = torch.randn(shape, generator=generator)
-        scheduler.set_timesteps(steps)
-        for t in scheduler.timesteps:
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16()):
-                predicted = model(x, t).sample
-            more = {"generator": generator} if "generator" in scheduler.step.__code__.co_varnames else {}
-            x = scheduler.step(predicted.float(), t, x, **more).prev_sample
-        made.append(((x.clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8).numpy())
-        print(f"{start + len(x)} of {n}", flush=True)
-    return np.concatenate(made)
 
 
 @torch.no_grad()
@@ -191,16 +200,13 @@ def sample_ours(model_dir: Path, n: int, name: str, steps: int, batch: int = 250
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16()):
                 mean = family.posterior((x * torch.hypot(alpha, sigma)).float(), t).mean
             x = scheduler.step(mean.float(), timestep, x).prev_sample
-        made.append(((x.clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8).numpy())
-        print(f"{start + len(x)} of {n}", flush=True)
+        made.append(bytes_of(x))
     return np.concatenate(made)
 
 
 @torch.no_grad()
 def pipeline(batch: int, steps: int, precision: str, seconds: float, compiled: bool) -> dict[str, float]:
     """Pictures a second of a DDPMPipeline with DPM-Solver++ 2M, RGB at 32 x 32, and the FLOPs of a picture."""
-    from contextlib import nullcontext
-
     from diffusers import DDPMPipeline, DPMSolverMultistepScheduler
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -228,10 +234,10 @@ def speed(pictures: np.ndarray, precision: str, seconds: float, compiled: bool) 
     from torch.utils.flop_counter import FlopCounterMode
 
     torch.manual_seed(0)
-    loop = Loop(pictures, 10_000, precision)
+    loop = Loop(pictures, precision)
     with FlopCounterMode(display=False) as counter:
         loop.step()
-    loop = Loop(pictures, 10_000, precision, compiled=True) if compiled else loop
+    loop = Loop(pictures, precision, compiled=True) if compiled else loop
     for _ in range(3):
         loop.step()
     done, start = 0, time.perf_counter()
@@ -244,12 +250,11 @@ def speed(pictures: np.ndarray, precision: str, seconds: float, compiled: bool) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verb", choices=["train", "sample", "sample-ours", "pipeline", "speed"])
-    parser.add_argument("source", type=Path, nargs="?", help="what train and sample read")
+    parser.add_argument("verb", choices=["sample-ours", "pipeline", "speed"])
+    parser.add_argument("model", type=Path, nargs="?", help="what sample-ours reads")
     parser.add_argument("out", type=Path, nargs="?")
-    parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--n", type=int, default=2000)
-    parser.add_argument("--scheduler", choices=SCHEDULERS, default="ddim")
+    parser.add_argument("--scheduler", choices=SCHEDULERS, default="unipc")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16" if bf16() else "fp32")
     parser.add_argument("--pictures", type=Path, help="what speed trains on")
@@ -257,21 +262,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--compile", action="store_true")
     asked = parser.parse_args()
-    if asked.out is None and asked.verb not in ("pipeline", "speed"):
-        parser.error(f"{asked.verb} needs what to read and a place to write to (got {asked.source} and none)")
-    if asked.verb == "speed" and asked.pictures is None:
-        parser.error("speed needs --pictures, uint8 pictures as .npy (got none)")
-    if asked.verb == "train":
-        print(json.dumps(train(np.load(asked.source), asked.out, asked.minutes, asked.precision)))
+    if asked.verb == "sample-ours":
+        np.savez(asked.out, x=sample_ours(asked.model, asked.n, asked.scheduler, asked.steps))
     elif asked.verb == "pipeline":
         print(json.dumps(pipeline(asked.batch, asked.steps, asked.precision, asked.seconds, asked.compile)))
-    elif asked.verb.startswith("sample"):
-        draw = sample if asked.verb == "sample" else sample_ours
-        made = draw(asked.source, asked.n, asked.scheduler, asked.steps)
-        np.savez(asked.out, x=made)
     else:
         print(json.dumps(speed(np.load(asked.pictures), asked.precision, asked.seconds, asked.compile)))
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["tuned"]:
+        limit.main(__doc__, SETUPS, train)
+    else:
+        main()

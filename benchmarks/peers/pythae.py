@@ -1,7 +1,7 @@
 """pythae's VAE by its own trainer, on the classic MLP for speed and for likelihoods; runs in the environment "pythae".
 
 python -m benchmarks.peers.pythae vae --pictures PICTURES.npy --seconds 25   # images a second
-python -m benchmarks.peers.pythae train --run RUN --minutes 20               # on RUN/pictures.npz, to RUN
+python -m benchmarks.peers.pythae train --run RUN --seconds 1200             # on RUN/pictures.npz, to RUN
 python -m benchmarks.peers.pythae own --run RUN --own-n 200 --samples 5000   # its own estimate of log p(x)
 """
 
@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import json
 import tempfile
-import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from pythae.trainers.training_callbacks import TrainingCallback
 from torch import nn
 
+from benchmarks.peers.limit import Limit
 from benchmarks.speed import mlp
 from benchmarks.speed.clock import Clock
 
@@ -90,7 +90,7 @@ def speed(pictures: Any, seconds: float) -> dict[str, float]:
     return clock.result()
 
 
-def train(run: Path, minutes: float, epochs: int | None, seed: int) -> None:
+def train(run: Path, seconds: float) -> None:
     """Train in this process, which is pythae's; write weights and a check of them to `run`/trained.npz."""
 
     class Stop(TrainingCallback):
@@ -98,13 +98,13 @@ def train(run: Path, minutes: float, epochs: int | None, seed: int) -> None:
 
         def on_epoch_end(self, *_: Any, **__: Any) -> None:
             self.epochs += 1
-            if self.epochs == epochs or (epochs is None and time.perf_counter() - start > 60 * minutes):
+            if not limit.more():
                 raise Enough
 
     with np.load(run / "pictures.npz", allow_pickle=False) as arrays:
         pictures = {name: torch.from_numpy(arrays[name]).float() for name in arrays.files}
     data = {name: BaseDataset(x, torch.zeros(len(x))) for name, x in pictures.items()}
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     model = network(HIDDEN, LATENT, "bce")
     config = BaseTrainerConfig(
         output_dir=str(run / "pythae"),
@@ -114,14 +114,13 @@ def train(run: Path, minutes: float, epochs: int | None, seed: int) -> None:
         per_device_eval_batch_size=BATCH,
         scheduler_cls="ReduceLROnPlateau",
         scheduler_params={"patience": 5, "factor": 0.5},
-        seed=seed,
     )
     stop = Stop()
     trainer = BaseTrainer(model, data["train"], data["validation"], training_config=config, callbacks=[stop])
-    start = time.perf_counter()
+    limit = Limit(seconds)
     with contextlib.suppress(Enough):
         trainer.train()
-    duration_s = time.perf_counter() - start
+    spent = limit.spent()
     best = trainer._best_model.eval()  # what its trainer saves as the final model
     x = pictures["test"][:CHECKED]
     with torch.no_grad():
@@ -130,12 +129,12 @@ def train(run: Path, minutes: float, epochs: int | None, seed: int) -> None:
     check = {"check/mean": q.embedding, "check/log_var": q.log_covariance, "check/logits": logits}
     weights = {name: value for name, value in best.state_dict().items() if name.startswith(("encoder.", "decoder."))}
     np.savez(run / "trained.npz", **{name: value.numpy() for name, value in {**weights, **check}.items()})
-    facts = {
+    facts: dict[str, Any] = {
         "epochs": stop.epochs,
-        "duration_s": round(duration_s, 1),
-        "seed": seed,
+        "duration_s": round(spent["wall_s"], 1),
         "threads": torch.get_num_threads(),
     }
+    facts["spent"] = spent
     (run / "training.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
@@ -159,16 +158,13 @@ def main() -> None:
     parser.add_argument("--pictures", help="uint8 pictures (N, 1, 28, 28) as .npy")
     parser.add_argument("--seconds", type=float, default=25.0)
     parser.add_argument("--run", type=Path, help="folder with pictures.npz")
-    parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--own-n", type=int, default=200)
     parser.add_argument("--samples", type=int, default=5000)
     asked = parser.parse_args()
     if asked.verb == "vae":
         print(json.dumps(speed(mlp.pictures_of(asked.pictures), asked.seconds)))
     elif asked.verb == "train":
-        train(asked.run, asked.minutes, asked.epochs, asked.seed)
+        train(asked.run, asked.seconds)
     else:
         own_nll(asked.run, asked.own_n, asked.samples)
 

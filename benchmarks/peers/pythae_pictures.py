@@ -1,117 +1,126 @@
-"""Pictures by pythae's autoencoders, for benchmarks.quality.equal_time, which runs it in the environment of that peer.
+"""Pictures by pythae's autoencoders, for `quality.equal_time`; runs in the environment "pythae".
 
-    python -m benchmarks.peers.pythae_pictures rae PICTURES.npy SAMPLES.npz --minutes 10 --n 2000    # or vaegan
-    python -m benchmarks.peers.pythae_pictures rae PICTURES.npy SAMPLES.npz --minutes 10 --networks default
+    python -m benchmarks.peers.pythae_pictures rae PICTURES.npy SAMPLES.npz --seconds 600
 
-The networks are pythae's own for MNIST, and so are the settings, those of its scripts for MNIST: 16 latents, Adam,
-RAE-L2 with weights 0.01 of the embeddings and 0.0001 of the decoder, VAE-GAN with an adversarial scale of 0.8 and
-distances in layer 3 of the discriminator (by default it is the last one, a single number, from which nothing is
-learned). `--networks default` takes the perceptrons that pythae builds where it is given no networks, a step of which
-is less than a hundredth of the arithmetic. pythae's trainer of each trains on batches of 128 and is stopped when the
-time is up, wherever it is in its epoch; there is no validation, and the last weights count. Its GaussianMixtureSampler
-draws: 10 components, fitted to the encodings of at most 10,000 of the pictures.
+`rae` is RAE-L2 with the perceptrons that pythae builds where it is given no networks, `rae-conv` with small
+convolutions, `vaegan` VAE-GAN with these and pythae's own discriminator. Weights of losses are those of its scripts for
+MNIST: 0.01 of the embeddings and 0.0001 of the decoder, an adversarial scale of 0.8. pythae's trainer of each runs
+until the time is up; learning rates warm up and fall as a cosine, and weights are averaged. Its GaussianMixtureSampler
+draws: 10 components, fitted to the encodings of 10,000 of the pictures.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
+import copy
 import tempfile
-import time
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
+from pythae import models, samplers, trainers
+from pythae.data.datasets import BaseDataset
+from pythae.models.base.base_utils import ModelOutput
+from pythae.models.nn import BaseDecoder, BaseEncoder
+from pythae.trainers.training_callbacks import TrainingCallback
+from torch import nn
 
-from benchmarks.peers.pythae import Enough
+from benchmarks.peers.limit import Draw, Limit, main
 
-BATCH, LATENT, FITTED = 128, 16, 10_000
-RATES = {"rae": 1e-3, "vaegan": 1e-4}
+FITTED, AVERAGE = 10_000, 0.999
+RAE = {"model": "rae", "conv": False, "batch": 128, "latent": 16, "lr": 1e-3}
+CONV = {**RAE, "conv": True, "widths": (32, 64), "lr": 2e-3}
+SETUPS = {"rae": RAE, "rae-conv": CONV, "vaegan": {**CONV, "model": "vaegan", "lr": 1e-3}}
 
 
-def built(kind: str, rate: float, folder: str, networks: str = "mnist") -> tuple[Any, Any, Any]:
+class Enough(Exception):
+    """The time is up; raised in a callback, it ends the training."""
+
+
+class Encoder(BaseEncoder):
+    """Two convolutions that halve the sides, and linear heads."""
+
+    def __init__(self, shape: tuple[int, ...], latent: int, widths: tuple[int, int]) -> None:
+        super().__init__()
+        (c, h, w), (a, b) = shape, widths
+        down = nn.Conv2d(c, a, 4, 2, 1), nn.ReLU(), nn.Conv2d(a, b, 4, 2, 1), nn.ReLU(), nn.Flatten()
+        self.body = nn.Sequential(*down, nn.Linear(b * h * w // 16, 256), nn.ReLU())
+        self.mean, self.log_var = nn.Linear(256, latent), nn.Linear(256, latent)
+
+    def forward(self, x: Any) -> Any:
+        h = self.body(x)
+        return ModelOutput(embedding=self.mean(h), log_covariance=self.log_var(h))
+
+
+class Decoder(BaseDecoder):
+    """The way back."""
+
+    def __init__(self, shape: tuple[int, ...], latent: int, widths: tuple[int, int]) -> None:
+        super().__init__()
+        (c, h, w), (a, b) = shape, widths
+        start = nn.Linear(latent, 256), nn.ReLU(), nn.Linear(256, b * h * w // 16), nn.ReLU()
+        up = nn.ConvTranspose2d(b, a, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(a, c, 4, 2, 1), nn.Sigmoid()
+        self.body = nn.Sequential(*start, nn.Unflatten(1, (b, h // 4, w // 4)), *up)
+
+    def forward(self, z: Any) -> Any:
+        return ModelOutput(reconstruction=self.body(z))
+
+
+def built(shape: tuple[int, ...], setup: Mapping[str, Any], folder: str) -> tuple[Any, Any, Any]:
     """The model, the class of its trainer and the trainer's configuration."""
-    from pythae import models, trainers
-    from pythae.models.nn.benchmarks import mnist
-
-    shape: dict[str, Any] = {"input_dim": (1, 28, 28), "latent_dim": LATENT}
-    how: dict[str, Any] = {"output_dir": folder, "num_epochs": 1_000_000, "per_device_train_batch_size": BATCH}
-    how |= {"encoder_learning_rate": rate, "decoder_learning_rate": rate}
-    if kind == "rae":
-        config = models.RAE_L2_Config(**shape, embedding_weight=1e-2, reg_weight=1e-4)
-        chosen: tuple[Any, ...] = (
-            (mnist.Encoder_Conv_AE_MNIST, mnist.Decoder_Conv_AE_MNIST) if networks == "mnist" else ()
-        )
-        model = models.RAE_L2(config, *(network(config) for network in chosen))
+    sizes = shape, setup["latent"], tuple(setup.get("widths", ()))
+    chosen = {"encoder": Encoder(*sizes), "decoder": Decoder(*sizes)} if setup["conv"] else {}
+    ends: dict[str, Any] = {"input_dim": shape, "latent_dim": setup["latent"]}
+    how: dict[str, Any] = {"output_dir": folder, "num_epochs": 1_000_000, "per_device_train_batch_size": setup["batch"]}
+    how |= {"encoder_learning_rate": setup["lr"], "decoder_learning_rate": setup["lr"]}
+    if setup["model"] == "rae":
+        config = models.RAE_L2_Config(**ends, embedding_weight=1e-2, reg_weight=1e-4)
         how |= {"decoder_optimizer_params": {"weight_decay": config.reg_weight}}  # as TrainingPipeline has it
+        model = models.RAE_L2(config, **chosen)
         return model, trainers.CoupledOptimizerTrainer, trainers.CoupledOptimizerTrainerConfig(**how)
-    convolutions = mnist.Encoder_Conv_VAE_MNIST, mnist.Decoder_Conv_AE_MNIST, mnist.Discriminator_Conv_MNIST
-    chosen, layer = (convolutions, 3) if networks == "mnist" else ((), 1)  # the only hidden one of the perceptron
-    config = models.VAEGANConfig(**shape, adversarial_loss_scale=0.8, reconstruction_layer=layer)
-    model = models.VAEGAN(config, *(network(config) for network in chosen))
-    how |= {"discriminator_learning_rate": rate}
+    config = models.VAEGANConfig(**ends, adversarial_loss_scale=0.8, reconstruction_layer=1)
+    how |= {"discriminator_learning_rate": setup["lr"]}
     kinds = trainers.CoupledOptimizerAdversarialTrainer, trainers.CoupledOptimizerAdversarialTrainerConfig
-    return model, kinds[0], kinds[1](**how)
+    return models.VAEGAN(config, **chosen), kinds[0], kinds[1](**how)
 
 
-def trained(kind: str, x: Any, minutes: float, rate: float, networks: str) -> tuple[Any, dict[str, Any]]:
-    """The model after so many minutes, and what it took."""
-    import torch
-    from pythae.data.datasets import BaseDataset
-    from pythae.trainers.training_callbacks import TrainingCallback
-
-    class Stop(TrainingCallback):
-        steps, start = 0, 0.0
-
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.start = time.perf_counter()
-
-        def on_train_step_end(self, *_: Any, **__: Any) -> None:
-            self.steps += 1
-            if time.perf_counter() - self.start > 60 * minutes:
-                raise Enough
-
-    torch.manual_seed(0)
-    stop = Stop()
+def train(pictures: np.ndarray, limit: Limit, setup: Mapping[str, Any]) -> Draw:
+    """Train until the time is up; the averaged weights draw."""
+    torch.manual_seed(setup["seed"])
+    x = torch.from_numpy(pictures).float() / 255.0
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
-        model, trainer, config = built(kind, rate, folder, networks)
-        trainer(model, BaseDataset(x, torch.zeros(len(x))), training_config=config, callbacks=[stop]).train()
-    facts: dict[str, Any] = {
-        "steps": stop.steps,
-        "epochs": round(stop.steps * BATCH / len(x), 2),
-        "batch": BATCH,
-        "lr": rate,
-    }
-    facts |= {"networks": networks, "minutes": minutes, "duration_s": round(time.perf_counter() - stop.start, 1)}
-    return model.eval(), {**facts, "threads": torch.get_num_threads()}
+        model, kind, config = built(tuple(x.shape[1:]), setup, folder)
+        averaged = copy.deepcopy(model)
 
+        class Steps(TrainingCallback):
+            def on_train_step_end(self, *_: Any, **__: Any) -> None:
+                decay = min(AVERAGE, (1.0 + limit.steps) / (10.0 + limit.steps))
+                with torch.no_grad():
+                    torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1.0 - decay)
+                if not limit.more():
+                    raise Enough
+                for optimizer in (v for k, v in vars(trainer).items() if k.endswith("optimizer") and v is not None):
+                    for group in optimizer.param_groups:
+                        group["lr"] = setup["lr"] * limit.rate()
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", choices=RATES)
-    parser.add_argument("pictures", type=Path, help="uint8 pictures (N, 1, 28, 28)")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--n", type=int, default=2000)
-    parser.add_argument("--lr", type=float, help=f"learning rate of all networks (default: {RATES})")
-    parser.add_argument("--networks", choices=["mnist", "default"], default="mnist")
-    asked = parser.parse_args()
+        trainer = kind(model, BaseDataset(x, torch.zeros(len(x))), training_config=config, callbacks=[Steps()])
+        trainer.train()
+    averaged.eval()
 
-    import torch
-    from pythae.samplers import GaussianMixtureSampler, GaussianMixtureSamplerConfig
+    def draw(n: int, seed: int) -> np.ndarray:
+        mixture = samplers.GaussianMixtureSamplerConfig(n_components=10)
+        sampler = samplers.GaussianMixtureSampler(averaged, mixture)
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # with which scikit-learn fits the mixture and draws from it
+        with torch.no_grad():
+            sampler.fit(x[:FITTED])
+            made = sampler.sample(num_samples=n, return_gen=True)
+        found: np.ndarray = (255.0 * made.clamp(0, 1)).round().to(torch.uint8).numpy()
+        return found
 
-    x = torch.from_numpy(np.load(asked.pictures)).float() / 255.0
-    model, facts = trained(asked.model, x, asked.minutes, asked.lr or RATES[asked.model], asked.networks)
-    sampler = GaussianMixtureSampler(model, GaussianMixtureSamplerConfig(n_components=10))
-    torch.manual_seed(1)
-    np.random.seed(1)  # which the mixture of scikit-learn is fitted and drawn with
-    sampler.fit(x[:FITTED])
-    with torch.no_grad():
-        made = sampler.sample(num_samples=asked.n, return_gen=True)
-    np.savez(asked.out, x=(255.0 * made.clamp(0, 1)).round().to(torch.uint8).numpy())
-    asked.out.with_suffix(".json").write_text(json.dumps(facts), encoding="utf-8")
+    return draw
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, SETUPS, train)

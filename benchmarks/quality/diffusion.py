@@ -2,12 +2,12 @@
 
     python -m benchmarks.quality.diffusion fashion              # or another row
     python -m benchmarks.quality.diffusion fashion --evaluate   # a row that is trained already
-    python -m benchmarks.quality.diffusion diffusers            # diffusers' network and loop, as many minutes
 
 `fashion`: 10,000 samples by 50 evaluations, and 2,000 by fewer, also by diffusers' samplers on our network, from the
 same noise. `few`: the model of `fashion` distilled. `mnist`: the variational bound and the probability flow on 500 test
 pictures. `mnist-restoration` and `aerial` are trained for `benchmarks.quality.restoration`. Samples are drawn in bf16
-where the hardware multiplies in it, by both sides. Models stay in runs/diffusion/ROW. Needs MORPHOGEN_DATA.
+where the hardware multiplies in it, by both sides. Models stay in runs/diffusion/ROW. Needs MORPHOGEN_DATA. Trainings
+of diffusers' network are those of `benchmarks.quality.equal_time`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import harness
-from benchmarks.harness import RUNS, Json, Row, Run, briefly, by_name, frechet, load_data, mean_of, read, sample, say
-from benchmarks.page import tables
+from benchmarks.harness import Asked, Json, Row, Run, briefly, frechet, load_data, mean_of, sample, say
 from benchmarks.page.tables import Result, Seen, at_most, ratio, rung, seen_of, short
 from benchmarks.peers.environments import run_in
 from morphogen.core.rng import Rng
@@ -36,7 +35,6 @@ from morphogen.trainer.precision import autocast, resolve
 FASHION, CPU = "fashion_mnist", torch.device("cpu")
 SWEEP = 2000  # samples of a sweep; 10,000 judge the model itself
 FEW = ((1, SWEEP), (2, SWEEP), (4, SWEEP), (2, 10_000))  # evaluations of a distilled model, and samples
-PEER_SAMPLES = 1000  # of diffusers, which draws one in the time of five
 
 
 def evaluations(run: Run) -> Json:
@@ -48,30 +46,28 @@ def evaluations(run: Run) -> Json:
     whole = frechet(drawn, FASHION)
     say("dpm++2m, 50 evaluations", whole)
     sweep = {"dpm++2m, karras, 50 evaluations": briefly(frechet(drawn[:SWEEP], FASHION))}
+    theirs = {}
     for steps in (20, 10):
         for stepper, grid in (("dpm++2m", "karras"), ("unipc", "karras"), ("dpm++2m", "angle")):
             name = f"{stepper}, {grid}, {steps} evaluations"
             x = sample(run.model, run.n(SWEEP), **best, stepper=stepper, steps=steps, grid=grid)
             sweep[name] = briefly(frechet(x, FASHION))
             say(name, sweep[name])
-    cases = [(name, k) for k in (20, 10) for name in ("dpm++2m", "unipc")]
-    theirs = peer_samples("sample-ours", run.model, cases, run.n(SWEEP))
+        for scheduler in ("dpm++2m", "unipc"):
+            name = f"{scheduler}, {steps} evaluations"
+            theirs[name] = briefly(frechet(by_diffusers(run.model, scheduler, steps, run.n(SWEEP)), FASHION))
+            say(f"diffusers' {name}", theirs[name])
     return {"fd": whole, "sampling_s": seconds, "sweep": sweep, "their samplers": theirs}
 
 
-def peer_samples(verb: str, model: Path, cases: Sequence[tuple[str, int]], n: int) -> Json:
-    """Distances of samples by diffusers: of its own model ("sample") or of ours ("sample-ours"), from our noise."""
-    found = {}
-    for scheduler, steps in cases:
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "samples.npz"
-            how = ("--n", n, "--scheduler", scheduler, "--steps", steps)
-            run_in("diffusers", "benchmarks.peers.diffusers", verb, model, out, *how)
-            with np.load(out) as arrays:
-                name = f"{scheduler}, {steps} evaluations"
-                found[name] = briefly(frechet(arrays["x"], FASHION))
-        say(f"diffusers, {verb}: {name}", found[name])
-    return found
+def by_diffusers(model: Path, scheduler: str, steps: int, n: int) -> np.ndarray:
+    """Samples of our model by a sampler of diffusers, from our noise."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "samples.npz"
+        how = ("--n", n, "--scheduler", scheduler, "--steps", steps)
+        run_in("diffusers", "benchmarks.peers.diffusers", "sample-ours", model, out, *how)
+        with np.load(out) as arrays:
+            return np.asarray(arrays["x"])
 
 
 def few_steps(run: Run) -> Json:
@@ -112,89 +108,13 @@ def bits(run: Run) -> Json:
     return {"bits_per_dim": found}
 
 
-LEAN = {"schedule": "edm", "times": "log-normal", "fold": 2, "widths": (64, 128), "blocks": (2, 3)}
-RECIPE = {"batch_size": 64, "clip": 1.0, "compile": "off", "sheet_seconds": 400}
-_FASHION = Row(
-    "diffusion",
-    "fashion",
-    "Fashion-MNIST, diffusion; the long run",
-    "diffusion",
-    FASHION,
-    {**RECIPE, "steps": 9_000},
-    evaluations,
-    {**LEAN, "time_mean": -0.6},
-)
-ROWS = by_name(
-    _FASHION,
-    Row(
-        "diffusion",
-        "mnist",
-        "8-bit MNIST, diffusion: bits/dim",
-        "diffusion",
-        "mnist",
-        {**RECIPE, "steps": 3_000},
-        bits,
-        # times about uniform in log-SNR as far as values are told apart, as the bound weighs them
-        {**LEAN, "time_mean": -2.3, "time_std": 1.9, "fourier": (2, 4, 6, 8)},
-    ),
-    Row(
-        "diffusion",
-        "mnist-restoration",
-        "MNIST, diffusion with the picture reduced 4 times as its context, or without",
-        "diffusion",
-        "mnist:context=down4",
-        {**RECIPE, "steps": 2_400},
-        options={**LEAN, "time_mean": -0.6, "context_dropout": 0.3},
-    ),
-    Row(
-        "diffusion",
-        "aerial",
-        "aerial pictures at 64 x 64, diffusion with the picture reduced 4 times as its context, or without",
-        "diffusion",
-        "ucmerced:size=64,context=down4",
-        {**RECIPE, "steps": 2_000, "batch_size": 16, "flips": True},
-        options={**LEAN, "time_mean": -0.3, "widths": (64, 128, 128), "blocks": (2, 2, 3), "context_dropout": 0.3},
-    ),
-    Row(
-        "diffusion",
-        "few",
-        "Fashion-MNIST, the model of `fashion` distilled by distribution matching, with a discriminator",
-        "distilled",
-        FASHION,
-        {**RECIPE, "steps": 800},
-        few_steps,
-        parts={"teacher": _FASHION},
-    ),
-)
-
-
-def diffusers(minutes: float, asked: argparse.Namespace) -> None:
-    """diffusers' network, loop and samplers on the same pictures."""
-    out, pictures = RUNS / "diffusion" / "diffusers", RUNS / "diffusion" / "diffusers-pictures.npy"
-    if not asked.evaluate:
-        pictures.parent.mkdir(parents=True, exist_ok=True)
-        np.save(pictures, load_data(FASHION).train.stored.numpy())
-        run_in("diffusers", "benchmarks.peers.diffusers", "train", pictures, out, "--minutes", minutes)
-    if not asked.train:
-        # DDIM clips its estimates of the picture
-        found = peer_samples("sample", out, (("ddim", 50), ("dpm++2m", 20)), PEER_SAMPLES)
-        record = {"training": read(out / "training.json"), **found}
-        harness.write(harness.path_of("diffusion-diffusers", asked.quick), record)
-
-
-# ------------------------------------------------------------------------------- on the results page
+# ------------------------------------------------------------------------------------------- what is asked
 
 
 def _few(distilled: Result, teacher: Result) -> Seen:
     each = [f"{name}: {value['value']:.3g}" for name, value in distilled["fd"].items()]
     found = distilled["fd"]["2 evaluations, n = 10000"]
     return seen_of(found, distilled, *each, bound=2 * teacher["fd"]["value"])
-
-
-def _over_diffusers(ours: Result, theirs: Result) -> Seen:
-    rival = min((v for k, v in theirs.items() if k.endswith("evaluations")), key=lambda v: v["value"])
-    minutes = f"{ours['training']['duration_s'] / 60:.0f} and {theirs['training']['minutes']:.0f} minutes of training"
-    return ratio(ours["fd"], rival, minutes)
 
 
 def _best(found: Result, evaluations: int) -> Result:
@@ -208,16 +128,19 @@ def _best(found: Result, evaluations: int) -> Result:
 
 def _fewer(evaluations: int) -> Callable[[Result], Seen]:
     def read(record: Result) -> Seen:
-        few, many = _best(record["sweep"], evaluations), _best(record["sweep"], 50)
+        few, many = (record["sweep"][f"dpm++2m, karras, {n} evaluations"] for n in (evaluations, 50))
         return ratio(few, many, f"n = {few['n']:,}")
 
     return read
 
 
 def _samplers(evaluations: int) -> Callable[[Result], Seen]:
+    """The best of two steppers over Karras' times on either side."""
+
     def read(record: Result) -> Seen:
-        ours, theirs = _best(record["sweep"], evaluations), _best(record["their samplers"], evaluations)
-        return ratio(ours, theirs, f"n = {ours['n']:,}", "each the best of its steppers")
+        ours = {name: value for name, value in record["sweep"].items() if "karras" in name}
+        best, theirs = _best(ours, evaluations), _best(record["their samplers"], evaluations)
+        return ratio(best, theirs, f"n = {best['n']:,}", "each the best of two steppers")
 
     return read
 
@@ -227,48 +150,58 @@ def _beside_components(record: Result) -> Seen:
     return seen_of(record["fd"], record, f"the bound is {bound:.4g}", bound=bound)
 
 
-_fashion = tables.of("quality.diffusion fashion", "diffusion-fashion")
-_over_peer = tables.of("quality.diffusion diffusers", "diffusion-fashion", "diffusion-diffusers")
-_distilled = tables.of("quality.diffusion few", "diffusion-few", "diffusion-fashion")
-_mnist = tables.of("quality.diffusion mnist", "diffusion-mnist")
-_COMPONENTS = at_most(None, "below that of real pictures cut to 200 principal components")
-_OF_SAMPLERS = "evaluations: our best stepper over diffusers' best, same network, distances"
-FIGURES = (
-    _fashion("Fashion-MNIST, Frechet distance, 50 evaluations", _COMPONENTS, _beside_components),
-    _over_peer("the same over diffusers' at its best, both distances", at_most(0.5), _over_diffusers),
-    *(_fashion(f"{k} evaluations over 50, distances", at_most(most), _fewer(k)) for k, most in ((20, 1.1), (10, 1.3))),
-    *(_fashion(f"{k} {_OF_SAMPLERS}", at_most(1.0), _samplers(k)) for k in (20, 10)),
-    _distilled(
-        "distilled, 2 evaluations, Frechet distance", at_most(None, "at most twice that of 50 evaluations"), _few
-    ),
-)
-
-
 def _bound(record: Result) -> Seen:
     found = record["bits_per_dim"]
     flow = f"by the probability flow {short(found['flow, 97 evaluations'])}"
     return seen_of(found["bound, 100 evaluations"], record, flow)
 
 
-LIKELIHOOD_FIGURES = (
-    _mnist("8-bit MNIST, diffusion, variational bound, bits/dim", at_most(1.35, stretch=1.2), _bound),
+_COMPONENTS = at_most(None, "below that of real pictures cut to 200 principal components")
+_OF_SAMPLERS = "evaluations: our best of two steppers over diffusers', same network, distances"
+_ON_FASHION = (
+    Asked("Fashion-MNIST, Frechet distance, 50 evaluations", _COMPONENTS, _beside_components),
+    *(Asked(f"{k} evaluations over 50, distances", at_most(most), _fewer(k)) for k, most in ((20, 1.1), (10, 1.3))),
+    *(Asked(f"{k} {_OF_SAMPLERS}", at_most(1.0), _samplers(k)) for k in (20, 10)),
 )
+_TWICE = at_most(None, "at most twice that of 50 evaluations")
+_ON_FEW = (Asked("distilled, 2 evaluations, Frechet distance", _TWICE, _few, ("diffusion-fashion",)),)
+_BITS = at_most(1.35, stretch=1.2)
+_ON_MNIST = (Asked("8-bit MNIST, diffusion, variational bound, bits/dim", _BITS, _bound),)
+
+# fmt: off
+LEAN = {"schedule": "edm", "times": "log-normal", "fold": 2, "widths": (64, 128), "blocks": (2, 3)}
+RECIPE = {"batch_size": 64, "clip": 1.0, "compile": "off", "sheet_seconds": 400}
+_FASHION = Row("diffusion", "fashion", "Fashion-MNIST, diffusion; the long run", "diffusion", FASHION,
+               {**RECIPE, "steps": 9_000}, evaluations, {**LEAN, "time_mean": -0.6}, asked=_ON_FASHION)
+ROWS = harness.by_name(
+    _FASHION,
+    Row("diffusion", "mnist", "8-bit MNIST, diffusion: bits/dim", "diffusion", "mnist", {**RECIPE, "steps": 3_000},
+        bits,  # times about uniform in log-SNR as far as values are told apart, as the bound weighs them
+        {**LEAN, "time_mean": -2.3, "time_std": 1.9, "fourier": (2, 4, 6, 8)}, asked=_ON_MNIST),
+    Row("diffusion", "mnist-restoration", "MNIST, diffusion, the picture reduced 4 times as its context or without",
+        "diffusion", "mnist:context=down4", {**RECIPE, "steps": 2_400},
+        options={**LEAN, "time_mean": -0.6, "context_dropout": 0.3}),
+    Row("diffusion", "aerial", "aerial pictures at 64 x 64, diffusion, the picture reduced 4 times as its context or"
+        " without", "diffusion", "ucmerced:size=64,context=down4",
+        {**RECIPE, "steps": 2_000, "batch_size": 16, "flips": True},
+        options={**LEAN, "time_mean": -0.3, "widths": (64, 128, 128), "blocks": (2, 2, 3), "context_dropout": 0.3}),
+    Row("diffusion", "few", "Fashion-MNIST, the model of `fashion` distilled by distribution matching, with a"
+        " discriminator", "distilled", FASHION, {**RECIPE, "steps": 800}, few_steps, parts={"teacher": _FASHION},
+        asked=_ON_FEW),
+)
+# fmt: on
+LIKELIHOOD_FIGURES = harness.figures("quality.diffusion", {"mnist": ROWS["mnist"]})
+FIGURES = harness.figures("quality.diffusion", {name: row for name, row in ROWS.items() if name != "mnist"})
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = harness.row_parser(__doc__, ROWS, "diffusers")
-    found.add_argument("--minutes", type=float, default=55.0, help="diffusers: how long to train")
-    return found
+    return harness.row_parser(__doc__, ROWS)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure rows, or diffusers."""
-    asked = parser().parse_args(arguments)
-    if asked.row == "diffusers":
-        diffusers(asked.minutes, asked)
-    else:
-        harness.run_rows(ROWS, asked)
+    """Measure rows."""
+    harness.run_rows(ROWS, parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -1,278 +1,364 @@
-"""Fashion-MNIST at equal time: our VAE, GAN and diffusion beside pythae's best, a DCGAN in Keras, and diffusers.
+"""Trainings of equal time: our VAE, GAN and diffusion beside pythae's, Keras' and diffusers', each set up well.
 
-    python -m benchmarks.quality.equal_time                       # train each, one after the other, then judge
-    python -m benchmarks.quality.equal_time --minutes 10 --threads 2
-    python -m benchmarks.quality.equal_time --train NAME          # train one alone and draw from it; --evaluate later
-    python -m benchmarks.quality.equal_time --evaluate            # judge what was trained
+    python -m benchmarks.quality.equal_time fashion                  # 2, 5 and 10 minutes, three seeds each
+    python -m benchmarks.quality.equal_time fashion --minutes 10 --only diffusion --seeds 0
+    python -m benchmarks.quality.equal_time emoji                    # RGB at 32 px, 20 minutes
+    python -m benchmarks.quality.equal_time fashion --evaluate       # judge what was trained
+    python -m benchmarks.quality.equal_time fashion --search diffusers   # settings, a quarter as long
 
-Each contestant begins anew, on the same pictures, in a process of its own that is kept to so many threads, and trains
-for so many minutes by the clock. Importing, the measurement by which diffusers' loop plans its cosine and drawing are
-not counted; what our trainer does besides training (checkpoints, sheets, measuring its own budget) is. pythae stands
-there three times, and the best counts: its networks for MNIST are so large that minutes on a processor are a fraction
-of an epoch. Samples stay in runs/equal-time/NAME.npz, what the training took in NAME.json. They are judged by the
-Frechet distance to held-out pictures, and all of it goes to benchmarks/results/equal-time.json, where what is known of
-contestants that were not trained now stays, if it was after as long on as many threads: train both of a pair on one
-machine. Needs MORPHOGEN_DATA; installs the peers into .peers/. Leave the machine alone meanwhile.
+Ours trains first, in a process of its own on one thread, for so many minutes; then each rival for the seconds of a core
+that ours took. Reading the pictures counts, importing and drawing do not; what our trainer does besides training
+(checkpoints, measuring its budget) counts. Of several rivals the one counts whose first 2,000 samples of the first seed
+are nearest to real pictures; what is compared are other 2,000 samples of each side. `benchmarks.fair` says which rows
+are void. `--search` gives ours and theirs as many candidates and as much time each; the settings are those below
+and in `benchmarks/peers/`. Samples stay in runs/equal-time/. Needs MORPHOGEN_DATA; installs the peers into .peers/.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks import harness
+from benchmarks import fair, harness
 from benchmarks.harness import Json, describe_training, frechet, load_data, path_of, read, sample, save_json, training
 from benchmarks.page import tables
-from benchmarks.page.tables import LeftOut, Result, Seen, at_most, count, ratio
+from benchmarks.page.tables import Figure, Result, Seen, at_most, short
 from benchmarks.peers.environments import ROOT, ensure, versions
-from benchmarks.quality import diffusion, gan
+from benchmarks.quality.diffusion import LEAN
+from benchmarks.quality.gan import MODERN
 from morphogen.report.progress import watch
 
-RUNS = harness.RUNS / "equal-time"
-DATA = "fashion_mnist"
+MODULE = "benchmarks.quality.equal_time"
+JUDGED = 2000  # samples that choose among rivals, and as many others that are compared
+SEEDS, THREADS = (0, 1, 2), 1
+HALF = 0.5  # of a rival's distance is asked for at most
 
-# Ours: the family, its options, the recipe but its length, and how it is sampled; and the autoencoder, in whose latents
-# it works, that takes a share of the time before it.
-OURS: dict[str, Json] = {
-    "vae": {
-        "what": "autoencoder with a flow-matching prior of its latents, 20 evaluations",
-        "family": "flow_matching",
-        "options": {"backbone": "unet", "widths": (64,), "blocks": (4,), "attention": 0, "lr": 2e-3},
-        "recipe": {"batch_size": 64, "clip": 1.0},
-        "sampling": {"stepper": "dpm++2m", "steps": 20, "precision": "auto"},
-        "first": {
-            "share": 0.4,
-            "options": {
-                "widths": (32, 64),
-                "blocks": 1,
-                "latent_channels": 1,
-                "beta": 0.5,
-                "adversarial": 0.5,
-                "adversarial_from": 0.2,
-            },
-            "recipe": {"batch_size": 64},
-        },
-    },
-    "gan": {
-        "what": "GAN",
-        "family": "gan",
-        "options": gan.MODERN,
-        "recipe": {"batch_size": gan.RECIPE["batch_size"]},
-        "sampling": {},
-    },
-    "diffusion": {
-        "what": "diffusion, 20 evaluations",
-        "family": "diffusion",
-        "options": dict(diffusion.ROWS["fashion"].options),
-        "recipe": {"batch_size": 64, "clip": 1.0},
-        "sampling": {"stepper": "dpm++2m", "steps": 20, "precision": "auto"},
-    },
+
+@dataclass(frozen=True)
+class Ours:
+    """A training of ours: what it is, its family and options, its recipe but the length, and how it is sampled.
+
+    `first` is the autoencoder, in whose latents it works and which takes `share` of the time; `search` are the changes
+    of the options that were tried.
+    """
+
+    what: str
+    family: str
+    rivals: tuple[str, ...]
+    options: Json
+    recipe: Json
+    sampling: Json = field(default_factory=dict)
+    share: float = 0.0
+    first: Json = field(default_factory=dict)
+    search: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """A training of a peer: what it is, its environment, its module and setup, and the changes that were tried."""
+
+    what: str
+    peer: str
+    module: str
+    setup: str
+    packages: tuple[str, ...]
+    search: tuple[Json, ...] = ()
+
+
+_FLOW = {"backbone": "unet", "widths": (64,), "blocks": (4,), "attention": 0, "lr": 2e-3}
+_AUTOENCODER = {
+    "widths": (32, 64),
+    "blocks": 1,
+    "latent_channels": 1,
+    "beta": 0.5,
+    "adversarial": 0.5,
+    "adversarial_from": 0.2,
 }
-# Theirs: what it is, its environment, and the packages whose versions matter.
-THEIRS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "pythae-rae": ("pythae's RAE-L2", "pythae", ("pythae", "torch")),
-    "pythae-rae-mlp": ("pythae's RAE-L2, default networks", "pythae", ("pythae", "torch")),
-    "pythae-vaegan": ("pythae's VAE-GAN", "pythae", ("pythae", "torch")),
-    "keras": ("a Keras DCGAN", "keras", ("keras", "tensorflow-cpu")),
-    "diffusers": ("diffusers, DDIM, 50 evaluations", "diffusers", ("diffusers", "accelerate", "torch")),
+_EVALUATIONS = {"stepper": "dpm++2m", "steps": 20, "precision": "auto"}
+_RATES = ({"lr": 1e-3}, {"lr": 2e-3}, {"lr": 4e-3})
+OURS = {
+    "vae": Ours(
+        "autoencoder with a flow-matching prior of its latents, 20 evaluations",
+        "flow_matching",
+        ("pythae-rae", "pythae-rae-conv", "pythae-vaegan"),
+        _FLOW,
+        {"batch_size": 64, "clip": 1.0},
+        _EVALUATIONS,
+        0.4,
+        _AUTOENCODER,
+        _RATES,
+    ),
+    "gan": Ours(
+        "GAN", "gan", ("keras",), MODERN, {"batch_size": 32}, search=({"lr": 1e-3}, {"lr": 2e-3}, {"penalty_every": 8})
+    ),
+    "diffusion": Ours(
+        "diffusion, 20 evaluations",
+        "diffusion",
+        ("diffusers",),
+        {**LEAN, "time_mean": -0.6},
+        {"batch_size": 64, "clip": 1.0},
+        _EVALUATIONS,
+        search=_RATES,
+    ),
 }
-NAMES = (*OURS, *THEIRS)
+_PYTHAE = ("pythae", "benchmarks.peers.pythae_pictures")
+THEIRS = {
+    "pythae-rae": Theirs("pythae's RAE-L2", *_PYTHAE, "rae", ("pythae", "torch"), _RATES),
+    "pythae-rae-conv": Theirs("pythae's RAE-L2, convolutions", *_PYTHAE, "rae-conv", ("pythae", "torch"), _RATES),
+    "pythae-vaegan": Theirs("pythae's VAE-GAN, convolutions", *_PYTHAE, "vaegan", ("pythae", "torch"), _RATES),
+    "keras": Theirs(
+        "a Keras GAN, R1, two rates, averages",
+        *("keras", "benchmarks.peers.keras_gan", "sized", ("keras", "tensorflow-cpu")),
+        ({"widths": (256, 128, 64)}, {"gamma": 10.0}, {"g_rate": 5e-4, "d_rate": 1e-3}),
+    ),
+    "diffusers": Theirs(
+        "diffusers, tuned, UniPC, 20 evaluations",
+        *("diffusers", "benchmarks.peers.diffusers", "tuned", ("diffusers", "torch")),
+        _RATES,
+    ),
+}
 
 
-def train_ours(name: str, runs: Path, minutes: float, draws: int, threads: int) -> None:
-    """Train one of ours in this process, and draw from it."""
-    torch.set_num_threads(threads)
-    how, parts, facts = OURS[name], {}, {}
-    if first := how.get("first"):
-        of = runs / name / "autoencoder"
-        facts["first"] = {**first, **_trained("autoencoder", of, first, minutes * first["share"], name)}
-        parts["autoencoder"] = Path(os.path.relpath(of))  # as the record then names it
-        minutes *= 1.0 - first["share"]
-    found = _trained(how["family"], runs / name / "model", how, minutes, name, parts)
-    drawn = sample(runs / name / "model", draws, seed=1, batch_size=250, **how["sampling"])
-    np.savez(runs / f"{name}.npz", x=drawn)
-    facts |= {key: how[key] for key in ("family", "options", "sampling")}
-    save_json(runs / f"{name}.json", {**facts, **found})
+@dataclass(frozen=True)
+class Contest:
+    """Pictures, the minutes after which they are compared, which of ours take part, and the result of each length."""
+
+    name: str
+    what: str
+    data: str
+    minutes: tuple[float, ...]
+    ours: tuple[str, ...]
+
+    def file(self, minutes: float) -> str:
+        """The name of the result, without .json."""
+        return f"equal-time-{self.name}-{minutes:g}"
 
 
-def _trained(
-    family: str, out: Path, how: Json, minutes: float, label: str, parts: dict[str, Path] | None = None
-) -> Json:
-    """The recipe and the record of a model that is trained here for so long."""
-    recipe = {"compile": "off", "sheet_seconds": 600, **how["recipe"], "budget": f"{minutes}min"}
-    for _ in watch(training(family, DATA, out, options=how["options"], recipe=recipe, parts=parts), label=label):
-        pass
-    found = describe_training(out)
-    if not found["complete"]:
-        raise SystemExit(f"{label} was interrupted: train it anew with --train {label}.")
-    return {"recipe": recipe, **found}
+CONTESTS = {
+    "fashion": Contest("fashion", "Fashion-MNIST", "fashion_mnist", (2.0, 5.0, 10.0), tuple(OURS)),
+    "emoji": Contest("emoji", "emoji, RGB at 32 px", "emoji:size=32,captions=none", (20.0,), ("diffusion",)),
+}
 
 
-def commands(name: str, runs: Path, minutes: float, draws: int, threads: int) -> list[list[Any]]:
-    """What trains the contestant and draws from it into NAME.npz, with NAME.json beside it."""
-    pictures, samples, length, n = runs / "pictures.npy", runs / f"{name}.npz", ("--minutes", minutes), ("--n", draws)
-    if name in OURS:
-        asked = ("--draws", draws, "--threads", threads, "--runs", runs)
-        return [[sys.executable, "-m", "benchmarks.quality.equal_time", "--inside", name, *length, *asked]]
-    python = ensure(THEIRS[name][1])
-    if name == "keras":
-        own = ("--threads", threads)
-        return [[python, "-m", "benchmarks.peers.keras_dcgan", pictures, samples, *length, *n, *own]]
-    if name == "diffusers":
-        peer, model = [python, "-m", "benchmarks.peers.diffusers"], runs / name
-        how = ("--n", min(draws, diffusion.PEER_SAMPLES), "--scheduler", "ddim", "--steps", 50)
-        return [[*peer, "train", pictures, model, *length], [*peer, "sample", model, samples, *how]]
-    kind, networks = name.split("-")[1], "default" if name.endswith("-mlp") else "mnist"
-    peer = [python, "-m", "benchmarks.peers.pythae_pictures", kind, pictures, samples]
-    return [[*peer, *length, *n, "--networks", networks]]
+# ------------------------------------------------------------------------------------------------- training
 
 
-def train(name: str, runs: Path, minutes: float, draws: int, threads: int) -> None:
-    """Train the contestant and draw from it, in processes of their own."""
-    print(f"{name}: {minutes:g} minutes, {threads} threads", flush=True)
-    samples, record = runs / f"{name}.npz", runs / f"{name}.json"
-    shutil.rmtree(runs / name, ignore_errors=True)
-    for stale in (samples, record):
-        stale.unlink(missing_ok=True)
-    if name in THEIRS and not (runs / "pictures.npy").exists():
-        np.save(runs / "pictures.npy", load_data(DATA).train.stored.numpy())
-    limits = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-    environment = {**os.environ, **dict.fromkeys((*limits, "TF_NUM_INTEROP_THREADS"), str(threads))}
-    for command in commands(name, runs, minutes, draws, threads):
-        if subprocess.run([str(part) for part in command], cwd=ROOT, env=environment).returncode:
+@dataclass(frozen=True)
+class Place:
+    """One contest at one length with one seed, and its folder."""
+
+    contest: Contest
+    minutes: float
+    seed: int
+    folder: Path
+    n: int = 2 * JUDGED
+
+    def train_ours(self, name: str, change: Json) -> None:
+        """Train one of ours in this process and draw from it."""
+        how, out = OURS[name], self.folder / name
+        shutil.rmtree(out, ignore_errors=True)
+        before, parts, facts = fair.clock(), {}, {}
+        if how.first:
+            facts["first"] = self._trained(name, out / "first", "autoencoder", how.first, how.recipe, how.share)
+            parts["autoencoder"] = Path(os.path.relpath(out / "first"))  # as the record then names it
+        options = {**how.options, **change}
+        facts |= self._trained(name, out / "model", how.family, options, how.recipe, 1.0 - how.share, parts)
+        spent = fair.since(before).to_dict()
+        drawn = sample(out / "model", self.n, seed=1, batch_size=250, **how.sampling)
+        np.savez(out.with_suffix(".npz"), x=drawn)
+        save_json(out.with_suffix(".json"), {**facts, "options": options, "sampling": how.sampling, "spent": spent})
+
+    def _trained(
+        self,
+        label: str,
+        out: Path,
+        family: str,
+        options: Json,
+        recipe: Json,
+        share: float,
+        parts: dict[str, Path] | None = None,
+    ) -> Json:
+        recipe = {"compile": "off", "sheet_seconds": 6000, **recipe, "seed": self.seed}
+        recipe["budget"] = f"{share * self.minutes}min"
+        events = training(family, self.contest.data, out, options=options, recipe=recipe, parts=parts or {})
+        for _ in watch(events, label=label):
+            pass
+        return {"recipe": recipe, **describe_training(out)}
+
+    def train(self, name: str, change: Json, seconds: float | None = None) -> Json:
+        """Train a contestant in a process of its own; what it took. Rivals train for `seconds` of a core."""
+        print(f"{self.contest.name}, {self.minutes:g} minutes, seed {self.seed}: {name} {change or ''}", flush=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        out, pictures = self.folder / f"{name}.npz", self.folder.parent / "pictures.npy"
+        if name in OURS:
+            inside = json.dumps([self.contest.name, self.minutes, self.seed, str(self.folder), self.n])
+            command: list[object] = [sys.executable, "-m", MODULE, self.contest.name, "--inside", name, inside]
+            command += ["--change", json.dumps(change)]
+        else:
+            if not pictures.exists():
+                np.save(pictures, load_data(self.contest.data).train.stored.numpy())
+            peer = THEIRS[name]
+            command = [ensure(peer.peer), "-m", peer.module, peer.setup, pictures, out, "--seconds", seconds]
+            command += ["--n", self.n, "--seed", self.seed, "--change", json.dumps(change)]
+        limits = ("OMP", "MKL", "OPENBLAS", "TF_NUM_INTRAOP", "TF_NUM_INTEROP")
+        one = {f"{of}_NUM_THREADS" if "_" not in of else f"{of}_THREADS": str(THREADS) for of in limits}
+        if subprocess.run([str(part) for part in command], cwd=ROOT, env={**os.environ, **one}).returncode:
             raise SystemExit(f"{name} failed: {' '.join(map(str, command))}")
-    facts = read(runs / name / "training.json" if name == "diffusers" else record)
-    if name in THEIRS:
-        what, peer, packages = THEIRS[name]
-        facts["versions"] = versions(ensure(peer), *packages)
-        facts["hardware"] = {**harness.recorded(device="cpu")["hardware"], "threads": threads}
-    else:
-        what = OURS[name]["what"]
-    said = {"what": what, "minutes": minutes, "threads": threads}
-    if hasattr(os, "sched_getaffinity"):
-        said["cpus"] = sorted(os.sched_getaffinity(0))
-    save_json(record, {**said, "training": facts})
+        facts: Json = read(out.with_suffix(".json"))
+        if name in THEIRS:
+            facts["versions"] = versions(ensure(THEIRS[name].peer), *THEIRS[name].packages)
+            facts["hardware"] = {**harness.recorded(device="cpu")["hardware"], "threads": THREADS}
+            save_json(out.with_suffix(".json"), facts)
+        return facts
+
+    def judged(self, name: str) -> Json:
+        """Distances of the samples that choose and of those that are compared, and what the training took."""
+        with np.load(self.folder / f"{name}.npz") as arrays:
+            x = arrays["x"]
+        chooses, compared = (frechet(part, self.contest.data) for part in (x[: len(x) // 2], x[len(x) // 2 :]))
+        facts = read(self.folder / f"{name}.json")
+        what = (OURS.get(name) or THEIRS[name]).what
+        harness.say(f"{what}, seed {self.seed}, FD", compared)
+        return {"what": what, "seed": self.seed, "fd": compared, "fd_to_choose": chooses["value"], "training": facts}
 
 
-def judge(runs: Path) -> Json:
-    """The Frechet distance of each that is trained, beside what it took. Exits where their times were not equal."""
-    known = {name: read(runs / f"{name}.json") for name in NAMES if (runs / f"{name}.json").exists()}
-    if not known:
-        raise SystemExit(f"{runs} holds nothing that was trained: leave out --evaluate.")
-    if missing := [name for name in NAMES if name not in known]:
-        print(f"not trained, and so not judged: {', '.join(missing)}", file=sys.stderr)
-    each = {name: (one["minutes"], one["threads"]) for name, one in known.items()}
-    if len(set(each.values())) > 1:
-        told = ", ".join(f"{name} {minutes:g} min on {threads}" for name, (minutes, threads) in each.items())
-        raise SystemExit(f"minutes and threads differ: {told}. Train the odd ones again with --train NAME.")
-    ((minutes, threads),) = set(each.values())
-    found: Json = {"data": DATA, "minutes": minutes, "threads": threads}
-    for name, one in known.items():
-        with np.load(runs / f"{name}.npz") as arrays:
-            found[name] = {**one, "fd": frechet(arrays["x"], DATA)}
-        harness.say(f"{one['what']}, FD", found[name]["fd"])
-    return found
+def place_of(contest: Contest, minutes: float, seed: int, folder: str = "", n: int = 2 * JUDGED) -> Place:
+    """Where one length and seed of a contest lies."""
+    base = (harness.RUNS / "equal-time" / contest.name).resolve()
+    return Place(contest, minutes, seed, Path(folder) if folder else base / f"{minutes:g}min-{seed}", n)
 
 
-def joined(before: Json, found: Json) -> Json:
-    """What was found now, and before it of contestants that are not in it, if that was after as long on as many."""
-    same = all(before.get(key) == found[key] for key in ("data", "minutes", "threads"))
-    return {**{name: before[name] for name in NAMES if same and name in before}, **found}
+def compete(contest: Contest, minutes: float, seeds: Sequence[int], names: Sequence[str], evaluate: bool) -> None:
+    """Train ours and its rivals for each seed, judge them and write the result; what is known of others stays."""
+    path = path_of(contest.file(minutes))
+    before = read(path) if path.exists() else {}
+    known: dict[str, list[Json]] = before.get("contestants", {})
+    for seed in seeds:
+        place = place_of(contest, minutes, seed)
+        for name in names:
+            if not evaluate:
+                own = place.train(name, {})
+                for rival in OURS[name].rivals:
+                    place.train(rival, {}, own["spent"]["processor_s"])
+            for each in (name, *OURS[name].rivals):
+                kept = [one for one in known.get(each, []) if one["seed"] != seed]
+                known[each] = sorted([*kept, place.judged(each)], key=lambda one: int(one["seed"]))
+        found = {"what": f"{contest.what} after {minutes:g} minutes", "data": contest.data, "minutes": minutes}
+        harness.write(path, {**found, **harness.recorded(device="cpu"), "contestants": known})
+
+
+def search(contest: Contest, minutes: float, name: str) -> None:
+    """Train each candidate of one contestant for a quarter of the time with a seed of its own, and print the table."""
+    of = OURS.get(name) or THEIRS[name]
+    found = []
+    for index, change in enumerate(({}, *of.search)):
+        place = place_of(contest, minutes / 4, 99, str(harness.RUNS.resolve() / f"equal-time/search-{name}-{index}"))
+        place.train(name, change, 15.0 * minutes)
+        found.append({"change": change, "fd": place.judged(name)["fd_to_choose"]})
+        print(found[-1], flush=True)
+    harness.write(path_of(f"equal-time-search-{name}"), {"contestant": name, "minutes": minutes / 4, "tried": found})
 
 
 # ------------------------------------------------------------------------------- on the results page
 
 
-HALF = 0.5  # of a rival's distance is asked for at most
+def compared(mine: str) -> Callable[[Result], Seen]:
+    """Ours over the best of its rivals, seed by seed; void where `benchmarks.fair` says so."""
 
-
-def _as_long(mine: str, rivals: tuple[str, ...]) -> Callable[[Result], Seen]:
-    """Ours over the best of theirs. Where one was not trained, only a miss is told: others can but confirm it.
-
-    Raises LeftOut where the two were trained on different machines.
-    """
-
-    def read(record: Result) -> Seen:
-        there, lacking = ([n for n in rivals if (n in record) is trained] for trained in (True, False))
-        if not there:
+    def read_from(record: Result) -> Seen:
+        each = record["contestants"]
+        known = {name: {one["seed"]: one for one in each.get(name, [])} for name in (mine, *OURS[mine].rivals)}
+        if lacking := [name for name, runs in known.items() if not runs]:
             raise KeyError(lacking[0])
-        best = min((record[name] for name in there), key=lambda one: one["fd"]["value"])
-        if lacking and record[mine]["fd"]["value"] <= HALF * best["fd"]["value"]:
-            raise KeyError(lacking[0])
-        ours = record[mine]
-        if (here := _processor(ours)) != (other := _processor(best)):
-            raise LeftOut(f"trained on other machines: {here}, {other}")
-        each = (
-            f"{ours['what']}; {best['what']}",
-            f"{record['minutes']:g} min, {count(record['threads'], 'thread')} each",
+        ours = known.pop(mine)
+        rival = min(known, key=lambda name: next(iter(known[name].values()))["fd_to_choose"])
+        pairs = [(run, known[rival][seed]) for seed, run in ours.items() if seed in known[rival]]
+        ratios = [tables.ratio(a["fd"], b["fd"]) for a, b in pairs]
+        ends = [end for one in ratios for end in one.ends or ()]
+        void = fair.verdict(*(reason for a, b in pairs for reason in _unfair(a, b)), _seeds(len(pairs)))
+        beside = "; ".join(
+            [f"{short(a['fd'])} over {short(b['fd'])}" for a, b in pairs]
+            + [f"{pairs[0][0]['what']}; {pairs[0][1]['what']}", tables.count(len(pairs), "seed")]
         )
-        sizes = f"n = {ours['fd']['n']:,} and {best['fd']['n']:,}"
-        left = [f"not trained: {', '.join(lacking)}"] if lacking else []
-        return ratio(ours["fd"], best["fd"], *each, sizes, *left)
+        return Seen(median(one.value for one in ratios), (min(ends), max(ends)), beside, ".3f", void=void)
 
-    return read
+    return read_from
 
 
-def _processor(one: Result) -> str:
-    return str(one["training"]["hardware"]["cpu"])
+def _seeds(number: int) -> Sequence[str]:
+    return list(fair.too_few(number, fair.MIN_SEEDS, "seeds"))
 
 
-_figure = tables.of("quality.equal_time", "equal-time")
-_PYTHAE = ("pythae-rae", "pythae-rae-mlp", "pythae-vaegan")
-FIGURES = tuple(
-    _figure(f"Fashion-MNIST after as many minutes: {what}, Frechet distances", at_most(HALF), _as_long(name, rivals))
-    for what, name, rivals in (
-        ("our best of the VAE family over pythae's best", "vae", _PYTHAE),
-        ("our GAN over a Keras DCGAN", "gan", ("keras",)),
-        ("our diffusion over diffusers'", "diffusion", ("diffusers",)),
+def _unfair(ours: Result, theirs: Result) -> Sequence[Any]:
+    a, b = ours["training"], theirs["training"]
+    return (
+        fair.unequal_time(fair.spent(a), fair.spent(b)),
+        fair.unequal_place(a, b),
+        fair.untrained(ours["what"], ours["fd"]),
+        fair.untrained(theirs["what"], theirs["fd"]),
     )
+
+
+_TITLES = {
+    "vae": "our VAE family over pythae's best",
+    "gan": "our GAN over a Keras GAN",
+    "diffusion": "our diffusion over diffusers'",
+}
+FIGURES: tuple[Figure, ...] = tuple(
+    Figure(
+        f"{contest.what} after {minutes:g} minutes of a core: {_TITLES[name]}, Frechet distances",
+        f"quality.equal_time {contest.name}",
+        at_most(HALF),
+        (contest.file(minutes),),
+        compared(name),
+    )
+    for contest in CONTESTS.values()
+    for minutes in contest.minutes
+    for name in contest.ours
 )
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = harness.plain_parser(__doc__)
-    what = found.add_mutually_exclusive_group()
-    what.add_argument("--train", metavar="NAME", choices=NAMES, help=f"one of {', '.join(NAMES)}")
-    what.add_argument("--evaluate", action="store_true", help="all is trained already")
-    what.add_argument("--inside", choices=OURS, help=argparse.SUPPRESS)  # in the contestant's own process
-    found.add_argument("--minutes", type=float, default=10.0, help="of training, each")
-    found.add_argument("--threads", type=int, default=2)
-    found.add_argument("--cpus", help="the processors to keep to, such as 0,1 (Linux)")
-    most = f"{diffusion.PEER_SAMPLES:,}"
-    found.add_argument("--draws", type=int, default=2000, help=f"samples of each; diffusers at most {most}")
-    found.add_argument("--runs", type=Path, default=RUNS, help="folder of the samples")
-    found.add_argument("--out", type=Path, default=path_of("equal-time"))
+    found.add_argument("contest", choices=CONTESTS)
+    found.add_argument("--minutes", type=float, nargs="+", help="only these lengths")
+    found.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    found.add_argument("--only", choices=OURS, help="one of ours, with its rivals")
+    found.add_argument("--evaluate", action="store_true", help="all is trained already")
+    found.add_argument("--search", choices=[*OURS, *THEIRS], help="try the settings of one contestant")
+    found.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)  # in the contestant's own process
+    found.add_argument("--change", type=json.loads, default={}, help=argparse.SUPPRESS)
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train the contestants, each in a process of its own, and judge them."""
-    of = parser()
-    asked = of.parse_args(arguments)
-    runs = asked.runs.resolve()
-    runs.mkdir(parents=True, exist_ok=True)
-    if asked.cpus:
-        if not hasattr(os, "sched_setaffinity"):
-            of.error("--cpus needs Linux: leave it out")
-        os.sched_setaffinity(0, {int(cpu) for cpu in asked.cpus.split(",")})  # and every process that starts here
-    how = (runs, asked.minutes, asked.draws, asked.threads)
+    """Train the contestants, each in a process of its own, and judge them; or search; or be a contestant."""
+    asked = parser().parse_args(arguments)
+    contest = CONTESTS[asked.contest]
     if asked.inside:
-        train_ours(asked.inside, *how)
+        import torch
+
+        torch.set_num_threads(THREADS)
+        name, (_, minutes, seed, folder, n) = asked.inside[0], json.loads(asked.inside[1])
+        place_of(contest, minutes, seed, folder, n).train_ours(name, asked.change)
         return
-    for name in () if asked.evaluate else [asked.train] if asked.train else NAMES:
-        train(name, *how)
-    if not asked.train:
-        harness.write(asked.out, joined(read(asked.out) if asked.out.exists() else {}, judge(runs)))
+    for minutes in asked.minutes or contest.minutes:
+        if asked.search:
+            search(contest, minutes, asked.search)
+        else:
+            compete(contest, minutes, asked.seeds, [asked.only] if asked.only else contest.ours, asked.evaluate)
 
 
 if __name__ == "__main__":

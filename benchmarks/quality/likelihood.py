@@ -6,26 +6,25 @@
     python -m benchmarks.quality.likelihood codecs         # what lossless codecs need for the pictures of pixels-aerial
 
 -log p(x) in nats is by importance sampling, bits/dim by the bound or exact, as each row says, on the test split; a row
-says how long one core took for its steps. `codes-SEED`: the share of the codes that 5,000 test pictures use. `iwae`
-begins with the weights of `mlp`. Models stay in runs/likelihood/ROW and runs/deep/ROW. Needs MORPHOGEN_DATA.
+says how long one core took for its steps. `codes`: the share of the codes that 5,000 test pictures use, three seeds.
+`iwae` begins with the weights of `mlp`. Models stay in runs/likelihood/ROW and runs/deep/ROW. Needs MORPHOGEN_DATA.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks import harness
-from benchmarks.harness import Json, Row, Run, by_name, evaluate, load_data, load_family, path_of, run_rows, say, write
+from benchmarks.harness import Asked, Json, Row, Run, evaluate, load_data, load_family, path_of, run_rows, say, write
 from benchmarks.page import tables
-from benchmarks.page.tables import Figure, Result, Seen, at_least, at_most, named, seen_of
+from benchmarks.page.tables import Result, Seen, at_least, at_most, named, seen_of
 from benchmarks.peers.environments import run_in
 from morphogen.evaluation.metrics.likelihood import scores
 from morphogen.evaluation.result import mean_interval
@@ -60,128 +59,83 @@ def codes(run: Run) -> Json:
     return {**bounds("elbo", "bits_per_dim")(run), "codes": found}
 
 
+# ------------------------------------------------------------------------------------------- what is asked
+
+
+def _at_most(what: str, metric: str, most: float, stretch: float | None = None) -> tuple[Asked, ...]:
+    unit, target = "nats" if metric == "nll" else "bits/dim", at_most(most, stretch=stretch)
+    return (Asked(f"{what}, {unit}", target, lambda record: seen_of(named(record, metric), record)),)
+
+
+def _below_codec(rival: str, asked: str) -> Asked:
+    def read(record: Result, codecs: Result) -> Seen:
+        other = [f"{name} {value:.3f}" for name, value in codecs["bits_per_dim"].items()]
+        return seen_of(named(record, "bits_per_dim"), record, *other, bound=codecs["bits_per_dim"][rival])
+
+    what = "aerial pictures, 128 x 128 RGB, autoregressive, exact, bits/dim"
+    return Asked(what, at_most(None, asked), read, ("deep-codecs",))
+
+
+def _codes_in_use(record: Result) -> Seen:
+    seeds = [one["codes"] for one in record["seeds"]]
+    perplexity = ", ".join(f"{one['perplexity'][0]:.0f}" for one in seeds)
+    beside = f"the least of three seeds; perplexity {perplexity} of 512"
+    return Seen(min(min(one["in_use"]) for one in seeds), None, beside, ".0%")
+
+
+# fmt: off
 MLP = {"backbone": "mlp", "hidden": (500, 500), "activation": "tanh", "latent_dim": 40, "weight_decay": 0.1}
 CONV = {"backbone": "conv", "widths": (32, 64), "blocks": 1, "norm": False, "prior": "flow", "lr": 2e-3}
-LADDER = {"widths": (32, 64, 64, 64), "groups": (0, 3, 3, 3), "latent_channels": (1, 4, 8, 16), "blocks": 1, "lr": 2e-3}
-MIXTURE = "discretized_logistic_mixture"
+LADDER = {"widths": (32, 64, 64, 64), "groups": (0, 3, 3, 3), "latent_channels": (1, 4, 8, 16), "blocks": 1, "lr": 2e-3,
+          "kl_warmup": 0.02}
 PIXELS = {"width": 96, "inner": 32, "blocks": 6}
-
-
-def _deep(
-    name: str, what: str, family: str, data: str, options: Json, judge: Judge, steps: int, batch: int, **recipe: Any
-) -> Row:
-    recipe |= {"steps": steps, "batch_size": batch, "compile": "off", "sheet_seconds": 300}
-    return Row("deep", name, what, family, data, recipe, judge, options)
-
-
+AERIAL = {"width": 64, "inner": 32, "blocks": 5, "stem": (4, 4), "likelihood": "discretized_logistic_mixture",
+          "counts": False}
+DEEP = {"compile": "off", "sheet_seconds": 300}
+BINARY = "mnist:binary"
 _MLP = Row(
-    "likelihood",
-    "mlp",
-    "binarized MNIST, MLP VAE of 500-unit layers, ELBO; 27 minutes of one core",
-    "vae",
-    "mnist:binary",
-    {"steps": 110_000, "compile": "on"},
-    bounds("elbo", "nll", samples=5000),
-    {**MLP, "kl_warmup": 0.2},
+    "likelihood", "mlp", "binarized MNIST, MLP VAE of 500-unit layers, ELBO; 27 minutes of one core", "vae", BINARY,
+    {"steps": 110_000, "compile": "on"}, bounds("elbo", "nll", samples=5000), {**MLP, "kl_warmup": 0.2},
+    asked=_at_most("binarized MNIST, MLP VAE, -log p(x)", "nll", 89.3),
 )
-ROWS = by_name(
+ROWS = harness.by_name(
     _MLP,
-    Row(
-        "likelihood",
-        "iwae",
-        "the same network, started from `mlp` and trained further on IWAE with k = 50; 40 minutes of one core",
-        "vae",
-        "mnist:binary",
-        {"steps": 12_000, "compile": "on"},
-        bounds("elbo", "nll", samples=5000),
-        {**MLP, "importance_samples": 50, "lr": 1e-3},
-        start=_MLP,
-    ),
-    Row(
-        "likelihood",
-        "conv",
-        "binarized MNIST, residual convolutions, flow prior; 18 minutes of one core",
-        "vae",
-        "mnist:binary",
-        {"steps": 8_000, "compile": "off"},
-        bounds("elbo", "nll", samples=500),
+    Row("likelihood", "iwae", "the network of `mlp`, trained further on IWAE with k = 50; 40 minutes of one core",
+        "vae", BINARY, {"steps": 12_000, "compile": "on"}, bounds("elbo", "nll", samples=5000),
+        {**MLP, "importance_samples": 50, "lr": 1e-3}, start=_MLP),
+    Row("likelihood", "conv", "binarized MNIST, residual convolutions, flow prior; 18 minutes of one core",
+        "vae", BINARY, {"steps": 8_000, "compile": "off"}, bounds("elbo", "nll", samples=500),
         {**CONV, "latent_dim": 40},
-    ),
-    Row(
-        "likelihood",
-        "bits",
-        "8-bit MNIST, residual convolutions, flow prior, logistic mixture; 13 minutes of one core",
-        "vae",
-        "mnist",
-        {"steps": 4_500, "compile": "off"},
-        bounds("elbo", "bits_per_dim"),
-        {**CONV, "latent_dim": 64, "likelihood": MIXTURE, "mixtures": 5},
-    ),
-    _deep(
-        "ladder-binary",
-        "binarized MNIST, hierarchical VAE of 9 groups of latents; the long run, 70 minutes of one core",
-        "hierarchical_vae",
-        "mnist:binary",
-        {**LADDER, "kl_warmup": 0.02},
-        bounds("elbo", "nll", samples=100),
-        8_000,
-        128,
-    ),
-    _deep(
-        "ladder-bits",
-        "8-bit MNIST, the same network with a mixture of 5 logistics, bound; 24 minutes of one core",
-        "hierarchical_vae",
-        "mnist",
-        {**LADDER, "kl_warmup": 0.02, "mixtures": 5},
-        bounds("elbo", "bits_per_dim"),
-        3_000,
-        128,
-    ),
-    _deep(
-        "pixels-mnist",
-        "8-bit MNIST, autoregressive, exact; 35 minutes of one core",
-        "autoregressive",
-        "mnist",
-        PIXELS,
-        bounds("bits_per_dim"),
-        10_000,
-        16,
-    ),
-    _deep(
-        "pixels-fashion",
-        "8-bit Fashion-MNIST, the same network, exact; 12 minutes of one core",
-        "autoregressive",
-        "fashion_mnist",
-        PIXELS,
-        bounds("bits_per_dim"),
-        4_000,
-        16,
-    ),
-    _deep(
-        "pixels-aerial",
-        "aerial pictures reduced to 128 x 128 RGB, autoregressive, exact; 16 minutes of one core",
-        "autoregressive",
-        "ucmerced:size=128",
-        {"width": 64, "inner": 32, "blocks": 5, "stem": (4, 4), "likelihood": MIXTURE, "counts": False},
-        bounds("bits_per_dim"),
-        1_300,
-        2,
-        flips=True,
-    ),
-    *(
-        _deep(
-            f"codes-{seed}",
-            f"8-bit MNIST, VQ-VAE of 512 codes, seed {seed}: codes in use on 5,000 test pictures",
-            "vq_vae",
-            "mnist",
-            {},
-            codes,
-            2_000,
-            32,
-            seed=seed,
-        )
-        for seed in range(3)
-    ),
+        asked=_at_most("binarized MNIST, convolutional VAE with a flow prior, -log p(x)", "nll", 84.3, 83.5)),
+    Row("likelihood", "bits", "8-bit MNIST, residual convolutions, flow prior, logistic mixture; 13 min of one core",
+        "vae", "mnist", {"steps": 4_500, "compile": "off"}, bounds("elbo", "bits_per_dim"),
+        {**CONV, "latent_dim": 64, "likelihood": "discretized_logistic_mixture", "mixtures": 5},
+        asked=_at_most("8-bit MNIST, VAE, bound", "bits_per_dim", 1.33)),
+    Row("deep", "ladder-binary", "binarized MNIST, hierarchical VAE of 9 groups of latents; 70 minutes of one core",
+        "hierarchical_vae", BINARY, {**DEEP, "steps": 8_000, "batch_size": 128}, bounds("elbo", "nll", samples=100),
+        LADDER, asked=_at_most("binarized MNIST, hierarchical VAE, -log p(x)", "nll", 82.3, 81.3)),
+    Row("deep", "ladder-bits", "8-bit MNIST, the same network, mixture of 5 logistics, bound; 24 minutes of one core",
+        "hierarchical_vae", "mnist", {**DEEP, "steps": 3_000, "batch_size": 128}, bounds("elbo", "bits_per_dim"),
+        {**LADDER, "mixtures": 5}, asked=_at_most("8-bit MNIST, hierarchical VAE, bound", "bits_per_dim", 1.2, 1.1)),
+    Row("deep", "pixels-mnist", "8-bit MNIST, autoregressive, exact; 35 minutes of one core",
+        "autoregressive", "mnist", {**DEEP, "steps": 10_000, "batch_size": 16}, bounds("bits_per_dim"), PIXELS,
+        asked=_at_most("8-bit MNIST, autoregressive, exact", "bits_per_dim", 0.95)),
+    Row("deep", "pixels-fashion", "8-bit Fashion-MNIST, the same network, exact; 12 minutes of one core",
+        "autoregressive", "fashion_mnist", {**DEEP, "steps": 4_000, "batch_size": 16}, bounds("bits_per_dim"), PIXELS,
+        asked=_at_most("8-bit Fashion-MNIST, autoregressive, exact", "bits_per_dim", 3.2)),
+    Row("deep", "pixels-aerial", "aerial pictures reduced to 128 x 128 RGB, autoregressive, exact; 16 min of one core",
+        "autoregressive", "ucmerced:size=128", {**DEEP, "steps": 1_300, "batch_size": 2, "flips": True},
+        bounds("bits_per_dim"), AERIAL,
+        asked=(_below_codec("PNG", "below PNG"), _below_codec("WebP", "below WebP (stretch)"))),
+    Row("deep", "codes", "8-bit MNIST, VQ-VAE of 512 codes: codes in use on 5,000 test pictures", "vq_vae", "mnist",
+        {**DEEP, "steps": 2_000, "batch_size": 32}, codes, seeds=(0, 1, 2), asked=(
+            Asked("VQ-VAE: codes in use on 5,000 test pictures", at_least(0.95, "over 95 %"), _codes_in_use),)),
+)
+# fmt: on
+_iwae = tables.of("quality.likelihood iwae --against mlp", "likelihood-iwae-against-mlp")
+FIGURES = (
+    *harness.figures("quality.likelihood", ROWS),
+    _iwae("IWAE with k = 50 less the MLP VAE, paired, nats", at_most(-1.5), seen_of),
 )
 
 
@@ -215,56 +169,7 @@ def codecs(source: str, n: int | None) -> Json:
     return {"what": f"lossless codecs, picture by picture: {source} (test)", "bits_per_dim": found}
 
 
-# ------------------------------------------------------------------------------- on the results page
-
-
-def _codec(rival: str) -> Callable[[Result, Result], Seen]:
-    def read(record: Result, codecs: Result) -> Seen:
-        other = [f"{name} {value:.3f}" for name, value in codecs["bits_per_dim"].items()]
-        return seen_of(named(record, "bits_per_dim"), record, *other, bound=codecs["bits_per_dim"][rival])
-
-    return read
-
-
-def _codes_in_use(*records: Result) -> Seen:
-    shares = [min(record["codes"]["in_use"]) for record in records]
-    perplexity = ", ".join(f"{record['codes']['perplexity'][0]:.0f}" for record in records)
-    return Seen(min(shares), None, f"the least of three seeds; perplexity {perplexity} of 512", ".0%")
-
-
-def _at_most(what: str, row: str, metric: str, most: float, stretch: float | None = None) -> Figure:
-    figure = tables.of(f"quality.likelihood {row}", ROWS[row].result)
-    unit = "nats" if metric == "nll" else "bits/dim"
-    target = at_most(most, stretch=stretch)
-    return figure(f"{what}, {unit}", target, lambda record: seen_of(named(record, metric), record))
-
-
-_over_pythae = tables.of("quality.pythae_likelihood", "likelihood-pythae")
-_iwae = tables.of("quality.likelihood iwae --against mlp", "likelihood-iwae-against-mlp")
-_aerial = tables.of("quality.likelihood pixels-aerial", "deep-pixels-aerial", "deep-codecs")
-_vq = tables.of("quality.likelihood codes-0", "deep-codes-0", "deep-codes-1", "deep-codes-2")
-_AERIAL = "aerial pictures, 128 x 128 RGB, autoregressive, exact, bits/dim"
-FIGURES = (
-    _at_most("binarized MNIST, MLP VAE, -log p(x)", "mlp", "nll", 89.3),
-    _over_pythae(
-        "the same less pythae's VAE on the same pictures, paired, nats",
-        at_most(0.0, "below 0"),
-        lambda record: seen_of(record["ours minus pythae, nats"]),
-    ),
-    _iwae("IWAE with k = 50 less the MLP VAE, paired, nats", at_most(-1.5), seen_of),
-    _at_most("binarized MNIST, convolutional VAE with a flow prior, -log p(x)", "conv", "nll", 84.3, 83.5),
-    _at_most("8-bit MNIST, VAE, bound", "bits", "bits_per_dim", 1.33),
-    _at_most("binarized MNIST, hierarchical VAE, -log p(x)", "ladder-binary", "nll", 82.3, 81.3),
-    _at_most("8-bit MNIST, hierarchical VAE, bound", "ladder-bits", "bits_per_dim", 1.20, 1.10),
-    _at_most("8-bit MNIST, autoregressive, exact", "pixels-mnist", "bits_per_dim", 0.95),
-    _at_most("8-bit Fashion-MNIST, autoregressive, exact", "pixels-fashion", "bits_per_dim", 3.2),
-    _aerial(_AERIAL, at_most(None, "below PNG"), _codec("PNG")),
-    _aerial(_AERIAL, at_most(None, "below WebP (stretch)"), _codec("WebP")),
-    _vq("VQ-VAE: codes in use on 5,000 test pictures", at_least(0.95, "over 95 %"), _codes_in_use),
-)
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> ArgumentParser:
     """The command line."""
     found = harness.row_parser(__doc__, ROWS, "codecs")
     found.add_argument("--against", choices=ROWS, help="the paired difference to this row, both trained already")

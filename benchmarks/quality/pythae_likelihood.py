@@ -1,19 +1,18 @@
 """pythae's VAE on the same binarized pictures as the row "mlp" of `benchmarks.quality.likelihood`, judged alike.
 
-    python -m benchmarks.quality.pythae_likelihood                 # train for 20 minutes, judge both, compare
+    python -m benchmarks.quality.pythae_likelihood                 # train for as long as our row, judge both, compare
     python -m benchmarks.quality.pythae_likelihood --evaluate      # what was trained before
 
 pythae trains in its own environment with its own trainer: Adam at 1e-3, batch 128, the rate halved when the
 validation loss stalls for 5 epochs (the scheduler of its documentation), the best model on validation kept. Its
 weights are then copied into our VAE of the same architecture, which is checked to be the same function, so that one
-`evaluate` judges both models; pythae's own `get_nll` is reported beside it. Our row is judged here too, record by
-record, for the paired difference. Needs MORPHOGEN_DATA; installs pythae into .peers/ if it is not there.
+`evaluate` judges both models; pythae's own `get_nll` is reported beside it. Our row, which must be trained already, is
+judged here too, record by record, for the paired difference. Needs MORPHOGEN_DATA; installs pythae into .peers/.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import harness
+from benchmarks import fair, harness
 from benchmarks.harness import RUNS, Json, describe_training, load_data, load_family, path_of, read, say, write
+from benchmarks.page import tables
+from benchmarks.page.tables import Result, Seen, at_most, seen_of
 from benchmarks.peers.environments import ensure, run_in, versions
 from benchmarks.quality.likelihood import ROWS, paired
-from morphogen import artifact
 from morphogen.core import registry
 from morphogen.evaluation import evaluate
 
@@ -74,71 +74,64 @@ def _hidden(theirs: Json, network: str) -> Json:
     return {f"layers.{i}.{kind}": theirs[f"{network}.body.{2 * i}.{kind}"] for i, kind in places}
 
 
-def judge(family: Any, dataset: Any, n: int | None, samples: int) -> tuple[list[Json], Any]:
-    """The results of `evaluate` (elbo, nll), and -log p(x) of each record (n,)."""
-    found = evaluate(family, dataset, ["elbo", "nll"], n=n, samples=samples)
-    return [result.to_dict() for result in found.results], found.values["nll"].double().cpu().numpy()
+def judge(name: str, family: Any, run: Path, samples: int) -> tuple[list[Json], np.ndarray]:
+    """The results of `evaluate` (elbo, nll), and -log p(x) of each record (n,), which is kept."""
+    found = evaluate(family, load_data(DATA), ["elbo", "nll"], samples=samples)
+    values = found.values["nll"].double().cpu().numpy()
+    np.save(run / f"nll-{name}.npy", values)
+    results = [result.to_dict() for result in found.results]
+    for result in results:
+        say(f"{name} {result['name']}", result)
+    return results, values
+
+
+def _less_theirs(record: Result) -> Seen:
+    ours, theirs = record["ours"]["training"], record["training"]
+    seen = seen_of(record["ours minus pythae, nats"])
+    void = fair.verdict(fair.unequal_time(fair.spent(ours), fair.spent(theirs)), fair.unequal_place(ours, theirs))
+    return Seen(seen.value, seen.ends, seen.beside, void=void)
+
+
+_over_pythae = tables.of("quality.pythae_likelihood", "likelihood-pythae")
+_WHAT = "binarized MNIST, MLP VAE, -log p(x), less pythae's VAE on the same pictures, paired, nats"
+FIGURES = (_over_pythae(_WHAT, at_most(0.0, "below 0"), _less_theirs),)
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = harness.plain_parser(__doc__)
-    found.add_argument("--minutes", type=float, default=20.0, help="of training, its validation included")
-    found.add_argument("--epochs", type=int, help="train this many epochs instead")
-    found.add_argument("--seed", type=int, default=0)
     found.add_argument("--evaluate", action="store_true", help="judge what was trained before")
     found.add_argument("--samples", type=int, default=5000, help="importance samples")
-    found.add_argument("--n", type=int, help="judge the first n test records (default: all)")
     found.add_argument("--own-n", type=int, default=200, help="records for pythae's own estimate")
-    found.add_argument("--records", type=int, help="train on fewer pictures, to see that all of it runs")
-    found.add_argument("--ours", type=Path, default=ROWS["mlp"].model(), help="our model, for the paired difference")
-    found.add_argument("--run", type=Path, default=RUNS / "likelihood-pythae", help="folder of the run")
-    found.add_argument("--out", type=Path, default=path_of("likelihood-pythae"))
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train pythae's, judge both, and write the paired difference."""
-    of = parser()
-    chosen = of.parse_args(arguments)
-    dataset, run = load_data(DATA), chosen.run.resolve()
-    run.mkdir(parents=True, exist_ok=True)
-    if not chosen.evaluate:
-        pictures = {name: records.stored for name, records in dataset.splits.items()}
-        pictures["train"] = pictures["train"][: chosen.records]
-        arrays: Json = {name: x.numpy() for name, x in pictures.items()}
+    asked, mine = parser().parse_args(arguments), ROWS["mlp"].model()
+    run = (RUNS / "likelihood-pythae").resolve()
+    training = describe_training(mine)
+    if not asked.evaluate:
+        run.mkdir(parents=True, exist_ok=True)
+        arrays: Json = {name: records.stored.numpy() for name, records in load_data(DATA).splits.items()}
         np.savez_compressed(run / "pictures.npz", **arrays)
-        length = ("--minutes", chosen.minutes) if chosen.epochs is None else ("--epochs", chosen.epochs)
-        run_in("pythae", PEER, "train", "--run", run, *length, "--seed", chosen.seed)
-    elif not (run / "trained.npz").exists():
-        of.error(f"{run} holds nothing that was trained: leave out --evaluate")
-    run_in("pythae", PEER, "own", "--run", run, "--own-n", chosen.own_n, "--samples", chosen.samples)
-
-    results, theirs = judge(copied(run), dataset, chosen.n, chosen.samples)
-    np.save(run / "nll-pythae.npy", theirs)
+        run_in("pythae", PEER, "train", "--run", run, "--seconds", training["duration_s"])
+    run_in("pythae", PEER, "own", "--run", run, "--own-n", asked.own_n, "--samples", asked.samples)
+    results, theirs = judge("pythae", copied(run), run, asked.samples)
+    our_results, ours = judge("ours", load_family(mine), run, asked.samples)
     here = harness.recorded(versions(ensure("pythae"), "pythae", "torch"), device="cpu")
     found: Json = {
         "what": "binarized MNIST, pythae's VAE of 500-unit layers, ELBO, its own trainer",
-        "model": str(chosen.run),
-        "family": "pythae VAE",
         "data": DATA,
         "results": results,
         "own estimate": read(run / "own.json"),
         "training": {**read(run / "training.json"), "versions": here["versions"], "hardware": here["hardware"]},
+        "ours": {"model": str(mine), "results": our_results, "training": training},
+        "ours minus pythae, nats": paired(ours, theirs),
     }
-    if (chosen.ours / artifact.MANIFEST).exists():
-        results, ours = judge(load_family(chosen.ours), dataset, chosen.n, chosen.samples)
-        np.save(run / "nll-ours.npy", ours)
-        found["ours"] = {"model": str(chosen.ours), "results": results, "training": describe_training(chosen.ours)}
-        found["ours minus pythae, nats"] = paired(ours, theirs)
-        say("ours minus pythae, nats", found["ours minus pythae, nats"])
-    else:
-        print(f"{chosen.ours} holds no model: no paired difference.", file=sys.stderr)
-    write(chosen.out, found)
-    for name, one in (("pythae", found), ("ours", found.get("ours", {}))):
-        for result in one.get("results", []):
-            say(f"{name} {result['name']}", result)
+    say("ours minus pythae, nats", found["ours minus pythae, nats"])
     print(f"pythae's own estimate: {found['own estimate']}")
+    write(path_of("likelihood-pythae"), found)
 
 
 if __name__ == "__main__":

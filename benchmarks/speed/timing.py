@@ -1,12 +1,13 @@
 """How speeds are compared: contestants take turns, round after round, each in a process of its own.
 
 So a drift of the machine's speed meets all of them. A speed is the median over the rounds, with its range; a ratio is
-taken within each round. The ceiling, what the machine's matrix products or convolutions reach, takes its turn like a
-contestant, and a speed is also a share of it: operations a second over those of the ceiling. A contestant prints one
-line of JSON at its end; `other_cores` is what other processes used meanwhile.
+taken within each round, of two that are alike: both compiled or neither, both loaded already, and it needs three
+rounds. The ceiling, what the machine's matrix products or convolutions reach, takes its turn like a contestant, and a
+speed is also a share of it: operations a second over those of the ceiling. A contestant prints one line of JSON at its
+end; `other_cores` is what other processes used meanwhile.
 
     python -m benchmarks.speed.timing products      # what the machine reaches, in GFLOP/s
-    python -m benchmarks.speed.timing convolutions
+    python -m benchmarks.speed.timing "bf16 convolution"
 """
 
 from __future__ import annotations
@@ -25,27 +26,30 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.harness import Json, load_data, path_of, plain_parser, write
-from benchmarks.page.tables import Contest, speed_table
+from benchmarks import fair
+from benchmarks.harness import Json, load_data, path_of, plain_parser, recorded, write
+from benchmarks.page.tables import Contest, Figure, LeftOut, Result, Seen, Speed, Target, speed_table
 from benchmarks.peers.environments import PEERS, ROOT, ensure, versions
 from morphogen.trainer.distributed import resolve_device
 
 DISTURBED = 0.1  # cores used by other processes, above which a figure is not to be trusted
-CEILING = "ceiling"
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """The module and the options that a process runs, in the environment of a peer or in ours."""
+    """The module and the options that a process runs, in the environment of a peer or in ours.
+
+    `gflop` are the operations of a picture, where the process does not count them itself.
+    """
 
     command: tuple[str, ...]
     peer: str = ""
     what: str = ""
+    gflop: float = 0.0
 
 
 def in_turn(contestants: Mapping[str, Contestant], rounds: int, *options: object) -> dict[str, list[Json]]:
@@ -84,12 +88,44 @@ def _children_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def versions_of(contestants: Mapping[str, Contestant]) -> dict[str, str]:
-    """The versions of all that the contestants' environments were made for."""
-    found: dict[str, str] = {}
-    for peer in sorted({one.peer for one in contestants.values()} - {""}):
-        found |= versions(ensure(peer), *(pin.partition("==")[0] for pin in PEERS[peer].packages))
-    return found
+def compete(
+    what: str,
+    contestants: Mapping[str, Contestant],
+    ceilings: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    asked: argparse.Namespace,
+    *options: object,
+) -> Json:
+    """The record of a contest: each one's speed, the ceilings, and the ratios of the pairs of which both took part."""
+    peers = sorted({one.peer for one in contestants.values()} - {""})
+    before = recorded(*(versions(ensure(of), *(pin.partition("==")[0] for pin in PEERS[of].packages)) for of in peers))
+    jobs = {**{kind: Contestant(("benchmarks.speed.timing", kind)) for kind in ceilings}, **contestants}
+    found = in_turn(jobs, asked.rounds, "--seconds", asked.seconds, *options)
+    tops = {
+        key: [run[key] for run in found[kind]] for kind in ceilings for key in found[kind][0] if key != "other_cores"
+    }
+    return {
+        "what": what,
+        **before,
+        "rounds": asked.rounds,
+        "seconds": asked.seconds,
+        "ceiling": {key: summary(values) for key, values in tops.items()},
+        "rows": {name: _row(one, found[name]) for name, one in contestants.items()},
+        "ratios": {f"{a} / {b}": ratio(found, a, b) for a, b in pairs if a in contestants and b in contestants},
+    }
+
+
+def _row(one: Contestant, runs: Sequence[Json]) -> Json:
+    """What a contestant is and printed: its speed, a list of its seconds and of others' cores, the rest once."""
+    each: Json = {key: [run[key] for run in runs] for key in runs[0] if key.endswith(("_s", "_cores"))}
+    once = {key: value for key, value in runs[0].items() if key not in each}
+    return {
+        "what": one.what,
+        "gflop_per_image": one.gflop,
+        **once,
+        **each,
+        "images_per_s": summary(each["images_per_s"]),
+    }
 
 
 # ---------------------------------------------------------------------------------- summaries of the rounds
@@ -104,24 +140,6 @@ def ratio(found: Mapping[str, Sequence[Json]], ours: str, theirs: str) -> Json:
     """Our speed as a multiple of theirs within the same round."""
     pairs = zip(found[ours], found[theirs], strict=True)
     return summary([a["images_per_s"] / b["images_per_s"] for a, b in pairs])
-
-
-def in_words(ratio: Mapping[str, Any]) -> str:
-    """The median and the range of a ratio."""
-    low, high = ratio["range"]
-    return f"{ratio['median']:.2f} ({low:.2f} to {high:.2f})"
-
-
-def rows(found: Mapping[str, Sequence[Json]], ceiling_gflops: float) -> Json:
-    """The median speed of each contestant, its range, and the share of the ceiling that it reaches."""
-    of = {}
-    for name, runs in found.items():
-        if name != CEILING:
-            rates = [run["images_per_s"] for run in runs]
-            gflops = median(rates) * runs[0]["gflop_per_image"]
-            one = {**runs[0], "images_per_s": median(rates), "range": [min(rates), max(rates)]}
-            of[name] = {**one, "gflops": gflops, "share_of_ceiling": gflops / ceiling_gflops}
-    return of
 
 
 def for_seconds(seconds: float, work: Callable[[], object]) -> tuple[int, float]:
@@ -150,23 +168,16 @@ def best_product(seconds: float) -> Json:
                 for _ in range(5):
                     torch.mm(a, b, out=out)
                 best = max(best, 5 * 2.0 * n**3 / (time.perf_counter() - start) / 1e9)
-        found[f"{name}_gflops"] = best
+        found[name] = best
     return found
 
 
-NETWORK = ((32, 28), (64, 28), (64, 14), (128, 14), (128, 7), (256, 7))  # widths and sizes in the diffusion U-Nets
-
-
 @torch.inference_mode()
-def best_convolution(
-    seconds: float,
-    cases: Sequence[tuple[int, int]] = NETWORK,
-    dtype: torch.dtype = torch.bfloat16,
-    layouts: Sequence[torch.memory_format] = (torch.channels_last,),
-    batch: int = 64,
-) -> float:
-    """GFLOP/s of the best 3 x 3 convolution, forward, of these widths and sizes; on a GPU where there is one."""
+def best_convolution(seconds: float, dtype: torch.dtype, batch: int = 64) -> float:
+    """GFLOP/s of the best 3 x 3 convolution, forward, of the networks' widths and sizes; on a GPU where it is."""
     device, best = resolve_device("auto"), 0.0
+    cases = ((32, 28), (64, 28), (64, 14), (128, 14), (128, 7), (256, 7))  # in the diffusion U-Nets
+    layouts = [torch.channels_last, *[torch.contiguous_format][: dtype == torch.float32]]
     for width, size in cases:
         for layout in layouts:
             x = torch.randn(batch, width, size, size).to(device, dtype, memory_format=layout)
@@ -181,9 +192,53 @@ def best_convolution(
     return best
 
 
-def ceiling(kind: str) -> dict[str, Contestant]:
-    """What the machine reaches in "products" or "convolutions", which takes its turn among the contestants."""
-    return {CEILING: Contestant(("benchmarks.speed.timing", kind))}
+CEILINGS: Mapping[str, Callable[[float], Json]] = {
+    "products": best_product,
+    "bf16 convolution": lambda seconds: {"bf16 convolution": best_convolution(seconds, torch.bfloat16)},
+    "fp32 convolution": lambda seconds: {"fp32 convolution": best_convolution(seconds, torch.float32)},
+}
+
+
+# ------------------------------------------------------------------------------- on the results page
+
+
+def speeds(record: Result) -> Iterator[Speed]:
+    """The rows of a contest, with their shares of its ceilings."""
+    for name, row in record["rows"].items():
+        used = max((cores for cores in row.get("other_cores", []) if cores is not None), default=0.0)
+        disturbed = f" (**disturbed**: other processes used {used:.2f} cores)" if used > DISTURBED else ""
+        speed, gflop = row["images_per_s"], row["gflop_per_image"]
+        shares = [
+            f"{100 * speed['median'] * gflop / top['median']:.0f} %"
+            + (f" of {kind}" if len(record["ceiling"]) > 1 else "")
+            for kind, top in record["ceiling"].items()
+        ]
+        what = name if row.get("what", name) in ("", name) else f"{name}: {row['what']}"
+        yield Speed(f"{what}{disturbed}", speed["median"], speed["range"], gflop, ", ".join(shares))
+
+
+def about(record: Result) -> str:
+    """How a contest was held, and its ceilings."""
+    rounds = f"Interleaved rounds: {record['rounds']}" if "rounds" in record else "Rounds not recorded"
+    rounds += f", of {record['seconds']:g} s each" if "seconds" in record else ""
+    rounds += f", {record['started']}" if "started" in record else ""
+    tops = ", ".join(f"{kind} {top['median']:.0f}" for kind, top in record["ceiling"].items())
+    return f"{rounds}. Ceilings in the same run, GFLOP/s: {tops}."
+
+
+def over(command: str, file: str, what: str, target: Target, ours: str, theirs: str) -> Figure:
+    """Our speed as a multiple of theirs; void where there were too few rounds or the hardware was not recorded."""
+
+    def read(record: Result) -> Seen:
+        if theirs not in record["rows"]:
+            raise LeftOut(theirs)
+        found, rounds = record["ratios"][f"{ours} / {theirs}"], record.get("rounds", 1)
+        unknown = [] if "hardware" in record else ["hardware not recorded"]
+        void = fair.verdict(fair.too_few(rounds, fair.MIN_ROUNDS, "interleaved rounds"), unknown)
+        low, high = found["range"]
+        return Seen(found["median"], (low, high), f"{ours} / {theirs}", ".2f", void=void)
+
+    return Figure(what, command, target, (file,), read)
 
 
 # ---------------------------------------------------------------------------------------------- command line
@@ -219,8 +274,14 @@ def finish(contest: Contest, record: Json, asked: argparse.Namespace) -> None:
     """Write the result and print it as the results page has it."""
     write(asked.out or path_of(contest.file, asked.quick), record)
     print(speed_table(contest, {contest.file: record}))
-    for name, found in record.get("ratios", {}).items():
+    for name, found in record["ratios"].items():
         print(f"{name}: {in_words(found)}")
+
+
+def in_words(ratio: Result) -> str:
+    """The median and the range of a ratio."""
+    low, high = ratio["range"]
+    return f"{ratio['median']:.2f} ({low:.2f} to {high:.2f})"
 
 
 @contextlib.contextmanager
@@ -235,14 +296,13 @@ def stored(data: str, records: int | None = None) -> Iterator[Path]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a ceiling."""
     asked = parser().parse_args(arguments)
-    products = asked.kind == "products"
-    print(json.dumps(best_product(asked.seconds) if products else {"gflops": best_convolution(asked.seconds)}))
+    print(json.dumps(CEILINGS[asked.kind](asked.seconds)))
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = plain_parser(__doc__)
-    found.add_argument("kind", choices=["products", "convolutions"])
+    found.add_argument("kind", choices=CEILINGS)
     found.add_argument("--seconds", type=float, default=8.0)
     found.add_argument("--pictures", help=argparse.SUPPRESS)  # given to all contestants
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from benchmarks import harness
 from benchmarks.harness import Row, Run, by_name, row_parser, run_rows
 from benchmarks.page.tables import Figure, at_least, seen_of, table
 from benchmarks.speed import clock, timing
-from benchmarks.speed.timing import CEILING, Contestant
+from benchmarks.speed.timing import Contestant
 from tools.evaluation_docs import between_marks, times
 
 TINY = {"hidden": (4,), "latent_dim": 2, "backbone": "mlp"}
@@ -68,6 +69,20 @@ def test_a_quick_run_trains_what_it_needs_and_leaves_results_alone(rows, tmp_pat
     assert not (tmp_path / "results").exists() and not (tmp_path / "runs").exists()
 
 
+def test_a_row_of_several_seeds_lists_them_and_says_what_each_took(rows, tmp_path):
+    seeded = dataclasses.replace(rows["first"], seeds=(3, 5))
+    run({"first": seeded}, "first")
+    record = json.loads((tmp_path / "results" / "toys-first.json").read_text())
+    assert [one["seed"] for one in record["seeds"]] == [3, 5] == [one["training"]["seed"] for one in record["seeds"]]
+    assert all(one["training"]["spent"]["processor_s"] > 0.0 for one in record["seeds"])
+
+
+def test_figures_of_rows_name_their_command_and_their_file(rows):
+    asked = harness.Asked("brightness", at_least(300.0), lambda r, other: seen_of(r["pixel"], other), ("other",))
+    (figure,) = harness.figures("toys", {"first": dataclasses.replace(rows["first"], asked=(asked,))})
+    assert (figure.command, figure.files) == ("toys first", ("toys-first", "other"))
+
+
 def test_seeds_have_folders_of_their_own_and_differ(rows):
     one, other = (harness.train(rows["first"], seed=seed) for seed in (0, 1))
     assert one != other
@@ -83,18 +98,26 @@ def test_contestants_take_turns_round_after_round(monkeypatch, capsys):
     assert found["b"][0]["command"][-4:] == ["m", "y", "--seconds", "2.0"]
 
 
-def test_ratios_are_taken_within_a_round_and_shares_of_the_ceiling_of_medians():
+def test_a_contest_takes_ratios_within_a_round_and_shares_of_the_ceiling_of_medians(monkeypatch):
     # the machine is half as fast in the second round, for both: the ratio does not see it
-    found = {
-        "ours": [{"images_per_s": v, "gflop_per_image": 2.0} for v in (100.0, 50.0, 90.0)],
-        "theirs": [{"images_per_s": v, "gflop_per_image": 1.0} for v in (50.0, 25.0, 30.0)],
-        CEILING: [{"gflops": 400.0}] * 3,
-    }
-    assert timing.ratio(found, "ours", "theirs") == {"rounds": [2.0, 2.0, 3.0], "median": 2.0, "range": [2.0, 3.0]}
-    rows = timing.rows(found, 400.0)
-    assert set(rows) == {"ours", "theirs"}
-    assert rows["ours"]["images_per_s"] == 90.0 and rows["ours"]["range"] == [50.0, 100.0]
-    assert rows["ours"]["share_of_ceiling"] == pytest.approx(180.0 / 400.0)
+    speeds = {"ours": [100.0, 50.0, 90.0], "theirs": [50.0, 25.0, 30.0], "bf16 convolution": [400.0] * 3}
+
+    def run(name, command):
+        value = speeds[name].pop(0)
+        if name == "bf16 convolution":
+            return {name: value, "other_cores": 0.0}
+        return {"images_per_s": value, "other_cores": 0.2, **({"gflop_per_image": 2.0} if name == "ours" else {})}
+
+    monkeypatch.setattr(timing, "_run", run)
+    jobs = {"ours": Contestant(("m",)), "theirs": Contestant(("n",), what="a peer", gflop=1.0)}
+    pairs = [("ours", "theirs"), ("ours", "one that is left out")]
+    asked = argparse.Namespace(rounds=3, seconds=1.0)
+    found = timing.compete("a contest", jobs, ["bf16 convolution"], pairs, asked)
+    assert found["ratios"] == {"ours / theirs": {"rounds": [2.0, 2.0, 3.0], "median": 2.0, "range": [2.0, 3.0]}}
+    ours, theirs = timing.speeds(found)
+    assert (ours.images_per_s, ours.range, ours.gflop, ours.share) == (90.0, [50.0, 100.0], 2.0, "45 %")
+    assert theirs.what == "theirs: a peer (**disturbed**: other processes used 0.20 cores)" and theirs.gflop == 1.0
+    assert found["hardware"]["threads"] >= 1 and found["rounds"] == 3
 
 
 def test_the_first_lap_of_a_clock_is_not_counted(monkeypatch):

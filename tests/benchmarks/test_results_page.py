@@ -12,7 +12,7 @@ from benchmarks.harness import RESULTS
 from benchmarks.page.render import FIGURES, loaded, page
 from benchmarks.page.tables import Figure, LeftOut, Seen, Target
 from benchmarks.quality import equal_time
-from benchmarks.speed import training
+from benchmarks.speed import sampling, training
 
 CPU = {"cpu": "a processor", "threads": 2, "device": "cpu", "processes": 1}
 GPU = {**CPU, "device": "cuda", "accelerator": "an accelerator"}
@@ -22,39 +22,39 @@ def speed(median, low, high):
     return {"rounds": [low, median, high], "median": median, "range": [low, high]}
 
 
-def trained(ratio, hardware=CPU):
-    """What `benchmarks.speed.training diffusion` writes, as far as it is read; `ratio` is to the published loop."""
-
-    def row(images_per_s, share):
-        found = {"images_per_s": images_per_s, "range": [0.9 * images_per_s, 1.1 * images_per_s]}
-        return {**found, "gflop_per_image": 2.0, "million_parameters": 3.0, "share_of_ceiling": share}
-
-    names = {"ours, equal": 0.5, "ours, width 64": 0.48, "ours, width 128": 0.5, "diffusers, as published": 0.2}
-    return {
-        "hardware": hardware,
-        "versions": {"torch": "9.9"},
-        "ceiling_gflops": 400.0,
-        "rows": {name: row(100.0, share) for name, share in names.items()},
-        "ratios": {
-            "ours, equal / diffusers, as published": ratio,
-            "ours, equal / diffusers, bf16": speed(1.5, 1.4, 1.6),
-        },
-    }
-
-
-def gumbel_scores(**ratios):
-    """What `benchmarks.speed.training gan` writes, as far as it is read; the ratios are those over each rival."""
-    one = {"what": "a loop", "images_per_s": speed(100.0, 90.0, 110.0), "gflops": 1.6, "other_cores": [0.0, None]}
+def contest(rows, ratios, hardware=CPU, rounds=3, **ceilings):
+    """What `benchmarks.speed.timing.compete` returns, as far as it is read; a row is its speed, with its GFLOP."""
+    one = {"what": "a loop", "other_cores": [0.0, None], "million_parameters": 3.0}
     return {
         "started": "2026-01-01 00:00",
-        "rounds": 3,
+        "rounds": rounds,
         "seconds": 25.0,
-        "flops_per_image": 16e6,
-        "hardware": CPU,
-        "contestants": dict.fromkeys(("morphogen", "morphogen-eager", *ratios), one),
-        "ratios": {f"{ours} / {name}": found for name, pair in ratios.items() for ours, found in pair.items()},
-        "ceiling": {"fp32_gflops": speed(200.0, 190.0, 210.0), "bf16_gflops": speed(400.0, 390.0, 410.0)},
+        "hardware": hardware,
+        "versions": {"torch": "9.9"},
+        "ceiling": {name: speed(value, value, value) for name, value in ceilings.items()},
+        "rows": {name: {**one, "images_per_s": of, "gflop_per_image": gflop} for name, (of, gflop) in rows.items()},
+        "ratios": ratios,
     }
+
+
+def trained(ratio, hardware=CPU, rounds=3):
+    """A contest of diffusion U-Nets; `ratio` is to the published loop."""
+    shares = {"ours, equal": 0.5, "ours, width 64": 0.48, "ours, width 128": 0.5, "diffusers, as published": 0.2}
+    rows = {name: (speed(100.0, 90.0, 110.0), 4.0 * share) for name, share in shares.items()}
+    rows["diffusers, bf16"] = rows["diffusers, as published"]
+    ratios = {
+        "ours, equal / diffusers, as published": ratio,
+        "ours, equal / diffusers, bf16": speed(1.5, 1.4, 1.6),
+    }
+    return contest(rows, ratios, hardware, rounds, **{"bf16 convolution": 400.0})
+
+
+def of_gans(**ratios):
+    """A contest of GANs; the ratios are those of our eager loop over each rival."""
+    one = (speed(100.0, 90.0, 110.0), 16e-3)
+    rows = dict.fromkeys(("morphogen", "morphogen-eager", *ratios), one)
+    named = {f"morphogen-eager / {name}": found for name, found in ratios.items()}
+    return contest(rows, named, fp32=200.0, bf16=400.0)
 
 
 def grown(time):
@@ -116,9 +116,10 @@ def test_nothing_measured_is_said_with_the_command_for_each_row(tmp_path):
 def test_speeds_and_ratios_are_those_of_the_files(tmp_path):
     write(tmp_path, diffusion_speed=trained(speed(1.8, 1.7, 2.1)), growth=grown(0.5))
     shown = page(tmp_path)
-    published = cells(shown, "diffusion U-Net, training, over diffusers' example loop")
+    start = "diffusion U-Net of equal FLOPs, training, over diffusers'"
+    published = cells(shown, f"{start} example loop")
     assert published[1] == "1.80 (1.70 to 2.10)" and published[3] == "**missed**, but its bracket reaches it"
-    assert cells(shown, "diffusion U-Net, training, over diffusers' best flags")[3] == "met"
+    assert cells(shown, f"{start} loop in bf16 |")[3] == "met"
     wide = cells(shown, "diffusion U-Net of width 64")
     assert wide[1] == "48 % (43 % to 53 %)" and wide[3] == "met, but its bracket reaches past"
     assert cells(shown, "diffusion U-Net of width 128")[3] == "**missed**"
@@ -128,85 +129,104 @@ def test_speeds_and_ratios_are_those_of_the_files(tmp_path):
     assert cells(shown, "a processor, 2 threads, cpu")[1:] == ["torch 9.9", "diffusion-speed, growth"]
 
 
-def test_the_better_of_our_loops_is_judged_and_a_rival_left_out_is_not_measured(tmp_path):
-    row, ours = "classic MLP GAN, training, over torchgan's Trainer", {"morphogen": speed(1.7, 1.6, 1.9)}
-    write(tmp_path, throughput_gan=gumbel_scores(keras=ours))
+def test_like_is_judged_beside_like_and_a_rival_left_out_is_not_measured(tmp_path):
+    row = "classic MLP GAN, training, over torchgan's Trainer"
+    write(tmp_path, throughput_gan=of_gans(keras=speed(1.7, 1.6, 1.9)))
     shown = page(tmp_path)
     assert cells(shown, row)[1:4] == ["not measured", "at least 1.8", "-"]
-    assert cells(shown, "classic MLP GAN, training, over Keras' loop |")[1:4] == [
-        "1.70 (1.60 to 1.90)",
-        "at least 1.5",
-        "met",
-    ]
-    write(tmp_path, throughput_gan=gumbel_scores(torchgan={**ours, "morphogen-eager": speed(1.9, 1.7, 2.0)}))
+    keras = cells(shown, "classic MLP GAN, training, over Keras' loop |")
+    assert keras[1:5] == ["1.70 (1.60 to 1.90)", "at least 1.5", "met", "morphogen-eager / keras"]
+    write(tmp_path, throughput_gan=of_gans(torchgan=speed(1.9, 1.7, 2.0)))
     shown = page(tmp_path)
-    seen = ["1.90 (1.70 to 2.00)", "at least 1.8", "met, but its bracket reaches past", "morphogen-eager / torchgan"]
-    assert cells(shown, row)[1:5] == seen
+    seen = ["1.90 (1.70 to 2.00)", "at least 1.8", "met, but its bracket reaches past"]
+    assert cells(shown, row)[1:4] == seen
     share = "1 % of fp32, 0 % of bf16"
     assert cells(shown, "torchgan: a loop")[1:] == ["100", "90 to 110", "0.016", share]
 
 
-def test_rivals_named_among_the_figures_are_contestants():
+def test_a_contest_of_too_few_rounds_or_of_unknown_hardware_is_void(tmp_path):
+    start = "diffusion U-Net of equal FLOPs, training, over diffusers' example loop"
+    record = trained(speed(2.5, 2.5, 2.5), rounds=1)
+    del record["hardware"]
+    write(tmp_path, diffusion_speed=record)
+    shown = page(tmp_path)
+    assert cells(shown, start)[3] == "**void**: 1 of 3 interleaved rounds; hardware not recorded"
+    assert "0 missed" not in shown.partition("##")[0] and "2 void" in shown.partition("##")[0]
+
+
+def test_pairs_that_are_judged_are_contestants_and_alike():
+    for name, pairs in training.PAIRS.items():
+        for ours, theirs, _, _ in pairs:
+            assert {ours, theirs} <= set(training.CONTESTANTS[name])
+    for ours, theirs in sampling.PAIRS:
+        assert ours.removeprefix("ours, ") == theirs.removeprefix("diffusers, ")
     for row in training.FIGURES:
         if row.files[0].startswith("throughput"):
-            with pytest.raises(LeftOut) as left_out:
-                row.read({"contestants": {}})
-            assert left_out.value.args[0] in training.MLP["gan" if "gan" in row.files[0] else "vae"]
+            with pytest.raises(LeftOut):
+                row.read({"rows": {}})
+
+
+def ran(value, seed=0, wall_s=600.0, processor_s=598.0, hardware=CPU, mean=98.0):
+    """What `benchmarks.quality.equal_time` keeps of one training, as far as it is read."""
+    fd = {"value": value, "interval": [0.9 * value, 1.1 * value], "n": 2000, "baselines": {"training mean": mean}}
+    spent = {"wall_s": wall_s, "processor_s": processor_s}
+    training = {"hardware": hardware, "versions": {"torch": "9.9"}, "spent": spent}
+    return {"what": "a network", "seed": seed, "fd": fd, "fd_to_choose": value, "training": training}
+
+
+def compared_as(tmp_path, name, ours, theirs, **more):
+    """The cells of a comparison at 10 minutes of one of ours with its first rival, the others far behind."""
+    rivals = equal_time.OURS[name].rivals
+    contestants = {name: ours, **{rival: [ran(90.0, one["seed"]) for one in ours] for rival in rivals}}
+    contestants |= {rivals[0]: theirs, **more}
+    write(tmp_path, equal_time_fashion_10={"contestants": contestants})
+    title = equal_time._TITLES[name]
+    return cells(page(tmp_path), f"Fashion-MNIST after 10 minutes of a core: {title}")
 
 
 def test_at_equal_time_each_of_ours_stands_beside_the_best_of_its_rivals(tmp_path):
-    names = equal_time.NAMES
-    values = dict(zip(names, (1.5, 2.0, 3.0, 9.0, 6.0, 4.0, 3.0, 8.0), strict=True))
-    record = {"data": "fashion_mnist", "minutes": 10.0, "threads": 2}
-    for name, value in values.items():
-        fd = {"value": value, "interval": [0.9 * value, 1.1 * value], "n": 1000 if name == "diffusers" else 2000}
-        record[name] = {"what": name, "fd": fd, "training": {"hardware": CPU, "versions": {"torch": "9.9"}}}
-    write(tmp_path, equal_time=record)
-    start, shown = "Fashion-MNIST after as many minutes: our", page(tmp_path)
-    vae = cells(shown, f"{start} best of the VAE family over pythae's best")
-    assert vae[1:4] == ["0.375 (0.307 to 0.458)", "at most 0.5", "met"]
-    assert "vae; pythae-vaegan" in vae[4] and "10 min, 2 threads each" in vae[4]
-    assert cells(shown, f"{start} GAN over a Keras DCGAN")[3] == "**missed**"
-    assert "n = 2,000 and 1,000" in cells(shown, f"{start} diffusion over diffusers'")[4]
-    del record["pythae-rae"]  # the best of two that were not both judged is not known
-    write(tmp_path, equal_time=record)
-    shown = page(tmp_path)
-    assert cells(shown, f"{start} best of the VAE family over pythae's best")[1] == "not measured"
-    assert cells(shown, f"{start} GAN over a Keras DCGAN")[1].startswith("0.667")
-    record["vae"]["fd"]["value"] = 3.0  # but beside the best of some, a miss is one
-    write(tmp_path, equal_time=record)
-    vae = cells(page(tmp_path), f"{start} best of the VAE family over pythae's best")
-    assert vae[3].startswith("**missed**") and "not trained: pythae-rae" in vae[4]
-    record["vae"]["training"] = {"hardware": {**CPU, "cpu": "another"}, "versions": {"torch": "9.9"}}
-    write(tmp_path, equal_time=record)
-    shown = page(tmp_path)
-    assert cells(shown, f"{start} best of the VAE family over pythae's best")[1] == "not measured"
+    ours, theirs = [ran(1.0, s) for s in range(3)], [ran(4.0, s) for s in range(3)]
+    row = compared_as(tmp_path, "vae", ours, theirs)
+    assert row[1:4] == ["0.250 (0.205 to 0.306)", "at most 0.5", "met"] and "3 seeds" in row[4]
+    better = [{**ran(1.6, s), "fd_to_choose": 1.6} for s in range(3)]
+    row = compared_as(tmp_path, "vae", ours, theirs, **{"pythae-vaegan": better})
+    assert row[1].startswith("0.625") and row[3].startswith("**missed**")
+    # the rival is chosen by other samples than those that are compared
+    lucky = [{**one, "fd_to_choose": 50.0} for one in better]
+    assert compared_as(tmp_path, "vae", ours, theirs, **{"pythae-vaegan": lucky})[1].startswith("0.250")
+    assert compared_as(tmp_path, "vae", ours, theirs, **{"pythae-vaegan": []})[1] == "not measured"
 
 
-def test_contestants_are_judged_only_after_equal_times(tmp_path):
-    with pytest.raises(SystemExit, match="leave out --evaluate"):
-        equal_time.judge(tmp_path)
-    write(tmp_path, vae={"minutes": 10.0, "threads": 2}, keras={"minutes": 10.0, "threads": 1})
-    with pytest.raises(SystemExit, match="minutes and threads differ: vae 10 min on 2, keras 10 min on 1"):
-        equal_time.judge(tmp_path)
-
-
-def test_what_is_known_of_contestants_after_as_long_stays():
-    joined = equal_time.joined
-    how = {"data": "fashion_mnist", "minutes": 10.0, "threads": 1}
-    before = {**how, "vae": 1, "keras": 2}
-    assert joined(before, {**how, "vae": 3, "gan": 4}) == {**how, "vae": 3, "gan": 4, "keras": 2}
-    assert joined(before, {**how, "threads": 2, "vae": 3}) == {**how, "threads": 2, "vae": 3}
-    assert joined({}, {**how, "vae": 3}) == {**how, "vae": 3}
+@pytest.mark.parametrize(
+    "ours, theirs, said",
+    [
+        (ran(1.0, wall_s=760.0), ran(4.0), "seconds by the clock differ: 760 and 600"),
+        (ran(1.0), ran(4.0, processor_s=620.0, wall_s=620.0), ""),
+        (ran(1.0), ran(4.0, processor_s=300.0), "processor seconds differ: 598 and 300"),
+        (ran(1.0), ran(4.0, processor_s=None), "processor seconds of one not recorded"),
+        (ran(1.0), ran(122.0), "a network did not train: 122, the training mean has 98"),
+        (
+            ran(1.0),
+            ran(4.0, hardware={**CPU, "cpu": "another"}),
+            "hardware differs: a processor, 2 threads and another",
+        ),
+    ],
+)
+def test_an_unfair_comparison_is_void_and_says_why(tmp_path, ours, theirs, said):
+    three = [{**one, "seed": seed} for seed in range(3) for one in [ours]], [{**theirs, "seed": s} for s in range(3)]
+    verdict = compared_as(tmp_path, "diffusion", *three)[3]
+    assert verdict.startswith(f"**void**: {said}") if said else verdict == "met"
+    verdict = compared_as(tmp_path, "diffusion", [ours], [theirs])[3]
+    assert verdict.endswith("1 of 3 seeds")
 
 
 def test_results_of_a_gpu_stand_apart(tmp_path):
     write(tmp_path, diffusion_speed_gpu=trained(speed(3.0, 2.9, 3.1), GPU))
     shown = page(tmp_path)
-    assert cells(shown, "diffusion U-Net, training, over diffusers' example loop")[1] == "not measured"
+    assert cells(shown, "diffusion U-Net of equal FLOPs, training, over diffusers' example loop")[1] == "not measured"
     assert "No GPU was at hand" not in shown
     rows = [line for line in shown.partition("## On a GPU")[2].splitlines() if "an accelerator" in line]
-    assert len(rows) == 4 and all("| 100 | 90 to 110 |" in row for row in rows)
+    assert len(rows) == 5 and all("| 100 | 90 to 110 |" in row for row in rows)
 
 
 def test_the_results_that_lie_here_can_be_read():
