@@ -31,6 +31,8 @@ PEERS = {
     # pydantic is all that our theory and steppers need besides: `benchmarks.peers.samplers` runs them beside theirs.
     "diffusers": Peer(("diffusers==0.42.1", "accelerate==1.15.0", "datasets==5.2.0", "pydantic==2.14.3"), torch=True),
     "keras": Peer(("keras==3.15.1", "tensorflow-cpu==2.21.0")),
+    # Business Source License 1.1: beside our figures only, never a dependency.
+    "sdv": Peer(("sdv==2.0.0", "ctgan==0.12.1"), torch=True),
     "torchgan": Peer(("torchgan==0.1.0", "torchvision==0.28.0"), torch=True),
 }
 

@@ -12,10 +12,9 @@ from morphogen.core.capabilities import Samples
 from morphogen.core.errors import ArtifactError, MorphogenError, UsageError
 from morphogen.data import load
 from morphogen.data.in_memory import AnyData
+from morphogen.evaluation import OF_SAMPLES, differences, make_reference
 from morphogen.evaluation import Evaluation as Measured
-from morphogen.evaluation import Reference, differences
 from morphogen.evaluation import evaluate as measure
-from morphogen.evaluation.metrics import fidelity
 
 
 def compare(
@@ -51,11 +50,11 @@ def compare(
     dataset = load(data, like=first)
     given = find_network(network)
     metrics = [metrics] if isinstance(metrics, str) else metrics
-    drawn = not metrics or set(metrics) & set(fidelity.METRICS)
+    drawn = not metrics or set(metrics) & set(OF_SAMPLES)
     reference = None
     if drawn and any(Samples in one.module.capabilities for one in held.values()):
         try:
-            reference = Reference(dataset, split=split, n=n, seed=seed, network=given)
+            reference = make_reference(dataset, split=split, n=n, seed=seed, network=given)
         except MorphogenError:  # said for each model, among what is left out
             if metrics:
                 raise
@@ -85,6 +84,8 @@ def _keep(model: OpenModel, measured: Measured) -> list[str]:
     try:
         for result in measured.results:
             artifact.write_evaluation(model.path, result.name, result.to_dict())
+        if measured.verdict is not None:
+            artifact.write_evaluation(model.path, "verdict", {"name": "verdict", **measured.verdict.to_dict()})
     except ArtifactError as error:
         return [f"the numbers are not kept in the model's folder: {error}"]
     return []

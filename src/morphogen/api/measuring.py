@@ -14,6 +14,8 @@ from morphogen.evaluation import Evaluation as Measured
 from morphogen.evaluation.features.extraction import Network
 from morphogen.evaluation.features.frozen import NAMES, frozen
 from morphogen.evaluation.features.local_networks import pretrained
+from morphogen.evaluation.tables.reference import TableSample
+from morphogen.evaluation.tables.views import table_views
 
 
 def find_network(name: str | None) -> Network | None:
@@ -39,6 +41,9 @@ def evaluation_of(found: Measured, source: AnyData, notes: Sequence[str] = (), *
         }
         for name, ladder in found.ladders.items()
     }
-    result = Evaluation(of, source_name(source), tuple(found.results), found.left_out, ladders, tuple(notes))
+    views = table_views(found.made) if isinstance(found.made, TableSample) else None
+    result = Evaluation(
+        of, source_name(source), tuple(found.results), found.left_out, ladders, tuple(notes), found.verdict, views
+    )
     warn_of(result.warnings)
     return result

@@ -2,7 +2,25 @@
 
 from morphogen.evaluation.compare import Difference, differences
 from morphogen.evaluation.context.reference import Reference
-from morphogen.evaluation.evaluation import METRICS, Evaluation, evaluate, judge_records
+from morphogen.evaluation.evaluation import (
+    METRICS,
+    OF_SAMPLES,
+    Evaluation,
+    evaluate,
+    judge_records,
+    make_reference,
+)
 from morphogen.evaluation.result import Result
 
-__all__ = ["METRICS", "Difference", "Evaluation", "Reference", "Result", "differences", "evaluate", "judge_records"]
+__all__ = [
+    "METRICS",
+    "OF_SAMPLES",
+    "Difference",
+    "Evaluation",
+    "Reference",
+    "Result",
+    "differences",
+    "evaluate",
+    "judge_records",
+    "make_reference",
+]

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from morphogen.core.spec import Spec
 from morphogen.evaluation.context.reference import Reference
-from morphogen.evaluation.evaluation import Evaluation
+from morphogen.evaluation.evaluation import AnyReference, Evaluation
 from morphogen.evaluation.metrics.frechet import frechet_difference
 from morphogen.evaluation.metrics.kernel import kid_difference
+from morphogen.evaluation.metrics.metric import SampleSet
 from morphogen.evaluation.result import Result, mean_interval
 from morphogen.theory.statistics.intervals import Estimate
 
@@ -43,7 +44,7 @@ class Difference(Spec):
     verdict: str
 
 
-def differences(evaluations: Mapping[str, Evaluation], reference: Reference | None) -> list[Difference]:
+def differences(evaluations: Mapping[str, Evaluation], reference: AnyReference | None) -> list[Difference]:
     """Compare each pair of models on each metric that both have."""
     found = []
     for (a, one), (b, other) in combinations(evaluations.items(), 2):
@@ -76,11 +77,11 @@ def verdict(a: str, b: str, difference: Estimate, better: str) -> str:
 
 
 def _difference(
-    one: Result, other: Result, a: Evaluation, b: Evaluation, reference: Reference | None
+    one: Result, other: Result, a: Evaluation, b: Evaluation, reference: AnyReference | None
 ) -> tuple[Estimate, bool]:
     if one.name in a.values and one.name in b.values and len(a.values[one.name]) == len(b.values[one.name]):
         return _of_records(a.values[one.name] - b.values[one.name]), True
-    if reference is not None and a.made is not None and b.made is not None:
+    if isinstance(reference, Reference) and isinstance(a.made, SampleSet) and isinstance(b.made, SampleSet):
         ours, theirs, real = a.made.features, b.made.features, reference.real.features
         if one.name.startswith("FD-"):
             return frechet_difference(ours, theirs, real), True

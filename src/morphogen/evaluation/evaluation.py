@@ -24,8 +24,15 @@ from morphogen.evaluation.features.extraction import Network
 from morphogen.evaluation.metrics import fidelity, likelihood
 from morphogen.evaluation.metrics.metric import SampleSet
 from morphogen.evaluation.result import Result
+from morphogen.evaluation.tables.judge import judge_table
+from morphogen.evaluation.tables.reference import TableReference, TableSample
+from morphogen.evaluation.tables.rows import Rows
+from morphogen.evaluation.tables.table_metrics import METRICS as TABLE_METRICS
+from morphogen.evaluation.tables.verdict import Verdict
 
-METRICS = (*likelihood.METRICS, *fidelity.METRICS)
+OF_SAMPLES = tuple(dict.fromkeys((*fidelity.METRICS, *TABLE_METRICS)))
+METRICS = (*likelihood.METRICS, *OF_SAMPLES)
+AnyReference = Reference | TableReference
 SAMPLE_CHUNK = 250
 
 
@@ -37,13 +44,24 @@ class Evaluation(NamedTuple):
     ladders   the ladder of each placed result, by its name
     values    the values of single records, by metric, for likelihoods
     made      the generated records
+    verdict   what the measures of a table say, in words
     """
 
     results: list[Result]
     left_out: dict[str, str]
     ladders: dict[str, Ladder]
     values: dict[str, Tensor]
-    made: SampleSet | None
+    made: SampleSet | TableSample | None
+    verdict: Verdict | None = None
+
+
+def make_reference(
+    dataset: Dataset, *, split: str = "test", n: int | None = None, seed: int = 0, network: Network | None = None
+) -> AnyReference:
+    """The reference that suits the data: rows for tables, features for other records."""
+    if dataset.spec.kind == "columns":
+        return TableReference.of(dataset, split=split, n=n, seed=seed)
+    return Reference(dataset, split=split, n=n, seed=seed, network=network)
 
 
 def evaluate(
@@ -56,7 +74,7 @@ def evaluate(
     samples: int | None = None,
     seed: int = 0,
     network: Network | None = None,
-    reference: Reference | None = None,
+    reference: AnyReference | None = None,
 ) -> Evaluation:
     """Measure `metrics` of a model; by default all metrics that the model and the data allow.
 
@@ -76,10 +94,12 @@ def evaluate(
     for what, number in {"n": n, "samples": samples}.items():
         if number is not None and number < 1:
             raise UsageError(f"cannot measure with {what} = {number}: it is at least 1.")
+    suited = TABLE_METRICS if dataset.spec.kind == "columns" else fidelity.METRICS
     wanted = [name for name in METRICS if (not metrics or name in metrics)]
     of_records = [name for name in wanted if name in likelihood.METRICS]
-    of_samples = [name for name in wanted if name in fidelity.METRICS]
+    of_samples = [name for name in wanted if name in suited]
     if metrics:
+        _suited(dataset.spec, metrics)
         _capable(family, of_records, of_samples)
     likelihoods: list[tuple[Result, Tensor]] = []
     if of_records and Scores in family.capabilities:
@@ -88,15 +108,17 @@ def evaluate(
     of_made = Evaluation([], {}, {}, {}, None)
     if of_samples and Samples in family.capabilities:
         try:
-            reference = reference or Reference(dataset, split=split, n=n, seed=seed, network=network)
+            reference = reference or make_reference(dataset, split=split, n=n, seed=seed, network=network)
         except MorphogenError as error:
             if metrics:
                 raise
             of_made = of_made._replace(left_out=dict.fromkeys(of_samples, str(error)))
         else:
-            of_made = _measure_samples(
-                draw(family, reference), reference, of_samples if metrics else None, " that the model made"
-            )
+            made_by, chosen = " that the model made", of_samples if metrics else None
+            if isinstance(reference, TableReference):
+                of_made = _measure_rows(draw_rows(family, reference, dataset.spec), dataset, chosen, made_by)
+            else:
+                of_made = _measure_samples(draw(family, reference), reference, chosen, made_by)
     return of_made._replace(
         results=[result for result, _ in likelihoods] + of_made.results,
         values={result.name: values for result, values in likelihoods},
@@ -122,10 +144,16 @@ def judge_records(
     Raises the same errors as `evaluate`.
     """
     for name in metrics or ():
-        if name not in fidelity.METRICS:
-            raise UsageError(unknown("metric of generated records", name, fidelity.METRICS))
+        if name not in OF_SAMPLES:
+            raise UsageError(unknown("metric of generated records", name, OF_SAMPLES))
     if n is not None and n < 1:
         raise UsageError(f"cannot judge {n} records: n is at least 1.")
+    _suited(dataset.spec, metrics or ())
+    if dataset.spec.kind == "columns":
+        rows = torch.from_numpy(np.argsort(keys(stored.cpu(), None), kind="stable"))[: n or len(stored)]
+        reference = TableReference.of(dataset, split=split, n=len(rows), seed=seed)
+        made = TableSample(Rows(stored.cpu().double()[rows].numpy(), reference.layout), reference)
+        return _measure_rows(made, dataset, metrics, "")
     n = min(len(stored), len(dataset.train), n or len(stored))
     reference = Reference(dataset, split=split, n=n, seed=seed, network=network)
     if spec.shape != dataset.spec.shape:
@@ -166,6 +194,40 @@ def draw(family: Family, reference: Reference) -> SampleSet:
         parts.append(reference.features.judged_samples(x))
     labels = None if cond is None or cond.label is None else cond.label.cpu()
     return reference.made(torch.cat(parts), labels)
+
+
+def _measure_rows(made: TableSample, dataset: Dataset, metrics: Sequence[str] | None, made_by: str) -> Evaluation:
+    results, left_out, verdict = judge_table(
+        made,
+        metrics,
+        made_by=made_by,
+        data=dataset.spec.source or dataset.spec.name,
+        fingerprint=dataset.spec.fingerprint,
+    )
+    return Evaluation(results, left_out, {}, {}, made, verdict)
+
+
+@torch.no_grad()
+def draw_rows(family: Family, reference: TableReference, spec: DataSpec) -> TableSample:
+    """Sample as many rows as the reference asks for, as cells."""
+    parameter = next(family.parameters(), None)
+    rng = Rng(reference.seed, torch.device("cpu") if parameter is None else parameter.device)
+    sampler = require(family, Samples, "sample")
+    parts = [
+        spec.decode(sampler.sample(rows.stop - rows.start, None, rng.shifted(rows.start)).cpu()).double()
+        for rows in chunks(reference.n, SAMPLE_CHUNK)
+    ]
+    return TableSample(Rows(torch.cat(parts).numpy(), reference.layout), reference)
+
+
+def _suited(spec: DataSpec, metrics: Sequence[str]) -> None:
+    """Raise `UsageError` for a metric of another kind of data."""
+    table = spec.kind == "columns"
+    suited = TABLE_METRICS if table else fidelity.METRICS
+    for name in metrics:
+        if name in OF_SAMPLES and name not in suited:
+            what = "tables" if table else f"records of kind {spec.kind!r}"
+            raise UsageError(f"the metric {name!r} does not apply to {what}; these do: {', '.join(suited)}.")
 
 
 def _capable(family: Family, of_records: Sequence[str], of_samples: Sequence[str]) -> None:

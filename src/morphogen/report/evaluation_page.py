@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from morphogen.report.html import Report
+from morphogen.report.html import Picture, Report
 from morphogen.report.ladder_plot import ladder
 from morphogen.report.tables import (
     DIFFERENCE_HEADERS,
@@ -25,10 +25,12 @@ def page(
     models: Sequence[Mapping[str, Any]],
     differences: Sequence[Mapping[str, Any]] = (),
     sheets: Mapping[str, Image.Image] | None = None,
+    figures: Mapping[str, Sequence[tuple[Picture, str]]] | None = None,
 ) -> Report:
     """What `api.compare` found, as one page.
 
-    Each of `models` has `model`, `data`, `results`, `left_out` and `ladders`; `sheets` are their samples.
+    Each of `models` has `model`, `data`, `results`, `left_out` and `ladders`, and of tables a `verdict`; `sheets` are
+    their samples, and `figures` of tables stand each with its caption.
     """
     names = [str(m["model"]) for m in models]
     report = Report(
@@ -41,6 +43,13 @@ def page(
         for result in models[0]["results"][:HEADLINES]:
             value = number(result["value"], result.get("interval"))
             report.headline(f"{value} {result['unit']}".strip(), result["name"], span(result.get("interval")))
+    verdicts = [(str(m["model"]), m["verdict"]) for m in models if m.get("verdict")]
+    if verdicts:
+        report.section("Verdict", "Useful rests on fidelity, private on attacks. Neither rests on one number.")
+        report.table(
+            ("model", "useful", "because", "private", "because"),
+            [(name, v["useful"], v["why_useful"], v["private"], v["why_private"]) for name, v in verdicts],
+        )
     warnings = sorted({f"{m['model']}: {w}" for m in models for r in m["results"] for w in r["warnings"]})
     if warnings:
         report.section("Warnings", "\n\n".join(warnings))
@@ -57,6 +66,10 @@ def page(
         )
         report.table(DIFFERENCE_HEADERS, difference_rows(differences))
     ladders(report, models)
+    for name, drawn in (figures or {}).items():
+        report.section("Real beside synthetic rows" + (f": {name}" if len(models) > 1 else ""))
+        for picture, caption in drawn:
+            report.figure(picture, caption)
     if sheets:
         report.section("Samples", "Drawn with equal seeds, none chosen.")
         report.figures([(picture, name) for name, picture in sheets.items()])

@@ -10,7 +10,9 @@ from typing import Any, final
 from morphogen.core.errors import unknown
 from morphogen.evaluation.compare import Difference
 from morphogen.evaluation.result import Result
-from morphogen.report.html import escape
+from morphogen.evaluation.tables.verdict import Verdict
+from morphogen.evaluation.tables.views import TableViews
+from morphogen.report.html import Picture, escape
 from morphogen.report.saving import chosen_format, json_file, write_whole
 from morphogen.report.tables import DIFFERENCE_HEADERS, RESULT_HEADERS, difference_rows, results_rows
 
@@ -26,7 +28,9 @@ class Evaluation:
         results: one for each metric: value, interval, n, seed, baselines, floor, protocol
         left_out: why a metric is missing that nobody named
         ladders: the ladder of known corruptions that results were placed on, by metric
-        notes: what was taken for what in the records that were judged; why the numbers are not kept in the model
+        notes: what was taken for what in the records that were judged
+        verdict: of a table: whether its rows are useful and private, in words
+        views: of a table: what its figures show, as arrays
 
     Example:
         >>> found = mg.evaluate("runs/first", "digits", ["nll"])
@@ -40,6 +44,8 @@ class Evaluation:
     left_out: Mapping[str, str] = field(default_factory=dict)
     ladders: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+    views: TableViews | None = None
 
     def __len__(self) -> int:
         return len(self.results)
@@ -66,8 +72,38 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         about = {**self.of, "data": self.data, "results": [result.to_dict() for result in self.results]}
+<<<<<<< HEAD
         notes = {"notes": list(self.notes)} if "samples" in self.of or self.notes else {}
         return {**about, "left_out": dict(self.left_out), "ladders": dict(self.ladders), **notes}
+=======
+        notes = {"notes": list(self.notes)} if "samples" in self.of else {}
+        verdict = {} if self.verdict is None else {"verdict": self.verdict.to_dict()}
+        return {**about, "left_out": dict(self.left_out), "ladders": dict(self.ladders), **notes, **verdict}
+
+    def figures(self) -> list[tuple[Picture, str]]:
+        """Of a table: its marginals, associations and a projection beside the real rows', each with a caption."""
+        if self.views is None:
+            return []
+        from morphogen.report import table_plots  # matplotlib takes a second to import
+
+        v = self.views
+        return [
+            (
+                table_plots.marginals(v.marginals),
+                "Marginals, real rows in gray and synthetic ones in blue; those that differ most come first. Values"
+                " that fewer than five real rows hold are among the others.",
+            ),
+            (
+                table_plots.associations(v.names, v.associations_real, v.associations_made),
+                "Associations of pairs of columns: Spearman's correlation of numbers, Cramer's V of categories, the"
+                " correlation ratio of one of each.",
+            ),
+            (
+                table_plots.projection(v.points_real, v.points_made, v.explained),
+                "Real and synthetic rows on the first two principal components of the real ones.",
+            ),
+        ]
+>>>>>>> 6341d45 (Judge synthetic tables: fidelity, utility, privacy and a verdict in words)
 
     def save(self, path: Path | str) -> Path:
         """Write it as .json. Returns the path; raises `UsageError` for another suffix."""
@@ -75,7 +111,8 @@ class Evaluation:
         return write_whole(path, json_file(self.to_dict()))
 
     def _repr_html_(self) -> str:
-        return html_table(RESULT_HEADERS, results_rows(result.to_dict() for result in self.results))
+        said = "" if self.verdict is None else f"<p>{escape(str(self.verdict))}</p>"
+        return said + html_table(RESULT_HEADERS, results_rows(result.to_dict() for result in self.results))
 
 
 @final

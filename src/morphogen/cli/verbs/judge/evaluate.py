@@ -50,13 +50,15 @@ def evaluate(
         held = [hold(model, device, threads) for model in models]
         from morphogen import api
 
-        found = api.compare(
+        compared = api.compare(
             held, data, read_names(metrics), split=split, n=n, samples=samples, seed=seed, network=network
-        ).to_dict()
+        )
+    found = compared.to_dict()
     if not compare:
         found["differences"] = []
     result = found if len(models) > 1 else found["models"][0]
-    write_results(target, result, found, lambda: {str(m.path): m.sample(SHOWN, seed) for m in held})
+    judged = {str(one.of["model"]): one for one in compared.models}
+    write_results(target, result, found, lambda: {str(m.path): m.sample(SHOWN, seed) for m in held}, judged)
     if json:
         print_json(result)
         return

@@ -36,7 +36,8 @@ def evaluate_samples(
     with busy("evaluating"):
         judged = api.evaluate_samples(samples, data, read_names(metrics), split=split, n=n, seed=seed, network=network)
     found = judged.to_dict()
-    write_results(target, found, {"models": [{"model": samples, **found}], "differences": []})
+    page = {"models": [{"model": samples, **found}], "differences": []}
+    write_results(target, found, page, judged={samples: judged})
     if json:
         print_json(found)
         return

@@ -11,7 +11,7 @@ from morphogen.report.json_text import as_json
 from morphogen.report.tables import RESULT_HEADERS, results_rows
 
 if TYPE_CHECKING:
-    from morphogen.api import Pictures
+    from morphogen.api import Evaluation, Pictures
 
 
 def read_names(metrics: str | None) -> list[str] | None:
@@ -20,7 +20,10 @@ def read_names(metrics: str | None) -> list[str] | None:
 
 
 def tell(found: dict[str, Any]) -> None:
-    """Results, then why some are missing, then what to beware of."""
+    """The verdict, results, then why some are missing, then what to beware of."""
+    if verdict := found.get("verdict"):
+        print_text(f"{verdict['useful']}: {verdict['why_useful']}")
+        print_text(f"{verdict['private']}: {verdict['why_private']}")
     print_table(RESULT_HEADERS, results_rows(found["results"]))
     reasons: dict[str, list[str]] = {}
     for name, why in found["left_out"].items():
@@ -38,8 +41,9 @@ def write_results(
     result: dict[str, Any],
     found: dict[str, Any],
     samples: Callable[[], Mapping[str, Pictures]] = dict,
+    judged: Mapping[str, Evaluation] | None = None,
 ) -> None:
-    """The results as JSON, or all of them as one page with sheets of samples of equal seeds."""
+    """The results as JSON, or all of them as one page with sheets of samples of equal seeds, or figures of tables."""
     if target is None:
         return
     if target.format == ".json":
@@ -47,5 +51,6 @@ def write_results(
         return
     from morphogen.report.evaluation_page import page
 
-    sheets = {name: made.image() for name, made in samples().items() if made.spec.is_picture}
-    target.write(page(found["models"], found["differences"], sheets).html().encode())
+    figures = {name: one.figures() for name, one in (judged or {}).items() if one.views is not None}
+    sheets = {} if figures else {name: made.image() for name, made in samples().items() if made.spec.is_picture}
+    target.write(page(found["models"], found["differences"], sheets, figures).html().encode())
