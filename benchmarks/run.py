@@ -42,6 +42,7 @@ LONG = (
     ("quality.equal_time emoji", "emoji at equal time beside diffusers, three seeds", "2 hours"),
     ("speed.sampling hierarchical-vae", "how fast the hierarchical VAE samples", "a minute"),
     ("speed.sampling gan", "how fast a GAN draws", "a minute"),
+    ("quality.tables breast", "synthetic rows of the breast cancer table by trivial makers", "5 minutes"),
     ("validity.steppers", "order of convergence of every stepper", "3 minutes"),
     ("validity.estimators", "coverage of every interval, beside torchmetrics and prdc", "20 minutes"),
     ("validity.evaluation all", "what the metrics see, catch and take", "25 minutes"),

@@ -1,19 +1,23 @@
 """The Gaussian copula: marginals as they are, and the dependence of a multivariate normal.
 
-Each column becomes a standard normal score, z = Phi^-1(u), with u uniform in the interval of its distribution function
-that the value owns: the mid-rank of a number among many, a random place for ties and categories, which are ordered by
-their frequency. With R the correlations of the scores over the rows in which both cells are known, rows are drawn from
-N(0, R), and each score is turned back by the quantiles of its column. The random place inside ties weakens
-correlations; for two ordered categories the exact remedy is a polychoric correlation, which this baseline does without.
+Each cell owns an interval (a, b) of a uniform u, from the share of cells below its value to the share up to it.
+Categories are ordered by their frequency. The score of a cell is the mean of a standard normal z in that interval,
 
-Missing cells have a score of their own: a column with missing cells has a second one, missing or not.
+    m = E[z | Phi(z) in (a, b)] = (phi(z_a) - phi(z_b)) / (b - a),   z_a = Phi^-1(a),   v = Var m <= 1.
+
+If z and z' of two columns are normal with correlation R, then Cov(m, m') = R v v' exactly where one of the two columns
+has no ties, and to first order in R where both do. So R is estimated by Cov(m, m') / (v v') over the rows in which both
+cells are known, and brought to the nearest matrix without negative eigenvalues. Rows are drawn from N(0, R), and each
+score is turned back by the quantiles of its column.
+
+A column with missing cells has a second score, missing or not.
 
 The shrunk copula draws from N(0, 0.7 R + 0.3 I). Its rows depend less on single training rows.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
 
 import numpy as np
 import torch
@@ -22,6 +26,7 @@ from morphogen.evaluation.tables.baselines.smote import on_grid
 from morphogen.evaluation.tables.rows import Cells, Rows
 
 SHRINKAGE = 0.3
+_MOST = 0.999  # correlations beyond it come from the first order alone
 
 
 def gaussian_copula(train: Rows, n: int, rng: np.random.Generator) -> Rows:
@@ -36,8 +41,8 @@ def shrunk_copula(train: Rows, n: int, rng: np.random.Generator) -> Rows:
 
 def _draw(train: Rows, n: int, rng: np.random.Generator, shrinkage: float) -> Rows:
     columns = [_Column(train.cells[:, c], bool(size)) for c, size in enumerate(train.layout.sizes)]
-    scores = [score for column in columns for score in column.scores(rng)]
-    root = _root(_correlations(np.column_stack(scores)), shrinkage)
+    scores = np.column_stack([score for column in columns for score in column.scores()])
+    root = _root(correlations(scores), shrinkage)
     u = _phi(rng.standard_normal((n, len(root))) @ root.T)
     cells, at = np.empty((n, len(columns))), 0
     for c, column in enumerate(columns):
@@ -46,89 +51,74 @@ def _draw(train: Rows, n: int, rng: np.random.Generator, shrinkage: float) -> Ro
     return Rows(cells, train.layout)
 
 
-class _Steps(NamedTuple):
-    """A category's values in the order of their frequency, and the ends (K,) of their intervals in (0, 1]."""
-
-    values: Cells
-    ends: Cells
-
-
 class _Column:
     """One column: its scores, and the way back."""
 
     def __init__(self, cells: Cells, category: bool) -> None:
-        self.missing = np.isnan(cells)
-        self.raw, self.category = cells, category
-        self.share = float(self.missing.mean()) if len(cells) else 0.0
+        self.raw, self.missing, self.category = cells, np.isnan(cells), category
+        self.share = float(self.missing.mean())
         self.partial = 0.0 < self.share < 1.0
         self.width = 2 if self.partial else 1
         self.known = np.sort(cells[~self.missing])
-        if category:
-            values, counts = np.unique(self.known, return_counts=True)
-            order = np.argsort(-counts, kind="stable")
-            ends = np.cumsum(counts[order]) / max(1, counts.sum())
-            self.steps = _Steps(values[order], ends)
+        values, counts = np.unique(self.known, return_counts=True)
+        order = np.argsort(-counts, kind="stable") if category else np.arange(len(values))
+        self.values, self.ends = values[order], np.cumsum(counts[order]) / max(1, len(self.known))
 
-    def scores(self, rng: np.random.Generator) -> list[Cells]:
+    def scores(self) -> list[Cells]:
+        """One or two columns of scores (N,); NaN for missing cells."""
         z = np.full(len(self.raw), np.nan)
-        if len(self.known):
-            z[~self.missing] = _score(self._places(self.raw[~self.missing], rng))
+        if len(self.values):
+            ranked = np.argsort(self.values)
+            place = ranked[np.searchsorted(self.values[ranked], self.raw[~self.missing])]
+            z[~self.missing] = _means(np.concatenate(([0.0], self.ends)))[place]
         if not self.partial:
-            return [np.nan_to_num(z)]
-        inside = rng.random(len(z))
-        return [z, _score(np.where(self.missing, inside * self.share, self.share + inside * (1.0 - self.share)))]
-
-    def _places(self, values: Cells, rng: np.random.Generator) -> Cells:
-        """u in (0, 1): uniform in the interval that the value owns."""
-        if self.category:
-            place = np.empty(len(self.steps.values), dtype=np.int64)
-            ranked = np.argsort(self.steps.values)
-            place = ranked[np.searchsorted(self.steps.values[ranked], values)]
-            low = np.concatenate(([0.0], self.steps.ends))[place]
-            return low + rng.random(len(values)) * (self.steps.ends[place] - low)
-        low = np.searchsorted(self.known, values) / len(self.known)
-        high = np.searchsorted(self.known, values, side="right") / len(self.known)
-        alone = high - low <= 1.5 / len(self.known)
-        return low + np.where(alone, 0.5, rng.random(len(values))) * (high - low)
+            return [z]
+        return [z, np.where(self.missing, *_means(np.array([0.0, self.share, 1.0])))]
 
     def cells(self, u: Cells, resolution: float) -> Cells:
         """The cells of uniform places (N, width)."""
         if not len(self.known):
             return np.full(len(u), np.nan)
         if self.category:
-            at = np.minimum(np.searchsorted(self.steps.ends, u[:, 0], side="right"), len(self.steps.ends) - 1)
-            found = self.steps.values[at]
+            found = self.values[np.minimum(np.searchsorted(self.ends, u[:, 0], side="right"), len(self.ends) - 1)]
         else:
             places = (np.arange(len(self.known)) + 0.5) / len(self.known)
             found = on_grid(np.interp(u[:, 0], places, self.known), resolution)
         return np.where(u[:, 1] < self.share, np.nan, found) if self.partial else found
 
 
-def _correlations(z: Cells) -> Cells:
-    """(E, E) over the rows in which both scores are known; 0 where nothing varies."""
-    known = ~np.isnan(z)
-    m, x = known.astype(float), np.nan_to_num(z)
+def correlations(scores: Cells) -> Cells:
+    """R (E, E) of scores (N, E) over the rows in which both are known; 0 where nothing varies."""
+    known = ~np.isnan(scores)
+    m, x = known.astype(float), np.nan_to_num(scores)
     n = np.maximum(m.T @ m, 1.0)
     mean = x.T @ m / n
-    variance = (x**2).T @ m / n - mean**2
+    variance = np.clip((x**2).T @ m / n - mean**2, 0.0, None)
     covariance = x.T @ x / n - mean * mean.T
-    scale = np.sqrt(np.clip(variance * variance.T, 0.0, None))
+    scale = variance * variance.T
     found = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 1e-9)
+    np.clip(found, -_MOST, _MOST, out=found)
     np.fill_diagonal(found, 1.0)
     return found
 
 
-def _root(correlations: Cells, shrinkage: float) -> Cells:
+def _root(found: Cells, shrinkage: float) -> Cells:
     """L with L L^T the nearest correlations without negative eigenvalues, after the shrinkage."""
-    weaker = (1.0 - shrinkage) * correlations + shrinkage * np.eye(len(correlations))
+    weaker = (1.0 - shrinkage) * found + shrinkage * np.eye(len(found))
     values, vectors = np.linalg.eigh(weaker)
     root = vectors * np.sqrt(np.clip(values, 0.0, None))
     return root / np.maximum(np.sqrt((root**2).sum(1, keepdims=True)), 1e-12)
 
 
+def _means(ends: Cells) -> Cells:
+    """(K,) the mean of a standard normal z with Phi(z) between two of the ends (K + 1)."""
+    inner = np.clip(ends, 1e-300, 1.0 - 1e-16)
+    z = torch.special.ndtri(torch.from_numpy(inner)).numpy()
+    density = np.where((ends <= 0.0) | (ends >= 1.0), 0.0, np.exp(-0.5 * z**2) / math.sqrt(2.0 * math.pi))
+    found: Cells = (density[:-1] - density[1:]) / np.diff(ends)
+    return found
+
+
 def _phi(z: Cells) -> Cells:
-    return torch.special.ndtr(torch.from_numpy(z)).numpy()
-
-
-def _score(u: Cells) -> Cells:
-    return torch.special.ndtri(torch.from_numpy(np.clip(u, 1e-6, 1.0 - 1e-6))).numpy()
+    found: Cells = torch.special.ndtr(torch.from_numpy(z)).numpy()
+    return found
