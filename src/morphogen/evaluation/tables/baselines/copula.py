@@ -10,7 +10,8 @@ has no ties, and to first order in R where both do. So R is estimated by Cov(m, 
 cells are known, and brought to the nearest matrix without negative eigenvalues. Rows are drawn from N(0, R), and each
 score is turned back by the quantiles of its column.
 
-A column with missing cells has a second score, missing or not.
+A column with missing cells has a second score, missing or not. If the target is a category, each of its classes with at
+least 20 rows has a copula of its own.
 
 The shrunk copula draws from N(0, 0.7 R + 0.3 I). Its rows depend less on single training rows.
 """
@@ -26,6 +27,7 @@ from morphogen.evaluation.tables.baselines.smote import on_grid
 from morphogen.evaluation.tables.rows import Cells, Rows
 
 SHRINKAGE = 0.3
+MIN_CLASS = 20
 _MOST = 0.999  # correlations beyond it come from the first order alone
 
 
@@ -40,6 +42,22 @@ def shrunk_copula(train: Rows, n: int, rng: np.random.Generator) -> Rows:
 
 
 def _draw(train: Rows, n: int, rng: np.random.Generator, shrinkage: float) -> Rows:
+    """Each class at its share, in a random order."""
+    target = train.layout.target
+    name = np.full(len(train), -1.0)
+    if target is not None and train.layout.sizes[target]:
+        name = np.nan_to_num(train.cells[:, target], nan=-1.0)
+        found, held = np.unique(name, return_counts=True)
+        name[np.isin(name, found[held < MIN_CLASS])] = -1.0  # small classes share one copula
+    wanted = name[rng.permutation(np.resize(np.arange(len(name)), n))]
+    cells = np.empty((n, train.cells.shape[1]))
+    for one in np.unique(wanted):
+        rows = wanted == one
+        cells[rows] = _of_one(train.take(name == one), int(rows.sum()), rng, shrinkage)
+    return Rows(cells, train.layout)
+
+
+def _of_one(train: Rows, n: int, rng: np.random.Generator, shrinkage: float) -> Cells:
     columns = [_Column(train.cells[:, c], bool(size)) for c, size in enumerate(train.layout.sizes)]
     scores = np.column_stack([score for column in columns for score in column.scores()])
     root = _root(correlations(scores), shrinkage)
@@ -48,7 +66,7 @@ def _draw(train: Rows, n: int, rng: np.random.Generator, shrinkage: float) -> Ro
     for c, column in enumerate(columns):
         cells[:, c] = column.cells(u[:, at : at + column.width], train.layout.resolution(c))
         at += column.width
-    return Rows(cells, train.layout)
+    return cells
 
 
 class _Column:
