@@ -72,11 +72,7 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         about = {**self.of, "data": self.data, "results": [result.to_dict() for result in self.results]}
-<<<<<<< HEAD
         notes = {"notes": list(self.notes)} if "samples" in self.of or self.notes else {}
-        return {**about, "left_out": dict(self.left_out), "ladders": dict(self.ladders), **notes}
-=======
-        notes = {"notes": list(self.notes)} if "samples" in self.of else {}
         verdict = {} if self.verdict is None else {"verdict": self.verdict.to_dict()}
         return {**about, "left_out": dict(self.left_out), "ladders": dict(self.ladders), **notes, **verdict}
 
@@ -103,7 +99,6 @@ class Evaluation:
                 "Real and synthetic rows on the first two principal components of the real ones.",
             ),
         ]
->>>>>>> 6341d45 (Judge synthetic tables: fidelity, utility, privacy and a verdict in words)
 
     def save(self, path: Path | str) -> Path:
         """Write it as .json. Returns the path; raises `UsageError` for another suffix."""
