@@ -3,6 +3,7 @@
     spec.json            family, Spec, DataSpec, version, run recipe, provenance
     weights.safetensors  the weights that serve (the moving average where there is one)
     tokenizer.json       how captions become numbers, if the model's data have captions
+    sequence.json        how texts become tokens, if they are the model's records
     parts/NAME/          models that this one stands on, artifacts themselves
     log.jsonl            the training log
     evaluation/*.json    results, added later by `write_evaluation`

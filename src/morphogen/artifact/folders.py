@@ -27,7 +27,16 @@ from morphogen.core.errors import ArtifactError
 from morphogen.core.reading import read_json
 
 NEW, OLD = "new", "old"
-_OURS = ("spec.json", "weights.safetensors", "tokenizer.json", "parts", "log.jsonl", "card.md", MANIFEST)
+_OURS = (
+    "spec.json",
+    "weights.safetensors",
+    "tokenizer.json",
+    "sequence.json",
+    "parts",
+    "log.jsonl",
+    "card.md",
+    MANIFEST,
+)
 
 
 @contextmanager

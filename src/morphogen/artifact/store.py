@@ -31,6 +31,7 @@ from morphogen.core.tensor_header import Header
 SPEC = "spec.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
+SEQUENCE = "sequence.json"
 MAX_TOKENIZER_BYTES = 64 << 20
 MAX_DEPTH = 6  # parts of parts of parts ...
 _SHOWN = 5  # problems
@@ -162,7 +163,7 @@ def described(snapshot: Snapshot, below: str, as_part: bool, depth: int = 0) -> 
     try:
         kind = registry.stored(stored.family) if as_part else registry.family(stored.family)
         options = kind.Spec.parse_stored(stored.spec)
-        data = DataSpec.parse_stored(_with_tokenizer(snapshot, below, stored.data))
+        data = DataSpec.parse_stored(_with_tokenizers(snapshot, below, stored.data))
     except UsageError as error:
         only_part = not as_part and stored.family in registry.parts()
         said = f"{stored.family!r} is only a part of other models." if only_part else error
@@ -192,7 +193,7 @@ def stored_spec(snapshot: Snapshot) -> Mapping[str, Any]:
     """spec.json as it is, once its description of the data is known to be one."""
     stored, content = checked(Stored, str(snapshot.root / SPEC), snapshot.data(SPEC))
     try:
-        DataSpec.parse_stored({**stored.data, "text": None})
+        DataSpec.parse_stored({**stored.data, "text": None, "sequence": None})
     except UsageError as error:
         raise ArtifactError(f"{snapshot.root / SPEC}: {error}") from None
     return content
@@ -236,8 +237,11 @@ def _write(
         "parts": parts,
     }
     files.write_json(root / SPEC, spec)
+    # the very bytes of the fingerprints
     if family.data.text is not None and family.data.text.tokenizer:
-        (root / TOKENIZER).write_bytes(family.data.text.tokenizer.encode())  # the very bytes of the fingerprint
+        (root / TOKENIZER).write_bytes(family.data.text.tokenizer.encode())
+    if family.data.sequence is not None and family.data.sequence.definition:
+        (root / SEQUENCE).write_bytes(family.data.sequence.definition.encode())
     weights.write(root / WEIGHTS, own_state(family) if state is None else state)
     if log is not None:
         shutil.copyfile(log, root / "log.jsonl")
@@ -245,12 +249,18 @@ def _write(
     manifest.write(root)
 
 
-def _with_tokenizer(snapshot: Snapshot, below: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The description of the data, whose captions get their tokenizer back. Raises `ArtifactError` if it is missing."""
-    text = data.get("text")
-    if not isinstance(text, dict) or not text.get("fingerprint"):
-        return data
-    name = below + TOKENIZER
+def _with_tokenizers(snapshot: Snapshot, below: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The description of the data, whose captions and sequences get their tokenizers back. Raises `ArtifactError`."""
+    found = dict(data)
+    for field, file, key in (("text", TOKENIZER, "tokenizer"), ("sequence", SEQUENCE, "definition")):
+        schema = data.get(field)
+        if isinstance(schema, dict) and schema.get("fingerprint"):
+            found[field] = {**schema, key: _tokenizer(snapshot, below + file)}
+    return found
+
+
+def _tokenizer(snapshot: Snapshot, name: str) -> str:
+    """The text of a tokenizer's file. Raises `ArtifactError` if it is missing, or no text."""
     if name not in snapshot.entries:
         raise ArtifactError(f"{snapshot.root / name}: expected a tokenizer, and it is not listed in {MANIFEST}.")
     with snapshot.stream(name) as file:
@@ -258,7 +268,7 @@ def _with_tokenizer(snapshot: Snapshot, below: str, data: Mapping[str, Any]) -> 
     if len(read) > MAX_TOKENIZER_BYTES:
         raise ArtifactError(f"{snapshot.root / name}: a tokenizer has at most {MAX_TOKENIZER_BYTES:,} bytes.")
     try:
-        return {**data, "text": {**text, "tokenizer": read.decode()}}
+        return read.decode()
     except UnicodeDecodeError as error:
         where = snapshot.root / name
         raise ArtifactError(f"{where}: expected a tokenizer, got something unreadable ({error}).") from None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from morphogen.core.data_spec import DataSpec
 
 FOLDER = "DIR/"
+TEXT = (".smi", ".txt")
 PICTURE = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -119,6 +120,9 @@ def keep(
     if target.format == ".npz":
         target.write(npz(result.arrays() if arrays is None else arrays))
         return
+    if target.format in TEXT:
+        target.write(result.lines().encode())
+        return
     require_pictures(getattr(result, "spec", None), plane=plane and each is None)
     if each is None:
         target.write(picture_file((image or result.image)(), recipe, target.format))
@@ -131,7 +135,8 @@ def keep(
 def require_pictures(spec: DataSpec | None, plane: bool = False) -> None:
     """Raise `UsageError` with the advice to write arrays; points in the `plane` have a picture, too."""
     if spec is not None and not spec.is_picture and not (plane and spec.shape == (2,)):
-        raise UsageError(f"records of shape {spec.shape} are no pictures: give --out FILE.npz.")
+        instead = "FILE.npz" if spec.sequence is None else "FILE.smi or FILE.txt"
+        raise UsageError(f"records of shape {spec.shape} are no pictures: give --out {instead}.")
 
 
 def emit(

@@ -18,6 +18,7 @@ from torch import Tensor
 from morphogen.core.column_views import cells_of, real_view
 from morphogen.core.columns import Table
 from morphogen.core.errors import DataError
+from morphogen.core.sequences import SequenceSchema
 from morphogen.core.spec import Spec
 
 Kind = Literal["continuous", "binary", "discrete", "sequence", "columns"]
@@ -30,11 +31,24 @@ MAX_LEVELS = 1 << 31
 
 
 class Attribute(Spec):
-    """One named property of a record: real-valued, or one of `values`."""
+    """One named property of a record: real-valued, or one of `values`.
+
+    low, high    the range of a real-valued one in the training records, which models see as -1 to 1; None: not known
+    """
 
     most_values = MAX_NAMES
     name: str
     values: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _a_range(self) -> Attribute:
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"the range of {self.name!r} has a low and a high end, or is not known")
+        if self.low is not None and self.high is not None and not self.low <= self.high:
+            raise ValueError(f"the range of {self.name!r} is in order (got {self.low:g} to {self.high:g})")
+        return self
 
 
 class TextSchema(Spec):
@@ -79,8 +93,9 @@ class DataSpec(Spec):
     """The kind, shape and range of the records, and the names of their conditions.
 
     kind      "continuous": x in [-1, 1]; "binary": x in {0, 1}; "discrete": int64 x in 0 .. levels-1;
-              "sequence": int64 tokens; "columns": the real view in [-1, 1] of a table's cells (`column_views.py`),
-              which `table` describes
+              "sequence": int64 token ids (`core/sequences.py`); "columns": the real view in [-1, 1] of a table's cells
+              (`column_views.py`), which `table` describes
+    sequence  of kind "sequence": how texts become token ids; None where other software does that
     levels    number of values of one stored element (256 for 8-bit pictures); None for real numbers
     shift, scale   x = (u - shift) / scale for stored real numbers (levels None)
     """
@@ -97,6 +112,7 @@ class DataSpec(Spec):
     classes: tuple[str, ...] = ()
     attributes: tuple[Attribute, ...] = ()
     text: TextSchema | None = None
+    sequence: SequenceSchema | None = None
     context_shape: tuple[int, ...] | None = None
     table: Table | None = None
     splits: dict[str, int] = pydantic.Field(default_factory=dict)
@@ -115,6 +131,12 @@ class DataSpec(Spec):
             raise ValueError(f"the table has {self.table.width} elements a record (got the shape {self.shape})")
         if not (0 < self.scale < math.inf and math.isfinite(self.shift)):
             raise ValueError(f"scale must be positive, and shift finite (got {self.scale} and {self.shift})")
+        if self.sequence is not None:
+            read = self.sequence
+            if (self.kind, self.shape, self.levels) != ("sequence", (read.longest,), read.vocabulary):
+                raise ValueError(
+                    f"sequences of {read.longest} tokens have kind 'sequence', that shape and their levels"
+                )
         for shape in (self.shape, self.context_shape or ()):
             if any(n < 1 for n in shape) or math.prod(shape) > MAX_ELEMENTS or len(shape) > 8:
                 raise ValueError(f"a record of shape {shape[:8]} is empty or has more than {MAX_ELEMENTS:,} elements")

@@ -15,9 +15,14 @@ from torch import Tensor
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError
 from morphogen.core.printable import printable
+from morphogen.core.sequences import lengths
 from morphogen.data.in_memory import AnyData
 from morphogen.data.load import load
+from morphogen.data.molecules.chemistry import is_installed
+from morphogen.data.molecules.inspection import inspect_molecules
+from morphogen.data.molecules.writing import as_smiles
 from morphogen.data.records import Dataset, Files, Problem, Records
+from morphogen.data.sequences.tokenizers import to_texts
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Inspection:
         low, high: the smallest and the largest stored value
         problems: records that cannot be used and were left out
         notes: what is unusual in the source but usable, or is not used
+        sequences: of texts: how long they are, examples, and for molecules their scaffolds and properties
 
     Example:
         >>> mg.inspect_data("digits").counts["train"]
@@ -46,6 +52,7 @@ class Inspection:
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     dataset: Dataset
+    sequences: Mapping[str, Any] | None = None
 
     @property
     def files(self) -> Files | None:
@@ -69,6 +76,8 @@ class Inspection:
             "high": self.high,
             "problems": [{"record": p.record, "what": p.what} for p in self.problems],
             "notes": list(self.notes),
+            "changes": [{"record": c.record, "what": c.what} for c in self.dataset.changes],
+            "sequences": None if self.sequences is None else dict(self.sequences),
             "files": None if self.files is None else self.files.to_dict(),
         }
 
@@ -110,7 +119,27 @@ def inspect(source: AnyData) -> Inspection:
         problems=tuple(dataset.problems),
         notes=tuple(dataset.notes),
         dataset=dataset,
+        sequences=_sequences(splits),
     )
+
+
+def _sequences(splits: Mapping[str, Records]) -> dict[str, Any] | None:
+    """What texts are like; None for other records."""
+    records = next(iter(splits.values()))
+    schema = records.spec.sequence
+    if schema is None:
+        return None
+    counts = lengths(records.stored).double()
+    quantiles = torch.quantile(counts[:: max(1, len(counts) // 10_000)], torch.tensor([0.05, 0.5, 0.95]).double())
+    texts = to_texts(schema, records.stored)
+    found = {
+        "tokens_5_50_95_percent": quantiles.round().long().tolist(),
+        "longest": int(counts.max()),
+        "examples": texts[:3],
+    }
+    if schema.content == "molecules" and is_installed():
+        found |= inspect_molecules(as_smiles(schema, texts))
+    return found
 
 
 def _html(text: str) -> str:

@@ -11,10 +11,14 @@ from morphogen.core.errors import DataError, UsageError, unknown
 from morphogen.core.printable import printable
 from morphogen.data import digits, folder, named, npz, shapes
 from morphogen.data.in_memory import AnyData, is_source, named_arrays
-from morphogen.data.options import Options, OwnSplits
+from morphogen.data.molecules import reading as molecules
+from morphogen.data.molecules.options import MoleculeOptions
+from morphogen.data.options import OwnSplits, SourceOptions
 from morphogen.data.prepare import prepare
 from morphogen.data.raw import Raw, SourceReader
 from morphogen.data.records import Dataset, Problem
+from morphogen.data.sequences.lines import read_lines
+from morphogen.data.sequences.options import SequenceOptions
 from morphogen.data.source import parse
 
 IN_MEMORY = "data in memory"
@@ -30,7 +34,8 @@ def sources() -> dict[str, str]:
 def load(
     source: AnyData, *, like: DataSpec | None = None, tokenizer: TextSchema | None = None, strict: bool = True
 ) -> Dataset:
-    """Load a named set, a folder of pictures or an .npz file: NAME_OR_PATH[:option[=value],...].
+    """Load a named set, a folder of pictures, an .npz file, or a file of texts (.txt) or molecules (.smi, .csv,
+    .parquet): NAME_OR_PATH[:option[=value],...].
 
     Arrays and other data in memory (`data/in_memory.py`) are prepared in the same way, and a `Dataset` is one already.
 
@@ -56,16 +61,16 @@ def load(
 def read_source(
     source: AnyData,
     like: DataSpec | None = None,
-    reading: Callable[[Options], Options] | None = None,
+    reading: Callable[[SourceOptions], SourceOptions] | None = None,
     *,
     strict: bool = True,
-) -> tuple[Options, Raw]:
+) -> tuple[SourceOptions, Raw]:
     """The options of a source, and all records that it holds before they are split; raises as `load` does.
 
     reading  the options to read with, made of those of the source; None: as they are
     """
     if not is_source(source):
-        options: Options = OwnSplits.settled(IN_MEMORY, {}, like, like is not None and like.source == IN_MEMORY)
+        options: SourceOptions = OwnSplits.settled(IN_MEMORY, {}, like, like is not None and like.source == IN_MEMORY)
         raw = npz.of_arrays(named_arrays(source), options if reading is None else reading(options))
         if strict and raw.problems:
             raise DataError(_listing(IN_MEMORY, raw.problems))
@@ -92,7 +97,7 @@ def _same_place(kept: str, given: str) -> bool:
 def _fits(dataset: Dataset, like: DataSpec | None) -> Dataset:
     """Loaded data as they are. Raises `DataError` where they were prepared otherwise than `like` says."""
     if like is not None:
-        for what in ("shape", "kind", "levels", "classes", "text", "context_shape", "shift", "scale"):
+        for what in ("shape", "kind", "levels", "classes", "text", "sequence", "context_shape", "shift", "scale"):
             came, wanted = getattr(dataset.spec, what), getattr(like, what)
             if came != wanted:
                 raise DataError(
@@ -104,7 +109,7 @@ def _fits(dataset: Dataset, like: DataSpec | None) -> Dataset:
 
 def _short_name(name: str) -> str:
     path = Path(name).resolve()
-    return name if name in _readers() else path.name if path.is_dir() else path.stem
+    return name if name in _readers() else path.name if path.is_dir() else path.name.split(".")[0] or path.stem
 
 
 def _readers() -> dict[str, SourceReader]:
@@ -119,11 +124,31 @@ def _reader(name: str) -> SourceReader:
         return SourceReader(OwnSplits, partial(folder.read, path), "")
     if path.suffix.lower() == ".npz" and path.is_file():
         return SourceReader(OwnSplits, partial(npz.read, path), "")
+    found = _sequence_reader(path)
+    if found is not None:
+        return found
     if path.exists():
-        raise UsageError(f"{name!r} is neither a folder of pictures nor an .npz file.")
+        raise UsageError(
+            f"{name!r} is neither a folder of pictures nor an .npz file, nor a file of texts (.txt) or molecules (.smi,"
+            " or .csv and .parquet with a column `smiles`)."
+        )
     if path.suffix or path.name != name:
         raise DataError(f"there is no folder or file {name!r}.")
     raise UsageError(unknown("data set, folder or file", name, _readers()))
+
+
+def _sequence_reader(path: Path) -> SourceReader | None:
+    """The reader of a file of texts or molecules; None for other files."""
+    suffix = "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+    if not path.is_file():
+        return None
+    if suffix == ".txt":
+        return SourceReader(SequenceOptions, partial(read_lines, path), "")
+    if suffix in (".smi", ".smi.gz"):
+        return SourceReader(MoleculeOptions, partial(molecules.read_smi, path), "")
+    if suffix in (".csv", ".csv.gz", ".parquet"):
+        return SourceReader(MoleculeOptions, partial(molecules.read_table, path), "")
+    return None
 
 
 def _can_be_stored(name: str) -> bool:

@@ -15,7 +15,9 @@ from morphogen.core.errors import DataError
 from morphogen.data import archives, emoji
 from morphogen.data.arrays import pictures_from, read_arrays
 from morphogen.data.labels import class_numbers, texts
-from morphogen.data.options import Carved, Options
+from morphogen.data.molecules.named_sets import read_named
+from morphogen.data.molecules.options import MoleculeOptions
+from morphogen.data.options import Carved, Options, SourceOptions
 from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw, SourceReader
 
@@ -79,8 +81,12 @@ def _found(name: str, read: Callable[[Path, Any], Raw], options: Any) -> Raw:
     return read(folder(name), options)
 
 
-def _reader(name: str, read: Callable[[Path, Any], Raw], options: type[Options], summary: str) -> SourceReader:
+def _reader(name: str, read: Callable[[Path, Any], Raw], options: type[SourceOptions], summary: str) -> SourceReader:
     return SourceReader(options, partial(_found, name, read), summary)
+
+
+def _molecules(file: str, summary: str) -> SourceReader:
+    return _reader("molecules", partial(read_named, file), MoleculeOptions, summary)
 
 
 def _mnist_like(license: str, **files: str) -> Callable[[Path, Options], Raw]:
@@ -99,11 +105,15 @@ _BOARDS = _mnist_like("MIT (c) 2018 tangsanli5201", train="train_normal.npz", te
 
 READERS: dict[str, SourceReader] = {
     "bccd": _reader("bccd", archives.bccd, archives.BloodOptions, "blood cells, 32x32 RGB, 3 classes; what=pictures"),
+    "chembl": _molecules("chembl.csv.gz", "74,247 drug-like molecules with computed properties"),
     "deeppcb": _reader("deeppcb", _BOARDS, Carved, "printed circuit boards, 64x64 gray; defects in the test split"),
     "emoji": _reader("emoji", emoji.read, emoji.EmojiOptions, "captioned emoji, 64x64; vendor=noto|openmoji|both"),
+    "esol": _molecules("esol.csv", "molecules with measured solubility in water, log10 mol/l"),
     "fashion_mnist": _reader("fashion_mnist", _FASHION, Carved, "pictures of clothing, 28x28 gray, 10 classes"),
     "kodak": _reader("kodak", archives.kodak, archives.PhotographOptions, "24 photographs, 512x768 RGB; test only"),
+    "lipophilicity": _molecules("lipophilicity.csv", "molecules with measured distribution coefficient, logD"),
     "mnist": _reader("mnist", _MNIST, Carved, "handwritten digits, 28x28 gray, 10 classes"),
+    "molecules": _molecules("chembl.csv.gz", "the same as chembl"),
     "pneumonia_mnist": _reader("pneumonia_mnist", _PNEUMONIA, Options, "chest X-rays, 28x28 gray, 2 classes"),
     "ucmerced": _reader("ucmerced", archives.ucmerced, archives.AerialOptions, "land use from the air, 64x64 RGB"),
 }

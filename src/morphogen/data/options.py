@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from PIL import ImageColor
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -77,43 +77,13 @@ Amount = Annotated[float, Field(ge=0.0)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
-class Options(Spec):
-    """The options of every source of pictures.
+class SourceOptions(Spec):
+    """Options of any source: written as text, and settled with what a model's data were prepared with.
 
-    size        HEIGHTxWIDTH, or one number for both; None keeps the size that all pictures have
-    resize      what to do where the shape does not fit: "error"; "stretch"; "crop" (scale to cover, cut
-                the center); "pad" (scale to fit, fill with the background); "rotate" (turn portrait and
-                landscape into each other, no pixel resampled). Equal aspect ratios need no policy.
-    channels    "auto" is gray if all pictures are gray, RGB otherwise
-    background  the color that transparent pictures are laid on, and that padding has
-    bits        the range of picture files with more than 8 bits a value: 0 to 2^bits - 1 becomes 0 to 255; None: the
-                smallest such range that holds all values of the data
-    binary      "stochastic" draws each pixel once, as 1 with probability u / max; a number is a threshold
-    context     pictures come with a degraded copy of themselves as their condition, to learn to restore them:
-                "down4", "blur1.5", "noise0.2" or "gray" (`data/context.py`)
+    `preparation` names those that say what a record looks like; the rest says which records there are.
     """
 
-    size: Size | None = None
-    resize: Resize = "error"
-    channels: Channels = "auto"
-    background: Color = "#ffffff"
-    bits: Annotated[int, Field(ge=8, le=16)] | None = None
-    binary: Binary = None
-    context: Context = None
-
-    @property
-    def target(self) -> tuple[int, int] | None:
-        """(height, width) to bring pictures to, or None."""
-        if self.size is None:
-            return None
-        height, width = self.size.split("x")
-        return int(height), int(width)
-
-    @property
-    def background_rgb(self) -> tuple[int, int, int]:
-        """The background as bytes."""
-        red, green, blue = ImageColor.getrgb(self.background)[:3]
-        return red, green, blue
+    preparation: ClassVar[tuple[str, ...]] = ()
 
     def canonical(self, name: str) -> str:
         """The shortest source text that means the same."""
@@ -140,16 +110,56 @@ class Options(Spec):
             return options
         values = options.model_dump(mode="json", include=set(given))
         for key, wanted in like.preprocessing.items():
-            if key not in cls.model_fields or not (same or key in PREPARATION):
+            if key not in cls.model_fields or not (same or key in cls.preparation):
                 continue
             if key not in values:
                 values[key] = wanted
-            elif key in PREPARATION and values[key] != wanted and (key, wanted) not in _FREE:
+            elif key in cls.preparation and values[key] != wanted and (key, wanted) not in _FREE:
                 raise SpecError(
                     f"source {name!r}: option {key}={values[key]} contradicts {key}={wanted}, which the model's"
                     f" data {like.source!r} were prepared with; leave it out."
                 )
         return cls.parse(values)
+
+
+class Options(SourceOptions):
+    """The options of every source of pictures.
+
+    size        HEIGHTxWIDTH, or one number for both; None keeps the size that all pictures have
+    resize      what to do where the shape does not fit: "error"; "stretch"; "crop" (scale to cover, cut
+                the center); "pad" (scale to fit, fill with the background); "rotate" (turn portrait and
+                landscape into each other, no pixel resampled). Equal aspect ratios need no policy.
+    channels    "auto" is gray if all pictures are gray, RGB otherwise
+    background  the color that transparent pictures are laid on, and that padding has
+    bits        the range of picture files with more than 8 bits a value: 0 to 2^bits - 1 becomes 0 to 255; None: the
+                smallest such range that holds all values of the data
+    binary      "stochastic" draws each pixel once, as 1 with probability u / max; a number is a threshold
+    context     pictures come with a degraded copy of themselves as their condition, to learn to restore them:
+                "down4", "blur1.5", "noise0.2" or "gray" (`data/context.py`)
+    """
+
+    preparation = PREPARATION
+    size: Size | None = None
+    resize: Resize = "error"
+    channels: Channels = "auto"
+    background: Color = "#ffffff"
+    bits: Annotated[int, Field(ge=8, le=16)] | None = None
+    binary: Binary = None
+    context: Context = None
+
+    @property
+    def target(self) -> tuple[int, int] | None:
+        """(height, width) to bring pictures to, or None."""
+        if self.size is None:
+            return None
+        height, width = self.size.split("x")
+        return int(height), int(width)
+
+    @property
+    def background_rgb(self) -> tuple[int, int, int]:
+        """The background as bytes."""
+        red, green, blue = ImageColor.getrgb(self.background)[:3]
+        return red, green, blue
 
 
 class Captioned(Options):

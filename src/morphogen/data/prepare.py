@@ -16,9 +16,10 @@ from morphogen.core.errors import DataError, unknown
 from morphogen.core.rng import Rng
 from morphogen.data import tokenizer
 from morphogen.data.context import Degradation
-from morphogen.data.options import Captioned, Options
+from morphogen.data.options import Captioned, Options, SourceOptions
 from morphogen.data.raw import Raw
 from morphogen.data.records import Dataset, Records
+from morphogen.data.sequences.encoding import encoded, with_ranges
 from morphogen.data.split import ORDER, keys, set_aside, validation_count
 from morphogen.data.tokenizer import Tokenizer
 
@@ -30,7 +31,7 @@ def prepare(
     raw: Raw,
     name: str,
     source: str,
-    options: Options,
+    options: SourceOptions,
     like: DataSpec | None = None,
     reader: TextSchema | None = None,
     strict: bool = True,
@@ -43,6 +44,9 @@ def prepare(
     With `like`, scale and classes are those of that description, and records of another shape or kind
     are a `DataError`. Without, captions are read by the tokenizer of `reader`, if it is given, or teach one.
     """
+    sequence = None
+    if raw.sequences is not None and raw.sequences:
+        raw, sequence = encoded(raw, source, options, like, strict)
     if len(raw.stored) == 0:
         lines = [f"\n  {problem}" for problem in raw.problems[:_MAX_LISTED]]
         lines += [f"\n  and {len(raw.problems) - _MAX_LISTED:,} more"] * (len(raw.problems) > _MAX_LISTED)
@@ -58,7 +62,7 @@ def prepare(
     if _is_as_stored(raw, like):
         levels = like.levels if like is not None else levels
         raw = dataclasses.replace(raw, notes=[*raw.notes, f"values of 0 to {int(stored.max())} are taken as they are"])
-    elif options.binary is not None:
+    elif isinstance(options, Options) and options.binary is not None:
         if levels is None:
             raise DataError(f"{source}: only pictures with a number of levels can be binarized, not real numbers.")
         stored, levels = binarized(stored, raw.all_ids, levels, options.binary), 2
@@ -68,14 +72,16 @@ def prepare(
     labels, classes = raw.labels, raw.classes
     if like is not None:
         labels, classes = _like_classes(raw, like, source), like.classes
-        if raw.schema != like.attributes:
+        if sequence is None and raw.schema != like.attributes:
             raw = dataclasses.replace(raw, attributes=None, present=None, schema=())
+    else:
+        raw = with_ranges(raw, next(iter(members.values())))
     raw = _captioned(raw, options)
     spec = DataSpec(
         name=name,
         source=source,
         shape=tuple(stored.shape[1:]),
-        kind="binary" if levels == 2 else "continuous",
+        kind="sequence" if sequence is not None else "binary" if levels == 2 else "continuous",
         levels=levels,
         shift=shift,
         scale=scale,
@@ -83,6 +89,7 @@ def prepare(
         classes=classes,
         attributes=raw.schema,
         text=_text(raw, next(iter(members.values())), options, like, reader),
+        sequence=sequence,
         context_shape=_context_shape(options, tuple(stored.shape[1:]), levels, source),
         splits={s: len(rows) for s, rows in members.items()},
         license=raw.license,
@@ -104,13 +111,18 @@ def prepare(
     splits = {s: whole.select(rows) for s, rows in members.items()}
     spec = spec.replace(fingerprint=fingerprint(splits))
     return Dataset(
-        spec, {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()}, raw.problems, notes, raw.files
+        spec,
+        {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()},
+        raw.problems,
+        notes,
+        raw.files,
+        raw.changes,
     )
 
 
 def _is_as_stored(raw: Raw, like: DataSpec | None) -> bool:
     """Whether arrays of bytes are already in the fewer levels of a model's data, as what the model makes is."""
-    if like is None or like.levels is None or raw.levels != 256 or raw.names is not None:
+    if like is None or like.levels is None or raw.levels != 256 or raw.names is not None or like.kind == "sequence":
         return False
     return like.levels < 256 and int(raw.stored.max()) < like.levels
 
@@ -147,7 +159,7 @@ def fingerprint(splits: Mapping[str, Records]) -> str:
     return digest.hexdigest()
 
 
-def _assigned(raw: Raw, source: str, options: Options, strict: bool) -> np.ndarray | None:
+def _assigned(raw: Raw, source: str, options: SourceOptions, strict: bool) -> np.ndarray | None:
     """(N,) the split of each record, as it comes or set aside; None where that leaves nothing to train on.
 
     Raises `DataError` for that if `strict`.
@@ -187,19 +199,21 @@ def _scaling(train: Tensor) -> tuple[float, float]:
     return float(shift), float(scale) or 1.0
 
 
-def _resolved(options: Options, stored: Tensor, bits: int | None) -> dict[str, object]:
+def _resolved(options: SourceOptions, stored: Tensor, bits: int | None) -> dict[str, object]:
     """The options with the values that reading has determined, so that other data can be prepared alike."""
-    if stored.dtype == torch.uint8 and stored.ndim == 4:
+    if isinstance(options, Options) and stored.dtype == torch.uint8 and stored.ndim == 4:
         channels = {1: "gray", 3: "rgb", 4: "rgba"}.get(stored.shape[1], "auto")
         options = options.replace(size=f"{stored.shape[2]}x{stored.shape[3]}", channels=channels)
-    if bits is not None:
+    if isinstance(options, Options) and bits is not None:
         options = options.replace(bits=bits)
     return options.model_dump(mode="json")
 
 
-def _context_shape(options: Options, shape: tuple[int, ...], levels: int | None, source: str) -> tuple[int, ...] | None:
+def _context_shape(
+    options: SourceOptions, shape: tuple[int, ...], levels: int | None, source: str
+) -> tuple[int, ...] | None:
     """The shape of the degraded copies that the records come with, if they are to."""
-    if options.context is None:
+    if not isinstance(options, Options) or options.context is None:
         return None
     try:
         return Degradation.parse(options.context).shape(shape, levels)
@@ -207,7 +221,7 @@ def _context_shape(options: Options, shape: tuple[int, ...], levels: int | None,
         raise DataError(f"{source}: {error}") from None
 
 
-def _captioned(raw: Raw, options: Options) -> Raw:
+def _captioned(raw: Raw, options: SourceOptions) -> Raw:
     """Keep as many captions as the options say."""
     wanted = options.captions if isinstance(options, Captioned) else "all"
     if wanted == "none":
@@ -216,7 +230,7 @@ def _captioned(raw: Raw, options: Options) -> Raw:
 
 
 def _text(
-    raw: Raw, train: Tensor, options: Options, like: DataSpec | None, reader: TextSchema | None
+    raw: Raw, train: Tensor, options: SourceOptions, like: DataSpec | None, reader: TextSchema | None
 ) -> TextSchema | None:
     """The schema of captions: that of `like`, that of `reader`, or one learned from `train`."""
     if raw.captions is None or like is not None:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from morphogen.core.data_spec import Attribute
-from morphogen.data.options import Options
+from morphogen.core.sequences import Content
+from morphogen.data.options import SourceOptions
 from morphogen.data.records import Files, Problem, picked
 
 _PER_RECORD = (
@@ -25,6 +26,7 @@ _PER_RECORD = (
     "attributes",
     "present",
     "groups",
+    "sequences",
 )
 
 
@@ -32,7 +34,8 @@ _PER_RECORD = (
 class Raw:
     """Records as read, pictures already in their final size and channels.
 
-    stored   (N, *shape) uint8 with `levels` values, or float32 with levels None
+    stored   (N, *shape) uint8 with `levels` values, or float32 with levels None; (N, 0) for sequences
+    sequences    the texts of records that are sequences, which `prepare` turns into token ids; content: what they are
     split    the split that each record comes with, or None where there is no such thing
     ids      (N,) int64, or None for 0 .. N-1
     captions     a text each, "" for none; paraphrases: further ones of each record, as many as there are
@@ -40,6 +43,7 @@ class Raw:
     files    of a folder: what became of them
     groups   records of one group stay together when some are set aside; None: those of equal content do
     notes    what is unusual but usable, or was left aside, said once: a sentence each
+    changes  records that reading changed, and how
     """
 
     stored: Tensor
@@ -60,6 +64,9 @@ class Raw:
     notes: list[str] = field(default_factory=list)
     bits: int | None = None
     files: Files | None = None
+    sequences: list[str] | None = None
+    content: Content = "text"
+    changes: list[Problem] = field(default_factory=list)
 
     @property
     def all_ids(self) -> Tensor:
@@ -80,6 +87,6 @@ class SourceReader:
     `read(options)` leaves bad records out and lists them in `Raw.problems`.
     """
 
-    options: type[Options]
+    options: type[SourceOptions]
     read: Callable[[Any], Raw]
     summary: str

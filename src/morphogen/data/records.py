@@ -174,6 +174,7 @@ class Dataset:
         problems: records that were left out, and why
         notes: what is unusual in the source but usable, or is not used
         files: of a folder, what became of its files
+        changes: records that reading changed, and how: salts that molecules lost, and the like
 
     Example:
         >>> data = mg.load_data("digits")
@@ -186,12 +187,15 @@ class Dataset:
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     files: Files | None = None
+    changes: list[Problem] = field(default_factory=list)
 
     def reading_notes(self) -> list[str]:
         """Facts about the data to know before their use, one sentence each."""
         said = [str(self.files)] if self.files is not None else []
         if self.problems:
             said.append(f"{len(self.problems):,} records are left out: {listed([str(p) for p in self.problems], 3)}")
+        if self.changes:
+            said.append(f"{len(self.changes):,} records are changed: {listed([str(c) for c in self.changes], 3)}")
         return said + self.notes
 
     def split(self, name: str) -> Records:

@@ -13,7 +13,10 @@ from PIL import Image
 
 from morphogen.api.results.shown import Shown
 from morphogen.core.data_spec import DataSpec
-from morphogen.core.errors import UsageError
+from morphogen.core.errors import DataError, UsageError
+from morphogen.core.printable import one_line
+from morphogen.data.molecules.writing import as_smiles, smi_file
+from morphogen.data.sequences.tokenizers import to_texts
 from morphogen.report import canvas
 from morphogen.report.points import scatter
 from morphogen.report.saving import png, write_whole
@@ -62,6 +65,22 @@ class Pictures(Shown):
         return to_bytes(self.x, self.spec)
 
     @property
+    def texts(self) -> list[str]:
+        """Each record as its text: for molecules their SMILES. Raises `DataError` for records that are no texts."""
+        schema = self.spec.sequence
+        if schema is None:
+            raise DataError(f"records of {self.spec.name} are no texts; they have kind {self.spec.kind!r}.")
+        texts = to_texts(schema, self.x)
+        return as_smiles(schema, texts) if schema.content == "molecules" else texts
+
+    def lines(self) -> str:
+        """The records as a file of texts, one a line; for molecules with their number, and a mark on what is none."""
+        texts = self.texts
+        if self.spec.sequence is not None and self.spec.sequence.content == "molecules":
+            return smi_file(texts)
+        return "".join(f"{one_line(text)}\n" for text in texts)
+
+    @property
     def images(self) -> list[Image.Image]:
         """Each record as a PIL image. Raises `DataError` for records that are no pictures."""
         return [picture(one) for one in self.pixels]
@@ -78,7 +97,7 @@ class Pictures(Shown):
         return {"x": self.x, "ids": self.ids, "labels": self.labels, "class_names": classes}
 
     def save(self, path: Path | str) -> Path:
-        """Write a sheet (.png), arrays (.npz), or every picture as a file of its own into a folder (no suffix).
+        """Write a sheet (.png), arrays (.npz), lines of text (.smi, .txt), or each picture as a file (a folder).
 
         Args:
             path: the file or the new folder to write; `~` is the home folder.
@@ -91,6 +110,8 @@ class Pictures(Shown):
             DataError: pictures are asked for, and the records are none.
         """
         target = Path(path).expanduser()
+        if target.suffix in (".smi", ".txt"):
+            return write_whole(target, self.lines().encode())
         if target.suffix:
             return super().save(target)
         if target.exists() and (not target.is_dir() or any(target.iterdir())):

@@ -37,17 +37,20 @@ class ConditionSpec(Spec):
 
 
 class _RealField(nn.Module):
-    """Fourier features of one real value in about [-1, 1], with a learned null. (B,), (B,) -> (B, dim)."""
+    """Fourier features of one real value, whose range becomes [-1, 1], and a learned null. (B,), (B,) -> (B, dim)."""
 
     frequencies: Tensor
 
-    def __init__(self, dim: int, features: int = 8) -> None:
+    def __init__(self, dim: int, low: float | None = None, high: float | None = None, features: int = 8) -> None:
         super().__init__()
+        low, high = (-1.0, 1.0) if low is None or high is None else (low, high)
+        self.center, self.half = 0.5 * (low + high), 0.5 * (high - low) or 1.0
         self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(-1, features - 1), persistent=False)
         self.linear = nn.Linear(2 * features + 1, dim)
         self.null = nn.Parameter(torch.randn(dim))
 
     def forward(self, value: Tensor, known: Tensor) -> Tensor:
+        value = (value - self.center) / self.half
         angle = value[:, None] * self.frequencies
         features = torch.cat((value[:, None], angle.sin(), angle.cos()), dim=-1)
         return torch.where(known[:, None], self.linear(features), self.null)
@@ -77,7 +80,8 @@ class Conditioner(nn.Module):
         self.classes, self.attributes = len(data.classes), data.attributes
         self.label = nn.Embedding(self.classes + 1, dim) if self.classes else None  # the last row is the null
         self.fields = nn.ModuleList(
-            nn.Embedding(len(a.values) + 1, dim) if a.values else _RealField(dim) for a in data.attributes
+            nn.Embedding(len(a.values) + 1, dim) if a.values else _RealField(dim, a.low, a.high)
+            for a in data.attributes
         )
         self.text, self.longest = None, 0
         if data.text is not None and readable:

@@ -17,7 +17,12 @@ LISTED = 100  # classes, and records that cannot be used
 
 
 def inspect(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A named set, a folder of pictures or an .npz file.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A named set, a folder of pictures, or a file: .npz, .txt, .smi, .csv, .parquet."
+        ),
+    ],
     sheet: Annotated[
         str | None, typer.Option("--sheet", metavar="FILE.png|.jpg|.webp", help="Write a picture sheet too.")
     ] = None,
@@ -51,7 +56,10 @@ def _describe(found: dict[str, Any]) -> None:
     """An inspection in words: the DataSpec, records by split and class, duplicates, problems by name."""
     tabled = ("classes", "splits")
     print_fields({k: v for k, v in found["spec"].items() if k not in tabled and v not in (None, "", [], {})})
-    print_text(f"values in the data: {found['low']:g} to {found['high']:g}")
+    if found["sequences"] is None:
+        print_text(f"values in the data: {found['low']:g} to {found['high']:g}")
+    else:
+        print_fields(found["sequences"])
     counts, balance = found["counts"], found["balance"]
     classes = list(dict.fromkeys(name for split in balance.values() for name in split))
     listed = classes if len(classes) <= LISTED else classes[:LISTED]
@@ -72,5 +80,11 @@ def _describe(found: dict[str, Any]) -> None:
         print_text(f"  {problem['record']}: {problem['what']}")
     if len(found["problems"]) > LISTED:
         print_text(f"  and {len(found['problems']) - LISTED:,} more; all of them with --json")
+    if found["changes"]:
+        print_text(f"records that reading changed: {len(found['changes'])}")
+    for change in found["changes"][:SHOWN]:
+        print_text(f"  {change['record']}: {change['what']}")
+    if len(found["changes"]) > SHOWN:
+        print_text(f"  and {len(found['changes']) - SHOWN:,} more; all of them with --json")
     for note in found["notes"]:
         print_text(f"note: {note}")

@@ -34,7 +34,7 @@ from morphogen.cli.options import (
     Threads,
     Truncation,
 )
-from morphogen.cli.outputs import FOLDER, PICTURE, Output, emit, keep
+from morphogen.cli.outputs import FOLDER, PICTURE, TEXT, Output, emit, keep
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,7 +60,10 @@ HOW = (
 def sample(
     model: Model,
     out: Annotated[
-        str, typer.Option("--out", metavar="FILE.png|.jpg|.webp|.npz|DIR/", help="A sheet, arrays, or files.")
+        str,
+        typer.Option(
+            "--out", metavar="FILE.png|.jpg|.webp|.npz|.smi|.txt|DIR/", help="A sheet, arrays, lines, or files."
+        ),
     ],
     n: N = 64,
     seed: Seed = 0,
@@ -93,7 +96,7 @@ def sample(
     overwrite: Overwrite = False,
 ) -> None:
     """Draw new records from a model."""
-    target = Output.parse(out, [*PICTURE, ".npz", FOLDER], overwrite)
+    target = Output.parse(out, [*PICTURE, ".npz", *TEXT, FOLDER], overwrite)
     how: dict[str, Any] = {"temperature": temperature, "stepper": stepper, "steps": steps}
     how |= {"grid": grid, "guidance": guidance, "avoid": avoid, "guidance_interval": _interval(guidance_interval)}
     how |= {"autoguidance": autoguidance, "truncation": truncation, "candidates": candidates}

@@ -1,0 +1,1 @@
+"""Molecules as texts (SMILES, SELFIES): standard forms, properties, files, structures."""
