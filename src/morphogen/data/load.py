@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import DataError, UsageError, unknown
@@ -61,7 +62,7 @@ def load(
 def read_source(
     source: AnyData,
     like: DataSpec | None = None,
-    reading: Callable[[SourceOptions], SourceOptions] | None = None,
+    reading: Callable[[Any], Any] | None = None,
     *,
     strict: bool = True,
 ) -> tuple[SourceOptions, Raw]:
@@ -70,11 +71,11 @@ def read_source(
     reading  the options to read with, made of those of the source; None: as they are
     """
     if not is_source(source):
-        options: SourceOptions = OwnSplits.settled(IN_MEMORY, {}, like, like is not None and like.source == IN_MEMORY)
-        raw = npz.of_arrays(named_arrays(source), options if reading is None else reading(options))
+        held = OwnSplits.settled(IN_MEMORY, {}, like, like is not None and like.source == IN_MEMORY)
+        raw = npz.of_arrays(named_arrays(source), held if reading is None else reading(held))
         if strict and raw.problems:
             raise DataError(_listing(IN_MEMORY, raw.problems))
-        return options, raw
+        return held, raw
     parsed = parse(str(source), _readers().keys())
     reader = _reader(parsed.name)
     theirs = like.source if like is not None else ""

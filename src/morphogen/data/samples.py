@@ -55,7 +55,10 @@ def load_samples(source: AnyData, like: DataSpec) -> Samples:
     if not len(raw.stored):
         raise DataError(f"{source if is_source(source) else IN_MEMORY}: no record could be read.")
     notes = list(raw.notes)
-    stored, spec = _pictures(raw, like, options, notes) if like.is_picture else (raw.stored, _same(raw, like))
+    if isinstance(options, Options) and like.is_picture:
+        stored, spec = _pictures(raw, like, options, notes)
+    else:
+        stored, spec = raw.stored, _same(raw, like)
     return Samples(stored, spec, _labels(raw, like, notes), raw.captions, tuple(one_line(note) for note in notes))
 
 

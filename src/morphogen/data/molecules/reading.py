@@ -193,8 +193,8 @@ def _attributes(
                 raise UsageError(unknown("column of numbers or property", name, [*found, *PROPERTIES]))
         molecules = [from_selfies(text) for text in texts] if options.tokens == "selfies" else list(texts)
         if computed:
-            values = compute(computed, molecules)
-            found |= {name: values[:, i] for i, name in enumerate(computed)}
+            columns = compute(computed, molecules)
+            found |= {name: columns[:, i] for i, name in enumerate(computed)}
     if not chosen:
         return None, None, (), notes
     array = np.stack([found[name] for name in chosen], axis=1).astype(np.float32)

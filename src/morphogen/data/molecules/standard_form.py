@@ -43,7 +43,7 @@ def standard_form(smiles: str, *, stereo: bool = True) -> StandardForm:
         DataError: the text is no molecule, in words.
     """
     with quiet():
-        molecule, changes = parsed(smiles), []
+        molecule, changes = parsed(smiles), list[str]()
         if _UNUSUAL.search(smiles):
             molecule, changes = _standardized(molecule, stereo)
         try:
@@ -93,7 +93,7 @@ def canonical(smiles: str) -> str | None:
 
 
 def _standardized(molecule: Any, stereo: bool) -> tuple[Any, list[str]]:
-    chem, changes = rdkit(), []
+    chem, changes = rdkit(), list[str]()
     if len(chem.GetMolFrags(molecule)) > 1:
         whole = chem.MolToSmiles(molecule)
         molecule = _tools()[0].choose(molecule)

@@ -44,13 +44,13 @@ class _RealField(nn.Module):
     def __init__(self, dim: int, low: float | None = None, high: float | None = None, features: int = 8) -> None:
         super().__init__()
         low, high = (-1.0, 1.0) if low is None or high is None else (low, high)
-        self.center, self.half = 0.5 * (low + high), 0.5 * (high - low) or 1.0
+        self.middle, self.spread = 0.5 * (low + high), 0.5 * (high - low) or 1.0
         self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(-1, features - 1), persistent=False)
         self.linear = nn.Linear(2 * features + 1, dim)
         self.null = nn.Parameter(torch.randn(dim))
 
     def forward(self, value: Tensor, known: Tensor) -> Tensor:
-        value = (value - self.center) / self.half
+        value = (value - self.middle) / self.spread
         angle = value[:, None] * self.frequencies
         features = torch.cat((value[:, None], angle.sin(), angle.cos()), dim=-1)
         return torch.where(known[:, None], self.linear(features), self.null)
