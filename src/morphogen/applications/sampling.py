@@ -14,7 +14,7 @@ from morphogen.applications.prompting import class_index, class_notes, constant_
 from morphogen.applications.records import check_room
 from morphogen.core import registry
 from morphogen.core.batch import RawCondition
-from morphogen.core.capabilities import Samples
+from morphogen.core.capabilities import Denoises, Samples
 from morphogen.core.chunks import chunks
 from morphogen.core.errors import UsageError, unknown
 from morphogen.core.family import Family, require
@@ -157,7 +157,7 @@ def resolve_sampling_options(family: Family, options: Mapping[str, Any]) -> dict
 def with_default_guidance(family: Family, options: Mapping[str, Any]) -> dict[str, Any]:
     """Add a default guidance to `options` if there is a condition to lead away from and no scale is given."""
     spec: Any = family.spec
-    knows = "guidance" in sampling_options(type(family))
+    knows = Denoises in family.capabilities and "guidance" in sampling_options(type(family))
     if options.get("guidance") is not None or not knows or spec.guidance != 1.0:
         return dict(options)
     led = {**options, "guidance": GUIDANCE}

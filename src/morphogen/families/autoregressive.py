@@ -1,4 +1,4 @@
-r"""The autoregressive model: exact likelihoods over pixels (PixelCNN; van den Oord et al., 2016).
+r"""The autoregressive model: exact likelihoods of pictures (PixelCNN; van den Oord et al., 2016) and of sequences.
 
 A picture becomes a sequence s_1 ... s_D of symbols: pixels in raster order, channels in order within a pixel, and one
 or two digits for a value within a channel. By the chain rule its probability is
@@ -12,9 +12,12 @@ logistics instead (`nn/distributions/mixture_head.py`), because their values are
 over its values, so the product sums to one over all pictures: the score is the log-probability itself, not a bound.
 Training minimizes its negative, for all factors of a picture at once.
 
+A text is a sequence already. There the network is a causal transformer (`nn/sequences.py`), and the last symbol is the
+end. Classifier-free guidance leads each token away from the model without the condition.
+
 Sampling draws the symbols in their order, each by the inverse of its cumulative distribution at a uniform number. It
-computes one pixel at a time, in float64. A symbol is a discontinuous function of its probabilities, and a changed
-symbol changes all later ones. Rounding differs between batch sizes, so it must not decide a symbol.
+computes one pixel or token at a time, in float64. A symbol is a discontinuous function of its probabilities, and a
+changed symbol changes all later ones. Rounding differs between batch sizes, so it must not decide a symbol.
 
 Coding needs the same walk, with symbols that a file gives (`Conditionals`). The integer form of a model
 (`nn/integer/grid.py`) computes the same bits on every machine.
@@ -25,7 +28,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Generator, Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -35,9 +38,10 @@ from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.capabilities import Conditionals, Quantizes, Samples, Score, Scores
 from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
-from morphogen.core.errors import SpecError
+from morphogen.core.errors import SpecError, UsageError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Noise
+from morphogen.core.sequences import lengths
 from morphogen.families.integer_form import IntegerForm
 from morphogen.nn.backbones.causal import CausalConv, CausalNet, Seen
 from morphogen.nn.backbones.symbols import Counts, SymbolHead, Symbols
@@ -46,17 +50,23 @@ from morphogen.nn.distributions.mixture_head import MixtureHead
 from morphogen.nn.integer.conversion import to_integers
 from morphogen.nn.integer.grid import to_grid
 from morphogen.nn.integer.tables import Frequencies, shared_frequencies
+from morphogen.nn.sequences import CausalSequences
 from morphogen.theory.discretized import DiscretizedLogisticMixture
 from morphogen.theory.likelihoods import likelihood
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 HEALTH_RECORDS = 100  # records in a health check, with exact likelihoods
+LR = {"pixels": 4e-3, "tokens": 2e-3}  # peak learning rates
+SEQUENCES_AT_ONCE = 256  # that are scored together
 CHUNK = 40_000  # pixels that are scored together; the counts take 4 K C bytes per pixel
 
 
 class AutoregressiveSpec(ConditionSpec):
     """Options of the autoregressive model."""
 
+    token_width: int = Field(192, ge=2, description="texts: width of the transformer")
+    token_blocks: int = Field(4, ge=1, description="texts: blocks of the transformer")
+    grammar: bool = Field(True, description="SMILES: what no SMILES can go on with has probability 0")
     width: int = Field(64, ge=1, description="channels of the features of a pixel")
     inner: int = Field(32, ge=1, description="channels inside a residual block")
     blocks: int = Field(4, ge=1, description="residual blocks")
@@ -79,7 +89,7 @@ class AutoregressiveSpec(ConditionSpec):
     )
     counts: bool = Field(True, description="categorical: tell it how often each value came before in the picture")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
-    lr: float = Field(4e-3, gt=0, description="peak learning rate")
+    lr: float | None = Field(None, gt=0, description="peak learning rate; none: 4e-3, and 2e-3 for texts")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
     integer: bool = Field(False, description="the integer form, which `morphogen quantize` makes of a trained model")
@@ -211,10 +221,10 @@ def _plane(channels: int) -> CausalConv:
 
 
 class Autoregressive(IntegerForm, Family):
-    """Autoregressive model of pixels; see the module's docstring for the mathematics."""
+    """Autoregressive model of pictures or texts; see the module's docstring for the mathematics."""
 
     name = "autoregressive"
-    summary = "exact likelihoods: each pixel given those before it"
+    summary = "exact likelihoods: each pixel or token given those before it"
     Spec = AutoregressiveSpec
     part_names = (READER,)
     capabilities = frozenset({Samples, Scores, Conditionals, Quantizes})
@@ -232,11 +242,22 @@ class Autoregressive(IntegerForm, Family):
 
     def __init__(self, spec: AutoregressiveSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
+        cond = COND if spec.conditional else 0
+        self.pixels: Any = None  # the network of pictures
+        self.tokens: CausalSequences | None = None  # that of texts
+        if data.sequence is not None:
+            if spec.integer:
+                raise SpecError("the integer form is of models of pictures.")
+            self.capabilities = self.capabilities - {Conditionals, Quantizes}
+            self.conditioner = conditioner_of(spec, data, self.parts)
+            size = {"width": spec.token_width, "blocks": spec.token_blocks}
+            self.tokens = CausalSequences(data.sequence, **size, cond=cond, dropout=spec.dropout, grammar=spec.grammar)
+            return
         levels = 2 if data.kind == "binary" else data.levels
         if levels is None or len(data.shape) != 3 or data.kind not in ("binary", "continuous", "discrete"):
             raise SpecError(
-                f"the autoregressive family needs pictures (C, H, W) of values that can be counted, but {data.name!r}"
-                f" has {data.kind} records of shape {data.shape}"
+                f"the autoregressive family needs texts, or pictures (C, H, W) of values that can be counted, but"
+                f" {data.name!r} has {data.kind} records of shape {data.shape}"
                 f"{'' if levels is None else f' with {levels} levels'}; families for other data: vae."
             )
         if spec.likelihood != "categorical" and data.kind != "continuous":
@@ -245,7 +266,7 @@ class Autoregressive(IntegerForm, Family):
                 " 'categorical'."
             )
         self.conditioner = conditioner_of(spec, data, self.parts)
-        self.pixels = Pixels(spec, levels, data, cond=COND if spec.conditional else 0)
+        self.pixels = Pixels(spec, levels, data, cond=cond)
         self.frequencies: Frequencies | None = None
         if spec.likelihood != "categorical" or spec.conditional:
             self.capabilities = self.capabilities - {Conditionals, Quantizes}
@@ -262,10 +283,11 @@ class Autoregressive(IntegerForm, Family):
         s = self.spec
         if s.integer:
             raise SpecError("the integer form does not learn: train without --integer, then `morphogen quantize`.")
-        return {"pixels": Player(self.own_parameters(), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
+        lr = LR[self._player] if s.lr is None else s.lr
+        return {self._player: Player(self.own_parameters(), lr=lr, ema=s.ema, weight_decay=s.weight_decay)}
 
     def networks(self) -> Mapping[str, nn.Module]:
-        networks: dict[str, nn.Module] = {"pixels": self.pixels}
+        networks: dict[str, nn.Module] = {self._player: self.pixels if self.tokens is None else self.tokens}
         if self.conditioner is not None:
             networks["conditioner"] = self.conditioner
         return networks
@@ -273,14 +295,21 @@ class Autoregressive(IntegerForm, Family):
     def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
         c = self._condition(cond, len(batch))
+        if self.tokens is not None:
+            log_p = self.network("tokens")(batch.x, c)
+            yield Step("tokens", {"nll": -log_p}, {"bits_per_token": self._bits_per_token(log_p, batch.x)})
+            return
         log_p = self.network("pixels")(self._values(batch.x), c).flatten(1).sum(1)
         bits = -log_p.mean().detach() / (self.data.dimensions * math.log(2.0))
         yield Step("pixels", {"nll": -log_p}, {"bits_per_dim": bits})
 
     @torch.no_grad()
     def health(self, batch: Batch, rng: Noise) -> Health:
-        """Held-out bits per element, for the whole picture and for each row."""
+        """Held-out bits per element, for the whole picture and for each row; of texts, bits per token."""
         part = batch[:HEALTH_RECORDS]
+        if self.tokens is not None:
+            log_p = self._log_p_of_texts(part.x, part.cond)
+            return Health({"held_out_bits_per_token": float(self._bits_per_token(log_p, part.x))})
         log_p = self._log_p(part.x, part.cond)
         bits = -log_p.mean(dim=(0, 2, 3)) / math.log(2.0)
         return Health({"held_out_bits_per_dim": float(bits.mean()), "bits_per_row": bits.tolist()})
@@ -288,10 +317,31 @@ class Autoregressive(IntegerForm, Family):
     # ------------------------------------------------------------ capabilities
 
     @torch.no_grad()
-    def sample(self, n: int, cond: RawCondition | None, rng: Noise, *, temperature: float = 1.0) -> Tensor:
-        """Sample with each symbol's probabilities proportional to p^(1/T), T = `temperature`; 0 takes the likeliest."""
-        pixels, conditioner = copy.deepcopy((self.pixels, self.conditioner))
+    def sample(
+        self,
+        n: int,
+        cond: RawCondition | None,
+        rng: Noise,
+        *,
+        temperature: float = 1.0,
+        guidance: float | None = None,
+    ) -> Tensor:
+        """Sample with each symbol's probabilities proportional to p^(1/T), T = `temperature`; 0 takes the likeliest.
+
+        Of texts, `guidance` w takes p(token | c)^w p(token)^(1 - w) for p(token | c).
+        """
+        pixels, tokens, conditioner = copy.deepcopy((self.pixels, self.tokens, self.conditioner))
         c = None if conditioner is None else conditioner.double()(cond, n).pooled
+        if guidance not in (None, 1.0) and (tokens is None or conditioner is None):
+            raise UsageError(
+                "guidance leads texts towards a condition, and this model draws pictures, or was trained without"
+                " --conditional: leave it out."
+            )
+        if tokens is not None:
+            uniform = rng.uniform("tokens", n, self.data.shape, torch.float64)
+            null = None if conditioner is None else conditioner(None, n).pooled
+            led = 1.0 if guidance is None else guidance
+            return tokens.double().eval().sample(uniform, c, temperature, away_from=null, guidance=led)
         _, rows, columns = self.data.shape
         uniform = rng.uniform("pixels", n, (rows, columns, pixels.uniforms), torch.float64)
         return self.data.encode(pixels.double().eval().sample(uniform, c, temperature).permute(0, 3, 1, 2))
@@ -299,7 +349,7 @@ class Autoregressive(IntegerForm, Family):
     @torch.no_grad()
     def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
         """log P(x), exactly. `samples` has no effect."""
-        log_p = self._log_p(x, cond).flatten(1).sum(1)
+        log_p = self._log_p(x, cond).flatten(1).sum(1) if self.tokens is None else self._log_p_of_texts(x, cond)
         return Score(log_p, "exact", "mass", {"log_likelihood": log_p})
 
     @property
@@ -309,7 +359,7 @@ class Autoregressive(IntegerForm, Family):
 
     @property
     def device(self) -> torch.device:
-        return self.pixels.net.place.device
+        return self.pixels.net.place.device if self.tokens is None else self.tokens.net.embedding.weight.device
 
     def symbols(self, stored: Tensor) -> Tensor:
         """Stored values (B, C, H, W) as symbols in the order of coding, (B, T)."""
@@ -346,6 +396,21 @@ class Autoregressive(IntegerForm, Family):
         return made.eval().requires_grad_(False)
 
     # ----------------------------------------------------------------- private
+
+    @property
+    def _player(self) -> str:
+        return "pixels" if self.tokens is None else "tokens"
+
+    def _log_p_of_texts(self, x: Tensor, cond: RawCondition | None) -> Tensor:
+        """log P (B,) of sequences, in chunks of records."""
+        c = self._condition(cond, len(x))
+        parts = chunks(len(x), SEQUENCES_AT_ONCE)
+        return torch.cat([self.network("tokens")(x[rows], None if c is None else c[rows]) for rows in parts])
+
+    @staticmethod
+    def _bits_per_token(log_p: Tensor, x: Tensor) -> Tensor:
+        """The end is a token, too."""
+        return -log_p.detach().sum() / ((lengths(x) + 1).sum() * math.log(2.0))
 
     def _log_p(self, x: Tensor, cond: RawCondition | None) -> Tensor:
         """log P of each element, (B, H, W, C), in chunks of records."""

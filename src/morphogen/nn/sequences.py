@@ -1,0 +1,142 @@
+r"""Distributions over sequences of tokens that end, one token after the other:
+
+    log P(x | c) = sum_{t = 1}^{n + 1} log P(x_t | x_1 ... x_{t-1}, c),
+
+with x_{n+1} the end. After the end only padding follows, which has probability 1. At the last place only the end is
+possible. Begin and padding are never drawn. So P sums to one over all sequences of fewer than L tokens.
+
+For SMILES a grammar may say which tokens can follow (`nn/smiles_grammar.py`). The others have probability 0, and the
+rest sums to one: the likelihood stays exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from morphogen.core.reading import parse_json
+from morphogen.core.sequences import BEGIN, END, PADDING, SPECIAL, SequenceSchema, lengths, well_formed
+from morphogen.nn.backbones.sequence_transformer import SequenceTransformer
+from morphogen.nn.smiles_grammar import SmilesGrammar
+
+Choice = Callable[[Tensor], Tensor]
+_COMPACTED = 0.75  # sequences that have ended are left out of the batch when this share or less of it is open
+
+
+@final
+class CausalSequences(nn.Module):
+    """A causal transformer as a distribution over sequences, given conditions c (B, cond)."""
+
+    def __init__(
+        self,
+        schema: SequenceSchema,
+        *,
+        width: int,
+        blocks: int,
+        cond: int = 0,
+        dropout: float = 0.0,
+        grammar: bool = False,
+    ) -> None:
+        super().__init__()
+        self.longest, self.vocabulary = schema.longest, schema.vocabulary
+        self.net = SequenceTransformer(
+            schema.vocabulary, schema.longest, width=width, blocks=blocks, causal=True, cond=cond, dropout=dropout
+        )
+        self.head = nn.Linear(width, schema.vocabulary)
+        self.grammar = None
+        if grammar and schema.tokenizer == "smiles" and schema.definition:
+            self.grammar = SmilesGrammar(parse_json(schema.definition), schema.longest)
+
+    @torch.compiler.disable  # the lengths of each batch are shapes, and each would be compiled anew
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """log P(x | c) (B,) of sequences (B, L); -inf for what is no sequence."""
+        n = lengths(x)
+        longest = min(int(n.max()), self.longest - 1) + 1
+        ids = torch.cat((torch.full_like(x[:, :1], BEGIN), x[:, : longest - 1]), 1)
+        keep = torch.arange(longest, device=x.device) <= n[:, None]
+        features, packing = self.net(ids, keep, c)
+        target = x[:, :longest].flatten().index_select(0, packing.index)
+        place = packing.index % longest
+        allowed = None if self.grammar is None else packing.gather(self.grammar(ids))
+        log_p = self.log_probs(features, place == self.longest - 1, allowed).gather(-1, target[:, None]).squeeze(-1)
+        total = log_p.new_zeros(len(x)).index_add(0, packing.index // longest, log_p)
+        return torch.where(well_formed(x), total, -torch.inf)
+
+    def log_probs(self, features: Tensor, last: Tensor | bool, allowed: Tensor | None = None) -> Tensor:
+        """The log-probabilities (*, vocabulary) of the next token; `last` says where it is that of the last place.
+
+        `allowed` (*, vocabulary) is what the grammar says.
+        """
+        logits = self.head(features)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        ids = torch.arange(self.vocabulary, device=logits.device)
+        last = torch.as_tensor(last, device=logits.device)
+        impossible = (ids < END) | (last[..., None] & (ids >= SPECIAL))
+        if allowed is not None:
+            impossible = impossible | (~allowed & ~last[..., None])
+        return logits.masked_fill(impossible, -torch.inf).log_softmax(-1)
+
+    def sample(
+        self,
+        uniform: Tensor,
+        c: Tensor | None = None,
+        temperature: float = 1.0,
+        *,
+        away_from: Tensor | None = None,
+        guidance: float = 1.0,
+    ) -> Tensor:
+        """The sequences (n, L) that `uniform` (n, L) on (0, 1) maps to, in evaluation mode.
+
+        Each token is the inverse of its cumulative distribution. Log-probabilities are divided by `temperature`; 0
+        takes the likeliest token. With `guidance` w they are first l_0 + w (l_c - l_0), where l_0 has the condition
+        `away_from` (Ho and Salimans, 2022).
+        """
+        n, device = len(uniform), uniform.device
+        x = torch.full((n, self.longest), PADDING, dtype=torch.int64, device=device)
+        rows = torch.arange(n, device=device)
+        guided = guidance != 1.0 and away_from is not None
+        given = [c, away_from] if guided else [c]
+        kept = [self.net.room(n) for _ in given]
+        token = torch.full((n,), BEGIN, dtype=torch.int64, device=device)
+        seen = torch.full_like(x, PADDING)  # what was read so far
+        for t in range(self.longest):
+            allowed = None
+            if self.grammar is not None:
+                seen[:, t] = token
+                allowed = self.grammar(seen[:, : t + 1], last_only=True)[:, 0]
+            log_p = [
+                self.log_probs(self.net.one(token, t, memory, one), t == self.longest - 1, allowed)
+                for one, memory in zip(given, kept, strict=True)
+            ]
+            mixed = log_p[0]
+            if guided:
+                mixed = torch.where(log_p[0].isfinite(), log_p[1] + guidance * (log_p[0] - log_p[1]), -torch.inf)
+            token = _drawn(mixed, uniform[rows, t], temperature)
+            x[rows, t] = token
+            open_rows = token != END
+            if not open_rows.any():
+                break
+            if open_rows.double().mean() <= _COMPACTED:
+                rows, token, seen = rows[open_rows], token[open_rows], seen[open_rows]
+                kept = [[memory[:, open_rows] for memory in of] for of in kept]
+                given = [None if one is None else one[open_rows] for one in given]
+            else:
+                token = torch.where(open_rows, token, END)
+        return _ended(x)
+
+
+def _drawn(log_p: Tensor, u: Tensor, temperature: float) -> Tensor:
+    """The token of each row of log-probabilities (n, V) that u (n,) maps to."""
+    if temperature <= 0:
+        return log_p.argmax(-1)
+    cumulative = (log_p / temperature).softmax(-1).cumsum(-1)
+    return (u[:, None] * cumulative[:, -1:] > cumulative[:, :-1]).sum(-1)  # the sum may not round to 1
+
+
+def _ended(x: Tensor) -> Tensor:
+    """Padding after the first end of each sequence."""
+    place = torch.arange(x.shape[-1], device=x.device)
+    return torch.where(place <= lengths(x)[:, None], x, PADDING)
