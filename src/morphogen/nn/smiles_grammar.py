@@ -5,9 +5,9 @@ r"""Which token may follow the beginning of a SMILES string (Weininger, 1988), a
     a bond stands between two atoms, or before a ring number
     the text ends where nothing is open
 
-What is open must also fit into the places that are left. A prefix of a correct text always leaves the tokens of that
-text, so a distribution under these rules loses no molecule. Valence and aromaticity are not grammar: the network has to
-learn these. Where nothing may follow, everything may: such a text is no molecule, and its probability stays defined.
+What is open must also fit into the places that are left. Each rule is necessary, so a distribution under these rules
+loses no molecule; together they suffice to end a text, so nothing leads to a dead end. Valence and aromaticity are not
+grammar: the network has to learn these.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _AFTER = {  # what may come next
     LINK: (ATOM,),
     FINISH: (),
 }
-_NEAREST = 2  # atoms between the two ends of a ring bond
+_NEAREST = 2  # a ring bond closes so many atoms after the one that opened it, or later
 
 
 class SmilesGrammar(nn.Module):
@@ -40,7 +40,6 @@ class SmilesGrammar(nn.Module):
     kind: Tensor
     ring: Tensor
     after: Tensor
-    opens: Tensor
     column: Tensor
 
     def __init__(self, names: Sequence[str], longest: int) -> None:
@@ -55,7 +54,6 @@ class SmilesGrammar(nn.Module):
         after = [[kind in _AFTER[before] for kind in range(8)] for before in range(8)]
         for name, values in (("kind", kinds), ("ring", rings), ("column", columns), ("after", after)):
             self.register_buffer(name, torch.tensor(values), persistent=False)
-        self.register_buffer("opens", torch.tensor([0, 0, 1, 2, -1, 1, 1, 0]), persistent=False)
 
     def forward(self, ids: Tensor, last_only: bool = False) -> Tensor:
         """Whether each token may follow ids (B, T), which start with the begin: (B, T, V), or (B, 1, V) of the last."""
@@ -72,16 +70,30 @@ class SmilesGrammar(nn.Module):
         if last_only:
             before, depth, atoms, place = before[:, -1:], depth[:, -1:], atoms[:, -1:], place[-1:]
             is_open, since = is_open[:, -1:], since[:, -1:]
-        waiting = depth + is_open.sum(-1, dtype=torch.int32)
-        free = (self.longest - 2 - place - waiting)[..., None]  # places beyond those that close what is open
+        distance = atoms[..., None] - since
+        opened = is_open.sum(-1, dtype=torch.int32)
+        # Atoms that have to come before all rings can be closed; the one after a branch's end or a bond is one of them.
+        missing = torch.where(is_open, (_NEAREST - distance).clamp_min(0), 0).amax(-1) if self.rings else 0 * depth
+        waiting = depth + opened
+        free = self.longest - 2 - place - waiting  # places beyond those that close what is open
+        most = missing.clamp_min(1)
+        fits = {
+            ATOM: (missing - 1).clamp_min(0) <= free,
+            OPEN: most + 1 <= free,
+            CLOSE: (torch.maximum(missing, (opened > 0).int()) - 1 <= free) & (depth > 0),
+            BOND: most <= free,
+            FINISH: waiting == 0,
+        }
         allowed = self.after[before]  # (B, T, 8), by kind
-        by_kind = allowed & (self.opens <= free)
-        by_kind[..., CLOSE] &= depth > 0
-        by_kind[..., FINISH] = allowed[..., FINISH] & (waiting == 0)
-        apart = atoms[..., None] - since >= _NEAREST
-        by_ring = allowed[..., RING, None] & torch.where(is_open, apart, free >= 1)
+        by_kind = allowed.clone()
+        for what, fitting in fits.items():
+            by_kind[..., what] &= fitting
+        closing = (distance >= _NEAREST) & (missing - 1 <= free)[..., None]
+        by_ring = allowed[..., RING, None] & torch.where(is_open, closing, (free >= 1 + _NEAREST)[..., None])
         found = torch.cat((by_kind, by_ring), -1).index_select(-1, self.column)
-        nothing = ~found.any(-1, keepdim=True)
+        nothing = ~found.any(
+            -1, keepdim=True
+        )  # only after what is no SMILES: then all tokens, so that sums stay finite
         return found | (nothing & (torch.arange(len(self.kind), device=ids.device) >= SPECIAL - 1))
 
 

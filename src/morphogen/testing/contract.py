@@ -67,6 +67,7 @@ def check_family(
     skip: Collection[str] = (),
     steps: int = STEPS,
     records: int = RECORDS,
+    texts: bool = False,
 ) -> Checked:
     """Run the checks on a family; about 25 seconds.
 
@@ -80,6 +81,7 @@ def check_family(
         skip: the names of the checks to leave out.
         steps: training steps of the model that the checks look at, and of its parts.
         records: training records, at most; a step of training takes a sixteenth of so many.
+        texts: check it on words, for families that also take other records.
 
     Returns:
         Each check, in the order of `CHECKS`, with its outcome.
@@ -95,7 +97,7 @@ def check_family(
     names = choose_checks(only, skip)
     found = find_family(family)
     with tempfile.TemporaryDirectory() as folder:
-        subject = Subject(found, dict(options or {}), Path(folder), parts or {}, steps, records)
+        subject = Subject(found, dict(options or {}), Path(folder), parts or {}, steps, records, texts)
         return Checked(found.name, tuple(_run(name, subject) for name in names))
 
 

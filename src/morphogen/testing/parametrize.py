@@ -37,6 +37,7 @@ def parametrize_with_checks(
     skip: Collection[str] = (),
     steps: int = STEPS,
     records: int = RECORDS,
+    texts: bool = False,
 ) -> pytest.MarkDecorator:
     """Parametrize a pytest test by `check`, which the test calls; the other arguments are those of `check_family`.
 
@@ -48,6 +49,7 @@ def parametrize_with_checks(
         skip: the names of the checks to leave out.
         steps: training steps of the models that the checks look at, and of their parts.
         records: training records, at most; a step of training takes a sixteenth of so many.
+        texts: check them on words, for families that also take other records.
 
     Returns:
         A decorator for a test with the argument `check`. A check that does not apply to the family skips the test.
@@ -64,7 +66,7 @@ def parametrize_with_checks(
 
     cases = []
     for family in families:
-        lazy = _LazySubject(family, dict(options or {}), dict(parts or {}), steps, records)
+        lazy = _LazySubject(family, dict(options or {}), dict(parts or {}), steps, records, texts)
         called = family if isinstance(family, str) else family.name
         for name in choose_checks(only, skip):
             cases.append(pytest.param(FamilyCheck(name, lazy), id=f"{called}: {name}"))
@@ -93,12 +95,14 @@ class FamilyCheck:
 class _LazySubject:
     """A family whose parts and model are made when the first check needs them."""
 
-    def __init__(self, family: str | type[Family], options: dict[str, Any], parts: Any, steps: int, records: int):
-        self.arguments = family, options, parts, steps, records
+    def __init__(
+        self, family: str | type[Family], options: dict[str, Any], parts: Any, steps: int, records: int, texts: bool
+    ) -> None:
+        self.arguments = family, options, parts, steps, records, texts
 
     @cached_property
     def subject(self) -> Subject:
-        family, options, parts, steps, records = self.arguments
+        family, options, parts, steps, records, texts = self.arguments
         folder = tempfile.mkdtemp(prefix="morphogen-checks-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return Subject(find_family(family), options, Path(folder), parts, steps, records)
+        return Subject(find_family(family), options, Path(folder), parts, steps, records, texts)

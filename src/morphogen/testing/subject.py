@@ -16,7 +16,7 @@ from morphogen.core.errors import SpecError
 from morphogen.core.family import Family
 from morphogen.core.rng import Rng
 from morphogen.data import Stream, load
-from morphogen.testing.toy_data import ring, text_schema, with_captions
+from morphogen.testing.toy_data import ring, text_schema, with_captions, words
 from morphogen.trainer import Recipe, fit
 
 STEPS, RECORDS, STEPS_AN_EPOCH = 1500, 4096, 16
@@ -37,6 +37,7 @@ class Subject:
         parts: Mapping[str, tuple[str, Mapping[str, Any]]],
         steps: int = STEPS,
         records: int = RECORDS,
+        texts: bool = False,
     ) -> None:
         self.family, self.folder, self.steps = family, folder, steps
         self.batch_size = max(1, records // STEPS_AN_EPOCH)
@@ -47,10 +48,13 @@ class Subject:
         if "text_encoder" in family.Spec.model_fields:
             options = {"text_encoder": "recurrent", **options}  # three times as fast
         self.spec = family.Spec.parse(options)
-        self.train, self.test = ring(records, 0), ring(1000, 1)
+        toy = words if texts else ring
+        self.train, self.test = toy(records, 0), toy(1000, 1)
         try:
             self.build()
         except SpecError:  # this family needs pictures
+            if texts:
+                raise
             digits = load("digits")
             self.train, self.test = digits.train.select(slice(0, records)), digits.split("test")
         if "text_encoder" in family.Spec.model_fields:

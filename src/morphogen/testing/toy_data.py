@@ -12,6 +12,7 @@ from torch import Tensor
 from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.rng import Rng
 from morphogen.data import Records, tokenizer
+from morphogen.data.sequences.tokenizers import describe, to_ids
 from morphogen.data.tokenizer import Tokenizer
 
 _NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -26,6 +27,25 @@ def ring(n: int, seed: int) -> Records:
     spec = DataSpec(name="ring", shape=(2,), kind="continuous", classes=("0", "1", "2", "3"))
     ids = torch.arange(n) + seed * 1_000_000
     return Records(spec, points.clamp(-1, 1), ids, labels=which // 2)
+
+
+def words(n: int, seed: int) -> Records:
+    """Words of a letter that is the class, three to nine times, and a full stop or none."""
+    rng = Rng(seed).child("words")
+    label, length = rng.integers("letter", n, 4), 3 + rng.integers("length", n, 7)
+    stop = rng.uniform("stop", n) < 0.3
+    texts = ["abcd"[k] * m + "." * s for k, m, s in zip(label.tolist(), length.tolist(), stop.tolist(), strict=True)]
+    schema = describe("characters", ["abcd" * 2 + "..", "aaaa."], None)  # up to ten letters and stops
+    spec = DataSpec(
+        name="words",
+        shape=(schema.longest,),
+        kind="sequence",
+        levels=schema.vocabulary,
+        sequence=schema,
+        classes=("a", "b", "c", "d"),
+    )
+    stored, _ = to_ids(schema, texts)
+    return Records(spec, stored, torch.arange(n) + seed * 1_000_000, labels=label)
 
 
 def caption_of(label: int) -> str:
