@@ -28,7 +28,7 @@ def check_conditions_are_obeyed(s: Subject) -> str:
     if s.data.text is not None:
         text = Tokenizer.of(s.data.text).ids([caption_of(i) for i in label.tolist()], s.data.text.longest)
         asked["words"] = RawCondition(text=text, text_mask=text != PAD)
-    train = s.data.encode(s.train.stored).flatten(1)
+    train = as_float(s.data.encode(s.train.stored)).flatten(1)
     said = []
     for what, cond in asked.items():
         x = as_float(model.sample(n, cond, Rng(1))).flatten(1)

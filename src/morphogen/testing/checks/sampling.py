@@ -19,7 +19,7 @@ def check_samples_beat_a_gaussian(s: Subject) -> str:
     """Samples are closer to held-out records than those of the best single Gaussian, in a two-sample test."""
     model = s.needs(capabilities.Samples)
     n = min(1000, len(s.test))
-    data, train = s.data.encode(s.test.stored[:n]).flatten(1), s.data.encode(s.train.stored).flatten(1)
+    data, train = (as_float(s.data.encode(r.stored)).flatten(1) for r in (s.test.select(slice(0, n)), s.train))
     rng = Rng(0).child("check")
     samples = as_float(model.sample(n, s.batch(n).cond, rng)).flatten(1)
     mean, cov = train.mean(0), train.T.cov() + 1e-6 * torch.eye(train.shape[1])
