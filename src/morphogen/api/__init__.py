@@ -49,6 +49,16 @@ from morphogen.api.sampling import sample
 from morphogen.api.upscaling import upscale
 from morphogen.api.verification import Verification, fingerprint, verify
 from morphogen.api.walking import walk
+from morphogen.core.errors import (
+    ArtifactError,
+    CapabilityError,
+    DataError,
+    MorphogenError,
+    MorphogenWarning,
+    NonFiniteError,
+    SpecError,
+    UsageError,
+)
 from morphogen.core.registry import register
 from morphogen.data import Dataset, Inspection
 from morphogen.evaluation import Result
@@ -59,9 +69,12 @@ __all__ = [
     "Alignment",
     "AlignmentPoint",
     "Archive",
+    "ArtifactError",
     "AttentionMaps",
+    "CapabilityError",
     "Chain",
     "Comparison",
+    "DataError",
     "Dataset",
     "Decompressed",
     "Description",
@@ -73,11 +86,16 @@ __all__ = [
     "LatentEdits",
     "Latents",
     "Model",
+    "MorphogenError",
+    "MorphogenWarning",
+    "NonFiniteError",
     "Pictures",
     "Quantized",
     "Reconstructions",
     "Restored",
     "Result",
+    "SpecError",
+    "UsageError",
     "Variances",
     "Verification",
     "alignment_curve",
