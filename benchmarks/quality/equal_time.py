@@ -22,11 +22,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -76,58 +75,33 @@ class Theirs:
     search: tuple[Json, ...] = ()
 
 
+# fmt: off
 _FLOW = {"backbone": "unet", "widths": (64,), "blocks": (4,), "attention": 0, "lr": 2e-3}
-_AUTOENCODER = {
-    "widths": (32, 64),
-    "blocks": 1,
-    "latent_channels": 1,
-    "beta": 0.5,
-    "adversarial": 0.5,
-    "adversarial_from": 0.2,
-}
+_AUTOENCODER = {"widths": (32, 64), "blocks": 1, "latent_channels": 1, "beta": 0.5, "adversarial": 0.5,
+                "adversarial_from": 0.2}
 _EVALUATIONS = {"stepper": "dpm++2m", "steps": 20, "precision": "auto"}
 _RATES = ({"lr": 1e-3}, {"lr": 2e-3}, {"lr": 4e-3})
 OURS = {
-    "vae": Ours(
-        "autoencoder with a flow-matching prior of its latents, 20 evaluations",
-        "flow_matching",
-        ("pythae-rae", "pythae-rae-conv", "pythae-vaegan"),
-        _FLOW,
-        {"batch_size": 64, "clip": 1.0},
-        _EVALUATIONS,
-        0.4,
-        _AUTOENCODER,
-        _RATES,
-    ),
-    "gan": Ours(
-        "GAN", "gan", ("keras",), MODERN, {"batch_size": 32}, search=({"lr": 1e-3}, {"lr": 2e-3}, {"penalty_every": 8})
-    ),
-    "diffusion": Ours(
-        "diffusion, 20 evaluations",
-        "diffusion",
-        ("diffusers",),
-        {**LEAN, "time_mean": -0.6},
-        {"batch_size": 64, "clip": 1.0},
-        _EVALUATIONS,
-        search=_RATES,
-    ),
+    "vae": Ours("autoencoder with a flow-matching prior of its latents, 20 evaluations", "flow_matching",
+                ("pythae-rae", "pythae-rae-conv", "pythae-vaegan"), _FLOW, {"batch_size": 64, "clip": 1.0},
+                _EVALUATIONS, 0.4, _AUTOENCODER, _RATES),
+    "gan": Ours("GAN", "gan", ("keras",), MODERN, {"batch_size": 32},
+                search=({"lr": 1e-3}, {"lr": 2e-3}, {"penalty_every": 8})),
+    "diffusion": Ours("diffusion, 20 evaluations", "diffusion", ("diffusers",), {**LEAN, "time_mean": -0.6},
+                      {"batch_size": 64, "clip": 1.0}, _EVALUATIONS, search=_RATES),
 }
 _PYTHAE = ("pythae", "benchmarks.peers.pythae_pictures")
 THEIRS = {
     "pythae-rae": Theirs("pythae's RAE-L2", *_PYTHAE, "rae", ("pythae", "torch"), _RATES),
     "pythae-rae-conv": Theirs("pythae's RAE-L2, convolutions", *_PYTHAE, "rae-conv", ("pythae", "torch"), _RATES),
     "pythae-vaegan": Theirs("pythae's VAE-GAN, convolutions", *_PYTHAE, "vaegan", ("pythae", "torch"), _RATES),
-    "keras": Theirs(
-        "a Keras GAN, R1, two rates, averages",
-        *("keras", "benchmarks.peers.keras_gan", "sized", ("keras", "tensorflow-cpu")),
-        ({"widths": (256, 128, 64)}, {"gamma": 10.0}, {"g_rate": 5e-4, "d_rate": 1e-3}),
-    ),
-    "diffusers": Theirs(
-        "diffusers, tuned, UniPC, 20 evaluations",
-        *("diffusers", "benchmarks.peers.diffusers", "tuned", ("diffusers", "torch")),
-        _RATES,
-    ),
+    "keras": Theirs("a Keras GAN, R1, two rates, averages", "keras", "benchmarks.peers.keras_gan", "sized",
+                    ("keras", "tensorflow-cpu"),
+                    ({"widths": (256, 128, 64)}, {"gamma": 10.0}, {"g_rate": 5e-4, "d_rate": 1e-3})),
+    "diffusers": Theirs("diffusers, tuned, UniPC, 20 evaluations", "diffusers", "benchmarks.peers.diffusers", "tuned",
+                        ("diffusers", "torch"), _RATES),
 }
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -211,8 +185,8 @@ class Place:
             peer = THEIRS[name]
             command = [ensure(peer.peer), "-m", peer.module, peer.setup, pictures, out, "--seconds", seconds]
             command += ["--n", self.n, "--seed", self.seed, "--change", json.dumps(change)]
-        limits = ("OMP", "MKL", "OPENBLAS", "TF_NUM_INTRAOP", "TF_NUM_INTEROP")
-        one = {f"{of}_NUM_THREADS" if "_" not in of else f"{of}_THREADS": str(THREADS) for of in limits}
+        limits = ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP")
+        one = {f"{of}_THREADS": str(THREADS) for of in limits}
         if subprocess.run([str(part) for part in command], cwd=ROOT, env={**os.environ, **one}).returncode:
             raise SystemExit(f"{name} failed: {' '.join(map(str, command))}")
         facts: Json = read(out.with_suffix(".json"))
@@ -286,7 +260,8 @@ def compared(mine: str) -> Callable[[Result], Seen]:
         pairs = [(run, known[rival][seed]) for seed, run in ours.items() if seed in known[rival]]
         ratios = [tables.ratio(a["fd"], b["fd"]) for a, b in pairs]
         ends = [end for one in ratios for end in one.ends or ()]
-        void = fair.verdict(*(reason for a, b in pairs for reason in _unfair(a, b)), _seeds(len(pairs)))
+        few = fair.too_few(len(pairs), fair.MIN_SEEDS, "seeds")
+        void = fair.verdict(*(reasons for a, b in pairs for reasons in _unfair(a, b)), few)
         beside = "; ".join(
             [f"{short(a['fd'])} over {short(b['fd'])}" for a, b in pairs]
             + [f"{pairs[0][0]['what']}; {pairs[0][1]['what']}", tables.count(len(pairs), "seed")]
@@ -296,11 +271,7 @@ def compared(mine: str) -> Callable[[Result], Seen]:
     return read_from
 
 
-def _seeds(number: int) -> Sequence[str]:
-    return list(fair.too_few(number, fair.MIN_SEEDS, "seeds"))
-
-
-def _unfair(ours: Result, theirs: Result) -> Sequence[Any]:
+def _unfair(ours: Result, theirs: Result) -> Sequence[Iterator[str]]:
     a, b = ours["training"], theirs["training"]
     return (
         fair.unequal_time(fair.spent(a), fair.spent(b)),

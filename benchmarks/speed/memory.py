@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.harness import Json, path_of, plain_parser, recorded, write
+from benchmarks.harness import Json, path_of, plain_parser, write
 from benchmarks.page import tables
 from benchmarks.page.tables import Result, Seen
 from benchmarks.peers.environments import ROOT
@@ -119,21 +119,16 @@ def parser() -> argparse.ArgumentParser:
     found = plain_parser(__doc__)
     found.add_argument("--steps", type=int, default=1000)
     found.add_argument("--quick", action="store_true", help="20 steps, to see that all of it runs")
-    found.add_argument("--out", type=Path, help="where the result goes")
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train without and with compilation, and write what was measured."""
     chosen = parser().parse_args(arguments)
-    steps = 20 if chosen.quick else chosen.steps
-    runs = [measure(steps, compiled) for compiled in ("off", "on")]
-    what = "memory of `morphogen train vae --data mnist`, in MB (1e6 bytes)"
-    write(chosen.out or path_of("memory", chosen.quick), {"what": what, **recorded(device="cpu"), "runs": runs})
-    for run in runs:
-        growth = "-" if run["growth_mb"] is None else f"{run['growth_mb']:+.0f}"
-        peaks = f"largest process {run['peak_mb']:,.0f} MB, all together {run['peak_together_mb']:,.0f} MB"
-        print(f"compile {run['compile']}: {peaks}, growth {growth} MB, {run['duration_s']:.0f} s")
+    runs = [measure(20 if chosen.quick else chosen.steps, compiled) for compiled in ("off", "on")]
+    record = {"what": "memory of `morphogen train vae --data mnist`, in MB (1e6 bytes)", "runs": runs}
+    write(path_of("memory", chosen.quick), record)
+    print(tables.table(FIGURES, {"memory": record}))
 
 
 if __name__ == "__main__":

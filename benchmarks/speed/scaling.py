@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Plot
 
@@ -139,46 +138,29 @@ def plot(found: Mapping[str, Any]) -> bytes:
     """The seconds of a step against the batch and against the pixels, beside proportional growth; a PNG."""
     fig = Plot(figsize=(9.0, 3.8), layout="constrained")
     FigureCanvasAgg(fig)
-    left, right = fig.subplots(1, 2, sharey=True)
-    families = found["growth"]
-    _panel(left, families, "batch", "batch", lambda row: row["batch"], lambda row: f"{row['batch']}")
-    _panel(
-        right,
-        families,
-        "pixels",
-        "pixels of a picture",
-        lambda row: row["side"] ** 2,
-        lambda row: f"{row['side']} x {row['side']}",
-    )
-    first = next(iter(families.values()))
-    side = first["batch"][0]["side"]
-    left.set(ylabel="seconds of a training step", title=f"{side} x {side}, RGB")
-    right.set(title=f"batch {first['pixels'][0]['batch']}")
+    panels, families = fig.subplots(1, 2, sharey=True), found["growth"]
+    first, dashed = next(iter(families.values())), {"linestyle": "--", "linewidth": 0.9}
+    for axes, against, key, label in zip(
+        panels, ("batch", "pixels"), ("batch", "side"), ("batch", "pixels of a picture"), strict=True
+    ):
+        sizes = [row[key] for row in first[against]]
+        x = np.array(sizes) ** (2 if key == "side" else 1)
+        for color, (family, growth) in zip(COLORS, families.items(), strict=False):
+            times = [row["step_s"] for row in growth[against]]
+            y, ends = np.array([one["median"] for one in times]), np.array([one["range"] for one in times]).T
+            name = f"{family}, {against}^{growth['exponent'][against]:.2f}"
+            axes.errorbar(x, y, np.abs(ends - y), color=color, marker="o", markersize=4, capsize=2, label=name)
+            axes.plot(x, y[-1] * x / x[-1], color=color, alpha=0.6, **dashed)
+        axes.plot([], [], color="#5f6368", label="proportional growth, through the last point", **dashed)
+        axes.set(xscale="log", yscale="log", xlabel=label)
+        axes.set_xticks(x, [f"{size} x {size}" if key == "side" else f"{size}" for size in sizes])
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        axes.legend(loc="upper left", fontsize=8)
+    side, batch = first["batch"][0]["side"], first["pixels"][0]["batch"]
+    panels[0].set(ylabel="seconds of a training step", title=f"{side} x {side}, RGB")
+    panels[1].set(title=f"batch {batch}")
     return png(fig)
-
-
-def _panel(
-    axes: Axes,
-    families: Mapping[str, Any],
-    against: str,
-    label: str,
-    size: Callable[[Json], float],
-    tick: Callable[[Json], str],
-) -> None:
-    dashed: Json = {"linestyle": "--", "linewidth": 0.9}
-    for color, (family, growth) in zip(COLORS, families.items(), strict=False):
-        rows = growth[against]
-        x, y = np.array([size(row) for row in rows]), np.array([row["step_s"]["median"] for row in rows])
-        ends = np.array([row["step_s"]["range"] for row in rows]).T
-        name = f"{family}, {against}^{growth['exponent'][against]:.2f}"
-        axes.errorbar(x, y, np.abs(ends - y), color=color, marker="o", markersize=4, capsize=2, label=name)
-        axes.plot(x, y[-1] * x / x[-1], color=color, alpha=0.6, **dashed)
-    axes.plot([], [], color="#5f6368", label="proportional growth, through the last point", **dashed)
-    axes.set(xscale="log", yscale="log", xlabel=label)
-    axes.set_xticks(x, [tick(row) for row in rows])
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.minorticks_off()
-    axes.legend(loc="upper left", fontsize=8)
 
 
 # ------------------------------------------------------------------------------- on the results page

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -58,6 +58,8 @@ class Place:
         self.folder, self.out = folder, folder / "runs" / "m"
         self.out.parent.mkdir(parents=True)
         self.pid = self.starts = 0
+        self.words = ""  # what a situation asks for instead
+        self.afterwards: Callable[[], object] = lambda: None
         self._ends, self._tell = os.pipe()
 
     def start(self, *more: str, before: Callable[[], object] = lambda: None, steps: int = STEPS) -> None:
@@ -97,17 +99,17 @@ class Place:
 
         artifact.save = slowly
 
-    def in_training(self) -> None:
-        """Wait until steps are made."""
+    def await_moment(self, moment: Moment) -> None:
+        """Wait until the folder is there, until steps are made, or until the model is about to be written."""
         log = self.out / "checkpoint" / "log.jsonl"
-        while not (log.exists() and b'"terms"' in log.read_bytes()):
+        while moment == "begun" and not self.out.exists():
+            time.sleep(0.001)
+        while moment == "training" and not (log.exists() and b'"terms"' in log.read_bytes()):
             time.sleep(0.01)
             if os.waitpid(self.pid, os.WNOHANG)[0]:
                 raise RuntimeError(f"it ended at once: {self.errors.read_text()}")
-
-    def at_the_end(self) -> None:
-        """Wait until the model is about to be written."""
-        os.read(self._ends, 1)
+        if moment == "end":
+            os.read(self._ends, 1)
 
     def wait(self) -> int:
         """The exit status, or the negative number of a signal."""
@@ -133,15 +135,6 @@ class Place:
         return wrong + [f"{f.name} is left" for f in found if f.name.startswith(".") and not f.name.endswith(".lock")]
 
 
-Situation = Callable[[Place], tuple[int, set[int], str]]  # status, those that it may be, what must be said
-SITUATIONS: dict[str, Situation] = {}
-
-
-def situation(name: str) -> Callable[[Situation], Situation]:
-    """Register one by its name."""
-    return lambda function: SITUATIONS.setdefault(name, function)
-
-
 def _limit(what: int, value: int, pid: int = 0) -> None:
     resource.prlimit(pid, what, (value, resource.getrlimit(what)[1]))
 
@@ -151,204 +144,149 @@ def _become_nobody() -> None:
     os.setuid(NOBODY)
 
 
-@situation("no room for the model at the start")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(before=lambda: _limit(resource.RLIMIT_FSIZE, 2000))
-    return place.wait(), {1}, "could not be written"
+def _stream(number: int, file: str = "") -> Callable[[], object]:
+    """A standard stream to a file, or closed with all above it."""
+    return lambda: os.dup2(os.open(file, os.O_WRONLY), number) if file else os.closerange(number, 3)
 
 
-@situation("no room for a checkpoint at the start")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(before=lambda: _limit(resource.RLIMIT_FSIZE, 20_000))
-    return place.wait(), {1}, "could not be written"
+def _kill(number: int) -> Callable[[Place], None]:
+    return lambda place: os.kill(place.pid, number)
 
 
-@situation("the disk is full from some step to the end")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start()
-    place.in_training()
-    _limit(resource.RLIMIT_FSIZE, 2000, place.pid)
-    return place.wait(), {1}, "The checkpoint of step"
-
-
-@situation("the disk is full for a while")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(steps=4000)
-    place.in_training()
+def _full_for_a_while(place: Place) -> None:
     _limit(resource.RLIMIT_FSIZE, 2000, place.pid)
     time.sleep(0.5)
     _limit(resource.RLIMIT_FSIZE, resource.RLIM_INFINITY, place.pid)
     time.sleep(0.3)
     os.kill(place.pid, signal.SIGTERM)
-    return place.wait(), {1}, "resume to go on"
 
 
-@situation("standard error is full")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(before=lambda: os.dup2(os.open("/dev/full", os.O_WRONLY), 2))
-    return place.wait(), {0}, ""
-
-
-@situation("standard output is full")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(before=lambda: os.dup2(os.open("/dev/full", os.O_WRONLY), 1))
-    return place.wait(), {0, 1}, ""
-
-
-@situation("standard output and error are closed")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(before=lambda: os.closerange(1, 3))
-    return place.wait(), {0, 1}, ""
-
-
-@situation("the folder for the model is read-only")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.out.parent.chmod(0o555)
-    place.start(before=_become_nobody)
-    return place.wait(), {1}, "cannot be written to"
-
-
-@situation("a run of another user is resumed")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(steps=100_000)
-    place.in_training()
-    os.kill(place.pid, signal.SIGTERM)
-    place.wait()
+def _for_all(place: Place) -> None:
     for folder in (place.folder, place.out.parent):
         folder.chmod(0o777)
-    place.start("--resume", before=_become_nobody, steps=100_000)
-    return place.wait(), {1}, "ermission denied"
 
 
-@situation("the data may not be read")
-def _(place: Place) -> tuple[int, set[int], str]:
-    for folder in (place.folder, place.out.parent):
-        folder.chmod(0o777)
+def _of_another_user(place: Place) -> None:
+    _stopped(place)
+    _for_all(place)
+    place.start("--resume", before=_become_nobody, steps=LONG)
+
+
+def _secret(place: Place) -> None:
+    _for_all(place)
     (place.folder / "secret.npz").write_bytes(b"")
     (place.folder / "secret.npz").chmod(0o600)
-    place.start("--data", str(place.folder / "secret.npz"), before=_become_nobody)
-    return place.wait(), {1, 2}, "secret.npz"
 
 
-for _signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-
-    @situation(f"{_signal.name} before the first step")
-    def _(place: Place, number: int = _signal) -> tuple[int, set[int], str]:
-        place.start(before=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), steps=100_000)
-        while not place.out.exists():
-            time.sleep(0.001)
-        os.kill(place.pid, number)
-        return place.wait(), {1}, "resume to go on"
-
-    @situation(f"{_signal.name} in training")
-    def _(place: Place, number: int = _signal) -> tuple[int, set[int], str]:
-        place.start(steps=100_000)
-        place.in_training()
-        os.kill(place.pid, number)
-        return place.wait(), {1}, "resume to go on"
-
-    @situation(f"{_signal.name} while the model is written")
-    def _(place: Place, number: int = _signal) -> tuple[int, set[int], str]:
-        place.start()
-        place.at_the_end()
-        os.kill(place.pid, number)
-        return place.wait(), {0}, ""
-
-
-@situation("SIGHUP under nohup")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
-    place.in_training()
-    os.kill(place.pid, signal.SIGHUP)
-    return place.wait(), {0}, ""
-
-
-@situation("SIGPIPE in training")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start()
-    place.in_training()
-    os.kill(place.pid, signal.SIGPIPE)
-    return place.wait(), {0}, ""
-
-
-@situation("a strict umask")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(before=lambda: os.umask(0o077))
-    return place.wait(), {0}, ""
-
-
-@situation("no home")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(before=lambda: os.environ.pop("HOME", None))
-    return place.wait(), {0}, ""
-
-
-@situation("no folder for temporary files")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(before=lambda: os.environ.update(TMPDIR="/nowhere"))
-    return place.wait(), {0}, ""
-
-
-@situation("the working directory is gone")
-def _(place: Place) -> tuple[int, set[int], str]:
-    def leave() -> None:
-        (place.folder / "gone").mkdir()
-        os.chdir(place.folder / "gone")
-        (place.folder / "gone").rmdir()
-
-    place.start(before=leave)
-    return place.wait(), {0, 1}, "working directory"
-
-
-@situation("no file can be opened any more")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start()
-    place.in_training()
-    _limit(resource.RLIMIT_NOFILE, 3, place.pid)
-    return place.wait(), {1}, "The checkpoint of step"
-
-
-@situation("the folder is taken away in training")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(steps=2000)
-    place.in_training()
-    place.out.rename(place.folder / "taken")
-    return place.wait(), {0, 1}, ""
-
-
-@situation("a second training into the same folder")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(steps=100_000)
-    place.in_training()
-    first = place.pid
-    place.start("--resume", steps=100_000)
-    status = place.wait()
-    os.kill(first, signal.SIGTERM)
-    os.waitpid(first, 0)
-    return status, {1}, f"process {first} on"
-
-
-@situation("a damaged checkpoint")
-def _(place: Place) -> tuple[int, set[int], str]:
-    place.start(steps=100_000)
-    place.in_training()
+def _stopped(place: Place) -> None:
     os.kill(place.pid, signal.SIGTERM)
     place.wait()
+
+
+def _second(place: Place) -> None:
+    first = place.pid
+    place.start("--resume", steps=LONG)
+    place.words = f"process {first} on"
+
+    def end_the_first() -> None:
+        os.kill(first, signal.SIGTERM)
+        os.waitpid(first, 0)
+
+    place.afterwards = end_the_first
+
+
+def _damaged(place: Place) -> None:
+    _stopped(place)
     file = place.out / "checkpoint" / checkpoint.NAME
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    place.start("--resume", steps=100_000)
-    status = place.wait()
-    file.write_bytes(whole)
-    return status, {1}, "expected a checkpoint"
+    place.start("--resume", steps=LONG)
+    place.afterwards = lambda: file.write_bytes(whole)
+
+
+def _leave() -> None:
+    """Enter a folder that is then gone."""
+    gone = tempfile.mkdtemp()
+    os.chdir(gone)
+    os.rmdir(gone)
+
+
+LONG = 100_000  # steps that never end by themselves
+Moment = Literal["", "begun", "training", "end"]  # what is waited for after the start
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A training, what happens to it, its statuses and what must be said.
+
+    The folder is made ready, the process calls `before` and trains, and at a moment something is done to it. FOLDER in
+    `more`, which are options, is the folder.
+    """
+
+    name: str
+    statuses: tuple[int, ...] = (0,)
+    words: str = ""
+    before: Callable[[], object] = lambda: None
+    at: Moment = ""
+    then: Callable[[Place], object] = lambda place: None
+    ready: Callable[[Place], object] = lambda place: None
+    more: tuple[str, ...] = ()
+    steps: int = STEPS
+
+
+# fmt: off
+FSIZE, INTERRUPTED = resource.RLIMIT_FSIZE, "resume to go on"
+SITUATIONS = {one.name: one for one in (
+    Situation("no room for the model at the start", (1,), "could not be written", lambda: _limit(FSIZE, 2000)),
+    Situation("no room for a checkpoint at the start", (1,), "could not be written", lambda: _limit(FSIZE, 20_000)),
+    Situation("the disk is full from some step to the end", (1,), "The checkpoint of step", at="training",
+              then=lambda place: _limit(FSIZE, 2000, place.pid)),
+    Situation("the disk is full for a while", (1,), INTERRUPTED, at="training", then=_full_for_a_while, steps=4000),
+    Situation("standard error is full", before=_stream(2, "/dev/full")),
+    Situation("standard output is full", (0, 1), before=_stream(1, "/dev/full")),
+    Situation("standard output and error are closed", (0, 1), before=_stream(1)),
+    Situation("the folder for the model is read-only", (1,), "cannot be written to", _become_nobody,
+              ready=lambda place: place.out.parent.chmod(0o555)),
+    Situation("a run of another user is resumed", (1,), "ermission denied", at="training", then=_of_another_user,
+              steps=LONG),
+    Situation("the data may not be read", (1, 2), "secret.npz", _become_nobody, ready=_secret,
+              more=("--data", "FOLDER/secret.npz")),
+    *(Situation(f"{one.name} before the first step", (1,), INTERRUPTED, at="begun", then=_kill(one), steps=LONG,
+                before=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+      for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)),
+    *(Situation(f"{one.name} in training", (1,), INTERRUPTED, at="training", then=_kill(one), steps=LONG)
+      for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)),
+    *(Situation(f"{one.name} while the model is written", at="end", then=_kill(one))
+      for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)),
+    Situation("SIGHUP under nohup", before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN), at="training",
+              then=_kill(signal.SIGHUP)),
+    Situation("SIGPIPE in training", at="training", then=_kill(signal.SIGPIPE)),
+    Situation("a strict umask", before=lambda: os.umask(0o077)),
+    Situation("no home", before=lambda: os.environ.pop("HOME", None)),
+    Situation("no folder for temporary files", before=lambda: os.environ.update(TMPDIR="/nowhere")),
+    Situation("the working directory is gone", (0, 1), "working directory", _leave),
+    Situation("no file can be opened any more", (1,), "The checkpoint of step", at="training",
+              then=lambda place: _limit(resource.RLIMIT_NOFILE, 3, place.pid)),
+    Situation("the folder is taken away in training", (0, 1), at="training", steps=2000,
+              then=lambda place: place.out.rename(place.folder / "taken")),
+    Situation("a second training into the same folder", (1,), at="training", then=_second, steps=LONG),
+    Situation("a damaged checkpoint", (1,), "expected a checkpoint", at="training", then=_damaged, steps=LONG),
+)}
+# fmt: on
 
 
 def outcome(name: str, folder: Path, whole: dict[str, torch.Tensor]) -> Outcome:
     """Bring a situation about and look at what is left."""
-    place = Place(folder)
-    status, expected, words = SITUATIONS[name](place)
+    place, of = Place(folder), SITUATIONS[name]
+    of.ready(place)
+    more = [word.replace("FOLDER", str(folder)) for word in of.more]
+    place.start(*more, before=of.before, steps=of.steps)
+    place.await_moment(of.at)
+    of.then(place)
+    status, words = place.wait(), place.words or of.words
+    place.afterwards()
     said = place.said()
-    wrong = [] if status in expected else [f"status {status}, expected {' or '.join(map(str, sorted(expected)))}"]
+    wrong = [] if status in of.statuses else [f"status {status}, expected {' or '.join(map(str, of.statuses))}"]
     wrong += [f"{word!r} is said" for word in ("Traceback", "fault in morphogen") if word in said]
     if status and words not in said:
         wrong.append(f"{words!r} is not said")

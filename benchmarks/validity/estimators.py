@@ -1,8 +1,7 @@
 """Do the intervals cover? Every estimator of `morphogen.evaluation` on distributions whose truth is known exactly.
 
-    python -m benchmarks.validity.estimators                        # 1,000 trials a row, the times, and the peers
+    python -m benchmarks.validity.estimators                        # 1,000 trials a row, and the peers
     python -m benchmarks.validity.estimators --trials 100 --only mixtures
-    python -m benchmarks.validity.estimators --durations            # only the times
     python -m benchmarks.validity.estimators --peers                # only the same figures by torchmetrics and prdc
 
 Coverage is the share of trials whose 95 % interval holds the truth, with its own exact binomial interval. A row whose
@@ -15,30 +14,23 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from benchmarks.harness import Json, path_of, plain_parser, read, recorded, write
 from benchmarks.page import tables
 from benchmarks.page.tables import Result, Seen
 from benchmarks.peers.environments import ensure, run_in, versions
-from benchmarks.validity.mixtures import PAIRS, gaussian
+from benchmarks.validity.mixtures import PAIRS
 from benchmarks.validity.trials import GROUPS, Experiment
 from morphogen.core.rng import Rng
-from morphogen.evaluation.metrics.copying import copying
-from morphogen.evaluation.metrics.frechet import expansion, frechet
+from morphogen.evaluation.metrics.frechet import frechet
 from morphogen.evaluation.metrics.kernel import kid
-from morphogen.evaluation.metrics.modes import class_conditional_frechet, modes
-from morphogen.evaluation.metrics.two_sample import two_sample_test
-from morphogen.theory.divergences import frechet_distance
 from morphogen.theory.statistics.intervals import binomial_interval
 from morphogen.theory.statistics.neighbors import neighborhoods
 
@@ -67,49 +59,6 @@ def coverage(row: Experiment, trials: int) -> Iterator[Json]:
         if not moving:
             record |= {"truth": truth_here, "mean": float(values.mean()), "deviation": float(values.std())}
         yield record | {"row_duration_s": round(seconds, 1)}
-
-
-def bias_removal(trials: int, d: int = 96, n: int = 1000) -> Json:
-    """Three ways to take the bias off the Frechet distance of two equal, whitened Gaussians (truth 0)."""
-    p = gaussian(d)
-    found: dict[str, list[float]] = {"none": [], "jackknife": [], "expansion": [], "extrapolation in 1/n": []}
-    for seed in range(trials):
-        a, b = p.draw(Rng(seed), "a", n), p.draw(Rng(seed), "b", n)
-        estimate = frechet(a, b)
-        plain = estimate.value + estimate.bias
-        halves = [plain_frechet(x, y) for x in a.chunk(2) for y in b.chunk(2)]
-        found["none"].append(plain)
-        found["jackknife"].append(estimate.value)
-        found["expansion"].append(expansion(a, b).value)
-        found["extrapolation in 1/n"].append(2.0 * plain - sum(halves) / 4.0)
-    rows = {k: {"mean": float(np.mean(v)), "deviation": float(np.std(v, ddof=1))} for k, v in found.items()}
-    return {"what": f"frechet of two whitened samples, D = {d}, n = {n}; truth 0", "trials": trials, **rows}
-
-
-def plain_frechet(a: Tensor, b: Tensor) -> float:
-    return float(frechet_distance(a.mean(0), a.T.cov(), b.mean(0), b.T.cov()))
-
-
-def durations(n: int = 10_000, d: int = 96) -> Json:
-    """Seconds of each estimator on two samples of n features, as float32."""
-    a, b, c = (gaussian(d, 1.0).draw(Rng(0), name, n).float() for name in "abc")
-    names = torch.arange(n) % 10
-    calls: dict[str, Callable[[], Any]] = {
-        "frechet": lambda: frechet(a, b),
-        "kid": lambda: kid(a, b),
-        "neighborhoods": lambda: neighborhoods(a, b),
-        "two_sample_test": lambda: two_sample_test(a, b, Rng(0)),
-        "modes": lambda: modes(names, names, 10),
-        "class_conditional_frechet": lambda: class_conditional_frechet(a, names, b, names),
-        "copying": lambda: copying(a, b, c),
-    }
-    found: Json = {"n": n, "dimensions": d, "threads": torch.get_num_threads(), "load": os.getloadavg()[0]}
-    for name, call in calls.items():
-        start = time.perf_counter()
-        call()
-        found[name] = round(time.perf_counter() - start, 2)
-    found["all"] = round(sum(found[name] for name in calls), 2)
-    return found
 
 
 def against_peers(n: int = 2000) -> Json:
@@ -183,27 +132,19 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--trials", type=int, default=1000)
     found.add_argument("--only", default="", help="only cases whose name holds this; not written to the results")
     found.add_argument("--peers", action="store_true", help="only the comparison with torchmetrics and prdc")
-    found.add_argument("--durations", action="store_true", help="only the times; leave the machine alone meanwhile")
     found.add_argument("--out", type=Path, default=path_of("estimators"))
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure coverage, bias, durations and the differences to the peers, or some of these."""
+    """Measure coverage and the differences to the peers, or one of these."""
     chosen = parser().parse_args(arguments)
     record: Json = read(chosen.out) if chosen.out.exists() else {}
-    if not chosen.peers and not chosen.durations:
-        found = covered(chosen.only, chosen.trials)
+    if not chosen.peers:
+        record["coverage"] = covered(chosen.only, chosen.trials)
         if chosen.only:
             return
-        record |= {"coverage": found, "bias": bias_removal(max(2, chosen.trials // 10))}
-        print(json.dumps(record["bias"], indent=2), flush=True)
-    if not chosen.peers:
-        record["durations"] = durations()
-        print(json.dumps(record["durations"], indent=2), flush=True)
-    if not chosen.durations:
-        record["peers"] = against_peers()
-    write(chosen.out, {**record, **recorded(device="cpu")})
+    write(chosen.out, {**record, "peers": against_peers(), **recorded(device="cpu")})
 
 
 if __name__ == "__main__":

@@ -57,8 +57,8 @@ def training(
         if name in of:
             raise UsageError(f"{name} is given twice.")
         of[name] = value
-    stands_on = {name: _place(model) for name, model in (parts or {}).items()}
-    asked = Asked(family, data, preset, own, plan, None if start is None else _place(start), stands_on)
+    places = {name: _place(model) for name, model in (parts or {}).items()}
+    asked = Asked(family, data, preset, own, plan, None if start is None else _place(start), places)
     if resume and holds_run(out):
         asked = completed(asked, Path(out))
     if asked.family is None or asked.data is None:

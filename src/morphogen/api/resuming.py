@@ -55,7 +55,7 @@ def holds_run(out: Path | str) -> bool:
 
 def family_of(out: Path | str) -> str:
     """The family that the run in `out` trains. Raises `ArtifactError` if its checkpoint cannot be read."""
-    return str(_told(Path(out))["run"]["family"]["name"])
+    return str(_record(Path(out))["run"]["family"]["name"])
 
 
 def completed(asked: Asked, out: Path) -> Asked:
@@ -63,8 +63,8 @@ def completed(asked: Asked, out: Path) -> Asked:
 
     Raises `UsageError` that names what is asked for and differs, and what is not known any more.
     """
-    told = _told(out)
-    run, begun = told["run"], told.get("begun_with") or {}
+    record = _record(out)
+    run, begun = record["run"], record.get("begun_with") or {}
     name = run["family"]["name"]
     if asked.family not in (None, name):
         raise UsageError(f"the run in {out} trains {name!r} and not {asked.family!r}: train into another folder.")
@@ -90,7 +90,7 @@ def completed(asked: Asked, out: Path) -> Asked:
     return Asked(name, data, begun.get("preset"), options, recipe, None, parts, started_from)
 
 
-def _told(out: Path) -> dict[str, Any]:
+def _record(out: Path) -> dict[str, Any]:
     facts = checkpoint.facts(out / "checkpoint")
     run = facts.get("run")
     if not isinstance(run, dict) or not all(isinstance(run.get(k), dict) for k in ("family", "spec", "recipe")):

@@ -179,9 +179,9 @@ def _assigned(raw: Raw, source: str, options: SourceOptions, strict: bool) -> np
     if "train" not in split and not strict:
         return None
     if "train" not in split:
-        told = " and ".join(f"{count} for {name}" for name, count in counts.items() if count)
+        sizes = " and ".join(f"{count} for {name}" for name, count in counts.items() if count)
         raise DataError(
-            f"{source}: setting aside {told} of {n} records (equal ones stay together) leaves nothing to train on;"
+            f"{source}: setting aside {sizes} of {n} records (equal ones stay together) leaves nothing to train on;"
             f" set aside fewer, such as {','.join(f'{name}=0' for name in counts)}."
         )
     return split

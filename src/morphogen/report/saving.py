@@ -31,7 +31,7 @@ def picture_file(image: Image.Image, recipe: Mapping[str, Any] | None = None, su
     """
     about = {"version": version("morphogen"), "torch": version("torch")}
     maker = f"morphogen {about['version']}"
-    told = None if recipe is None else as_json({**_without_folders(recipe), **about})
+    text = None if recipe is None else as_json({**_without_folders(recipe), **about})
     if suffix in _MAX and max(image.size) > _MAX[suffix]:
         size = f"{image.width:,} x {image.height:,}"
         raise UsageError(f"a {suffix} file has at most {_MAX[suffix]:,} pixels a side (got {size}): write a .png.")
@@ -39,14 +39,14 @@ def picture_file(image: Image.Image, recipe: Mapping[str, Any] | None = None, su
     if suffix == ".png":
         info = PngInfo()
         info.add_text("Software", maker)
-        if told is not None:
-            info.add_text("morphogen", told)
+        if text is not None:
+            info.add_text("morphogen", text)
         image.save(out, "PNG", pnginfo=info)
         return out.getvalue()
     exif = Image.Exif()
     exif[ExifTags.Base.Software] = maker
-    if told is not None and len(told) < _MAX_EXIF:
-        exif[ExifTags.Base.ImageDescription] = told
+    if text is not None and len(text) < _MAX_EXIF:
+        exif[ExifTags.Base.ImageDescription] = text
     if suffix == ".webp":
         image.save(out, "WEBP", lossless=True, exif=exif)
     else:

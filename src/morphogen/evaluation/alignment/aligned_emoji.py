@@ -63,8 +63,8 @@ class EmojiJudge:
             used = [attribute.values.index(v) for v in values or attribute.values]
             known = _known(train.attributes, train.present, place, used)
             self._discriminants[name] = Discriminant(features[known >= 0], known[known >= 0], len(used))
-            told = _known(records.attributes, records.present, place, used).tolist()
-            self._said[name] = dict(zip(records.captions or [], told, strict=True))
+            stated = _known(records.attributes, records.present, place, used).tolist()
+            self._said[name] = dict(zip(records.captions or [], stated, strict=True))
 
     def __call__(self, captions: Sequence[str], pictures: Tensor) -> dict[str, Tensor]:
         """For each kind of `what` (n,): 1 or 0, or NaN if the caption has no statement of this kind.

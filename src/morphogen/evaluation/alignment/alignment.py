@@ -129,12 +129,12 @@ class AlignmentTask:
         seconds = time.perf_counter() - start
         results = []
         for name, what in self._judge.what.items():
-            told = ~found[name].isnan()
-            if not told.any():
+            stated = ~found[name].isnan()
+            if not stated.any():
                 continue
-            rows = self.prompts.rows[told]
-            ours, real = found[name][told], self._real[name][told]
-            others = {NEAREST_TRAINING_CAPTION: self._remembered[name][told]}
+            rows = self.prompts.rows[stated]
+            ours, real = found[name][stated], self._real[name][stated]
+            others = {NEAREST_TRAINING_CAPTION: self._remembered[name][stated]}
             value, ceiling = share(ours, rows), share(real, rows)
             below = {other: share(holds, rows) for other, holds in others.items()}
             if shuffled is not None and (said := ~shuffled[name].isnan()).any():

@@ -202,12 +202,12 @@ def _stated(path: Path) -> Preparation:
     file = path / "preprocessor_config.json"
     if not file.is_file():
         raise ArtifactError(f"{path}: preprocessor_config.json is missing; give a Preparation.")
-    told: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    size = told.get("crop_size" if told.get("do_center_crop") else "size")
+    config: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    size = config.get("crop_size" if config.get("do_center_crop") else "size")
     if isinstance(size, Mapping):
         size = size.get("height", size.get("shortest_edge"))
     if not isinstance(size, int):
         raise ArtifactError(f"{file}: expected a size, got {size!r}; give a Preparation.")
-    if not told.get("do_normalize", True):
+    if not config.get("do_normalize", True):
         return Preparation(size, "unit")
-    return Preparation(size, "unit", told["image_mean"], told["image_std"])
+    return Preparation(size, "unit", config["image_mean"], config["image_std"])

@@ -199,5 +199,5 @@ class SymbolHead(nn.Module):
     def _tell(self, a: list[Tensor], k: int, symbol: Tensor) -> None:
         """Add what symbol k says to the layers of the later ones."""
         if k < len(self.tables):
-            for later, told in enumerate(self.tables[k](symbol).split(self.hidden, dim=-1), start=k + 1):
-                a[later] = a[later] + told
+            for later, given in enumerate(self.tables[k](symbol).split(self.hidden, dim=-1), start=k + 1):
+                a[later] = a[later] + given
