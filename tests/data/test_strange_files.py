@@ -16,7 +16,7 @@ from morphogen.core.errors import DataError
 from morphogen.data import inspect, load
 from morphogen.data.options import OwnSplits
 from morphogen.data.picture_files.reading import UNUSUAL, decode, read_picture
-from tests.data import strange_files
+from tests.data import strange_files, strange_folders
 
 
 @pytest.mark.parametrize("name", strange_files.PICTURES)
@@ -38,11 +38,11 @@ def test_a_picture_is_read_or_refused_in_words(name, tmp_path):
     assert set(picture.unusual) <= UNUSUAL.keys()
 
 
-@pytest.mark.parametrize("name", strange_files.FOLDERS)
+@pytest.mark.parametrize("name", strange_folders.FOLDERS)
 def test_a_folder_is_sorted_as_it_should_be_and_its_totals_add_up(name, tmp_path):
     root = tmp_path / "data"
     root.mkdir()
-    expected = strange_files.FOLDERS[name](root)
+    expected = strange_folders.FOLDERS[name](root)
     source = f"{root}:validation=0,test=0"
     if expected.error is not None:
         with pytest.raises(DataError, match=expected.error):
@@ -81,7 +81,7 @@ def test_no_program_is_started(tmp_path, monkeypatch):
 
 
 def test_twelve_bits_share_one_map_that_other_data_are_prepared_with(tmp_path):
-    strange_files.twelve_bits_of_sixteen(tmp_path / "a")
+    strange_folders.twelve_bits_of_sixteen(tmp_path / "a")
     (tmp_path / "b").mkdir()
     Image.fromarray(np.full((12, 12), 200, np.uint16)).save(tmp_path / "b" / "0.png")
     data = load(f"{tmp_path}/a:validation=0,test=0")

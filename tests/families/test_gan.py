@@ -13,55 +13,20 @@ from torch import nn
 
 from morphogen import artifact
 from morphogen.core.batch import Batch, RawCondition
-from morphogen.core.data_spec import DataSpec, TextSchema
-from morphogen.core.errors import SpecError, UsageError
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import SpecError
 from morphogen.core.family import Progress
 from morphogen.core.rng import Rng
 from morphogen.data import Stream, load
 from morphogen.families.gan import GAN
-from morphogen.families.gan_health import _coverage
 from morphogen.families.gan_spec import GANSpec
 from morphogen.testing import check_family
 from morphogen.theory.adversarial import GAMES, RELATIVISTIC
 from morphogen.trainer import Recipe, fit
 from morphogen.trainer import compile as compilation
+from tests.families.gans import BINARY, CONDITIONAL, ENHANCED, PICTURES, POINTS, WORDED, batch, build, moves
 from tests.processes import run_two_processes
 from tests.toys import LONG_CHECKS
-
-PICTURES = DataSpec(name="pictures", shape=(3, 13, 12), kind="continuous", levels=256, classes=("a", "b", "c"))
-POINTS = DataSpec(name="points", shape=(2,), kind="continuous")
-BINARY = DataSpec(name="binary", shape=(1, 6, 6), kind="binary", levels=2)
-ENHANCED = PICTURES.replace(name="enhanced", context_shape=(3, 7, 6))
-WORDED = PICTURES.replace(name="worded", classes=(), text=TextSchema(longest=4, vocabulary=7))
-SMALL = {"widths": (6, 8), "hidden": (16,), "discriminator_hidden": (16,), "latent_dim": 5, "inversion_steps": 8}
-CONDITIONAL = {"conditional": True, "condition_dropout": 0.3}
-
-
-def build(data=PICTURES, moved=0.1, **options):
-    """A model in training, whose blocks are not the identity that they begin as."""
-    with Rng(0).forked():
-        model = GAN(GANSpec.parse({**SMALL, **options}), data)
-        for p in model.parameters():
-            p.data.add_(moved * torch.randn_like(p))
-    return model
-
-
-def batch(data=PICTURES, n=6):
-    u = Rng(5).uniform("x", n, data.shape)
-    x = (u > 0.5).float() if data.kind == "binary" else 2 * u - 1
-    label = torch.arange(n) % 3 if data.classes else None
-    context = Rng(6).uniform("context", n, data.context_shape) * 2 - 1 if data.context_shape else None
-    text = mask = None
-    if data.text is not None:
-        text = torch.randint(1, 7, (n, 4), generator=torch.Generator().manual_seed(4))
-        mask = torch.arange(4) < torch.tensor([4, 3, 2, 4, 3, 1])[:n, None]
-    known = RawCondition(label=label, context=context, text=text, text_mask=mask)
-    return Batch(x, torch.arange(n), known, torch.arange(n))
-
-
-def moves(model, b, step=0):
-    return list(model.steps(b, Rng(0), Progress(step, 0.5)))
-
 
 # -------------------------------------------------------------------------------- the game
 
@@ -234,158 +199,6 @@ def test_the_picture_to_start_from_matters_to_both():
     for call in (lambda c: model.sample(6, c, Rng(1)), lambda c: model.realness(b.x, c)):
         assert not torch.allclose(call(b.cond), call(other), atol=1e-4)
         assert torch.allclose(call(None), call(blank), atol=1e-6)
-
-
-# --------------------------------------------------------------------------------- latents
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("data", [PICTURES, POINTS, BINARY], ids=lambda d: d.name)
-def test_truncation_draws_samples_to_that_of_the_mean_latent(data):
-    model = build(data).eval()
-    mean = model.decode(torch.zeros(1, 5)).mean
-    assert torch.allclose(model.sample(4, None, Rng(0), truncation=0.0), mean.expand(4, *data.shape), atol=1e-6)
-    assert torch.equal(model.sample(4, None, Rng(0), truncation=1.0), model.sample(4, None, Rng(0)))
-    far = [float((model.sample(64, None, Rng(0), truncation=t) - mean).square().mean()) for t in (0.1, 0.3, 1.0)]
-    assert far[0] < far[1] < far[2]
-    x = model.sample(64, None, Rng(0), truncation=5.0)
-    assert data.low <= float(x.min()) and float(x.max()) <= data.high
-    with pytest.raises(UsageError, match="at least 0"):
-        model.sample(1, None, Rng(0), truncation=-1.0)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("game", ["relativistic", "non_saturating", "least_squares"])
-def test_the_discriminator_chooses_among_candidates_as_it_weighs_them(game):
-    """A generator that gives z / 8, and a logit that makes p / q = exp(z) up to a factor: N(0, 1) becomes N(1, 1)."""
-    model = build(POINTS.replace(shape=(1,)), game=game, latent_dim=1).eval()
-    model.generator.forward = lambda z, context, words: z / 8  # which keeps the data's range
-    logit = (lambda z: (0.5 * z).tanh()) if game == "least_squares" else lambda z: z
-    model.discriminator.forward = lambda x, c, context, words: (logit(8 * x[:, 0]), None)
-    n = 20_000
-    assert torch.equal(model.sample(n, None, Rng(0), candidates=1), model.sample(n, None, Rng(0)))
-    means = [8 * float(model.sample(n, None, Rng(0), candidates=k).mean()) for k in (1, 2, 8)]
-    z = torch.randn(n, 8, generator=torch.Generator().manual_seed(0))  # the same by plain weights, all at once
-    plain = [z[:, :1], *(z[:, :k].softmax(1) * z[:, :k] for k in (2, 8))]
-    for found, weighted in zip(means, plain, strict=True):
-        assert found == pytest.approx(float(weighted.sum(1).mean()), abs=0.05)  # five deviations of the difference
-    some = model.sample(64, None, Rng(0), candidates=4)
-    parts = [model.sample(16, None, Rng(0).shifted(16 * i), candidates=4) for i in range(4)]
-    assert torch.allclose(torch.cat(parts), some, atol=1e-6), "a sample's candidates are its own"
-
-
-@pytest.mark.parametrize("game", ["hinge", "wasserstein"])
-def test_games_without_a_ratio_of_densities_do_not_choose(game):
-    model = build(game=game).eval()
-    with pytest.raises(UsageError, match="games whose discriminator does: relativistic"):
-        model.sample(2, None, Rng(0), candidates=2)
-    with pytest.raises(UsageError, match="at least 1 candidate"):
-        model.sample(2, None, Rng(0), candidates=0)
-
-
-@pytest.mark.parametrize("data", [PICTURES, POINTS], ids=lambda d: d.name)
-def test_inversion_recovers_what_was_made(data):
-    """The picture, and for pictures, whose elements are many more than the latents, the latent itself.
-
-    The prior pulls z towards 0, by about s^2 for each element of the data that it moves by one.
-    """
-    model = build(data, latent_dim=3 if data is PICTURES else 2, inversion_steps=200, moved=0.05, tanh=True).eval()
-    z = Rng(8).normal("z", 4, (model.latent_dim,))
-    with torch.no_grad():
-        x = model.decode(z).mean
-        q = model.encode(x)
-        rebuilt = model.decode(q.mean).mean
-    assert not q.mean.requires_grad
-    spread = (x - x.mean(0)).square().mean()
-    assert float((rebuilt - x).square().mean()) < 0.01 * float(spread)
-    if data is PICTURES:
-        assert torch.allclose(q.mean, z, atol=0.15)
-    with torch.no_grad():  # one record by itself, to what arithmetic in another batch size leaves
-        assert torch.allclose(model.encode(x[1:2]).mean, q.mean[1:2], atol=1e-2)
-
-
-def test_inversion_keeps_to_the_condition():
-    model, b = build(**CONDITIONAL).eval(), batch()
-    q = model.encode(b.x, b.cond)
-    assert q.mean.shape == (6, 5)
-    assert model.decode(q.mean, b.cond).noise_shape == b.x.shape
-    assert not torch.allclose(q.mean, model.encode(b.x, RawCondition(label=b.cond.label.flip(0))).mean, atol=1e-4)
-
-
-@pytest.mark.parametrize("data", [PICTURES, POINTS], ids=lambda d: d.name)
-def test_directions_are_those_of_the_first_map_in_order_of_their_effect(data):
-    model = build(data, conditional=data is PICTURES)
-    found = model.directions(5)
-    assert torch.allclose(found @ found.T, torch.eye(5), atol=1e-5)
-    effect = (model.generator.first_map()[:, :5].detach() @ found.T).norm(dim=0)
-    assert (effect.diff() <= 1e-6).all()
-    singular = torch.linalg.svdvals(model.generator.first_map()[:, :5].detach())
-    assert torch.allclose(effect, singular, atol=1e-5)
-    assert torch.equal(model.directions(2), found[:2])
-    with pytest.raises(UsageError, match="1 to 5 directions"):
-        model.directions(6)
-
-
-# -------------------------------------------------------------------------------- monitors
-
-
-class Fixed(nn.Module):
-    """A discriminator that knows the records and gives them, and nothing else, a positive logit."""
-
-    def __init__(self, real, logit):
-        super().__init__()
-        self.real, self.logit = real, logit
-
-    def forward(self, x, c=None, context=None, words=None, slope=False):
-        known = torch.tensor([any(torch.equal(v, r) for r in self.real) for v in x])
-        return torch.where(known, self.logit, -self.logit) + 1e-3 * torch.linspace(-1, 1, len(x)), None
-
-
-def test_health_names_a_saturated_discriminator_and_a_generator_that_stands_still():
-    b = batch(POINTS, 60)
-    for game, words in (("minimax", ["saturated", "stands still"]), ("relativistic", ["saturated"])):
-        model = build(POINTS, game=game, moved=0.5).eval()
-        model.discriminator = Fixed(b.x, 12.0)
-        found = model.health(b, Rng(0))
-        assert found.metrics["told_apart"] == 1.0
-        said = [w for w in found.warnings if "saturated" in w or "stands still" in w]
-        assert len(said) == len(words) and all(word in text for word, text in zip(words, said, strict=True))
-        assert "--penalty-weight (0.02)" in said[0]
-    assert "--penalty r1_r2" in healthy_without_penalty(b)
-
-
-def healthy_without_penalty(b):
-    model = build(POINTS, penalty="none").eval()
-    model.discriminator = Fixed(b.x, 12.0)
-    return model.health(b, Rng(0)).warnings[0]
-
-
-def test_health_names_a_collapse_and_missing_modes_and_nothing_for_copies_of_the_distribution():
-    eight = (
-        Rng(0).normal("x", 400, (2,)) * 0.02
-        + torch.tensor([[0.6, 0.6], [-0.6, 0.6], [0.6, -0.6], [-0.6, -0.6]])[torch.arange(400) % 4]
-    )
-    b = Batch(eight[:200], torch.arange(200))
-    even = eight[200:]
-    model = build(POINTS).eval()
-    model.discriminator = Fixed([], 0.0)
-    cases = {
-        "mode collapse": even[:1].expand(200, 2) + 0.01 * Rng(1).normal("noise", 200, (2,)),
-        "modes are missing": even[even[:, 0] * even[:, 1] > 0].repeat(2, 1),
-        "": even,
-    }
-    for words, samples in cases.items():
-        model._generate = lambda z, cond, samples=samples: samples
-        found = model.health(b, Rng(0))
-        assert len(found.warnings) == bool(words) and all(words in w for w in found.warnings), (words, found)
-    assert found.metrics["diversity"] == pytest.approx(1.0, abs=0.1)
-    assert found.metrics["coverage"] == pytest.approx(1.0, abs=0.15)
-
-
-def test_coverage_counts_the_records_that_have_samples_near():
-    x = Rng(0).normal("x", 200, (3,))
-    assert _coverage(x, x) == 1.0
-    assert _coverage(x, x + 100) == 0.0
 
 
 # -------------------------------------------------------------------------------- contract
