@@ -30,6 +30,8 @@ else:
         if name != "__all__" and (name.startswith("_") or find_spec(f"{__name__}.{name}")):
             # a room, which `from morphogen import ROOM` goes on to load
             raise AttributeError(f"module 'morphogen' has no attribute {name!r}")
+        if isinstance(error := getattr(import_module("morphogen.core.errors"), name, None), type):
+            return globals().setdefault(name, error)  # without the rest, which is heavy
         api = import_module("morphogen.api")
         if name == "__all__":
             return ["__version__", *api.__all__]
