@@ -59,12 +59,14 @@ def circles(edges: set[tuple[str, str]]) -> int:
     return sum((b, a) in reach for a, b in reach if a < b)
 
 
-def functions(paths: Sequence[Path]) -> Iterator[tuple[int, str]]:
-    """The lines and the name of each function."""
+def functions(paths: Sequence[Path]) -> Iterator[tuple[int, int, str]]:
+    """The lines of each function, those without its signature and docstring, and its name."""
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
-                yield (node.end_lineno or node.lineno) - node.lineno + 1, f"{path.stem}.{node.name}"
+                end, first = node.end_lineno or node.lineno, node.body[0]
+                said = (first.end_lineno or 0) if ast.get_docstring(node) else first.lineno - 1
+                yield end - node.lineno + 1, end - said, f"{path.stem}.{node.name}"
 
 
 def names(paths: Sequence[Path]) -> Counter[str]:
@@ -100,8 +102,9 @@ def figures(root: Path) -> dict[str, str]:
         "longest file": f"{longest.stem}, {lines([longest])}",
         f"files over {LONG_FILE} lines": str(sum(lines([path]) > LONG_FILE for path in source)),
         f"test files over {LONG_FILE} lines": str(sum(lines([path]) > LONG_FILE for path in others["tests"])),
-        "longest function": f"{spans[-1][1]}, {spans[-1][0]}",
-        f"functions over {LONG_FUNCTION} lines": str(sum(length > LONG_FUNCTION for length, _ in spans)),
+        "longest function": f"{spans[-1][2]}, {spans[-1][0]}",
+        f"functions over {LONG_FUNCTION} lines": str(sum(length > LONG_FUNCTION for length, _, _ in spans)),
+        "the same without signature and docstring": str(sum(body > LONG_FUNCTION for _, body, _ in spans)),
         "uses of `Any`": str(used["Any"]),
         "uses of `cast`": str(used["cast"]),
         "stems of several files": str(sum(count > 1 for count in stems.values())),
