@@ -200,7 +200,8 @@ def seen_of(
     training = (record or {}).get("training", {})
     if "duration_s" in training:
         threads = training["hardware"]["threads"]
-        beside.append(f"trained {training['duration_s'] / 60:.0f} min, {count(threads, 'thread')}")
+        asked = f" ({record['budget']} asked)" if record and "budget" in record else ""
+        beside.append(f"trained {training['duration_s'] / 60:.0f} min{asked}, {count(threads, 'thread')}")
     if training.get("peak_memory_mb"):
         beside.append(f"peak {training['peak_memory_mb']:,.0f} MB")
     low, high = found["interval"]

@@ -144,7 +144,7 @@ class Place:
         shutil.rmtree(out, ignore_errors=True)
         before, parts, facts = fair.clock(), {}, {}
         if how.first:
-            facts["first"] = self._trained(name, out / "first", "autoencoder", how.first, how.recipe, how.share)
+            facts["first"] = self._trained(name, out / "first", "autoencoder", how.first, {"batch_size": 64}, how.share)
             parts["autoencoder"] = Path(os.path.relpath(out / "first"))  # as the record then names it
         options = {**how.options, **change}
         facts |= self._trained(name, out / "model", how.family, options, how.recipe, 1.0 - how.share, parts)
