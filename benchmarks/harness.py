@@ -303,6 +303,6 @@ def run_rows(rows: Mapping[str, Row], asked: argparse.Namespace) -> None:
                 each.append({"training": describe_training(model), **judged})
         if each:
             numbered = [{"seed": seed, **one} for seed, one in zip(seeds, each, strict=True)]
-            write(
-                path_of(row.result, asked.quick), {"what": row.what, **({"seeds": numbered} if row.seeds else each[0])}
-            )
+            budget = {"budget": row.recipe["budget"]} if "budget" in row.recipe else {}
+            judged = {"seeds": numbered} if row.seeds else each[0]
+            write(path_of(row.result, asked.quick), {"what": row.what, **budget, **judged})
