@@ -10,7 +10,7 @@ import torch
 
 import morphogen as mg
 from morphogen.api.archive_models import reading_family
-from morphogen.applications.compression import archives, by_conditionals, container, plain
+from morphogen.applications.compression import archives, by_conditionals, by_latents, container, plain
 from morphogen.applications.compression.archives import Tally
 from morphogen.applications.compression.container import Header
 from morphogen.applications.compression.frequency_coding import by_frequencies, stream
@@ -24,9 +24,16 @@ def integers(toy, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def of_latents(toy, tmp_path_factory):
+    out = tmp_path_factory.mktemp("latents") / "model"
+    mg.quantize(toy("vae"), out, "digits", n=20)
+    return out
+
+
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(archives, "VALUES", 64 * 40)  # 40 digits
+    monkeypatch.setattr(archives, "VALUES", dict.fromkeys(archives.VALUES, 64 * 40))  # 40 digits
 
 
 def digits():
@@ -62,6 +69,40 @@ def test_the_code_is_as_long_as_the_likelihood_says(integers, tmp_path):
     log_p = family.score(mg.load_data("digits").spec.encode(u), None, Rng(0)).value
     assert bits == pytest.approx(float(-log_p.sum() / np.log(2.0)), rel=1e-9)
     assert 0 <= 8 * len(code) - bits < 64
+
+
+def test_bits_back_is_exact_and_as_long_as_the_bound(of_latents, tmp_path):
+    """Beside the records that the plain coder takes, a record costs the negative of the evidence lower bound."""
+    x = mg.load_data("digits").train.stored.numpy()
+    a = mg.compress(of_latents, "digits", tmp_path / "a.mgz", split="train")
+    assert a.blocks == {"latents": 1}
+    assert np.array_equal(mg.decompress(tmp_path / "a.mgz", of_latents).x, x)
+    bound = mg.evaluate(of_latents, "digits", ["bits_per_dim"], split="train").results[0]
+    coded = a.ideal_bits_per_dim / (1.0 - _plainly(of_latents, tmp_path / "a.mgz") / len(x))
+    assert coded == pytest.approx(bound.value, rel=0.01)
+    assert a.bits_per_dim == pytest.approx(bound.value, rel=0.03)
+
+
+def _plainly(model, path):
+    """How many records of the first block are coded plainly."""
+    block = next(archives.blocks(path, Tally()))
+    return int.from_bytes(block.code[:4], "little")
+
+
+def test_groups_of_latents_are_coded_one_after_the_other(toy, tmp_path):
+    mg.quantize(toy("ladder"), tmp_path / "integers", "digits", n=10)
+    family = mg.load(tmp_path / "integers", "cpu").module
+    u = torch.from_numpy(mg.load_data("digits").train.stored.numpy()[:150])
+    code, _ = by_latents.encode(family, u, 17)
+    assert int.from_bytes(code[:4], "little") < 100  # others go through the networks
+    assert np.array_equal(by_latents.decode(family, code, 150, (1, 8, 8), 17), u.numpy())
+
+
+def test_a_latent_model_needs_its_integer_form(toy, tmp_path):
+    with pytest.raises(mg.UsageError, match="quantize"):
+        mg.compress(toy("vae"), "digits", tmp_path / "a.mgz", this_machine_only=True)
+    with pytest.raises(mg.CapabilityError, match="Quantizes"):
+        mg.quantize(toy("vamp"), tmp_path / "integers", "digits")
 
 
 def test_frequencies_do_not_depend_on_the_batch(integers):
@@ -225,11 +266,11 @@ def mutated(data, rng):
     return bytes(data)
 
 
-@pytest.mark.parametrize("kind", ["model", "inside", "plain"])
+@pytest.mark.parametrize("kind", ["model", "latents", "inside", "plain"])
 @pytest.mark.parametrize("n", [20, pytest.param(1000, marks=pytest.mark.slow)])
-def test_no_mutation_gives_wrong_pixels(kind, n, integers, tmp_path, small_blocks):
+def test_no_mutation_gives_wrong_pixels(kind, n, integers, of_latents, tmp_path, small_blocks):
     x = digits()[:120]
-    model = None if kind == "plain" else integers
+    model = None if kind == "plain" else of_latents if kind == "latents" else integers
     a = mg.compress(model, iter([x]), tmp_path / "a.mgz", with_model=kind == "inside")
     data, rng = (tmp_path / "a.mgz").read_bytes(), random.Random(0)
     header = container.read_start(io.BytesIO(data), "a")

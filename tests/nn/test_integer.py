@@ -6,13 +6,17 @@ import pytest
 import torch
 from torch import nn
 
+from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import ArtifactError, CapabilityError
 from morphogen.core.rng import Rng
 from morphogen.nn.backbones.causal import CausalConv
 from morphogen.nn.integer.checking import checked
 from morphogen.nn.integer.conversion import prove, to_integers
 from morphogen.nn.integer.grid import EXACT, FRACTION, LIMIT, UNIT, to_grid
+from morphogen.nn.integer.latent_coding import LatentTables
+from morphogen.nn.integer.smooth import ExpTable, IntegerActivation, Smooth
 from morphogen.nn.integer.tables import PRECISION, Frequencies, Log1p, spread
+from morphogen.theory.likelihoods import likelihood, parameters
 
 LAYERS = {
     "linear": (lambda: nn.Linear(7, 5), (3, 7)),
@@ -111,3 +115,67 @@ def test_log_counts_are_on_the_grid():
     n = torch.arange(101)
     assert torch.allclose(table(n), torch.log1p(n.double()), atol=0.5 * 2.0**-FRACTION)
     assert torch.equal(table(torch.tensor([1000])), table(torch.tensor([100])))  # beyond its end
+
+
+def walked(digits, of):
+    """The frequencies of each digit, where the digits are known."""
+    found = [next(digits)]
+    found += [digits.send(digit) for digit in of[:-1]]
+    return found
+
+
+def test_tables_are_the_functions_that_they_stand_for():
+    x = torch.linspace(-20, 20, 5001, dtype=torch.float64)
+    smooth, exp = Smooth(), ExpTable()
+    assert torch.allclose(smooth.logistic(x), torch.sigmoid(x), atol=1e-6)
+    assert torch.allclose(smooth.normal(x), torch.special.ndtr(x), atol=2e-6)
+    assert bool((smooth.logistic(x).diff() >= 0).all()) and bool((smooth.normal(x).diff() >= 0).all())
+    assert torch.allclose(exp(x / 3), (x / 3).exp(), rtol=1e-3)
+    for name, function in (("silu", nn.SiLU()), ("gelu", nn.GELU()), ("tanh", nn.Tanh())):
+        assert torch.allclose(IntegerActivation(name, smooth)(to_grid(x)), function(to_grid(x)), atol=2 * UNIT)
+
+
+def test_bins_have_the_masses_of_the_posterior():
+    """The two digits of a bin multiply to its share of N(m, s^2), for wide, narrow and far posteriors."""
+    tables = LatentTables(DataSpec(name="x", shape=(1, 4, 4), kind="continuous", levels=256), "discretized_logistic", 1)
+    mean = to_grid(torch.tensor([0.0, 0.7, -1.3, 2.5]))
+    log_std = to_grid(torch.tensor([0.0, -1.0, -3.0, -2.0]))
+    edges = torch.special.ndtri(torch.arange(4097, dtype=torch.float64) / 4096)
+    for k in range(4):
+        bins = torch.arange(4096)
+        m, s = mean[k].expand(4096), log_std[k].expand(4096)
+        first, second = walked(tables.bins(m, s), [bins // 64, bins % 64])
+        p = first.gather(1, bins[:, None] // 64) * second.gather(1, bins[:, None] % 64) / 4.0**PRECISION
+        assert float(p.sum()) == pytest.approx(1.0, abs=1e-12)
+        true = torch.special.ndtr((edges - mean[k]) / log_std[k].exp()).diff()
+        excess = (true * (true / p[:, 0]).log()).nan_to_num().sum()  # nats
+        assert 0.0 <= float(excess) < 2e-3
+    assert torch.equal(first.sum(1), torch.full((4096,), 2.0**PRECISION, dtype=torch.float64))
+    flat = walked(tables.uniform(3), [torch.zeros(3), torch.zeros(3)])
+    assert all(bool((f == 2.0**PRECISION / 64).all()) for f in flat)
+
+
+@pytest.mark.parametrize("levels", [5, 17, 37, 256])
+@pytest.mark.parametrize("name", ["discretized_logistic", "discretized_logistic_mixture", "bernoulli", "categorical"])
+def test_values_have_the_masses_of_the_likelihood(name, levels):
+    levels = 2 if name == "bernoulli" else levels
+    kind = {"bernoulli": "binary", "categorical": "discrete"}.get(name, "continuous")
+    data = DataSpec(name="x", shape=(1, 2, 3), kind=kind, levels=levels)
+    tables = LatentTables(data, name, 3)
+    raw = to_grid(Rng(0).normal("r", 1, (parameters(name, levels, 3), 1, 2, 3), torch.float64))
+    p = torch.ones(levels, 6, dtype=torch.float64)
+    for u in range(levels):
+        digits = tables.split(torch.full((1, 6), u))
+        assert torch.equal(tables.join(digits), torch.full((6,), u))
+        for f, digit in zip(walked(tables.values(raw), digits), digits, strict=True):
+            p[u] *= f.gather(1, digit[:, None])[:, 0] / 2.0**PRECISION
+    every = data.encode(torch.arange(levels)[:, None].expand(-1, 6), torch.float64).reshape(levels, 1, 2, 3)
+    log_p = likelihood(name, raw, data, mixtures=3).log_prob_elements(every).reshape(levels, 6)
+    assert bool((p.sum(0) <= 1.0 + 1e-12).all()) and bool((p.sum(0) > 1.0 - 1e-4).all())
+    excess = (log_p.exp() * (log_p - p.log())).sum(0)
+    assert bool((excess < 1e-3).all())
+
+
+def test_a_likelihood_of_densities_codes_nothing():
+    with pytest.raises(CapabilityError, match="no probabilities"):
+        LatentTables(DataSpec(name="x", shape=(1, 2, 3), kind="continuous", levels=256), "gaussian", 1)

@@ -12,7 +12,7 @@ from morphogen.api.archive_models import archive_of, coding_family
 from morphogen.api.opened import AnyModel, open_model
 from morphogen.api.results.archives import Archive
 from morphogen.applications.compression import archives, coding, counting, model_inside
-from morphogen.applications.compression.container import Header
+from morphogen.applications.compression.container import PLAIN, Header
 from morphogen.applications.compression.records import is_stream, records_of
 from morphogen.core.errors import MorphogenError, UsageError
 from morphogen.core.paths import without_folders
@@ -66,7 +66,7 @@ def compress(
     header = Header(
         shape=list(spec.shape),
         levels=spec.levels or 256,
-        block=archives.block_of(spec.dimensions),
+        block=archives.block_of(spec.dimensions, PLAIN if family is None else coding.coder_of(family)),
         model=None if held is None else held.fingerprint,
         family=None if held is None else held.family,
         exact=exact,

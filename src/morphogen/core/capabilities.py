@@ -110,6 +110,46 @@ class Conditionals(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Coded:
+    """Elements of `n` records whose frequencies are known.
+
+    shape    (n, D), how many there are
+    own      yields the frequencies (n D, K) of one digit after the other and is sent the digits (n D,): those of the
+             posterior of a latent, where the record is known; None where it is not
+    prior    the same by what is known without the record; None for the record itself
+    """
+
+    shape: tuple[int, int]
+    own: Generator[Tensor, Tensor, None] | None
+    prior: Generator[Tensor, Tensor, None] | None = None
+
+
+@runtime_checkable
+class LatentFrequencies(Protocol):
+    """Gives integer frequencies of its latents, and of a record given them, as bits-back coding needs them.
+
+    Integer forms of models with `Latents` have it, so its frequencies are the same bits on every machine.
+    """
+
+    @property
+    def latents(self) -> int:
+        """The number of latents of a record."""
+
+    def latent_walk(self, n: int, stored: Tensor | None) -> Generator[Coded, list[Tensor], None]:
+        """Yield each group of latents of `n` records, and then the records' own elements.
+
+        The caller sends the digits of each, a list of (n D,). `stored` (n, D) are the records' values, in their order,
+        where they are known.
+        """
+
+    def digits(self, stored: Tensor) -> list[Tensor]:
+        """The digits (n D,) of the values (n, D) of records."""
+
+    def values(self, digits: list[Tensor]) -> Tensor:
+        """The values (n D,) that digits spell."""
+
+
 @runtime_checkable
 class Quantizes(Protocol):
     """Has an integer form: integer weights, exact sums, and so the same bits on every machine."""
@@ -169,6 +209,7 @@ ALL: tuple[type, ...] = (
     Encodes,
     Latents,
     Conditionals,
+    LatentFrequencies,
     Quantizes,
     Denoises,
     Discriminates,

@@ -391,7 +391,7 @@ class Autoregressive(IntegerForm, Family):
         if self.exact:
             raise SpecError("this model is an integer form already.")
         made = Autoregressive(self.spec.replace(integer=True), self.data)
-        integers = to_integers(copy.deepcopy(self.pixels), bits, self.data.shape[1] * self.data.shape[2])
+        integers = to_integers(copy.deepcopy(self.pixels), bits, largest_count=self.data.shape[1] * self.data.shape[2])
         made.pixels.load_state_dict(integers.state_dict())
         return made.eval().requires_grad_(False)
 

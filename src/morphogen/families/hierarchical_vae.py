@@ -15,7 +15,9 @@ temperature T a sample takes T eps for u.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+import itertools
+from collections.abc import Generator, Iterator, Mapping
 from typing import Annotated
 
 import torch
@@ -23,16 +25,30 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, RawCondition
-from morphogen.core.capabilities import Encodes, Latents, Samples, Score, Scores
+from morphogen.core.capabilities import (
+    Coded,
+    Encodes,
+    LatentFrequencies,
+    Latents,
+    Quantizes,
+    Samples,
+    Score,
+    Scores,
+)
 from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian
-from morphogen.core.errors import SpecError
+from morphogen.core.errors import CapabilityError, SpecError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
 from morphogen.core.rng import Noise
+from morphogen.families.integer_form import IntegerForm
 from morphogen.nn.backbones.encoders import centered
 from morphogen.nn.backbones.top_down import BottomUp, TopDown
 from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
+from morphogen.nn.integer.conversion import to_integers
+from morphogen.nn.integer.grid import to_grid
+from morphogen.nn.integer.latent_coding import LatentTables
+from morphogen.nn.integer.smooth import Smooth
 from morphogen.nn.layers.activation import Activation
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
@@ -66,6 +82,7 @@ class HierarchicalVAESpec(ConditionSpec):
         gt=1,
         description="updates whose gradient is that many times the usual one are skipped; none: NaN is an error",
     )
+    integer: bool = Field(False, description="the integer form, which `morphogen quantize` makes of a trained model")
     lr: float = Field(2e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
     ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
@@ -120,7 +137,8 @@ class HierarchicalBound(nn.Module):
 
     def found(self, x: Tensor, c: Tensor | None) -> list[Tensor]:
         """The features of the bottom-up network for each group."""
-        x = centered(x, self.data).to(self.bottom_up.stem.weight.dtype)
+        x = centered(x, self.data)
+        x = x.to(self.bottom_up.stem.weight.dtype) if isinstance(self.bottom_up.stem, nn.Conv2d) else to_grid(x)
         stages = self.bottom_up(x, c)[::-1]
         return [stages[s] for s in self.top_down.stage_of]
 
@@ -137,14 +155,14 @@ class HierarchicalBound(nn.Module):
         return likelihood(self.name, self.top_down.picture(state, c), self.data, mixtures=self.mixtures)
 
 
-class HierarchicalVAE(Family):
+class HierarchicalVAE(IntegerForm, Family):
     """Hierarchical variational autoencoder; see the module's docstring for the mathematics."""
 
     name = "hierarchical_vae"
     summary = "variational autoencoder with groups of latents from coarse to fine"
     Spec = HierarchicalVAESpec
     part_names = (READER,)
-    capabilities = frozenset({Samples, Scores, Encodes, Latents})
+    capabilities = frozenset({Samples, Scores, Encodes, Latents, Quantizes})
     spec: HierarchicalVAESpec
 
     def __init__(self, spec: HierarchicalVAESpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
@@ -176,6 +194,15 @@ class HierarchicalVAE(Family):
             which,
             spec.mixtures,
         )
+        self.tables: LatentTables | None = None
+        if spec.conditional:
+            self.capabilities = self.capabilities - {Quantizes}
+        if spec.integer:
+            if Quantizes not in self.capabilities:
+                raise SpecError("the integer form is of models without conditions.")
+            self.tables = LatentTables(data, which, spec.mixtures)
+            to_integers(self.bound, smooth=self.tables.smooth)
+            self.capabilities = self.capabilities | {LatentFrequencies}
 
     @property
     def groups(self) -> int:
@@ -191,6 +218,8 @@ class HierarchicalVAE(Family):
 
     def players(self) -> Mapping[str, Player]:
         s = self.spec
+        if s.integer:
+            raise SpecError("the integer form does not learn: train without --integer, then `morphogen quantize`.")
         mine = self.own_parameters()
         return {"vae": Player(mine, lr=s.lr, ema=s.ema, weight_decay=s.weight_decay, skip=s.skip)}
 
@@ -296,7 +325,68 @@ class HierarchicalVAE(Family):
         c = self._condition(cond, len(z[0]))
         return self.bound.likelihood(self._state(self.groups, z, len(z[0]), c), c)
 
+    @property
+    def exact(self) -> bool:
+        """Whether its frequencies are the same bits on every machine."""
+        return self.spec.integer
+
+    @property
+    def device(self) -> torch.device:
+        return next(itertools.chain(self.parameters(), self.buffers())).device
+
+    @property
+    def latents(self) -> int:
+        """The number of latents of a record."""
+        return self.dimensions
+
+    @torch.no_grad()
+    def latent_walk(self, n: int, stored: Tensor | None) -> Generator[Coded, list[Tensor], None]:
+        """Yield each group of latents of `n` records, and then their own elements, for bits-back coding.
+
+        Latents are coded in units of their priors, u = (z - mean_p) / std_p, in which their posterior has the mean
+        (mean_q - mean_p) / std_p and the standard deviation std_q / std_p.
+        """
+        tables, net, found = self._tables(), self.bound.top_down, None
+        if stored is not None:
+            x = self.data.encode(stored.reshape(n, *self.data.shape), torch.float64)
+            found = self.bound.found(x, None)
+        state = net.start(n)
+        for k, shape in enumerate(net.latents):
+            group, state = net.group(k), net.enter(state, k, None)
+            p, more = group.prior(state)
+            own, d = None, _size(shape)
+            if found is not None:
+                q = group.posterior(state, found[k])
+                mean = (q.mean - p.mean) * tables.exp(-0.5 * p.log_var)
+                own = tables.bins(mean.flatten(), (0.5 * (q.log_var - p.log_var)).flatten())
+            digits = yield Coded((n, d), own, tables.uniform(n * d))
+            z = p.mean + tables.exp(0.5 * p.log_var) * tables.middle(digits).unflatten(0, (n, *shape))
+            state = group(state, more, to_grid(z), None)
+        yield Coded((n, self.data.dimensions), tables.values(net.picture(state, None)))
+
+    def digits(self, stored: Tensor) -> list[Tensor]:
+        """The digits (n D,) of the values (n, D) of records."""
+        return self._tables().split(stored)
+
+    def values(self, digits: list[Tensor]) -> Tensor:
+        """The values (n D,) that digits spell."""
+        return self._tables().join(digits)
+
+    @torch.no_grad()
+    def quantized(self, bits: int) -> HierarchicalVAE:
+        """The integer form, with weights of `bits` bits."""
+        if self.exact:
+            raise SpecError("this model is an integer form already.")
+        made = HierarchicalVAE(self.spec.replace(integer=True), self.data)
+        made.bound.load_state_dict(to_integers(copy.deepcopy(self.bound), bits, smooth=Smooth()).state_dict())
+        return made.eval().requires_grad_(False)
+
     # ----------------------------------------------------------------- private
+
+    def _tables(self) -> LatentTables:
+        if self.tables is None:
+            raise CapabilityError("only an integer form codes by its latents: make it with `morphogen quantize`.")
+        return self.tables
 
     def _terms(self, x: Tensor, cond: RawCondition | None, rng: Noise) -> tuple[Tensor, Tensor]:
         """log p(x | z) (B,) and the KLs (B, K) for one draw of z."""

@@ -25,7 +25,9 @@ black and white areas have a faint haze.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+import itertools
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Literal, cast
 
 import torch
@@ -33,18 +35,32 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, RawCondition
-from morphogen.core.capabilities import Encodes, Latents, Samples, Score, Scores
+from morphogen.core.capabilities import (
+    Coded,
+    Encodes,
+    LatentFrequencies,
+    Latents,
+    Quantizes,
+    Samples,
+    Score,
+    Scores,
+)
 from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian, GaussianMixture, standard_normal
 from morphogen.core.errors import CapabilityError, SpecError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
 from morphogen.core.rng import Noise
+from morphogen.families.integer_form import IntegerForm
 from morphogen.nn.backbones.conv import ConvDecoder, ConvEncoder
 from morphogen.nn.backbones.encoders import Backbone, backbone, centered
 from morphogen.nn.backbones.mlp import MLPDecoder, MLPEncoder
 from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
 from morphogen.nn.distributions.flow_prior import FlowPrior
+from morphogen.nn.integer.conversion import to_integers
+from morphogen.nn.integer.grid import to_grid
+from morphogen.nn.integer.latent_coding import LatentTables
+from morphogen.nn.integer.smooth import Smooth
 from morphogen.nn.layers.activation import Activation
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
@@ -78,6 +94,7 @@ class VAESpec(ConditionSpec):
     free_bits: float = Field(0.0, ge=0, description="nats per latent dimension that cost nothing")
     kl_warmup: float = Field(0.0, ge=0, le=1, description="fraction of training over which beta rises from 0")
     importance_samples: int = Field(1, ge=1, le=10_000, description="K of the training bound; 1 is the ELBO")
+    integer: bool = Field(False, description="the integer form, which `morphogen quantize` makes of a trained model")
     output: Literal["auto", "mean", "sample"] = Field(
         "auto", description="what sampling returns: E[x | z] (auto for pictures) or a draw of p(x | z)"
     )
@@ -138,6 +155,7 @@ class Generation(nn.Module):
         batch = z.shape[:-1]
         if c is not None:
             c = c.expand(*batch, -1).reshape(-1, c.shape[-1])
+        z = to_grid(z) if self.spec.integer else z
         raw = self.decoder(z.reshape(-1, z.shape[-1]), c)
         raw = raw.unflatten(0, batch)
         if self.spec.bounded:
@@ -168,14 +186,14 @@ class Bound(nn.Module):
         return distortion, elbo.free_bits(kl, self.free_bits) if self.free_bits else rate, rate.detach()
 
 
-class VAE(Family):
+class VAE(IntegerForm, Family):
     """Variational autoencoder; see the module's docstring for the mathematics."""
 
     name = "vae"
     summary = "variational autoencoder: Gaussian posterior, any likelihood, three priors"
     Spec = VAESpec
     part_names = (READER,)
-    capabilities = frozenset({Samples, Scores, Encodes, Latents})
+    capabilities = frozenset({Samples, Scores, Encodes, Latents, Quantizes})
     presets = {
         "classic": {
             "backbone": "mlp",
@@ -228,13 +246,25 @@ class VAE(Family):
         plain = spec.importance_samples == 1 and spec.prior == "standard"
         # in a tuple, because its networks are submodules already
         self._bound = (Bound(self.inference, self.generation, spec.free_bits),) if plain else ()
+        self.tables: LatentTables | None = None
         if spec.prior != "standard":  # a codec needs a prior that factorizes
             self.capabilities = self.capabilities - {Latents}
+        if spec.prior != "standard" or spec.conditional or spec.bounded or spec.gated:
+            self.capabilities = self.capabilities - {Quantizes}
+        if spec.integer:
+            if Quantizes not in self.capabilities:
+                raise SpecError("the integer form is of models with prior=standard and without conditions or gates.")
+            self.tables = LatentTables(data, which, spec.mixtures)
+            to_integers(self.inference, smooth=self.tables.smooth)
+            to_integers(self.generation, smooth=self.tables.smooth)
+            self.capabilities = self.capabilities | {LatentFrequencies}
 
     # ---------------------------------------------------------------- training
 
     def players(self) -> Mapping[str, Player]:
         s = self.spec
+        if s.integer:
+            raise SpecError("the integer form does not learn: train without --integer, then `morphogen quantize`.")
         return {"vae": Player(self.own_parameters(), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
 
     def networks(self) -> Mapping[str, nn.Module]:
@@ -297,7 +327,8 @@ class VAE(Family):
     def encode(self, x: Tensor, cond: RawCondition | None = None) -> Gaussian:
         """q(z | x), events (D,)."""
         c, _ = self._condition(cond, len(x))
-        return Gaussian(*self.inference._moments(self.inference.encoder(centered(x, self.data), c)))
+        x = to_grid(centered(x, self.data)) if self.spec.integer else centered(x, self.data)
+        return Gaussian(*self.inference._moments(self.inference.encoder(x, c)))
 
     def decode(self, z: Tensor, cond: RawCondition | None = None) -> Distribution:
         """p(x | z), events of the data's shape."""
@@ -358,7 +389,55 @@ class VAE(Family):
         """p(x | z_0)."""
         return self.decode(z[0], cond)
 
+    @property
+    def exact(self) -> bool:
+        """Whether its frequencies are the same bits on every machine."""
+        return self.spec.integer
+
+    @property
+    def device(self) -> torch.device:
+        return next(itertools.chain(self.parameters(), self.buffers())).device
+
+    @property
+    def latents(self) -> int:
+        """The number of latents of a record."""
+        return self.spec.latent_dim
+
+    @torch.no_grad()
+    def latent_walk(self, n: int, stored: Tensor | None) -> Generator[Coded, list[Tensor], None]:
+        """Yield the latents of `n` records, and then their own elements, for bits-back coding."""
+        tables, own, d = self._tables(), None, self.spec.latent_dim
+        if stored is not None:
+            q = self.encode(self.data.encode(stored.reshape(n, *self.data.shape), torch.float64))
+            own = tables.bins(q.mean.flatten(), 0.5 * q.log_var.flatten())
+        digits = yield Coded((n, d), own, tables.uniform(n * d))
+        raw = self.generation.decoder(tables.middle(digits).unflatten(0, (n, d)), None)
+        yield Coded((n, self.data.dimensions), tables.values(raw))
+
+    def digits(self, stored: Tensor) -> list[Tensor]:
+        """The digits (n D,) of the values (n, D) of records."""
+        return self._tables().split(stored)
+
+    def values(self, digits: list[Tensor]) -> Tensor:
+        """The values (n D,) that digits spell."""
+        return self._tables().join(digits)
+
+    @torch.no_grad()
+    def quantized(self, bits: int) -> VAE:
+        """The integer form, with weights of `bits` bits."""
+        if self.exact:
+            raise SpecError("this model is an integer form already.")
+        made = VAE(self.spec.replace(integer=True), self.data)
+        for mine, theirs in ((self.inference, made.inference), (self.generation, made.generation)):
+            theirs.load_state_dict(to_integers(copy.deepcopy(mine), bits, smooth=Smooth()).state_dict())
+        return made.eval().requires_grad_(False)
+
     # ----------------------------------------------------------------- private
+
+    def _tables(self) -> LatentTables:
+        if self.tables is None:
+            raise CapabilityError("only an integer form codes by its latents: make it with `morphogen quantize`.")
+        return self.tables
 
     def _latents(self, eps: Tensor, rng: Noise) -> Tensor:
         """z ~ p(z) from standard normal noise (n, D)."""
@@ -374,7 +453,8 @@ class VAE(Family):
         if self.flow is not None:
             return self.flow
         if self.spec.prior == "standard":
-            return standard_normal((self.spec.latent_dim,), next(self.parameters()))
+            like = torch.zeros((), dtype=torch.float64 if self.exact else None, device=self.device)
+            return standard_normal((self.spec.latent_dim,), like)
         if mean is None or log_var is None:
             mean, log_var = self.inference.prior(self._condition(None, 1)[0])
             mean, log_var = mean.double(), log_var.double()  # for reported numbers; training needs less

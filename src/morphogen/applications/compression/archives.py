@@ -17,14 +17,24 @@ import numpy as np
 
 from morphogen.applications.compression import coding, container, model_inside
 from morphogen.applications.compression.coding import Decoded
-from morphogen.applications.compression.container import CODERS, Block, Damaged, End, Header, Problem
+from morphogen.applications.compression.container import (
+    CODERS,
+    CONDITIONALS,
+    LATENTS,
+    PLAIN,
+    Block,
+    Damaged,
+    End,
+    Header,
+    Problem,
+)
 from morphogen.artifact.files import replacing
 from morphogen.core.errors import DataError
 from morphogen.core.family import Family
 from morphogen.core.reading import open_regular
 
 Records = tuple[np.ndarray, Sequence[str] | None]  # values (n, *shape) uint8, and a name each
-VALUES = 1 << 19  # of a block, about
+VALUES = {PLAIN: 1 << 19, CONDITIONALS: 1 << 19, LATENTS: 1 << 21}  # of a block, about
 
 
 @dataclass
@@ -51,9 +61,9 @@ class Tally:
     problems: list[str] = field(default_factory=list)
 
 
-def block_of(dimensions: int) -> int:
-    """How many records make a block."""
-    return max(1, min(VALUES // dimensions, 1 << 20))
+def block_of(dimensions: int, coder: int) -> int:
+    """How many records make a block. Those of bits-back are larger, since each begins with records coded plainly."""
+    return max(1, min(VALUES[coder] // dimensions, 1 << 20))
 
 
 def write(path: Path, header: Header, records: Iterable[Records], family: Family | None, inside: bytes | None) -> Tally:

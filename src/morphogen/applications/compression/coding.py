@@ -10,13 +10,15 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from morphogen.applications.compression import by_conditionals, plain
-from morphogen.applications.compression.container import CONDITIONALS, PLAIN, Block, Damaged, Header
-from morphogen.core.capabilities import Conditionals, Quantizes
+from morphogen.applications.compression import by_conditionals, by_latents, plain
+from morphogen.applications.compression.container import CONDITIONALS, LATENTS, PLAIN, Block, Damaged, Header
+from morphogen.core.capabilities import Conditionals, LatentFrequencies, Quantizes
+from morphogen.core.errors import UsageError
 from morphogen.core.family import Family, require
 from morphogen.core.reading import parse_json
 
@@ -42,8 +44,14 @@ class Decoded:
 
 def coder_of(family: Family) -> int:
     """The coder that a model has. Raises `CapabilityError` for one that has none."""
-    require(family, Conditionals, "compress")
-    return CONDITIONALS
+    if Conditionals in family.capabilities:
+        return CONDITIONALS
+    if Quantizes in family.capabilities and LatentFrequencies not in family.capabilities:
+        raise UsageError(
+            f"a {family.name!r} model codes by its integer form alone: make that with `morphogen quantize`."
+        )
+    require(family, LatentFrequencies, "compress")
+    return LATENTS
 
 
 def is_exact(family: Family) -> bool:
@@ -64,8 +72,8 @@ def encode(index: int, values: np.ndarray, names: Sequence[str] | None, header: 
     coder, code, bits = PLAIN, plain.encode(values, header.levels), None
     if family is not None:
         kind = coder_of(family)
-        model = require(family, Conditionals, "compress")
-        found, needed = by_conditionals.encode(model, torch.from_numpy(values), header.levels)
+        way: Any = by_conditionals if kind == CONDITIONALS else by_latents
+        found, needed = way.encode(family, torch.from_numpy(values), header.levels)
         if len(found) < len(code):
             coder, code, bits = kind, found, needed
     return Coded(Block(index, len(values), coder, plain.press(said) if said else b"", code, content), bits)
@@ -81,8 +89,8 @@ def decode(block: Block, header: Header, family: Family | None) -> Decoded:
     elif coder_of(family) != block.coder:
         raise Damaged("it is of a coder that the model does not have")
     else:
-        model = require(family, Conditionals, "decompress")
-        values = by_conditionals.decode(model, block.code, n, shape, header.levels)
+        way: Any = by_conditionals if block.coder == CONDITIONALS else by_latents
+        values = way.decode(family, block.code, n, shape, header.levels)
     said = plain.unpress(block.names, MAX_NAMES) if block.names else b""
     if zlib.crc32(said, zlib.crc32(values.tobytes())) != block.content:
         raise Damaged("it does not decode to what was written")

@@ -12,7 +12,9 @@ import numpy as np
 
 from morphogen.applications.compression.container import Damaged
 
-_FILTERS = [{"id": lzma.FILTER_LZMA1, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 0, "pb": 0}]
+_FILTERS = [
+    {"id": lzma.FILTER_LZMA1, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 23, "lc": 0, "lp": 0, "pb": 0}
+]
 _WAYS = 4
 
 

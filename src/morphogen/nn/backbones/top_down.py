@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from morphogen.core.distributions import Gaussian
 from morphogen.nn.backbones.conv import ResidualBlock, pyramid
+from morphogen.nn.integer.grid import UNIT, to_grid
 from morphogen.nn.layers.activation import Activation, activation
 from morphogen.nn.layers.initialization import zeroed
 
@@ -82,7 +83,8 @@ class Group(nn.Module):
 
     def forward(self, h: Tensor, more: Tensor, z: Tensor, c: Tensor | None) -> Tensor:
         """The state once z_k is known."""
-        return self.block(h + more + self.embed(z.to(h.dtype)), c)
+        z = z.to(h.dtype) if isinstance(self.embed, nn.Conv2d) else to_grid(z)
+        return self.block(h + more + self.embed(z), c)
 
 
 def _gaussian(moments: Tensor) -> Gaussian:
@@ -135,7 +137,12 @@ class TopDown(nn.Module):
 
     def start(self, n: int) -> Tensor:
         """The state of `n` records before any latent."""
-        return self.place[0].expand(n, -1, -1, -1)
+        return self._place(0).expand(n, -1, -1, -1)
+
+    def _place(self, stage: int) -> Tensor:
+        """The learned vectors of the places of a stage; those of an integer form are counted in steps of its grid."""
+        place = self.place[stage]
+        return place if place.is_floating_point() else place.double() * UNIT
 
     def enter(self, h: Tensor, k: int, c: Tensor | None) -> Tensor:
         """The state at the resolution of group k; k = K is that of the picture."""
@@ -143,7 +150,7 @@ class TopDown(nn.Module):
         before, stage = self.stage_of[k - 1] if k else 0, self.stage_of[k] if k < len(self.stage_of) else last
         for s in range(before + 1, stage + 1):
             h = self.up[s - 1](F.interpolate(h, size=self.sizes[s], mode="nearest"))
-            h = self.settle[s - 1](h + self.place[s].to(h.dtype), c)
+            h = self.settle[s - 1](h + self._place(s).to(h.dtype), c)
         return h
 
     def picture(self, h: Tensor, c: Tensor | None) -> Tensor:
