@@ -71,7 +71,7 @@ def wrap_for_drawing(family: Family) -> list[Constant]:
         raise UsageError(
             f"drawing with a {family.name!r} model is not compiled: leave it out; families whose is: {', '.join(able)}."
         )
-    device, wrapped = next(family.parameters()).device, []
+    device, wrapped = family.device, []
     for one in (family, *(part for part in family.parts.values() if isinstance(part, Family))):
         for name in one.compiled_networks:
             wrapped.append(Constant(one.networks()[name], device))

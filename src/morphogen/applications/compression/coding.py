@@ -18,7 +18,7 @@ import torch
 from morphogen.applications.compression import by_conditionals, by_latents, plain
 from morphogen.applications.compression.container import CONDITIONALS, LATENTS, PLAIN, Block, Damaged, Header
 from morphogen.core.capabilities import Conditionals, LatentFrequencies, Quantizes
-from morphogen.core.errors import UsageError
+from morphogen.core.errors import CapabilityError, UsageError
 from morphogen.core.family import Family, require
 from morphogen.core.reading import parse_json
 
@@ -50,8 +50,10 @@ def coder_of(family: Family) -> int:
         raise UsageError(
             f"a {family.name!r} model codes by its integer form alone: make that with `morphogen quantize`."
         )
-    require(family, LatentFrequencies, "compress")
-    return LATENTS
+    if LatentFrequencies in family.capabilities:
+        return LATENTS
+    require(family, Conditionals, "compress")
+    raise CapabilityError(f"cannot compress with a {family.name!r} model.")
 
 
 def is_exact(family: Family) -> bool:

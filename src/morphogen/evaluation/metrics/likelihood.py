@@ -74,7 +74,7 @@ def measure(
 @torch.no_grad()
 def scores(family: Family, records: Records, seed: int, samples: int = 1, conditioned: bool = True) -> list[Score]:
     """The family's scores of all records, chunk by chunk; noise is addressed by the row."""
-    device = next(family.parameters()).device
+    device = family.device
     rng, scorer = Rng(seed, device), require(family, Scores, "score")
     found = []
     for rows in chunks(len(records), CHUNK):
