@@ -49,13 +49,20 @@ def describe_family(name: str) -> dict[str, Any]:
     return {**_describe(found), "options": _fields(found.Spec), "recipe": _fields(Recipe)}
 
 
-def check_family(name: str, *, only: Sequence[str] = (), skip: Sequence[str] = ()) -> dict[str, Any]:
+def check_family(
+    name: str,
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    table: bool = False,
+) -> dict[str, Any]:
     """Put a family to the tests that all families must pass; about 25 seconds.
 
     Args:
         name: a registered family.
         only: the names of the checks to run; empty for all of them.
         skip: the names of the checks to leave out.
+        table: check it on the rows of a table, with categories and missing cells.
 
     Returns:
         Check by check "passed", or why it did not apply.
@@ -67,7 +74,7 @@ def check_family(name: str, *, only: Sequence[str] = (), skip: Sequence[str] = (
     Example:
         >>> mg.check_family("vae")  # doctest: +SKIP
     """
-    found = run_checks(name, only=only, skip=skip)
+    found = run_checks(name, only=only, skip=skip, table=table)
     if found.failures:
         raise MorphogenError(str(found))
     return found.to_dict()

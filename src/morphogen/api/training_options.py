@@ -26,7 +26,7 @@ class TrainingOptions(TypedDict, total=False):
     blocks: int | tuple[int, ...] | list[int]
     bound_weight: float
     bounded: bool
-    budget: float | None
+    budget: str | float | None
     chain: int | None
     checkpoint_seconds: float
     clip: float | None
@@ -34,6 +34,9 @@ class TrainingOptions(TypedDict, total=False):
     codebook_decay: float
     codes: int
     codes_until: float
+    column_blocks: int
+    column_hidden: int | None
+    column_width: int | None
     commitment: float
     compile: Literal["auto", "on", "off"]
     condition_dropout: float
@@ -51,6 +54,7 @@ class TrainingOptions(TypedDict, total=False):
     dropout: float
     ema: float | None
     epochs: float | None
+    fixed_order: float
     flips: bool
     fold: int
     fourier: tuple[int, ...] | list[int]
@@ -58,6 +62,7 @@ class TrainingOptions(TypedDict, total=False):
     game: Literal["relativistic", "non_saturating", "hinge", "least_squares", "wasserstein", "minimax"]
     gated: bool
     generator_lr: float
+    grammar: bool
     grid: str
     groups: tuple[int, ...] | list[int]
     guidance: float
@@ -65,6 +70,7 @@ class TrainingOptions(TypedDict, total=False):
     hidden: int | tuple[int, ...] | list[int]
     importance_samples: int
     inner: int
+    integer: bool
     inversion_starts: int
     inversion_steps: int
     judge_lr: float
@@ -77,7 +83,7 @@ class TrainingOptions(TypedDict, total=False):
     levels: tuple[int, ...] | list[int]
     likelihood: str | Literal["categorical", "discretized_logistic_mixture"]
     log_every: int
-    lr: float
+    lr: float | None
     lr_schedule: Literal["cosine", "linear", "constant"]
     mismatch: float
     mixtures: int
@@ -90,12 +96,14 @@ class TrainingOptions(TypedDict, total=False):
     penalty: Literal["auto", "none", "r1", "r1_r2", "gradient"]
     penalty_every: int
     penalty_weight: float | None
+    places: Literal["each", "axes"]
     precision: Literal["auto", "fp32", "bf16"]
     prior: Literal["standard", "vamp", "flow"]
     prior_blocks: int
     prior_dropout: float
     prior_lr: float
     prior_start: float
+    prior_std: float
     prior_width: int
     pseudo_inputs: int
     quantizer: Literal["codebook", "fsq"]
@@ -108,6 +116,7 @@ class TrainingOptions(TypedDict, total=False):
     seed: int
     sheet_seconds: float
     shift: float
+    shrinkage: float
     skip: float | None
     spectral: bool
     stem: tuple[int, int] | list[int]
@@ -118,6 +127,8 @@ class TrainingOptions(TypedDict, total=False):
     time_mean: float
     time_std: float
     times: Literal["uniform", "log-normal"] | Literal["uniform", "logit-normal"]
+    token_blocks: int
+    token_width: int
     variance: float | Literal["learned", "beta", "beta_tilde"]
     warmup: int
     weight_decay: float

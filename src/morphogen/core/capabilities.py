@@ -65,6 +65,17 @@ class Encodes(Protocol):
 
 
 @runtime_checkable
+class Completes(Protocol):
+    """Draws the rest of a table's row, given some of its cells."""
+
+    def complete(self, cells: Tensor, given: Tensor, rng: Noise, present: bool = False) -> Tensor:
+        """Draw the cells (B, C) that are not `given` (B, C) bool, conditional on those that are.
+
+        Row i depends only on (seed, i, its given cells). `present`: no drawn cell is missing.
+        """
+
+
+@runtime_checkable
 class Latents(Protocol):
     """Gives the distributions of its latent groups one by one, as a codec needs them.
 
@@ -214,4 +225,5 @@ ALL: tuple[type, ...] = (
     Denoises,
     Discriminates,
     Directions,
+    Completes,
 )

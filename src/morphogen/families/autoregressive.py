@@ -19,6 +19,8 @@ Sampling draws the symbols in their order, each by the inverse of its cumulative
 computes one pixel or token at a time, in float64. A symbol is a discontinuous function of its probabilities, and a
 changed symbol changes all later ones. Rounding differs between batch sizes, so it must not decide a symbol.
 
+A table becomes a sequence of the codes of its columns, in any order (`families/autoregressive_rows.py`).
+
 Coding needs the same walk, with symbols that a file gives (`Conditionals`). The integer form of a model
 (`nn/integer/grid.py`) computes the same bits on every machine.
 """
@@ -35,13 +37,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, RawCondition
-from morphogen.core.capabilities import Conditionals, Quantizes, Samples, Score, Scores
+from morphogen.core.capabilities import Completes, Conditionals, Quantizes, Samples, Score, Scores
 from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
-from morphogen.core.errors import SpecError, UsageError
+from morphogen.core.errors import CapabilityError, SpecError, UsageError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Noise
 from morphogen.core.sequences import lengths
+from morphogen.families.autoregressive_rows import Rows, RowsSpec
 from morphogen.families.integer_form import IntegerForm
 from morphogen.nn.backbones.causal import CausalConv, CausalNet, Seen
 from morphogen.nn.backbones.symbols import Counts, SymbolHead, Symbols
@@ -56,12 +59,12 @@ from morphogen.theory.likelihoods import likelihood
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 HEALTH_RECORDS = 100  # records in a health check, with exact likelihoods
-LR = {"pixels": 4e-3, "tokens": 2e-3}  # peak learning rates
+LR = {"pixels": 4e-3, "tokens": 2e-3, "rows": 4e-3}  # peak learning rates
 SEQUENCES_AT_ONCE = 256  # that are scored together
 CHUNK = 40_000  # pixels that are scored together; the counts take 4 K C bytes per pixel
 
 
-class AutoregressiveSpec(ConditionSpec):
+class AutoregressiveSpec(ConditionSpec, RowsSpec):
     """Options of the autoregressive model."""
 
     token_width: int = Field(192, ge=2, description="texts: width of the transformer")
@@ -221,13 +224,13 @@ def _plane(channels: int) -> CausalConv:
 
 
 class Autoregressive(IntegerForm, Family):
-    """Autoregressive model of pictures or texts; see the module's docstring for the mathematics."""
+    """Autoregressive model of pictures, texts or tables; see the module's docstring for the mathematics."""
 
     name = "autoregressive"
-    summary = "exact likelihoods: each pixel or token given those before it"
+    summary = "exact likelihoods: each pixel, token or column given those before it"
     Spec = AutoregressiveSpec
     part_names = (READER,)
-    capabilities = frozenset({Samples, Scores, Conditionals, Quantizes})
+    capabilities = frozenset({Samples, Scores, Conditionals, Quantizes, Completes})
     presets = {  # see benchmarks/quality/likelihood.py
         "large": {"width": 96, "blocks": 6},
         "photo": {
@@ -245,6 +248,15 @@ class Autoregressive(IntegerForm, Family):
         cond = COND if spec.conditional else 0
         self.pixels: Any = None  # the network of pictures
         self.tokens: CausalSequences | None = None  # that of texts
+        self.rows: Rows | None = None  # that of tables
+        if data.table is not None:
+            if spec.integer:
+                raise SpecError("the integer form is of models of pictures.")
+            self.capabilities = self.capabilities - {Conditionals, Quantizes}
+            self.conditioner = conditioner_of(spec, data, self.parts)
+            self.rows = Rows(spec, data, cond, spec.dropout)
+            return
+        self.capabilities = self.capabilities - {Completes}  # pixels and tokens have one order
         if data.sequence is not None:
             if spec.integer:
                 raise SpecError("the integer form is of models of pictures.")
@@ -256,8 +268,8 @@ class Autoregressive(IntegerForm, Family):
         levels = 2 if data.kind == "binary" else data.levels
         if levels is None or len(data.shape) != 3 or data.kind not in ("binary", "continuous", "discrete"):
             raise SpecError(
-                f"the autoregressive family needs texts, or pictures (C, H, W) of values that can be counted, but"
-                f" {data.name!r} has {data.kind} records of shape {data.shape}"
+                f"the autoregressive family needs texts, tables, or pictures (C, H, W) of values that can be counted,"
+                f" but {data.name!r} has {data.kind} records of shape {data.shape}"
                 f"{'' if levels is None else f' with {levels} levels'}; families for other data: vae."
             )
         if spec.likelihood != "categorical" and data.kind != "continuous":
@@ -287,7 +299,7 @@ class Autoregressive(IntegerForm, Family):
         return {self._player: Player(self.own_parameters(), lr=lr, ema=s.ema, weight_decay=s.weight_decay)}
 
     def networks(self) -> Mapping[str, nn.Module]:
-        networks: dict[str, nn.Module] = {self._player: self.pixels if self.tokens is None else self.tokens}
+        networks: dict[str, nn.Module] = {self._player: self.rows or self.tokens or self.pixels}
         if self.conditioner is not None:
             networks["conditioner"] = self.conditioner
         return networks
@@ -295,6 +307,13 @@ class Autoregressive(IntegerForm, Family):
     def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
         c = self._condition(cond, len(batch))
+        if self.rows is not None:
+            codes = self.rows.codes(batch.x)
+            log_p, penalty = self.network("rows")(codes, self.rows.order(rng, at), c)
+            nll = -log_p.sum(1)
+            yield Step("rows", {"nll": nll, "prior": penalty.expand(len(nll))})
+            self.rows.net.count(codes)  # after the step, so that it does not depend on how the batch is split
+            return
         if self.tokens is not None:
             log_p = self.network("tokens")(batch.x, c)
             yield Step("tokens", {"nll": -log_p}, {"bits_per_token": self._bits_per_token(log_p, batch.x)})
@@ -305,12 +324,14 @@ class Autoregressive(IntegerForm, Family):
 
     @torch.no_grad()
     def health(self, batch: Batch, rng: Noise) -> Health:
-        """Held-out bits per element, for the whole picture and for each row; of texts, bits per token."""
+        """Held-out bits per element and for each row of pictures; per token of texts; nats of a table's rows."""
         part = batch[:HEALTH_RECORDS]
         if self.tokens is not None:
             log_p = self._log_p_of_texts(part.x, part.cond)
             return Health({"held_out_bits_per_token": float(self._bits_per_token(log_p, part.x))})
         log_p = self._log_p(part.x, part.cond)
+        if self.rows is not None:
+            return Health({"held_out_nats_per_row": float(-log_p.sum(1).mean())})
         bits = -log_p.mean(dim=(0, 2, 3)) / math.log(2.0)
         return Health({"held_out_bits_per_dim": float(bits.mean()), "bits_per_row": bits.tolist()})
 
@@ -337,6 +358,9 @@ class Autoregressive(IntegerForm, Family):
                 "guidance leads texts towards a condition, and this model draws pictures, or was trained without"
                 " --conditional: leave it out."
             )
+        if self.rows is not None:
+            cells = torch.full((n, len(self.rows.fixed)), math.nan, dtype=torch.float64, device=self.device)
+            return self.data.encode(self.rows.drawn(cells, torch.zeros_like(cells).bool(), rng, c, temperature))
         if tokens is not None:
             uniform = rng.uniform("tokens", n, self.data.shape, torch.float64)
             null = None if conditioner is None else conditioner(None, n).pooled
@@ -345,6 +369,14 @@ class Autoregressive(IntegerForm, Family):
         _, rows, columns = self.data.shape
         uniform = rng.uniform("pixels", n, (rows, columns, pixels.uniforms), torch.float64)
         return self.data.encode(pixels.double().eval().sample(uniform, c, temperature).permute(0, 3, 1, 2))
+
+    @torch.no_grad()
+    def complete(self, cells: Tensor, given: Tensor, rng: Noise, present: bool = False) -> Tensor:
+        """Draw the cells of a table's rows that are not given, from their law given the others."""
+        if self.rows is None:
+            raise CapabilityError("a model of pictures or texts has one order, so it completes no records.")
+        c = None if self.conditioner is None else copy.deepcopy(self.conditioner).double()(None, len(cells)).pooled
+        return self.rows.drawn(cells, given, rng, c, present=present)
 
     @torch.no_grad()
     def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
@@ -359,6 +391,8 @@ class Autoregressive(IntegerForm, Family):
 
     @property
     def device(self) -> torch.device:
+        if self.rows is not None:
+            return self.rows.fixed.device
         return self.pixels.net.place.device if self.tokens is None else self.tokens.net.embedding.weight.device
 
     def symbols(self, stored: Tensor) -> Tensor:
@@ -399,6 +433,8 @@ class Autoregressive(IntegerForm, Family):
 
     @property
     def _player(self) -> str:
+        if self.rows is not None:
+            return "rows"
         return "pixels" if self.tokens is None else "tokens"
 
     def _log_p_of_texts(self, x: Tensor, cond: RawCondition | None) -> Tensor:
@@ -413,8 +449,11 @@ class Autoregressive(IntegerForm, Family):
         return -log_p.detach().sum() / ((lengths(x) + 1).sum() * math.log(2.0))
 
     def _log_p(self, x: Tensor, cond: RawCondition | None) -> Tensor:
-        """log P of each element, (B, H, W, C), in chunks of records."""
-        u, c = self._values(x), self._condition(cond, len(x))
+        """log P of each element, (B, H, W, C) or (B, C), in chunks of records."""
+        c = self._condition(cond, len(x))
+        if self.rows is not None:
+            return self.rows.log_p(x, c)
+        u = self._values(x)
         size = max(1, CHUNK // (x.shape[-2] * x.shape[-1]))
         parts = chunks(len(x), size)
         return torch.cat([self.pixels(u[rows], None if c is None else c[rows]) for rows in parts])

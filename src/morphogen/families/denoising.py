@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -22,7 +23,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, Condition, RawCondition
-from morphogen.core.capabilities import Denoises, Encodes, Samples, Score, Scores
+from morphogen.core.capabilities import Completes, Denoises, Encodes, Samples, Score, Scores
 from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
@@ -33,14 +34,17 @@ from morphogen.families.denoising_health import judge_denoiser
 from morphogen.families.guide import check_guide
 from morphogen.nn.backbones.denoiser import DenoiserSpec, denoiser
 from morphogen.nn.backbones.encoders import centered
+from morphogen.nn.columns import given_elements, rows_of
 from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
 from morphogen.nn.layers.fourier import fourier_features
 from morphogen.sampling import grids, loop, steppers
 from morphogen.sampling.denoiser import Denoiser
 from morphogen.sampling.guidance import autoguidance, classifier_free
+from morphogen.sampling.inverse import inpainting
 from morphogen.sampling.ode_likelihood import flow_log_likelihood, variational_bound
 from morphogen.sampling.readout import Readout
 from morphogen.sampling.steppers import State
+from morphogen.theory.columns import gaussian_row
 from morphogen.theory.diffusion import Variance
 from morphogen.theory.schedules import Schedule
 
@@ -49,6 +53,7 @@ GUIDE = "guide"  # the part that autoguidance leads away from
 CHUNK = 64  # records that are scored together
 EXACT_TRACE = 8  # up to so many dimensions the trace of the probability flow is exact
 FINEST = 0.1  # sigma / alpha at the end of the bound of records with few values
+FINEST_ROW = 0.02  # the same for a table's rows, whose numbers may lie close together
 
 
 @runtime_checkable
@@ -109,7 +114,7 @@ class DenoisingFamily(Family):
     The chain runs on x_0 of shape `shape`; `encoded` and `decoded` lead from records to x_0 and back.
     """
 
-    capabilities = frozenset({Samples, Scores, Denoises})
+    capabilities = frozenset({Samples, Scores, Denoises, Completes})
     takes_context = True
     part_names = (FIRST_STAGE, GUIDE, READER)
     compiled_networks = ("denoiser",)
@@ -126,7 +131,7 @@ class DenoisingFamily(Family):
         variance: Variance,
     ) -> None:
         super().__init__(spec, data, parts)
-        if data.kind not in ("continuous", "binary", "discrete"):
+        if data.kind not in ("continuous", "binary", "discrete", "columns"):
             raise SpecError(f"a {self.name!r} model needs records of numbers, but {data.name!r} has a {data.kind}.")
         if spec.context_dropout and data.context_shape is None:
             raise SpecError(
@@ -150,6 +155,8 @@ class DenoisingFamily(Family):
             raise SpecError("autoguidance leads away from a weaker model: give --part guide=MODEL, or leave it 1.")
         if self._first_stage is not None or variance == "beta_tilde":  # its last step has no density
             self.capabilities = self.capabilities - {Scores}
+        if self._first_stage is not None or data.table is None:
+            self.capabilities = self.capabilities - {Completes}
 
     @property
     def drawn_shape(self) -> tuple[int, ...]:
@@ -289,8 +296,22 @@ class DenoisingFamily(Family):
         return asked
 
     @torch.no_grad()
+    def complete(self, cells: Tensor, given: Tensor, rng: Noise, present: bool = False) -> Tensor:
+        """Draw the rest of a table's rows by posterior sampling along the chain (`sampling/inverse.py`)."""
+        table = self.data.table
+        if table is None:
+            raise CapabilityError(f"this {self.name!r} model knows no table whose rows it could complete.")
+        x = self.data.encode(torch.where(given, cells, 0.0), self._dtype)
+        kept = inpainting(self, self.encoded(x, rng, len(x)), given_elements(table, given, present).to(x))
+        times = grids.grid(self.spec.grid, self.schedule, self.spec.steps)
+        start = loop.starting_noise(self.schedule, rng, len(x), self.shape, self._dtype)
+        method, noise = steppers.stepper(self.spec.stepper), loop.addressed(rng, len(x), start)
+        drawn = self.data.decode(self.decoded(loop.sample(kept, method, start, times, noise, from_noise=True)))
+        return torch.where(given, cells, drawn)
+
+    @torch.no_grad()
     def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
-        """The variational bound of quantized records; for real numbers the likelihood of the probability flow.
+        """The variational bound of quantized records and of rows; for real numbers the likelihood of the flow.
 
         Both take one draw of noise per record. Neither has importance weights, so `samples` has no effect.
         """
@@ -302,7 +323,11 @@ class DenoisingFamily(Family):
         for rows in chunks(len(x), CHUNK):
             given = None if cond is None else cond[rows]
             here, index = rng.shifted(rows.start), len(x_0[rows])
-            if levels is None:
+            if self.data.table is not None:
+                grid = grids.log_snr(self.schedule, evaluations, smallest=FINEST_ROW)
+                read = partial(self._row_term, x[rows])
+                likelihood = variational_bound(self, x_0[rows], grid, here, index, given, reconstruction=read)
+            elif levels is None:
                 grid = grids.grid("angle", self.schedule, (evaluations + 3) // 4)
                 trace: Literal["exact", "hutchinson"] = "exact" if x_0[0].numel() <= EXACT_TRACE else "hutchinson"
                 likelihood = flow_log_likelihood(self, x_0[rows], grid, here, index, given, trace=trace)
@@ -315,6 +340,11 @@ class DenoisingFamily(Family):
             found.append(likelihood.score)
         terms = {name: torch.cat([part.terms[name] for part in found]) for name in found[0].terms}
         return Score(torch.cat([part.value for part in found]), found[0].kind, found[0].measure, terms)
+
+    def _row_term(self, x: Tensor, posterior: Gaussian) -> Tensor:
+        """-log p(row | x_t) of a table's rows x (B, W), from the posterior of their features."""
+        assert self.data.table is not None
+        return -gaussian_row(self.data.table, posterior.mean, posterior.var).log_prob(x)
 
     # ------------------------------------------------ between records and the chain
 
@@ -332,6 +362,8 @@ class DenoisingFamily(Family):
         data = self.data
         if self._first_stage is not None:
             x = self._first_stage.decode(self._first_stage.restored(x_0)).mean
+        elif data.table is not None:
+            x = rows_of(x_0, data.table)
         elif data.kind == "continuous":
             x = x_0
         else:

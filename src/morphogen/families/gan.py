@@ -51,6 +51,7 @@ from morphogen.nn.backbones.adversarial_nets import (
     Sloped,
 )
 from morphogen.nn.backbones.encoders import backbone, centered
+from morphogen.nn.columns import corners, rows_of
 from morphogen.nn.conditioning.conditioner import COND, READER, Conditioner, drop_conditions
 from morphogen.nn.inversion import inverted
 from morphogen.nn.layers.augmentation import DRAWS, AdaptiveStrength, augmented
@@ -283,11 +284,12 @@ class GAN(Family):
         return None if cond is None or self.data.context_shape is None else cond.context
 
     def _generate(self, z: Tensor, cond: RawCondition | None) -> Tensor:
-        """G(z) (B, *shape), on about [-1, 1]."""
+        """G(z) (B, *shape), on about [-1, 1], or the features of rows of a table."""
         c, words = self._condition("generator", cond, len(z))
         if c is not None:
             z = torch.cat((z, c.to(z.dtype)), dim=1)
-        return self.network("generator")(z, self._context(cond), words)
+        made: Tensor = self.network("generator")(z, self._context(cond), words)
+        return made if self.data.table is None else corners(made, self.data.table)
 
     def _choose(self, first: Tensor, k: int, cond: RawCondition | None, rng: Noise, truncation: float) -> Tensor:
         """Choose one of k candidates for each sample by the discriminator; `first` (B, *shape) is one of them."""
@@ -316,6 +318,8 @@ class GAN(Family):
 
     def _records(self, made: Tensor) -> Tensor:
         """Turn generated x into records within the range of the data; for binary data, into probabilities."""
+        if self.data.table is not None:
+            return rows_of(made, self.data.table)
         x = made if self.data.kind == "continuous" else 0.5 * (made + 1.0)
         return x.clamp(self.data.low, self.data.high)
 

@@ -87,9 +87,9 @@ class GANSpec(ConditionSpec):
 
 def check_data(spec: GANSpec, data: DataSpec) -> None:
     """Raise `SpecError` for data or options that do not fit together."""
-    if data.kind not in ("continuous", "binary"):
+    if data.kind not in ("continuous", "binary", "columns"):
         raise SpecError(
-            f"a GAN needs continuous or binary records, through which gradients pass to its generator, but"
+            f"a GAN needs continuous or binary records or a table, through which gradients pass to its generator, but"
             f" {data.name!r} has {data.kind} ones; families for other data: autoregressive, vae."
         )
     if data.context_shape is not None and backbone(spec.backbone, data) == "mlp":

@@ -63,7 +63,7 @@ from morphogen.nn.integer.latent_coding import LatentTables
 from morphogen.nn.integer.smooth import Smooth
 from morphogen.nn.layers.activation import Activation
 from morphogen.theory import elbo
-from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameters
+from morphogen.theory.likelihoods import NAMES, automatic, element_shape, likelihood, parameters
 
 DECODE_CHUNK = {"mlp": 2048, "conv": 256}  # for scores: fast, and small enough for a cache
 
@@ -218,8 +218,9 @@ class VAE(IntegerForm, Family):
     def __init__(self, spec: VAESpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
         which = spec.likelihood if spec.likelihood != "auto" else automatic(data)
-        p = parameters(which, data.levels, spec.mixtures)
-        example = likelihood(which, torch.zeros(1, p, *data.shape), data, mixtures=spec.mixtures)  # fits, or raises
+        with torch.device("cpu"):  # real numbers, also if networks are built without memory
+            p, elements = parameters(which, data.levels, spec.mixtures, data.table), element_shape(which, data)
+            example = likelihood(which, torch.zeros(1, p, *elements), data, mixtures=spec.mixtures)  # fits, or raises
         self.measure = example.measure
         if spec.bounded and (which != "gaussian" or not data.is_picture):
             raise SpecError(
@@ -235,7 +236,7 @@ class VAE(IntegerForm, Family):
         if kind == "mlp":
             mlp: dict[str, Any] = {"cond": cond, "act": spec.activation, "gated": spec.gated, "dropout": spec.dropout}
             encoder = MLPEncoder(data.shape, spec.hidden, 2 * spec.latent_dim, **mlp)
-            decoder = MLPDecoder(spec.latent_dim, spec.hidden[::-1], data.shape, p, **mlp)
+            decoder = MLPDecoder(spec.latent_dim, spec.hidden[::-1], elements, p, **mlp)
         else:
             conv: dict[str, Any] = {"cond": cond, "act": spec.activation, "norm": spec.norm, "dropout": spec.dropout}
             encoder = ConvEncoder(data.shape, spec.widths, 2 * spec.latent_dim, blocks=spec.blocks, **conv)

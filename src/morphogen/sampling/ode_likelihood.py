@@ -23,6 +23,7 @@ exact, with one product per dimension.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -31,6 +32,7 @@ from torch import Tensor
 
 from morphogen.core.batch import RawCondition
 from morphogen.core.capabilities import Score
+from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import UsageError
 from morphogen.core.rng import Index, Noise
 from morphogen.sampling.denoiser import Conditioned, Denoiser
@@ -71,6 +73,7 @@ def variational_bound(
     cond: RawCondition | None = None,
     levels: int | None = None,
     draws: int = 1,
+    reconstruction: Callable[[Gaussian], Tensor] | None = None,
 ) -> Likelihood:
     """The variational bound of log p(x_0). It costs one evaluation of `draws` x B records per step.
 
@@ -83,6 +86,8 @@ def variational_bound(
         cond: the conditions, B rows, or None.
         levels: number of values of an element in [-1, 1], for a bound of the probability mass; None for a density.
         draws: number of independent estimates per record.
+        reconstruction: -log p(record | x_t) (B draws,) of the last step, from the posterior there, for a mass of the
+            caller's own; None: that of `levels`.
 
     Returns:
         The estimate in nats, with the terms "prior", "diffusion" and "reconstruction".
@@ -100,9 +105,11 @@ def variational_bound(
             posterior = asked.posterior(x_t, t)
         if s > 0:
             terms["diffusion"] = terms["diffusion"] - diffusion_term(x_0, x_t, t, s, posterior, schedule)
+        elif reconstruction is not None:
+            terms["reconstruction"] = -reconstruction(posterior)
         else:
             terms["reconstruction"] = -reconstruction_term(x_0, posterior, levels)
-    return _estimate(terms, draws, levels)
+    return _estimate(terms, draws, levels is not None or reconstruction is not None)
 
 
 def flow_log_likelihood(
@@ -177,7 +184,7 @@ def flow_log_likelihood(
         "reconstruction": reconstruction,
         "noise": -q.log_prob(x_t),
     }
-    return _estimate(terms, draws, levels)
+    return _estimate(terms, draws, levels is not None)
 
 
 def _field(
@@ -212,7 +219,7 @@ def _checked(times: Tensor) -> Tensor:
     return times
 
 
-def _estimate(terms: dict[str, Tensor], draws: int, levels: int | None) -> Likelihood:
+def _estimate(terms: dict[str, Tensor], draws: int, mass: bool) -> Likelihood:
     values = torch.stack(list(terms.values())).sum(0).reshape(-1, draws)
     means = {name: value.reshape(-1, draws).mean(1) for name, value in terms.items()}
-    return Likelihood(values, Score(values.mean(1), "lower_bound", "density" if levels is None else "mass", means))
+    return Likelihood(values, Score(values.mean(1), "lower_bound", "mass" if mass else "density", means))

@@ -68,6 +68,7 @@ def check_family(
     steps: int = STEPS,
     records: int = RECORDS,
     texts: bool = False,
+    table: bool = False,
 ) -> Checked:
     """Run the checks on a family; about 25 seconds.
 
@@ -82,6 +83,7 @@ def check_family(
         steps: training steps of the model that the checks look at, and of its parts.
         records: training records, at most; a step of training takes a sixteenth of so many.
         texts: check it on words, for families that also take other records.
+        table: check it on the rows of a table, with categories and missing cells.
 
     Returns:
         Each check, in the order of `CHECKS`, with its outcome.
@@ -97,7 +99,7 @@ def check_family(
     names = choose_checks(only, skip)
     found = find_family(family)
     with tempfile.TemporaryDirectory() as folder:
-        subject = Subject(found, dict(options or {}), Path(folder), parts or {}, steps, records, texts)
+        subject = Subject(found, dict(options or {}), Path(folder), parts or {}, steps, records, texts, table)
         return Checked(found.name, tuple(_run(name, subject) for name in names))
 
 

@@ -38,6 +38,7 @@ def parametrize_with_checks(
     steps: int = STEPS,
     records: int = RECORDS,
     texts: bool = False,
+    table: bool = False,
 ) -> pytest.MarkDecorator:
     """Parametrize a pytest test by `check`, which the test calls; the other arguments are those of `check_family`.
 
@@ -50,6 +51,7 @@ def parametrize_with_checks(
         steps: training steps of the models that the checks look at, and of their parts.
         records: training records, at most; a step of training takes a sixteenth of so many.
         texts: check them on words, for families that also take other records.
+        table: check them on the rows of a table, with categories and missing cells.
 
     Returns:
         A decorator for a test with the argument `check`. A check that does not apply to the family skips the test.
@@ -66,7 +68,7 @@ def parametrize_with_checks(
 
     cases = []
     for family in families:
-        lazy = _LazySubject(family, dict(options or {}), dict(parts or {}), steps, records, texts)
+        lazy = _LazySubject(family, dict(options or {}), dict(parts or {}), steps, records, texts, table)
         called = family if isinstance(family, str) else family.name
         for name in choose_checks(only, skip):
             cases.append(pytest.param(FamilyCheck(name, lazy), id=f"{called}: {name}"))
@@ -96,13 +98,20 @@ class _LazySubject:
     """A family whose parts and model are made when the first check needs them."""
 
     def __init__(
-        self, family: str | type[Family], options: dict[str, Any], parts: Any, steps: int, records: int, texts: bool
+        self,
+        family: str | type[Family],
+        options: dict[str, Any],
+        parts: Any,
+        steps: int,
+        records: int,
+        texts: bool,
+        table: bool,
     ) -> None:
-        self.arguments = family, options, parts, steps, records, texts
+        self.arguments = family, options, parts, steps, records, texts, table
 
     @cached_property
     def subject(self) -> Subject:
-        family, options, parts, steps, records, texts = self.arguments
+        family, options, parts, steps, records, texts, table = self.arguments
         folder = tempfile.mkdtemp(prefix="morphogen-checks-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return Subject(find_family(family), options, Path(folder), parts, steps, records, texts)
+        return Subject(find_family(family), options, Path(folder), parts, steps, records, texts, table)

@@ -11,12 +11,13 @@ from torch import Tensor
 from morphogen import artifact
 from morphogen.core import registry
 from morphogen.core.batch import Batch
+from morphogen.core.column_views import C, layout
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family
 from morphogen.core.rng import Rng
 from morphogen.data import Stream, load
-from morphogen.testing.toy_data import ring, text_schema, with_captions, words
+from morphogen.testing.toy_data import mixed_table, ring, text_schema, with_captions, words
 from morphogen.trainer import Recipe, fit
 
 STEPS, RECORDS, STEPS_AN_EPOCH = 1500, 4096, 16
@@ -38,6 +39,7 @@ class Subject:
         steps: int = STEPS,
         records: int = RECORDS,
         texts: bool = False,
+        table: bool = False,
     ) -> None:
         self.family, self.folder, self.steps = family, folder, steps
         self.batch_size = max(1, records // STEPS_AN_EPOCH)
@@ -48,16 +50,16 @@ class Subject:
         if "text_encoder" in family.Spec.model_fields:
             options = {"text_encoder": "recurrent", **options}  # three times as fast
         self.spec = family.Spec.parse(options)
-        toy = words if texts else ring
+        toy = mixed_table if table else words if texts else ring
         self.train, self.test = toy(records, 0), toy(1000, 1)
         try:
             self.build()
         except SpecError:  # this family needs pictures
-            if texts:
+            if texts or table:
                 raise
             digits = load("digits")
             self.train, self.test = digits.train.select(slice(0, records)), digits.split("test")
-        if "text_encoder" in family.Spec.model_fields:
+        if "text_encoder" in family.Spec.model_fields and not table:
             schema = text_schema()
             self.train, self.test = with_captions(self.train, schema), with_captions(self.test, schema)
         self.parts = {
@@ -108,6 +110,19 @@ class Subject:
         if capability not in self.trained.capabilities:
             raise NotApplicable(f"does not declare {capability.__name__}")
         return self.trained
+
+    def view(self, stored: Tensor) -> Tensor:
+        """Stored records as vectors (N, W) of about unit scale in all elements, to be compared by distance."""
+        x = self.data.encode(stored).flatten(1).float()
+        if self.data.table is not None:
+            x[:, layout(self.data.table).at] *= C
+        return x
+
+    def independent(self, n: int, rng: Rng) -> Tensor:
+        """`n` rows of a table whose columns come from different training records, as `view` shows them."""
+        cells = self.train.stored
+        rows = rng.integers("independent", n, len(cells), (cells.shape[1],))
+        return self.view(cells.gather(0, rows))
 
     def stream(self) -> Stream:
         """The training records, in the order in which every training here sees them."""

@@ -1,4 +1,4 @@
-"""The data of the checks: points around a circle in four classes, and captions that say the class of a record."""
+"""The data of the checks: points on a circle in four classes, captions that say the class of a record, and a table."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from morphogen.core.columns import Column, Table
 from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.rng import Rng
 from morphogen.data import Records, tokenizer
@@ -46,6 +47,54 @@ def words(n: int, seed: int) -> Records:
     )
     stored, _ = to_ids(schema, texts)
     return Records(spec, stored, torch.arange(n) + seed * 1_000_000, labels=label)
+
+
+def mixed_table(n: int, seed: int) -> Records:
+    """Rows of five columns that depend on each other; the class is the first, and some counts are missing.
+
+    kind      one of three, with probabilities 0.5, 0.3 and 0.2
+    size      normal around -1, 0.5 or 2 by kind, on a grid of 0.1
+    strength  size^2 plus noise: a real number, not linear in size
+    count     0 in kind "a", else Poisson of mean 2 + 2 e^(size / 2); missing in a fifth of the rows of kind "c"
+    large     whether strength plus noise is above 1
+    """
+    rng = Rng(seed).child("table")
+    u = rng.uniform("kind", n, (3,), torch.float64)
+    z = rng.normal("numbers", n, (3,), torch.float64)
+    kind = (u[:, 0] > 0.5).long() + (u[:, 0] > 0.8).long()
+    size = (torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)[kind] + 0.4 * z[:, 0]).clamp(-2.5, 3.5)
+    size = (size * 10.0).round() / 10.0
+    strength = (size.square() + 0.2 * z[:, 1]).clamp(-1.0, 13.0)
+    mean = 2.0 + 2.0 * torch.exp(size / 2.0)
+    count = torch.where(kind == 0, 0.0, (mean + mean.sqrt() * z[:, 2]).round().clamp(0.0, 25.0))
+    count = torch.where((kind == 2) & (u[:, 1] < 0.2), math.nan, count)
+    large = (strength + 0.5 * (u[:, 2] - 0.5) > 1.0).double()
+    cells = torch.stack((kind.double(), size, strength, count, large), 1)
+    spec = DataSpec(
+        name="mixed",
+        shape=(_TABLE.width,),
+        kind="columns",
+        table=_TABLE,
+        classes=_TABLE.columns[0].values,
+        splits={"train": n},
+    )
+    return Records(spec, cells, torch.arange(n) + seed * 1_000_000, labels=kind)
+
+
+def _number(name: str, low: float, high: float, resolution: float, missing: float = 0.0) -> Column:
+    return Column(name=name, type="number", low=low, high=high, resolution=resolution, missing=missing)
+
+
+_TABLE = Table(
+    columns=(
+        Column(name="kind", type="category", values=("a", "b", "c")),
+        _number("size", -2.5, 3.5, 0.1),
+        _number("strength", -1.0, 13.0, 0.0),
+        _number("count", 0.0, 25.0, 1.0, missing=0.04),
+        Column(name="large", type="boolean", values=("no", "yes")),
+    ),
+    target="kind",
+)
 
 
 def caption_of(label: int) -> str:

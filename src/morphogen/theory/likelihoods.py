@@ -14,6 +14,7 @@ P = `parameters(name, ...)` numbers per element, into the distribution:
     discretized_logistic_mixture  P = 3 K     logits, locations, log-scales; K mixtures
     gaussian                      P = 1       mean; the log-variance is fixed
     gaussian_learned              P = 2       mean, log-variance
+    columns                       a row of a table as a whole: `theory/columns.py`; raw is (*batch, P)
 
 Locations are the raw output itself, which never saturates (mixtures start spread over [-1, 1]).
 A raw log-scale r becomes floor + softplus(r + start - floor): close to start + r for most r, and
@@ -33,9 +34,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from morphogen.core.columns import Table
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian
 from morphogen.core.errors import SpecError, unknown
+from morphogen.theory.columns import row_likelihood, row_parameters
 from morphogen.theory.discretized import (
     DiscretizedGaussian,
     DiscretizedLogistic,
@@ -51,6 +54,7 @@ __all__ = [
     "DiscretizedLogistic",
     "DiscretizedLogisticMixture",
     "automatic",
+    "element_shape",
     "fitting",
     "likelihood",
     "parameters",
@@ -65,6 +69,7 @@ _KINDS = {
     "discretized_gaussian": "quantized",
     "gaussian": "continuous",
     "gaussian_learned": "continuous",
+    "columns": "columns",
 }
 NAMES: tuple[str, ...] = tuple(_KINDS)
 
@@ -140,8 +145,8 @@ def automatic(data: DataSpec) -> str:
     return "gaussian_learned" if data.kind == "continuous" and data.levels is None else fitting(data)[0]
 
 
-def parameters(name: str, levels: int | None = None, mixtures: int = 1) -> int:
-    """P, how many numbers per element a network must put out for the likelihood `name`.
+def parameters(name: str, levels: int | None = None, mixtures: int = 1, table: Table | None = None) -> int:
+    """P, how many numbers a network must put out for the likelihood `name`: per element, or for a row of `table`.
 
     Raises `SpecError` for an unknown name, and for impossible `levels` or `mixtures`.
     """
@@ -151,11 +156,20 @@ def parameters(name: str, levels: int | None = None, mixtures: int = 1) -> int:
         if levels is None or levels < 2:
             raise SpecError(f"the categorical likelihood needs levels, at least 2 (got {levels}).")
         return levels
+    if name in ("discretized_logistic_mixture", "columns") and mixtures < 1:
+        raise SpecError(f"mixtures must be at least 1 (got {mixtures}).")
     if name == "discretized_logistic_mixture":
-        if mixtures < 1:
-            raise SpecError(f"mixtures must be at least 1 (got {mixtures}).")
         return 3 * mixtures
+    if name == "columns":
+        if table is None:
+            raise SpecError("the likelihood 'columns' is for tables, and needs the schema of one.")
+        return row_parameters(table, mixtures)
     return 1 if name in ("bernoulli", "gaussian") else 2
+
+
+def element_shape(name: str, data: DataSpec) -> tuple[int, ...]:
+    """The elements that have `parameters` numbers each: those of a record, or () where a record is one as a whole."""
+    return () if name == "columns" else data.shape
 
 
 def likelihood(name: str, raw: Tensor, data: DataSpec, *, mixtures: int = 1, log_var: float = 0.0) -> Distribution:
@@ -165,18 +179,19 @@ def likelihood(name: str, raw: Tensor, data: DataSpec, *, mixtures: int = 1, log
     the others ignore them. Raises `SpecError` for a likelihood that does not fit the data, naming those
     that do, and for a `raw` of another shape.
     """
-    count = parameters(name, data.levels, mixtures)
-    if name not in fitting(data):
+    if name in _KINDS and name not in fitting(data):
         fit = ", ".join(fitting(data)) or "none"
         raise SpecError(
             f"the likelihood {name!r} is for {_KINDS[name]} data, but {data.name!r} is {data.kind}"
             f"{'' if data.levels is None else f' with {data.levels} levels'}; likelihoods that fit: {fit}."
         )
-    dims = len(data.shape)
-    expected = (count, *data.shape)
+    event = element_shape(name, data)
+    dims, expected = len(event), (parameters(name, data.levels, mixtures, data.table), *event)
     if raw.ndim <= dims or tuple(raw.shape[-dims - 1 :]) != expected:
         raise SpecError(f"{name}: expected network output of shape (*batch, {expected}), got {tuple(raw.shape)}.")
     raw, axis = widened(raw), -dims - 1
+    if data.table is not None:
+        return row_likelihood(raw, data.table, mixtures)
     if name == "bernoulli":
         return Bernoulli(raw.squeeze(axis), dims)
     if name == "categorical":

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
+from morphogen.nn.columns import read_columns
 
 Backbone = Literal["auto", "mlp", "conv"]
 SMALLEST_PICTURE = 12  # pixels of a side from which convolutions pay
@@ -26,7 +27,9 @@ def backbone(name: Backbone, data: DataSpec) -> Literal["mlp", "conv"]:
 
 
 def centered(x: Tensor, data: DataSpec) -> Tensor:
-    """Turn x into a network's input, on about [-1, 1] for every kind of data."""
+    """Turn x into a network's input: on about [-1, 1], but the numbers of a table have unit deviation."""
+    if data.table is not None:
+        return read_columns(x, data.table)
     if data.kind == "continuous":
         return x
     return x.float() * (2.0 / data.high) - 1.0

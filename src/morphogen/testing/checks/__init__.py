@@ -8,6 +8,7 @@ from morphogen.testing.checks.declarations import check_capabilities_are_truthfu
 from morphogen.testing.checks.isolation import check_global_state_stays, check_no_files_no_network
 from morphogen.testing.checks.sampling import (
     check_artifact_keeps_samples,
+    check_given_cells_stay,
     check_samples_are_in_range,
     check_samples_beat_a_gaussian,
     check_samples_have_addresses,
@@ -20,6 +21,7 @@ CHECKS: Mapping[str, Callable[[Subject], str | None]] = {
     "players cover every trainable parameter once": check_players_cover_parameters,
     "gradients are finite and reach every parameter": check_gradients_reach_parameters,
     "samples beat the best single Gaussian": check_samples_beat_a_gaussian,
+    "completed rows follow what is given": check_given_cells_stay,
     "resumed training equals uninterrupted training": check_resume_is_exact,
     "save and load keep the samples": check_artifact_keeps_samples,
     "sample i does not depend on the batch size": check_samples_have_addresses,

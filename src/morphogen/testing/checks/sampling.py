@@ -16,17 +16,50 @@ ALPHA = 0.001  # false-alarm rate of the two-sample test
 
 
 def check_samples_beat_a_gaussian(s: Subject) -> str:
-    """Samples are closer to held-out records than those of the best single Gaussian, in a two-sample test."""
+    """Samples are closer to held-out records than those of a baseline, in a two-sample test.
+
+    The baseline is the best single Gaussian; of a table, the columns drawn independently of each other.
+    """
     model = s.needs(capabilities.Samples)
     n = min(1000, len(s.test))
-    data, train = (as_float(s.data.encode(r.stored)).flatten(1) for r in (s.test.select(slice(0, n)), s.train))
     rng = Rng(0).child("check")
-    samples = as_float(model.sample(n, s.batch(n).cond, rng)).flatten(1)
-    mean, cov = train.mean(0), train.T.cov() + 1e-6 * torch.eye(train.shape[1])
-    gaussian = mean + rng.normal("gaussian", n, (train.shape[1],)) @ torch.linalg.cholesky(cov).T
-    p, statistic = closer_test(samples, gaussian.clamp(s.data.low, s.data.high), data, rng)
-    assert p <= ALPHA + 1e-9, f"samples are not closer to the data than one Gaussian's (p = {p:.3f})"
-    return f"energy distance below one Gaussian's by {statistic:.4f}, p = {p:.3f}"
+    data, samples = (
+        s.view(s.test.select(slice(0, n)).stored),
+        as_float(model.sample(n, s.batch(n).cond, rng)).flatten(1),
+    )
+    if s.data.table is not None:
+        what, baseline = "independent columns", s.independent(n, rng)
+        samples = s.view(s.data.decode(samples))
+    else:
+        what, train = "one Gaussian", as_float(s.data.encode(s.train.stored)).flatten(1)
+        mean, cov = train.mean(0), train.T.cov() + 1e-6 * torch.eye(train.shape[1])
+        baseline = mean + rng.normal("gaussian", n, (train.shape[1],)) @ torch.linalg.cholesky(cov).T
+        baseline = baseline.clamp(s.data.low, s.data.high)
+    p, statistic = closer_test(samples, baseline, data, rng)
+    assert p <= ALPHA + 1e-9, f"samples are not closer to the data than those of {what} (p = {p:.3f})"
+    return f"energy distance below that of {what} by {statistic:.4f}, p = {p:.3f}"
+
+
+def check_given_cells_stay(s: Subject) -> str:
+    """Completed rows keep what is given, and the rest follows it better than the cells of other rows would."""
+    model, n, rng = s.needs(capabilities.Completes), min(400, len(s.test)), Rng(0).child("complete")
+    cells = s.test.stored[:n]
+    given = torch.zeros(cells.shape, dtype=torch.bool)
+    given[:, : cells.shape[1] // 2] = True
+    asked = torch.where(given, cells, torch.nan)
+    found = model.complete(asked, given, rng, present=True)
+    assert not found[~given].isnan().any(), "a cell was left missing, although none may be"
+    found = model.complete(asked, given, rng)
+    assert found.shape == cells.shape, f"completed rows have the shape {tuple(found.shape)}"
+    assert torch.equal(found[given].nan_to_num(-1.0), cells[given].nan_to_num(-1.0)), "a given cell was changed"
+    few = model.complete(asked[:5], given[:5], rng)
+    near = (s.view(few) - s.view(found[:5])).abs().max()
+    assert near < 0.02, "a completed row depends on the others"
+    p, statistic = closer_test(
+        s.view(found), s.view(torch.where(given, cells, cells.roll(n // 3, 0))), s.view(cells), rng
+    )
+    assert p <= ALPHA + 1e-9, f"what was completed does not follow what was given (p = {p:.3f})"
+    return f"energy distance below that of exchanged cells by {statistic:.4f}, p = {p:.3f}"
 
 
 def check_artifact_keeps_samples(s: Subject) -> None:
@@ -42,7 +75,7 @@ def check_samples_have_addresses(s: Subject) -> None:
     """Sample i is the same in any batch size to 1/255 of the range, and bit for bit at the same size."""
     model = s.needs(capabilities.Samples)
     whole = as_float(model.sample(12, None, Rng(5)))
-    tolerance = (s.data.high - s.data.low) / 255 if s.data.kind == "continuous" else 1e-6
+    tolerance = (s.data.high - s.data.low) / 255 if s.data.kind in ("continuous", "columns") else 1e-6
     for size in (1, 5):
         parts = [model.sample(min(size, 12 - i), None, Rng(5).shifted(i)) for i in range(0, 12, size)]
         error = float((as_float(torch.cat(parts)) - whole).abs().max())
