@@ -59,9 +59,9 @@ def test_wrong_names_and_values_are_named(source, words):
 def test_missing_things(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="no folder or file"):
         load(tmp_path / "nothing")
-    (tmp_path / "table.parquet").write_bytes(b"")
+    (tmp_path / "table.feather").write_bytes(b"")
     with pytest.raises(UsageError, match="neither a folder"):
-        load(tmp_path / "table.parquet")
+        load(tmp_path / "table.feather")
     monkeypatch.delenv("MORPHOGEN_DATA", raising=False)
     with pytest.raises(DataError, match="set the environment variable MORPHOGEN_DATA"):
         load("mnist")

@@ -20,6 +20,7 @@ from morphogen.api.editing import edit
 from morphogen.api.encoding import encode, interpolate, manifold
 from morphogen.api.evaluating import evaluate
 from morphogen.api.fitting import train
+from morphogen.api.imputing import impute
 from morphogen.api.judging import evaluate_samples
 from morphogen.api.looping import training
 from morphogen.api.measuring_variances import variances
@@ -37,15 +38,18 @@ from morphogen.api.results import (
     Decompressed,
     Directions,
     Evaluation,
+    Imputed,
     LatentEdits,
     Latents,
     Pictures,
     Quantized,
     Reconstructions,
     Restored,
+    SyntheticTable,
     Variances,
 )
 from morphogen.api.sampling import sample
+from morphogen.api.synthesizing import synthesize
 from morphogen.api.upscaling import upscale
 from morphogen.api.verification import Verification, fingerprint, verify
 from morphogen.api.walking import walk
@@ -82,6 +86,7 @@ __all__ = [
     "Directions",
     "Evaluation",
     "Event",
+    "Imputed",
     "Inspection",
     "LatentEdits",
     "Latents",
@@ -95,6 +100,7 @@ __all__ = [
     "Restored",
     "Result",
     "SpecError",
+    "SyntheticTable",
     "UsageError",
     "Variances",
     "Verification",
@@ -117,6 +123,7 @@ __all__ = [
     "evaluate_samples",
     "fingerprint",
     "forward_chain",
+    "impute",
     "inspect_data",
     "interpolate",
     "levels",
@@ -130,6 +137,7 @@ __all__ = [
     "restore",
     "reverse_chain",
     "sample",
+    "synthesize",
     "train",
     "training",
     "upscale",

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from morphogen import data
 from morphogen.core.data_spec import TextSchema
 from morphogen.data.in_memory import AnyData
 
 
-def load_data(source: AnyData, reader: TextSchema | None = None) -> data.Dataset:
+def load_data(
+    source: AnyData,
+    reader: TextSchema | None = None,
+    *,
+    target: str | None = None,
+    group: str | None = None,
+    drop: Sequence[str] = (),
+    schema: Path | str | None = None,
+) -> data.Dataset:
     """Load the records of a source into memory.
 
     Args:
-        source: NAME_OR_PATH[:option[=value],...], such as "digits" or "photos:size=32,resize=crop"; or arrays, a
-            mapping of arrays, PIL images, a data frame of numbers or a `torch` dataset.
+        source: NAME_OR_PATH[:option[=value],...], such as "digits", "photos:size=32,resize=crop" or
+            "patients.csv:target=died"; or arrays, a mapping of arrays, PIL images, a data frame or a `torch` dataset.
         reader: what reads captions; None teaches a tokenizer of their own.
+        target: of a table, the column that predictions are about.
+        group: of a table, the column whose values name what rows belong together: they stay in one split.
+        drop: of a table, columns to leave out.
+        schema: of a table, a file such as `morphogen data inspect --schema FILE` writes.
 
     Returns:
         The splits in memory, with their description.
@@ -26,7 +41,9 @@ def load_data(source: AnyData, reader: TextSchema | None = None) -> data.Dataset
         >>> len(mg.load_data("digits").train)
         1398
     """
-    return data.load(source, tokenizer=reader)
+    given = {"target": target, "group": group, "drop": tuple(drop) or None}
+    given["schema_file"] = None if schema is None else str(schema)
+    return data.load(source, tokenizer=reader, given={name: value for name, value in given.items() if value})
 
 
 def inspect_data(source: AnyData) -> data.Inspection:

@@ -16,11 +16,13 @@ from morphogen.api import (
     editing,
     encoding,
     evaluating,
+    imputing,
     measuring_variances,
     quantizing,
     reconstructing,
     restoring,
     sampling,
+    synthesizing,
     upscaling,
     walking,
 )
@@ -52,6 +54,8 @@ class Model(OpenModel):
     """
 
     sample = sampling.sample
+    synthesize = synthesizing.synthesize
+    impute = imputing.impute
     walk = walking.walk
     draw = drawing.draw
     edit = editing.edit

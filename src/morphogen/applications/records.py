@@ -34,6 +34,8 @@ def as_stored(x: Tensor, spec: DataSpec) -> np.ndarray:
     All samples pass through here. Raises `NonFiniteError` for values that are not finite, because they would be black.
     """
     x = check_made(x.detach().cpu())
+    if spec.table is not None:
+        return spec.decode(x).numpy()  # where NaN is a missing cell
     return check_made(x.float().clamp(0, 1) if spec.kind == "binary" else spec.decode(x)).numpy()
 
 

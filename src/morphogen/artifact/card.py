@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,10 +41,29 @@ def _data(data: Mapping[str, Any]) -> dict[str, Any]:
         "records": ", ".join(f"{n} {split}" for split, n in data["splits"].items()) or "not stated",
         "shape": " x ".join(str(n) for n in data["shape"]),
         "kind": data["kind"] + (f", {data['levels']} levels" if data["levels"] else ""),
+        **_table_of(data.get("table")),
         "classes": len(data["classes"]) or "none",
         "captions": f"{read} different tokens, at most {text['longest']} a text" if read else "none",
         "fingerprint": data["fingerprint"] or "not stated",
     }
+
+
+def _table_of(table: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The columns of a table: how many of each type, and what is said about some; no value of a record."""
+    if table is None:
+        return {}
+    columns = table["columns"]
+    kinds = Counter(column["type"] for column in columns)
+    missing = sum(column["missing"] for column in columns) / len(columns)
+    found = {
+        "columns": f"{len(columns)}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()),
+        "missing cells": f"{missing:.1%}",
+        "target": table["target"] or "none",
+        "rows belong together by": table["group"] or "nothing",
+        "rules": table["rules"],
+        "columns left out": ", ".join(gone["name"] for gone in table["left_out"]) or "none",
+    }
+    return found if table["rules"] else {name: value for name, value in found.items() if name != "rules"}
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

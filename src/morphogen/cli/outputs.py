@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FOLDER = "DIR/"
 TEXT = (".smi", ".txt")
 PICTURE = (".png", ".jpg", ".jpeg", ".webp")
+TABLE = (".csv", ".csv.gz", ".tsv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Output:
         """
         path = Path(text)
         is_folder = text.endswith(("/", os.sep)) or path.is_dir() or not path.suffix
-        kind = FOLDER if is_folder else path.suffix.lower()
+        double = "".join(path.suffixes[-2:]).lower()
+        kind = FOLDER if is_folder else double if double in formats else path.suffix.lower()
         if kind not in formats:
             known = ", ".join(f if f == FOLDER else f"FILE{f}" for f in formats)
             came = "a folder" if is_folder else f"the suffix {path.suffix!r}"
@@ -69,6 +71,13 @@ class Output:
         with self._beside() as part:
             part.write_bytes(data)
             os.replace(part, self.path)
+
+    def write_with(self, save: Callable[[Path], object]) -> None:
+        """Write a file with the function of a result that does. Raises `MorphogenError` where the disk refuses."""
+        try:
+            save(self.path)
+        except OSError as error:
+            raise MorphogenError(f"--out {self.path} could not be written ({error.strerror or error}).") from error
 
     def write_folder(self, files: Mapping[str, bytes]) -> None:
         """Write a folder by way of a temporary one beside it."""

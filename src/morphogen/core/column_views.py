@@ -48,7 +48,8 @@ class _Ladder:
         padded = torch.full((2, len(rows), max(sizes, default=2)), math.inf, dtype=torch.float64)
         for j, both in enumerate(rows):
             padded[:, j, : sizes[j]] = torch.tensor(both, dtype=torch.float64)
-        return cls(*padded.to(device), torch.tensor([n - 1 for n in sizes], device=device))
+        points, levels = padded.to(device)
+        return cls(points, levels, torch.tensor([n - 1 for n in sizes], device=device))
 
     def piece(self, v: Tensor, of: Tensor | None = None) -> Tensor:
         """(B, J) the piece in which each of v (B, J) lies."""

@@ -155,10 +155,11 @@ class Column(Spec):
 
 
 class LeftOut(Spec):
-    """A column that is not modeled, and why."""
+    """A column that is not modeled, and why; `value` is written back where every row has the same."""
 
     name: str
     reason: str
+    value: str | None = None
 
 
 class Table(Spec):
@@ -170,6 +171,7 @@ class Table(Spec):
     split     the column that says which split a row belongs to; it is not modeled
     left_out  the columns that are neither modeled nor written
     rules     conditions that hold in every row: "age >= 18", "start <= end", "a + b == total", "fixed: state, country"
+    combinations  for each rule "fixed: ...", the combinations of cells that the training rows have
     order     the names of all columns of the source, in its order
     """
 
@@ -180,6 +182,7 @@ class Table(Spec):
     split: str | None = None
     left_out: tuple[LeftOut, ...] = ()
     rules: tuple[str, ...] = ()
+    combinations: tuple[tuple[tuple[float, ...], ...], ...] = ()
     order: tuple[str, ...] = ()
 
     @pydantic.model_validator(mode="after")
@@ -264,7 +267,7 @@ def _pieces(
         if place > start:  # lighter values before this heavy one, or at the end
             below = np.cumsum(counts[start:place])
             closing = _closing(below, least)
-            ends += [*(v[start:place][closing] + half), end]
+            ends += [*_between(v[start:place], closing, half), end]
             masses += np.diff(np.concatenate(([0], below[closing], below[-1:]))).tolist()
         elif not last and end > ends[-1]:  # nothing lies between two heavy values
             ends.append(end)
@@ -274,6 +277,13 @@ def _pieces(
             masses.append(float(counts[place]))
         start = place + 1
     return np.array(ends), np.array(masses)
+
+
+def _between(v: np.ndarray, closing: list[int], half: float) -> list[float]:
+    """The middles between the values that close a pool and those after them, moved to the end of a value's interval."""
+    last, following = v[closing], v[[place + 1 for place in closing]]
+    steps = np.floor((following - last) / (4.0 * half))
+    return (last + half * (2.0 * steps + 1.0)).tolist()
 
 
 def _closing(below: np.ndarray, least: int) -> list[int]:

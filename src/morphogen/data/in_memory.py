@@ -17,6 +17,7 @@ from morphogen.core.errors import DataError
 from morphogen.core.printable import listed
 from morphogen.data.picture_files.reading import decode_image
 from morphogen.data.records import Dataset
+from morphogen.data.tables.reading import all_in_split, is_frame
 
 AnyData = str | Path | Dataset | Mapping[str, Any] | Sequence[Any] | np.ndarray | torch.Tensor | Any
 _LABELS = ("label", "labels", "class", "target")  # columns of a data frame that hold classes
@@ -81,6 +82,8 @@ def all_as_test(data: AnyData) -> AnyData:
     """Arrays without splits of their own as records of one split, "test"; sources and `Dataset`s as they are."""
     if is_source(data) or isinstance(data, Dataset):
         return data
+    if is_frame(data):
+        return all_in_split(data, "test")
     arrays = named_arrays(data)
     records = next((arrays[name] for name in ("x", "images") if name in arrays), None)
     return arrays if records is None or "split" in arrays else {**arrays, "split": np.full(len(records), "test")}

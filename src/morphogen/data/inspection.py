@@ -23,6 +23,7 @@ from morphogen.data.molecules.inspection import inspect_molecules
 from morphogen.data.molecules.writing import as_smiles
 from morphogen.data.records import Dataset, Files, Problem, Records
 from morphogen.data.sequences.tokenizers import to_texts
+from morphogen.data.tables.choices import schema_text
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Inspection:
         counts: records in each split
         balance: split -> class -> records; empty without classes. "?" counts records of unknown class
         duplicates: groups of records with exactly equal content, each as "split/name"
-        low, high: the smallest and the largest stored value
+        low, high: the smallest and the largest stored value; None for tables, whose columns have ranges of their own
         problems: records that cannot be used and were left out
         notes: what is unusual in the source but usable, or is not used
         sequences: of texts: how long they are, examples, and for molecules their scaffolds and properties
@@ -47,8 +48,8 @@ class Inspection:
     counts: Mapping[str, int]
     balance: Mapping[str, Mapping[str, int]]
     duplicates: tuple[tuple[str, ...], ...]
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     dataset: Dataset
@@ -63,6 +64,16 @@ class Inspection:
     def duplicates_across_splits(self) -> tuple[tuple[str, ...], ...]:
         """Those groups of duplicates that have members in more than one split."""
         return tuple(g for g in self.duplicates if len({m.partition("/")[0] for m in g}) > 1)
+
+    @property
+    def schema(self) -> str:
+        """The schema of a table as a YAML file, to change and to keep beside the table.
+
+        Raises `DataError` for data that are no table.
+        """
+        if self.spec.table is None:
+            raise DataError(f"{self.spec.name} is no table, and has no schema.")
+        return schema_text(self.spec.table)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -108,14 +119,14 @@ class Inspection:
 def inspect(source: AnyData) -> Inspection:
     """Examine a source, or data that are loaded. Bad records are listed, not raised."""
     dataset = source if isinstance(source, Dataset) else load(source, strict=False)
-    splits = dataset.splits
+    splits, is_table = dataset.splits, dataset.spec.table is not None
     return Inspection(
         spec=dataset.spec,
         counts={name: len(records) for name, records in splits.items()},
         balance={n: _balance(r) for n, r in splits.items() if r.labels is not None},
         duplicates=_duplicates(splits),
-        low=min(float(r.stored.min()) for r in splits.values()),
-        high=max(float(r.stored.max()) for r in splits.values()),
+        low=None if is_table else min(float(r.stored.min()) for r in splits.values()),
+        high=None if is_table else max(float(r.stored.max()) for r in splits.values()),
         problems=tuple(dataset.problems),
         notes=tuple(dataset.notes),
         dataset=dataset,

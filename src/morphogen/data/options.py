@@ -90,7 +90,7 @@ class SourceOptions(Spec):
         values = self.model_dump(mode="json")
         said = []
         for key, info in type(self).model_fields.items():
-            if values[key] != info.default:
+            if values[key] != (list(info.default) if isinstance(info.default, tuple) else info.default):
                 bare = values[key] is True or (key == "binary" and values[key] == "stochastic")
                 said.append(key if bare else f"{key}={_short(values[key])}")
         return f"{name}:{','.join(said)}" if said else name
@@ -191,6 +191,8 @@ class OwnSplits(Captioned):
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(map(str, value))
     if isinstance(value, float) and value == int(value):
         return str(int(value))
     if isinstance(value, str) and (match := re.fullmatch(r"(\d+)x\1", value)):

@@ -21,6 +21,7 @@ from morphogen.data.raw import Raw
 from morphogen.data.records import Dataset, Records
 from morphogen.data.sequences.encoding import encoded, with_ranges
 from morphogen.data.split import ORDER, keys, set_aside, validation_count
+from morphogen.data.tables.fitting import fitted
 from morphogen.data.tokenizer import Tokenizer
 
 _CHUNK = 512
@@ -56,6 +57,8 @@ def prepare(
         split = np.full(len(raw.stored), "train", dtype=object)
         notes.append("nothing is set aside for test or validation: equal records stay together, and none would be left")
     members = {s: torch.from_numpy(np.flatnonzero(split == s)) for s in _ordered(set(split))}
+    if raw.table is not None:
+        return _table(raw, members, notes, name, source, options, like)
     stored, levels = raw.stored, raw.levels
     if like is not None and levels is None and tuple(stored.shape[1:]) == (1, *like.shape):
         stored = stored[:, 0]  # models of earlier versions know real-valued gray pictures as (H, W)
@@ -118,6 +121,37 @@ def prepare(
         raw.files,
         raw.changes,
     )
+
+
+def _table(
+    raw: Raw,
+    members: Mapping[str, Tensor],
+    notes: list[str],
+    name: str,
+    source: str,
+    options: SourceOptions,
+    like: DataSpec | None,
+) -> Dataset:
+    """A table: its schema is that of `like`, or gets the quantiles of the first split."""
+    assert raw.table is not None
+    if like is not None and like.table is None:
+        raise DataError(f"{source} is a table, and the model's data {like.source!r} are none: give records like those.")
+    table = like.table if like is not None else fitted(raw.table, raw.stored[next(iter(members.values()))])
+    assert table is not None
+    spec = DataSpec(
+        name=name,
+        source=source,
+        shape=(table.width,),
+        kind="columns",
+        preprocessing=options.model_dump(mode="json"),
+        table=table,
+        splits={s: len(rows) for s, rows in members.items()},
+        license=raw.license,
+    )
+    whole = Records(spec=spec, stored=raw.stored, ids=raw.all_ids)
+    splits = {s: whole.select(rows) for s, rows in members.items()}
+    spec = spec.replace(fingerprint=fingerprint(splits))
+    return Dataset(spec, {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()}, raw.problems, notes)
 
 
 def _is_as_stored(raw: Raw, like: DataSpec | None) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from morphogen.core.columns import Table
 from morphogen.core.data_spec import Attribute
 from morphogen.core.sequences import Content
 from morphogen.data.options import SourceOptions
@@ -41,6 +41,7 @@ class Raw:
     captions     a text each, "" for none; paraphrases: further ones of each record, as many as there are
     bits     the range of picture files with more than 8 bits a value; None where there are none
     files    of a folder: what became of them
+    table    the schema of a table, whose cells (N, C) in float64 are `stored`
     groups   records of one group stay together when some are set aside; None: those of equal content do
     notes    what is unusual but usable, or was left aside, said once: a sentence each
     changes  records that reading changed, and how
@@ -67,6 +68,7 @@ class Raw:
     sequences: list[str] | None = None
     content: Content = "text"
     changes: list[Problem] = field(default_factory=list)
+    table: Table | None = None
 
     @property
     def all_ids(self) -> Tensor:
@@ -84,9 +86,11 @@ class Raw:
 class SourceReader:
     """How one source is read: the options that it takes and the function that reads it.
 
-    `read(options)` leaves bad records out and lists them in `Raw.problems`.
+    `read(options)` leaves bad records out and lists them in `Raw.problems`. For a table it is `read(options, known)`,
+    with the schema that is known already, or None.
     """
 
     options: type[SourceOptions]
-    read: Callable[[Any], Raw]
+    read: Callable[..., Raw]
     summary: str
+    is_table: bool = False

@@ -82,7 +82,8 @@ class Files:
 class Records:
     """The records of one split.
 
-    stored      (N, *shape) uint8, or float32 for real numbers; `spec.encode` makes it x
+    stored      (N, *shape) uint8, float32 for real numbers, or the cells (N, C) of a table in float64; `spec.encode`
+                makes it x
     ids         (N,) int64, unique in the whole data set and stable from load to load; on the CPU
     labels      (N,) int64, or None; -1 where the class is not known
     captions    a text each, "" where there is none; paraphrases: further ones of each record

@@ -68,6 +68,10 @@ def _as_it_is(options: Options) -> Options:
 
 
 def _same(raw: Raw, like: DataSpec) -> DataSpec:
+    if (raw.table is None) != (like.table is None):
+        raise DataError(f"the records of {like.name} are {like.kind}; give records of the same kind.")
+    if like.table is not None:
+        return like
     if raw.levels != like.levels:
         ours, theirs = (f"{k} levels" if k else "real numbers" for k in (raw.levels, like.levels))
         raise DataError(f"the records are {ours}, but those of {like.name} {theirs}; give records of the same kind.")

@@ -9,6 +9,7 @@ from morphogen.api.results.evaluations import Comparison, Evaluation
 from morphogen.api.results.latents import LatentEdits, Latents
 from morphogen.api.results.pictures import Pictures, Reconstructions
 from morphogen.api.results.restored import Restored
+from morphogen.api.results.tables import Imputed, SyntheticTable
 
 __all__ = [
     "Alignment",
@@ -20,11 +21,13 @@ __all__ = [
     "Decompressed",
     "Directions",
     "Evaluation",
+    "Imputed",
     "LatentEdits",
     "Latents",
     "Pictures",
     "Quantized",
     "Reconstructions",
     "Restored",
+    "SyntheticTable",
     "Variances",
 ]

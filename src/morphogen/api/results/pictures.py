@@ -12,11 +12,13 @@ import numpy as np
 from PIL import Image
 
 from morphogen.api.results.shown import Shown
+from morphogen.api.results.tables import table_format
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError, UsageError
 from morphogen.core.printable import one_line
 from morphogen.data.molecules.writing import as_smiles, smi_file
 from morphogen.data.sequences.tokenizers import to_texts
+from morphogen.data.tables.writing import FORMATS, file_of
 from morphogen.report import canvas
 from morphogen.report.points import scatter
 from morphogen.report.saving import png, write_whole
@@ -99,6 +101,9 @@ class Pictures(Shown):
     def save(self, path: Path | str) -> Path:
         """Write a sheet (.png), arrays (.npz), lines of text (.smi, .txt), or each picture as a file (a folder).
 
+        Rows of a table are written as .csv, .csv.gz, .tsv or .parquet, as they were drawn; `mg.synthesize` gives rows
+        that keep the rules of the table.
+
         Args:
             path: the file or the new folder to write; `~` is the home folder.
 
@@ -112,6 +117,10 @@ class Pictures(Shown):
         target = Path(path).expanduser()
         if target.suffix in (".smi", ".txt"):
             return write_whole(target, self.lines().encode())
+        if target.name.lower().endswith(FORMATS):
+            if self.spec.table is None:
+                raise UsageError(f"{path}: the records of {self.spec.name} are no rows of a table; write an .npz.")
+            return write_whole(target, file_of(self.x, self.spec.table, table_format(target)))
         if target.suffix:
             return super().save(target)
         if target.exists() and (not target.is_dir() or any(target.iterdir())):

@@ -21,9 +21,14 @@ def show(
     if json:
         print_json(found)
         return
+    from morphogen.report.schemas import HEADERS, schema_facts, schema_rows
     from morphogen.report.tables import RESULT_HEADERS, results_rows
 
+    table = found["data"].pop("table", None)
     print_fields({name: value for name, value in found.items() if name != "evaluations"})
+    if table is not None:
+        print_fields(schema_facts(table))
+        print_table(HEADERS, schema_rows(table))
     if found["evaluations"]:
         print_table(RESULT_HEADERS, results_rows(entry["result"] for entry in found["evaluations"]))
     else:

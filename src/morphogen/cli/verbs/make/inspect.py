@@ -26,11 +26,16 @@ def inspect(
     sheet: Annotated[
         str | None, typer.Option("--sheet", metavar="FILE.png|.jpg|.webp", help="Write a picture sheet too.")
     ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option("--schema", metavar="FILE.yaml", help="Write the schema of a table, to change and to keep."),
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Describe data: its DataSpec, class balance, duplicates, unreadable records, and a picture sheet."""
+    """Describe data: its DataSpec, class balance, duplicates, unreadable records, and a picture sheet or a schema."""
     target = Output.parse(sheet, PICTURE, overwrite) if sheet else None
+    schema_file = Output.parse(schema, [".yaml", ".yml"], overwrite) if schema else None
     from morphogen import api
     from morphogen.report import saving, sheets
 
@@ -42,10 +47,16 @@ def inspect(
                 f"--sheet {sheet}: {found.spec.name} holds records of shape {found.spec.shape}, no pictures."
             )
         target.write(saving.picture_file(sheets.sheet(pictures, columns=16), {"data": source}, target.format))
+    if schema_file is not None:
+        if found.spec.table is None:
+            raise UsageError(f"--schema {schema}: {found.spec.name} is no table.")
+        schema_file.write(found.schema.encode())
     if json:
         print_json(found.to_dict())
         return
     _describe(found.to_dict())
+    if schema_file is not None:
+        print_text(f"schema  {schema_file.path}")
     if pictures is not None:
         print_pictures(pictures)
     if target is not None:
@@ -54,9 +65,14 @@ def inspect(
 
 def _describe(found: dict[str, Any]) -> None:
     """An inspection in words: the DataSpec, records by split and class, duplicates, problems by name."""
-    tabled = ("classes", "splits")
+    tabled = ("classes", "splits", "table", *(("preprocessing", "shift", "scale") if found["spec"]["table"] else ()))
     print_fields({k: v for k, v in found["spec"].items() if k not in tabled and v not in (None, "", [], {})})
-    if found["sequences"] is None:
+    if found["spec"]["table"] is not None:
+        from morphogen.report.schemas import HEADERS, schema_facts, schema_rows
+
+        print_fields(schema_facts(found["spec"]["table"]))
+        print_table(HEADERS, schema_rows(found["spec"]["table"]))
+    elif found["sequences"] is None:
         print_text(f"values in the data: {found['low']:g} to {found['high']:g}")
     else:
         print_fields(found["sequences"])

@@ -34,7 +34,7 @@ from morphogen.cli.options import (
     Threads,
     Truncation,
 )
-from morphogen.cli.outputs import FOLDER, PICTURE, TEXT, Output, emit, keep
+from morphogen.cli.outputs import FOLDER, PICTURE, TABLE, TEXT, Output, emit, keep
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,7 +62,9 @@ def sample(
     out: Annotated[
         str,
         typer.Option(
-            "--out", metavar="FILE.png|.jpg|.webp|.npz|.smi|.txt|DIR/", help="A sheet, arrays, lines, or files."
+            "--out",
+            metavar="FILE.png|.jpg|.webp|.npz|.smi|.txt|.csv|.parquet|DIR/",
+            help="A sheet, arrays, lines, rows, or files.",
         ),
     ],
     n: N = 64,
@@ -96,7 +98,7 @@ def sample(
     overwrite: Overwrite = False,
 ) -> None:
     """Draw new records from a model."""
-    target = Output.parse(out, [*PICTURE, ".npz", *TEXT, FOLDER], overwrite)
+    target = Output.parse(out, [*PICTURE, ".npz", *TEXT, *TABLE, FOLDER], overwrite)
     how: dict[str, Any] = {"temperature": temperature, "stepper": stepper, "steps": steps}
     how |= {"grid": grid, "guidance": guidance, "avoid": avoid, "guidance_interval": _interval(guidance_interval)}
     how |= {"autoguidance": autoguidance, "truncation": truncation, "candidates": candidates}
@@ -106,6 +108,11 @@ def sample(
         recipe |= {"seed": seed, "class": label, "text": text, "exact": exact, "precision": precision}
         recipe |= {"compile": compile, **how}
         drawn = _sampled(held, recipe, batch_size)
+
+    if target.format in TABLE:
+        target.write_with(drawn.save)
+        emit(target, {"n": n}, json, warnings=drawn.warnings)
+        return
 
     def each() -> Iterator[tuple[Image, Mapping[str, Any]]]:
         for i, image in enumerate(drawn.images):
