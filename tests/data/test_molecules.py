@@ -107,8 +107,6 @@ def test_missing_values_are_not_known(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no header"),
-        ("a,b\n1,2\n", "no column of SMILES"),
         ("smiles\n", "no record"),
         ("smiles,x\nCC\n", "1 fields"),
         ('smiles\n"CC\n', "CSV"),
@@ -118,6 +116,12 @@ def test_strange_tables_are_errors_in_words(tmp_path, text, words):
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(DataError, match=words):
         load(str(tmp_path / "m.csv"))
+
+
+def test_a_table_of_molecules_that_is_asked_for_needs_its_column(tmp_path):
+    (tmp_path / "m.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UsageError, match="unknown column 'c'"):
+        load(f"{tmp_path / 'm.csv'}:column=c")
 
 
 def test_a_table_in_parquet_is_read_alike(tmp_path):

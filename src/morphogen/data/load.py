@@ -124,18 +124,7 @@ def _same_place(kept: str, given: str) -> bool:
 def _fits(dataset: Dataset, like: DataSpec | None) -> Dataset:
     """Loaded data as they are. Raises `DataError` where they were prepared otherwise than `like` says."""
     if like is not None:
-        for what in (
-            "shape",
-            "kind",
-            "levels",
-            "classes",
-            "text",
-            "sequence",
-            "context_shape",
-            "shift",
-            "scale",
-            "table",
-        ):
+        for what in _ALIKE:
             came, wanted = getattr(dataset.spec, what), getattr(like, what)
             if came != wanted:
                 raise DataError(
