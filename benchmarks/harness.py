@@ -197,6 +197,11 @@ def drawer(model: Path, precision: str, batch: int, *, compiled: bool) -> Callab
     return draw
 
 
+def quantize(model: Path, out: Path, n: int) -> Json:
+    """The integer form of a model, and what it costs on `n` of its held-out records."""
+    return mg.quantize(model, out, n=n).to_dict()
+
+
 def evaluate(model: Path, data: str, metrics: list[str], **how: Any) -> Json:
     """The evaluation of a model on the test split."""
     return mg.evaluate(model, data, metrics, **how).to_dict()

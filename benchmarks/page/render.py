@@ -14,9 +14,19 @@ from typing import Any
 
 from benchmarks import run
 from benchmarks.page.tables import Contest, Figure, Results, count, speed_table, table
-from benchmarks.quality import diffusion, equal_time, gan, likelihood, modes, pythae_likelihood, restoration, text
+from benchmarks.quality import (
+    compression,
+    diffusion,
+    equal_time,
+    gan,
+    likelihood,
+    modes,
+    pythae_likelihood,
+    restoration,
+    text,
+)
 from benchmarks.speed import memory, sampling, scaling, training
-from benchmarks.trust import fuzzing, kills, situations
+from benchmarks.trust import fuzzing, kills, machines, situations
 from benchmarks.validity import estimators, evaluation, steppers
 
 SPEED: tuple[Figure, ...] = (
@@ -34,6 +44,7 @@ QUALITY: dict[str, tuple[Figure, ...]] = {
     "At equal time": equal_time.FIGURES,
     "Pictures from words": text.FIGURES,
     "Evaluation": (*estimators.FIGURES, *evaluation.FIGURES),
+    "Compression": (*compression.FIGURES, *machines.FIGURES),
     "Trust": (*kills.FIGURES, *situations.FIGURES, *fuzzing.FIGURES),
 }
 FIGURES: tuple[Figure, ...] = (*SPEED, *chain.from_iterable(QUALITY.values()))

@@ -39,7 +39,9 @@ def decompress(file: Path | str, model: AnyModel | None = None, out: Path | str 
     header = archives.read_header(path)
     with reading_family(path, header, model) as family:
         found = folders.collected(archives.read(path, header, family, tally), header, tally)
-    read = Decompressed(found.x, found.names, found.places, header.levels, warn_of(tally.problems))
+    read = Decompressed(
+        found.x, found.names, found.places, header.levels, round(tally.seconds, 2), warn_of(tally.problems)
+    )
     if out is not None:
         folders.write(Path(out), found, header.levels)
     return read

@@ -84,6 +84,7 @@ class Decompressed:
         names: (n,) as they were; None where they had none
         places: (n,) the place of each among all records of the archive; a damaged block leaves a gap
         levels: values are 0 .. levels - 1
+        seconds: it took
         warnings: what is damaged
 
     Example:
@@ -97,6 +98,7 @@ class Decompressed:
     names: tuple[str, ...] | None
     places: np.ndarray
     levels: int
+    seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -34,6 +34,6 @@ def decompress(
 
     with busy("decompressing"):
         found = api.decompress(file, model, target.path)
-    emit(target, {"records": len(found)}, json, warnings=found.warnings)
+    emit(target, {"records": len(found), "seconds": found.seconds}, json, warnings=found.warnings)
     if found.warnings:
         raise DataError(f"{file} is damaged: {len(found):,} records are saved, others are lost. {found.warnings[0]}.")
