@@ -31,7 +31,6 @@ from benchmarks.peers.environments import run_in
 BITS, COMPACT_BITS = 16, 9  # of a weight of the integer form
 CHECKED = 1000  # records that the integer form is measured on and checked by
 PIXELS = {"width": 96, "inner": 32, "blocks": 6}
-SMALL = {"width": 32, "inner": 16, "blocks": 3, "hidden": 32, "near": (1, 1), "places": "axes"}
 VAE = {"backbone": "conv", "widths": (32, 64), "blocks": 1, "norm": False, "activation": "relu", "latent_dim": 32}
 LADDER = {"widths": (32, 64, 64), "groups": (0, 2, 2), "latent_channels": (1, 2, 4), "mixtures": 3}
 
@@ -96,16 +95,34 @@ def _saved(stored: np.ndarray, folder: str) -> Path:
 
 
 def _row(
-    name: str, what: str, family: str, data: str, options: Json, minutes: int, batch: int, bits: int = BITS
+    name: str,
+    what: str,
+    family: str,
+    data: str,
+    options: Json,
+    minutes: int,
+    batch: int,
+    bits: int = BITS,
+    preset: str | None = None,
 ) -> Row:
     recipe = {"budget": f"{minutes}min", "batch_size": batch, "compile": "off", "sheet_seconds": 1e6}
     what = f"{what}; {minutes} minutes of a shared core"
-    return Row("compression", name, what, family, data, recipe, packed(bits), options)
+    return Row("compression", name, what, family, data, recipe, packed(bits), options, preset)
 
 
 ROWS = by_name(
     _row("mnist", "8-bit MNIST, autoregressive", "autoregressive", "mnist", PIXELS, 20, 16),
-    _row("compact", "8-bit MNIST, autoregressive, compact", "autoregressive", "mnist", SMALL, 12, 16, COMPACT_BITS),
+    _row(
+        "compact",
+        "8-bit MNIST, autoregressive, compact",
+        "autoregressive",
+        "mnist",
+        {},
+        12,
+        16,
+        COMPACT_BITS,
+        "compact",
+    ),
     _row("vae", "8-bit MNIST, VAE with a standard normal prior", "vae", "mnist", VAE, 6, 64),
     _row("ladder", "8-bit MNIST, hierarchical VAE", "hierarchical_vae", "mnist", LADDER, 8, 64),
     _row("binary", "binarized MNIST, autoregressive", "autoregressive", "mnist:binary", {"width": 48}, 12, 32),

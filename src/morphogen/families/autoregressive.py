@@ -233,6 +233,14 @@ class Autoregressive(IntegerForm, Family):
     capabilities = frozenset({Samples, Scores, Conditionals, Quantizes, Completes})
     presets = {  # see benchmarks/quality/likelihood.py
         "large": {"width": 96, "blocks": 6},
+        "compact": {  # little to store: see benchmarks/quality/compression.py
+            "width": 32,
+            "inner": 16,
+            "blocks": 3,
+            "hidden": 32,
+            "near": (1, 1),
+            "places": "axes",
+        },
         "photo": {
             "width": 64,
             "blocks": 5,
