@@ -8,7 +8,8 @@ import morphogen
 import morphogen.quickstart
 from morphogen.cli import models
 from morphogen.cli.verbs.judge import evaluate
-from morphogen.cli.verbs.keep import show, verify
+from morphogen.cli.verbs.keep import archive, show, verify
+from morphogen.cli.verbs.use import compress, decompress
 from tests.cli.fake_api import FakeApi
 
 
@@ -20,6 +21,6 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     monkeypatch.setattr(morphogen, "api", fake, raising=False)
     monkeypatch.setattr(morphogen.quickstart, "quickstart", fake.quickstart)
     monkeypatch.setattr(models, "require_folder", lambda model: None)
-    for module in (evaluate, show, verify):
+    for module in (archive, compress, decompress, evaluate, show, verify):
         monkeypatch.setattr(module, "require_folder", lambda model: None)
     return fake

@@ -116,6 +116,7 @@ class FakeApi(ModuleType):
         self.spec = DIGITS
         self.error: BaseException | None = None
         self.evaluations: list[dict[str, Any]] = []
+        self.damage: tuple[str, ...] = ()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name not in ANSWERS:
@@ -255,8 +256,9 @@ def _described(api: FakeApi) -> real.Description:
     return real.Description({"family": "vae", "data": data, "evaluations": api.evaluations})
 
 
-def _archive(path: Any) -> real.Archive:
-    counted = {"ideal_bits_per_dim": 0.99, "gap": 0.01, "rivals": {"PNG": 2.0}, "break_even": 700}
+def _archive(path: Any, warnings: tuple[str, ...] = ()) -> real.Archive:
+    counted: dict[str, Any] = {"ideal_bits_per_dim": 0.99, "gap": 0.01, "rivals": {"PNG": 2.0}, "break_even": 700}
+    counted["warnings"] = warnings
     return real.Archive(str(path), 360, (1, 8, 8), 3000, 100, 1.0, "f" * 64, "vae", True, {"plain": 1}, **counted)
 
 
@@ -294,6 +296,6 @@ ANSWERS: dict[str, Callable[[FakeApi, Mapping[str, Any]], Any]] = {
     "evaluate_alignment": lambda api, given: _alignment(given),
     "quantize": lambda api, given: real.Quantized(str(given["out"]), 16, (1.0, 1.001), 1e-3, 20, 200, 10, 99),
     "compress": lambda api, given: _archive(given["out"]),
-    "decompress": lambda api, given: real.Decompressed(digits(4).x, None, np.arange(4), 17),
-    "describe_archive": lambda api, given: _archive(given["file"]),
+    "decompress": lambda api, given: real.Decompressed(digits(4).x, None, np.arange(4), 17, 1.0, api.damage),
+    "describe_archive": lambda api, given: _archive(given["file"], api.damage),
 }
