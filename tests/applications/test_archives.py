@@ -14,6 +14,8 @@ from morphogen.applications.compression import archives, by_conditionals, by_lat
 from morphogen.applications.compression.archives import Tally
 from morphogen.applications.compression.container import Header
 from morphogen.applications.compression.frequency_coding import by_frequencies, stream
+from morphogen.core import registry
+from morphogen.core.data_spec import DataSpec
 from morphogen.core.rng import Rng
 
 
@@ -87,6 +89,26 @@ def _plainly(model, path):
     """How many records of the first block are coded plainly."""
     block = next(archives.blocks(path, Tally()))
     return int.from_bytes(block.code[:4], "little")
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 6), (3, 4, 3)])
+@pytest.mark.parametrize("likelihood", ["categorical", "discretized_logistic_mixture"])
+def test_both_heads_code_colors_and_grays(shape, likelihood):
+    """The code of a model whose every weight matters is as long as its likelihood says, and comes back."""
+    data = DataSpec(name="pictures", shape=shape, kind="continuous", levels=100)
+    small = {"width": 8, "inner": 6, "blocks": 2, "hidden": 8, "stem": (2, 2), "likelihood": likelihood}
+    with Rng(0).forked():
+        model = registry.family("autoregressive")(registry.family("autoregressive").Spec.parse(small), data)
+        for p in model.parameters():
+            p.data.add_(0.5 * torch.randn_like(p) / p[0].numel() ** 0.5)
+    integers = model.eval().quantized(16)
+    assert max(integers.sums().values()) < 2**53
+    u = data.decode(model.sample(5, None, Rng(1)))  # likely pictures: frequencies are no smaller than 2^-24
+    for form in (model, integers):
+        code, bits = by_conditionals.encode(form, u, 100)
+        assert np.array_equal(by_conditionals.decode(form, code, 5, shape, 100), u.numpy())
+        log_p = form.score(data.encode(u, torch.float64 if form is integers else torch.float32), None, Rng(0)).value
+        assert bits == pytest.approx(float(-log_p.sum() / np.log(2.0)), rel=2e-3)
 
 
 def test_groups_of_latents_are_coded_one_after_the_other(toy, tmp_path):

@@ -32,7 +32,7 @@ def test_compress_tells_what_counts(api: FakeApi, tmp_path: Path, capsys: Captur
     for part in (
         "360 records of 1 x 8 x 8 in 3,000 bytes, 1.0000 bits",
         "+1.00%",
-        "PNG: 2.0000",
+        "PNG: 2.0",
         "from 700 records on",
     ):
         assert part in said

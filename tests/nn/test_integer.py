@@ -16,6 +16,7 @@ from morphogen.nn.integer.grid import EXACT, FRACTION, LIMIT, UNIT, to_grid
 from morphogen.nn.integer.latent_coding import LatentTables
 from morphogen.nn.integer.smooth import ExpTable, IntegerActivation, Smooth
 from morphogen.nn.integer.tables import PRECISION, Frequencies, Log1p, spread
+from morphogen.nn.integer.value_coding import ValueTables
 from morphogen.theory.likelihoods import likelihood, parameters
 
 LAYERS = {
@@ -137,7 +138,7 @@ def test_tables_are_the_functions_that_they_stand_for():
 
 def test_bins_have_the_masses_of_the_posterior():
     """The two digits of a bin multiply to its share of N(m, s^2), for wide, narrow and far posteriors."""
-    tables = LatentTables(DataSpec(name="x", shape=(1, 4, 4), kind="continuous", levels=256), "discretized_logistic", 1)
+    tables = LatentTables(256, "discretized_logistic", 1)
     mean = to_grid(torch.tensor([0.0, 0.7, -1.3, 2.5]))
     log_std = to_grid(torch.tensor([0.0, -1.0, -3.0, -2.0]))
     edges = torch.special.ndtri(torch.arange(4097, dtype=torch.float64) / 4096)
@@ -161,13 +162,13 @@ def test_values_have_the_masses_of_the_likelihood(name, levels):
     levels = 2 if name == "bernoulli" else levels
     kind = {"bernoulli": "binary", "categorical": "discrete"}.get(name, "continuous")
     data = DataSpec(name="x", shape=(1, 2, 3), kind=kind, levels=levels)
-    tables = LatentTables(data, name, 3)
+    tables = ValueTables(levels, name, 3)
     raw = to_grid(Rng(0).normal("r", 1, (parameters(name, levels, 3), 1, 2, 3), torch.float64))
     p = torch.ones(levels, 6, dtype=torch.float64)
     for u in range(levels):
         digits = tables.split(torch.full((1, 6), u))
         assert torch.equal(tables.join(digits), torch.full((6,), u))
-        for f, digit in zip(walked(tables.values(raw), digits), digits, strict=True):
+        for f, digit in zip(walked(tables.digits(raw), digits), digits, strict=True):
             p[u] *= f.gather(1, digit[:, None])[:, 0] / 2.0**PRECISION
     every = data.encode(torch.arange(levels)[:, None].expand(-1, 6), torch.float64).reshape(levels, 1, 2, 3)
     log_p = likelihood(name, raw, data, mixtures=3).log_prob_elements(every).reshape(levels, 6)
@@ -178,4 +179,4 @@ def test_values_have_the_masses_of_the_likelihood(name, levels):
 
 def test_a_likelihood_of_densities_codes_nothing():
     with pytest.raises(CapabilityError, match="no probabilities"):
-        LatentTables(DataSpec(name="x", shape=(1, 2, 3), kind="continuous", levels=256), "gaussian", 1)
+        ValueTables(256, "gaussian", 1)

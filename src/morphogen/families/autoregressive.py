@@ -30,6 +30,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Generator, Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -52,7 +53,7 @@ from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, c
 from morphogen.nn.distributions.mixture_head import MixtureHead
 from morphogen.nn.integer.conversion import to_integers
 from morphogen.nn.integer.grid import to_grid
-from morphogen.nn.integer.tables import Frequencies, shared_frequencies
+from morphogen.nn.integer.value_coding import ValueTables
 from morphogen.nn.sequences import CausalSequences
 from morphogen.theory.discretized import DiscretizedLogisticMixture
 from morphogen.theory.likelihoods import likelihood
@@ -166,24 +167,55 @@ class Pixels(nn.Module):
                     h = walk.send((x, digits))
         return u
 
-    def conditionals(self, n: int) -> Generator[Tensor, Tensor, None]:
-        """Yield the logits (n, K) of one symbol after the other; the caller sends that symbol (n,)."""
-        assert isinstance(self.head, SymbolHead)
+    def conditionals(self, n: int, tables: ValueTables) -> Generator[Tensor, Tensor, None]:
+        """Yield the integer frequencies (n, K) of one symbol after the other; the caller sends that symbol (n,)."""
         rows, columns = self.net.shape
         seen, walk = self._none_seen(n), self.net.walk(n)
+        zeros = partial(torch.zeros, dtype=torch.float64, device=self.net.place.device)
+        near = Seen(self.predict, zeros, n, columns) if isinstance(self.head, MixtureHead) else None
         h = next(walk)
-        for place in range(rows * columns):
-            symbols, of_pixel = [], self.head.walk(h.relu(), seen)
-            logits = next(of_pixel)
-            for k in range(len(self.symbols.sizes)):
-                if k:
-                    logits = of_pixel.send(symbols[-1])
-                symbols.append((yield logits))
-            if place + 1 < rows * columns:
-                u = self.symbols.join(torch.stack(symbols, dim=-1))
-                if seen is not None:
-                    seen.add(u)
-                h = walk.send(self._read(u))
+        for i in range(rows):
+            for j in range(columns):
+                if isinstance(self.head, SymbolHead):
+                    u = yield from self._by_softmax(self.head, h.relu(), seen, tables)
+                else:
+                    predicted = near.convolved(i, j)  # type: ignore[union-attr]
+                    u = yield from self._by_mixtures(self.head, h.relu(), predicted, tables)
+                if (i, j) != (rows - 1, columns - 1):
+                    x, digits = self._read(u)
+                    if seen is not None:
+                        seen.add(u)
+                    if near is not None:
+                        near.put(i, j, x)
+                    h = walk.send((x, digits))
+
+    def _by_softmax(
+        self, head: SymbolHead, h: Tensor, seen: Counts | None, tables: ValueTables
+    ) -> Generator[Tensor, Tensor, Tensor]:
+        """The symbols of a pixel, each by a softmax; returns its values (n, C)."""
+        symbols, walk = list[Tensor](), head.walk(h, seen)
+        logits = next(walk)
+        for k in range(len(self.symbols.sizes)):
+            if k:
+                logits = walk.send(symbols[-1])
+            symbols.append((yield tables.frequencies(logits)))
+        return self.symbols.join(torch.stack(symbols, dim=-1))
+
+    def _by_mixtures(
+        self, head: MixtureHead, h: Tensor, predicted: Tensor, tables: ValueTables
+    ) -> Generator[Tensor, Tensor, Tensor]:
+        """The symbols of a pixel, those of each channel by a mixture of logistics; returns its values (n, C)."""
+        u = torch.zeros(len(h), self.symbols.channels, dtype=torch.int64, device=h.device)
+        for k in range(u.shape[1]):
+            raw = head.channel(k, h, self._read(u)[0], predicted)
+            symbols, walk = list[Tensor](), tables.quantized(raw.double())
+            frequencies = next(walk)
+            for digit in range(self.symbols.digits):
+                if digit:
+                    frequencies = walk.send(symbols[-1])
+                symbols.append((yield frequencies))
+            u[:, k] = tables.join(symbols)
+        return u
 
     def _none_seen(self, n: int) -> Counts | None:
         """The counts before the first pixel."""
@@ -287,15 +319,16 @@ class Autoregressive(IntegerForm, Family):
             )
         self.conditioner = conditioner_of(spec, data, self.parts)
         self.pixels = Pixels(spec, levels, data, cond=cond)
-        self.frequencies: Frequencies | None = None
-        if spec.likelihood != "categorical" or spec.conditional:
+        self.tables: ValueTables | None = None
+        if spec.conditional:
             self.capabilities = self.capabilities - {Conditionals, Quantizes}
         if spec.integer:
             if Quantizes not in self.capabilities:
-                raise SpecError("the integer form is of models with likelihood=categorical and without conditions.")
+                raise SpecError("the integer form is of models without conditions.")
             to_integers(self.pixels, largest_count=data.shape[1] * data.shape[2])
-            self.frequencies = Frequencies()
-            self.pixels.head.log_masses = self.frequencies.log_masses
+            self.tables = ValueTables(levels, spec.likelihood, spec.mixtures)
+            if isinstance(self.pixels.head, SymbolHead):
+                self.pixels.head.log_masses = self.tables.frequencies.log_masses
 
     # ---------------------------------------------------------------- training
 
@@ -417,15 +450,9 @@ class Autoregressive(IntegerForm, Family):
     def conditionals(self, n: int) -> Generator[Tensor, Tensor, None]:
         """Yield the integer frequencies (n, K) of one symbol after the other; the caller sends that symbol (n,)."""
         pixels = self.pixels if self.exact else copy.deepcopy(self.pixels).double()
-        frequencies = self.frequencies or shared_frequencies()
-        walk = pixels.conditionals(n)
-        logits = next(walk)
-        while True:
-            symbols = yield frequencies(logits)
-            try:
-                logits = walk.send(symbols)
-            except StopIteration:
-                return
+        yield from pixels.conditionals(
+            n, self.tables or ValueTables(pixels.levels, self.spec.likelihood, self.spec.mixtures)
+        )
 
     @torch.no_grad()
     def quantized(self, bits: int) -> Autoregressive:

@@ -200,7 +200,7 @@ class HierarchicalVAE(IntegerForm, Family):
         if spec.integer:
             if Quantizes not in self.capabilities:
                 raise SpecError("the integer form is of models without conditions.")
-            self.tables = LatentTables(data, which, spec.mixtures)
+            self.tables = LatentTables(data.levels or 2, which, spec.mixtures)
             to_integers(self.bound, smooth=self.tables.smooth)
             self.capabilities = self.capabilities | {LatentFrequencies}
 
@@ -362,15 +362,15 @@ class HierarchicalVAE(IntegerForm, Family):
             digits = yield Coded((n, d), own, tables.uniform(n * d))
             z = p.mean + tables.exp(0.5 * p.log_var) * tables.middle(digits).unflatten(0, (n, *shape))
             state = group(state, more, to_grid(z), None)
-        yield Coded((n, self.data.dimensions), tables.values(net.picture(state, None)))
+        yield Coded((n, self.data.dimensions), tables.values.digits(net.picture(state, None)))
 
     def digits(self, stored: Tensor) -> list[Tensor]:
         """The digits (n D,) of the values (n, D) of records."""
-        return self._tables().split(stored)
+        return self._tables().values.split(stored)
 
     def values(self, digits: list[Tensor]) -> Tensor:
         """The values (n D,) that digits spell."""
-        return self._tables().join(digits)
+        return self._tables().values.join(digits)
 
     @torch.no_grad()
     def quantized(self, bits: int) -> HierarchicalVAE:

@@ -255,7 +255,7 @@ class VAE(IntegerForm, Family):
         if spec.integer:
             if Quantizes not in self.capabilities:
                 raise SpecError("the integer form is of models with prior=standard and without conditions or gates.")
-            self.tables = LatentTables(data, which, spec.mixtures)
+            self.tables = LatentTables(data.levels or 2, which, spec.mixtures)
             to_integers(self.inference, smooth=self.tables.smooth)
             to_integers(self.generation, smooth=self.tables.smooth)
             self.capabilities = self.capabilities | {LatentFrequencies}
@@ -413,15 +413,15 @@ class VAE(IntegerForm, Family):
             own = tables.bins(q.mean.flatten(), 0.5 * q.log_var.flatten())
         digits = yield Coded((n, d), own, tables.uniform(n * d))
         raw = self.generation.decoder(tables.middle(digits).unflatten(0, (n, d)), None)
-        yield Coded((n, self.data.dimensions), tables.values(raw))
+        yield Coded((n, self.data.dimensions), tables.values.digits(raw))
 
     def digits(self, stored: Tensor) -> list[Tensor]:
         """The digits (n D,) of the values (n, D) of records."""
-        return self._tables().split(stored)
+        return self._tables().values.split(stored)
 
     def values(self, digits: list[Tensor]) -> Tensor:
         """The values (n D,) that digits spell."""
-        return self._tables().join(digits)
+        return self._tables().values.join(digits)
 
     @torch.no_grad()
     def quantized(self, bits: int) -> VAE:

@@ -29,6 +29,10 @@ def pressed(model: Path) -> bytes:
             f"{model}: a model that stands on others cannot lie inside an archive: leave --with-model out."
         )
     spec, weights = ((model / name).read_bytes() for name in _FILES)
+    if len(spec) + len(weights) > MAX_MODEL - 16:
+        raise ArtifactError(
+            f"{model}: a model inside an archive has at most {MAX_MODEL:,} bytes: leave --with-model out."
+        )
     data = len(spec).to_bytes(8, "little") + spec + bytes(len(spec) % 2) + weights  # these begin at an even place
     return len(data).to_bytes(8, "little") + lzma.compress(data, lzma.FORMAT_RAW, filters=_FILTERS)
 

@@ -7,7 +7,6 @@ function takes one, between whose entries a straight line runs; with integers as
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -78,12 +77,6 @@ class Frequencies(nn.Module):
             so_far += v
             ends.append(so_far * (2**PRECISION - len(e)) // total + k + 1)
         return [b - a for a, b in itertools.pairwise(ends)]
-
-
-@functools.cache
-def shared_frequencies() -> Frequencies:
-    """The tables of models that promise nothing about other machines."""
-    return Frequencies()
 
 
 def spread(e: Tensor) -> Tensor:
