@@ -7,6 +7,7 @@ them. `steps` is a generator, so the update of an earlier player is done before 
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -153,8 +154,8 @@ class Family(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """The device of its parameters."""
-        return next(self.parameters()).device
+        """The device of its parameters, or of its buffers where it has none, as an integer form."""
+        return next(itertools.chain(self.parameters(), self.buffers())).device
 
     @property
     def drawn_shape(self) -> tuple[int, ...]:

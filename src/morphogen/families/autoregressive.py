@@ -430,12 +430,6 @@ class Autoregressive(IntegerForm, Family):
         """Whether its conditionals are the same bits on every machine."""
         return self.spec.integer
 
-    @property
-    def device(self) -> torch.device:
-        if self.rows is not None:
-            return self.rows.fixed.device
-        return self.pixels.net.place.device if self.tokens is None else self.tokens.net.embedding.weight.device
-
     def symbols(self, stored: Tensor) -> Tensor:
         """Stored values (B, C, H, W) as symbols in the order of coding, (B, T)."""
         return self.pixels.symbols.split(stored.permute(0, 2, 3, 1).long()).flatten(1)

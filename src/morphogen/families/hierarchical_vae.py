@@ -16,7 +16,6 @@ temperature T a sample takes T eps for u.
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Generator, Iterator, Mapping
 from typing import Annotated
 
@@ -329,10 +328,6 @@ class HierarchicalVAE(IntegerForm, Family):
     def exact(self) -> bool:
         """Whether its frequencies are the same bits on every machine."""
         return self.spec.integer
-
-    @property
-    def device(self) -> torch.device:
-        return next(itertools.chain(self.parameters(), self.buffers())).device
 
     @property
     def latents(self) -> int:

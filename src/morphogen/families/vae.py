@@ -26,7 +26,6 @@ black and white areas have a faint haze.
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Literal, cast
 
@@ -250,7 +249,7 @@ class VAE(IntegerForm, Family):
         self.tables: LatentTables | None = None
         if spec.prior != "standard":  # a codec needs a prior that factorizes
             self.capabilities = self.capabilities - {Latents}
-        if spec.prior != "standard" or spec.conditional or spec.bounded or spec.gated:
+        if spec.prior != "standard" or spec.conditional or spec.bounded or spec.gated or data.table is not None:
             self.capabilities = self.capabilities - {Quantizes}
         if spec.integer:
             if Quantizes not in self.capabilities:
@@ -394,10 +393,6 @@ class VAE(IntegerForm, Family):
     def exact(self) -> bool:
         """Whether its frequencies are the same bits on every machine."""
         return self.spec.integer
-
-    @property
-    def device(self) -> torch.device:
-        return next(itertools.chain(self.parameters(), self.buffers())).device
 
     @property
     def latents(self) -> int:
