@@ -42,7 +42,7 @@ def decode(model: Conditionals, code: bytes, n: int, shape: tuple[int, ...], lev
             symbols[:, t] = torch.from_numpy(coder.decode(by_frequencies(), _given(frequencies)).astype(np.int64))
             if t + 1 < length:
                 frequencies = walk.send(symbols[:, t])
-    except (AssertionError, ValueError) as error:
+    except (AssertionError, LookupError, RuntimeError, ValueError) as error:  # also of a model that anybody made
         raise Damaged(f"its code is no code of this model ({error})") from None
     stored = model.stored(symbols)
     if int(stored.max()) >= levels:

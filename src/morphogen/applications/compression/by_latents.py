@@ -69,7 +69,7 @@ def decode(model: LatentFrequencies, code: bytes, n: int, shape: tuple[int, ...]
                 raise Damaged("its code gives values that there are not")
             found[rows] = values.unflatten(1, shape).to(torch.uint8)
         begin = words(coder.get_compressed(unseal=True))
-    except (AssertionError, ValueError) as error:
+    except (AssertionError, LookupError, RuntimeError, ValueError) as error:  # also of a model that anybody made
         raise Damaged(f"its code is no code of this model ({error})") from None
     if not size <= len(begin) < size + 4:
         raise Damaged("its code does not end as one of latents")

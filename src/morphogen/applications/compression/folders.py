@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -57,7 +58,7 @@ def write(out: Path, found: Collected, levels: int) -> None:
     """
     try:
         if out.suffix.lower() == ".npz":
-            named = {} if found.names is None else {"names": np.array(found.names, dtype=str)}
+            named: dict[str, Any] = {} if found.names is None else {"names": np.array(found.names, dtype=str)}
             with replacing(out) as sibling, open(sibling, "wb") as file:
                 np.savez_compressed(file, x=found.x, place=found.places, **named)
             return

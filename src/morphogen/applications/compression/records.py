@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from morphogen.data.load import load
 PIECE = 4096  # records handed over together
 
 
-def is_stream(data: Any) -> bool:
+def is_stream(data: Any) -> TypeGuard[Iterator[Any]]:
     """Whether data are an iterator of arrays, of which only a piece is in memory at a time."""
     return hasattr(data, "__next__")
 
