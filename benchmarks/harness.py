@@ -117,8 +117,8 @@ def figures(command: str, rows: Mapping[str, Row]) -> tuple[Figure, ...]:
 
 
 def training(family: str, data: str, out: Path, **how: Any) -> Generator[Any]:
-    """The events of a training; closing it ends the training."""
-    yield from mg.training(family, data, out, **how)
+    """The events of a training, of the options that are given alone; closing it ends the training."""
+    yield from mg.training(family, data, out, **{**how, "recipe": {"auto": False, **how.get("recipe", {})}})
 
 
 def train(row: Row, *, seed: int | None = None, minutes: float | None = None, quick: bool = False) -> Path:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from morphogen.api.beginning import build
 from morphogen.api.model_size import check_size
+from morphogen.api.preparing import build
 from morphogen.core import registry
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError, UsageError

@@ -25,6 +25,7 @@ from morphogen.api.judging import evaluate_samples
 from morphogen.api.looping import training
 from morphogen.api.measuring_variances import variances
 from morphogen.api.model import Model, load
+from morphogen.api.planning import plan
 from morphogen.api.quantizing import quantize
 from morphogen.api.reconstructing import levels, reconstruct
 from morphogen.api.restoring import restore
@@ -49,6 +50,7 @@ from morphogen.api.results import (
     Variances,
 )
 from morphogen.api.sampling import sample
+from morphogen.api.suggesting import Suggestion, suggest
 from morphogen.api.synthesizing import synthesize
 from morphogen.api.upscaling import upscale
 from morphogen.api.verification import Verification, fingerprint, verify
@@ -68,6 +70,7 @@ from morphogen.data import Dataset, Inspection
 from morphogen.evaluation import Result
 from morphogen.evaluation.compare import Difference
 from morphogen.trainer import Event
+from morphogen.trainer.plan import Plan
 
 __all__ = [
     "Alignment",
@@ -95,11 +98,13 @@ __all__ = [
     "MorphogenWarning",
     "NonFiniteError",
     "Pictures",
+    "Plan",
     "Quantized",
     "Reconstructions",
     "Restored",
     "Result",
     "SpecError",
+    "Suggestion",
     "SyntheticTable",
     "UsageError",
     "Variances",
@@ -131,12 +136,14 @@ __all__ = [
     "load",
     "load_data",
     "manifold",
+    "plan",
     "quantize",
     "reconstruct",
     "register",
     "restore",
     "reverse_chain",
     "sample",
+    "suggest",
     "synthesize",
     "train",
     "training",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -13,7 +13,7 @@ from morphogen.api.resuming import Asked, completed, holds_run
 from morphogen.api.training_options import TrainingOptions
 from morphogen.core.errors import UsageError
 from morphogen.data.in_memory import AnyData
-from morphogen.trainer import Event, Recipe
+from morphogen.trainer import Event
 
 
 def training(
@@ -28,12 +28,14 @@ def training(
     options: Mapping[str, Any] | None = None,
     recipe: Mapping[str, Any] | None = None,
     began: float | None = None,
+    on_plan: Callable[[str], object] | None = None,
     **settings: Unpack[TrainingOptions],
 ) -> Iterator[Event]:
     """Train a model as a loop over its events: nothing happens until it is iterated, and breaking off ends it.
 
     Args:
         family, data, out, preset, resume, start, parts, options, recipe, settings: as of `train`.
+        on_plan: called with each line of the plan, before the first step.
         began: when a budget of time begins to count, a moment of `time.perf_counter()`; None: now.
 
     Returns:
@@ -51,21 +53,10 @@ def training(
     began = time.perf_counter() if began is None else began
     if out is None:
         raise UsageError("say which folder the model is to be written to: out, or --out DIR.")
-    plan, own = dict(recipe or {}), dict(options or {})
-    for name, value in settings.items():
-        of = plan if name in Recipe.model_fields else own
-        if name in of:
-            raise UsageError(f"{name} is given twice.")
-        of[name] = value
-    places = {name: _place(model) for name, model in (parts or {}).items()}
-    asked = Asked(family, data, preset, own, plan, None if start is None else _place(start), places)
+    asked = Asked.of(family, data, preset, start, parts, options, recipe, settings)
     if resume and holds_run(out):
         asked = completed(asked, Path(out))
     if asked.family is None or asked.data is None:
         none = f"{out} holds no run to resume; to begin one, " if resume else ""
         raise UsageError(f"{none}say which family to train and on which data: morphogen train FAMILY --data SOURCE.")
-    return begin(asked, Path(out), resume, began)
-
-
-def _place(model: OpenModel | Path | str) -> Path | str:
-    return model.path if isinstance(model, OpenModel) else model
+    return begin(asked, Path(out), resume, began, on_plan)

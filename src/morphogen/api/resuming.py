@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from morphogen.api.opened import OpenModel
 from morphogen.api.parts import named
 from morphogen.artifact.folders import recover_locked
 from morphogen.core import registry
@@ -36,6 +37,29 @@ class Asked:
     start: Path | str | None
     parts: Mapping[str, Path | str]
     started_from: Mapping[str, Any] | None = None
+    complete: bool = False  # it goes on with a run: there is nothing left to choose
+
+    @classmethod
+    def of(
+        cls,
+        family: str | None,
+        source: AnyData | None,
+        preset: str | None,
+        start: OpenModel | Path | str | None,
+        parts: Mapping[str, OpenModel | Path | str] | None,
+        options: Mapping[str, Any] | None,
+        recipe: Mapping[str, Any] | None,
+        settings: Mapping[str, Any],
+    ) -> Asked:
+        """From the arguments of `train`. Raises `UsageError` for an option that is given twice."""
+        plan, own = dict(recipe or {}), dict(options or {})
+        for name, value in settings.items():
+            of = plan if name in Recipe.model_fields else own
+            if name in of:
+                raise UsageError(f"{name} is given twice.")
+            of[name] = value
+        stands_on = {name: _place(model) for name, model in (parts or {}).items()}
+        return cls(family, source, preset, own, plan, None if start is None else _place(start), stands_on)
 
     def kept(self) -> dict[str, Any]:
         """What a checkpoint keeps of it beside what the run says of itself."""
@@ -87,7 +111,7 @@ def completed(asked: Asked, out: Path) -> Asked:
     if begun and asked.start is not None and named(asked.start)["sha256"] != (started_from or {}).get("sha256"):
         raise UsageError(f"the run in {out} did not begin with the weights of {asked.start}: leave out --start.")
     data = _found(begun["data"], where) if asked.data is None else asked.data
-    return Asked(name, data, begun.get("preset"), options, recipe, None, parts, started_from)
+    return Asked(name, data, begun.get("preset"), options, recipe, None, parts, started_from, complete=True)
 
 
 def _record(out: Path) -> dict[str, Any]:
@@ -96,6 +120,10 @@ def _record(out: Path) -> dict[str, Any]:
     if not isinstance(run, dict) or not all(isinstance(run.get(k), dict) for k in ("family", "spec", "recipe")):
         raise ArtifactError(f"{out}: the checkpoint does not tell what is trained.")
     return facts
+
+
+def _place(model: OpenModel | Path | str) -> Path | str:
+    return model.path if isinstance(model, OpenModel) else model
 
 
 def _storable(path: str) -> str | None:

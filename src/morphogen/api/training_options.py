@@ -18,6 +18,7 @@ class TrainingOptions(TypedDict, total=False):
     augment_records: int
     augment_strength: float
     augment_target: float
+    auto: bool
     autoguidance: float
     backbone: Literal["auto", "unet", "dit", "mlp"] | Literal["auto", "mlp", "conv"]
     batch_size: int

@@ -74,6 +74,12 @@ def print_pictures(pictures: Any) -> None:
             console.print(half_blocks(sheet(pictures[: 2 * columns], columns=columns, scale=1), console.width))
 
 
+def print_note(text: str) -> None:
+    """A line about work that goes on, on standard error, above a progress bar if there is one."""
+    with contextlib.suppress(OSError, ValueError):
+        print(one_line(text), file=sys.stderr, flush=True)
+
+
 def print_error(text: str) -> None:
     """Text on standard error, its further lines indented, so that no name in it can pass for a line of ours.
 

@@ -26,7 +26,7 @@ from morphogen.cli.options import checked
 from morphogen.cli.verbs.explain import attention, chain, directions, levels, manifold, variances
 from morphogen.cli.verbs.judge import alignment, check, evaluate, evaluate_samples
 from morphogen.cli.verbs.keep import archive, recall, show, verify
-from morphogen.cli.verbs.make import families, inspect, quantize, quickstart, train
+from morphogen.cli.verbs.make import families, inspect, quantize, quickstart, suggest, train
 from morphogen.cli.verbs.use import (
     compress,
     decompress,
@@ -55,8 +55,8 @@ app = typer.Typer(
 )
 data = typer.Typer(no_args_is_help=True)
 VERBS: Mapping[str, Sequence[ModuleType]] = {
-    "Make": (quickstart, families, train, quantize),
-    "Use": (
+    "Make": (quickstart, suggest, families, train, quantize),
+    "Use": (, sample, draw, reconstruct, interpolate, walk, edit, edit_latent, upscale, restore, compress, decompress
         sample,
         draw,
         reconstruct,

@@ -21,6 +21,7 @@ from morphogen.core import registry
 from morphogen.core.batch import Batch
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, SpecError, unknown
+from morphogen.core.recommendation import Recommendation, Situation, recommended_training
 from morphogen.core.rng import Noise
 from morphogen.core.spec import Spec as BaseSpec
 
@@ -146,6 +147,11 @@ class Family(nn.Module, ABC):
         The default returns no numbers and no warnings.
         """
         return Health()
+
+    @classmethod
+    def recommend(cls, situation: Situation) -> Recommendation:
+        """The options that suit data and time. The default: a batch that suits the number of records."""
+        return Recommendation(training=recommended_training(situation))
 
     @property
     def conditional(self) -> bool:

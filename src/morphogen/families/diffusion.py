@@ -35,7 +35,9 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Progress, Step
+from morphogen.core.recommendation import Recommendation, Situation
 from morphogen.core.rng import Index, Noise
+from morphogen.families import recommending
 from morphogen.families.denoising import DenoisingFamily, DenoisingSpec
 from morphogen.families.denoising_health import EARLIEST
 from morphogen.theory.diffusion import Variance, diffusion_term
@@ -103,6 +105,10 @@ class Diffusion(DenoisingFamily):
                 " 'v' or 'x0', or the schedule linear-beta."
             )
         super().__init__(spec, data, parts, process, spec.parametrization, spec.variance)
+
+    @classmethod
+    def recommend(cls, situation: Situation) -> Recommendation:
+        return recommending.denoising(situation, cls.name)
 
     def time_input(self, t: Tensor) -> Tensor:
         return self.schedule.log_snr(t).clamp(-20.0, 20.0)

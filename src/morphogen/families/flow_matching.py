@@ -35,7 +35,9 @@ from torch import Tensor, nn
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.family import Progress, Step
+from morphogen.core.recommendation import Recommendation, Situation
 from morphogen.core.rng import Index, Noise
+from morphogen.families import recommending
 from morphogen.families.denoising import DenoisingFamily, DenoisingSpec
 from morphogen.families.denoising_health import EARLIEST
 from morphogen.theory.coupling import optimal_coupling
@@ -69,6 +71,10 @@ class FlowMatching(DenoisingFamily):
 
     def __init__(self, spec: FlowMatchingSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts, schedule("rectified-flow", shift=spec.shift), "flow", "beta")
+
+    @classmethod
+    def recommend(cls, situation: Situation) -> Recommendation:
+        return recommending.denoising(situation, cls.name)
 
     def time_input(self, t: Tensor) -> Tensor:
         """40 t; its derivatives stay bounded at both ends."""

@@ -40,7 +40,9 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian, Point
 from morphogen.core.errors import UsageError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
+from morphogen.core.recommendation import Recommendation, Situation
 from morphogen.core.rng import Noise, Rng
+from morphogen.families import recommending
 from morphogen.families.gan_health import GameState, judge_game
 from morphogen.families.gan_spec import GANSpec, check_data
 from morphogen.nn.backbones.adversarial_nets import (
@@ -127,6 +129,10 @@ class GAN(Family):
         self.shardable = self.penalty == "none"
 
     # ---------------------------------------------------------------- training
+
+    @classmethod
+    def recommend(cls, situation: Situation) -> Recommendation:
+        return recommending.gan(situation)
 
     def players(self) -> Mapping[str, Player]:
         s = self.spec

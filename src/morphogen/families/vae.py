@@ -49,7 +49,9 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian, GaussianMixture, standard_normal
 from morphogen.core.errors import CapabilityError, SpecError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
+from morphogen.core.recommendation import Recommendation, Situation
 from morphogen.core.rng import Noise
+from morphogen.families import recommending
 from morphogen.families.integer_form import IntegerForm
 from morphogen.nn.backbones.conv import ConvDecoder, ConvEncoder
 from morphogen.nn.backbones.encoders import Backbone, backbone, centered
@@ -258,6 +260,10 @@ class VAE(IntegerForm, Family):
             to_integers(self.inference, smooth=self.tables.smooth)
             to_integers(self.generation, smooth=self.tables.smooth)
             self.capabilities = self.capabilities | {LatentFrequencies}
+
+    @classmethod
+    def recommend(cls, situation: Situation) -> Recommendation:
+        return recommending.vae(situation)
 
     # ---------------------------------------------------------------- training
 

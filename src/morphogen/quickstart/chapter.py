@@ -44,7 +44,7 @@ class Training:
         """All steps, as far as there is time for them in its share of the `allowed` seconds of the quickstart."""
         length = {"steps": self.steps, "budget": self.share * allowed}
         often = {"log_every": 10, "sheet_seconds": self.look_every}
-        return {**length, **often, "batch_size": self.batch_size, "compile": "off"}
+        return {**length, **often, "batch_size": self.batch_size, "compile": "off", "auto": False}
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,11 @@ def leads() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) == 1 or int(os.environ.get("RANK", "0")) == 0
 
 
+def leads_alone() -> bool:
+    """True if no other process trains with this one."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
+
+
 def join(recipe: Recipe) -> World:
     """Join the processes of torchrun, if it runs, until this process ends. Raises `SpecError`."""
     size = int(os.environ.get("WORLD_SIZE", "1"))

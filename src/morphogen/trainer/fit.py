@@ -22,6 +22,7 @@ from morphogen.trainer.compile import unwrap
 from morphogen.trainer.distributed import join, leads
 from morphogen.trainer.interrupt import watched
 from morphogen.trainer.log import Event
+from morphogen.trainer.plan import Advice
 from morphogen.trainer.recipe import Recipe
 from morphogen.trainer.run import Run
 from morphogen.trainer.trainer import OnSheet
@@ -39,14 +40,16 @@ def fit(
     begun_with: Mapping[str, Any] | None = None,
     on_sheet: OnSheet | None = None,
     began: float | None = None,
+    advice: Advice | None = None,
 ) -> Generator[Event, None, None]:
     """Train `family` on `stream` and yield events. At the end of the iteration `out` holds a complete artifact.
 
     `resume` continues from the checkpoint in `out`, bit for bit; without a checkpoint the run begins. `validation` are
     the records for `family.health`. Whenever a sample sheet is due, the leading process calls `on_sheet(family, step)`
     with averaged weights, but not for a sharded model. A budget of time counts from `began`, a moment of
-    `time.perf_counter()`; by default from now. `provenance` is added to the artifact's. `begun_with` is kept in the
-    checkpoint, which is private to the run, for resuming it.
+    `time.perf_counter()`; by default from now. `advice` is for the plan, which is told and logged before the first
+    step. `provenance` is added to the artifact's. `begun_with` is kept in the checkpoint, which is private to the run,
+    for resuming it.
 
     Ctrl-C, SIGTERM, closing the terminal or closing the iterator ends the run between two steps, after a checkpoint and
     an artifact marked `complete: false`; a signal then raises `Interrupted`. A second Ctrl-C ends the run at once, and
@@ -59,7 +62,8 @@ def fit(
     with _alone(out, family):
         going_on = _goes_on(out, resume)
     told = provenance or {}, begun_with or {}
-    return _fit(family, stream, recipe, out, resume, going_on, validation, *told, on_sheet, began)
+    how = on_sheet, began, advice or Advice()
+    return _fit(family, stream, recipe, out, resume, going_on, validation, told, *how)
 
 
 def _goes_on(out: Path, resume: bool) -> bool:
@@ -94,10 +98,10 @@ def _fit(
     resume: bool,
     going_on: bool,
     validation: Batch | None,
-    given: Mapping[str, Any],
-    begun_with: Mapping[str, Any],
+    told: tuple[Mapping[str, Any], Mapping[str, Any]],
     on_sheet: OnSheet | None,
     began: float | None,
+    advice: Advice,
 ) -> Generator[Event, None, None]:
     with watched() as stop, _alone(out, family):
         if leads():
@@ -106,7 +110,18 @@ def _fit(
         run: Run | None = None
         try:
             run = Run(
-                family, stream, recipe, out, world, stop, going_on, validation, given, begun_with, on_sheet, began
+                family,
+                stream,
+                recipe,
+                out,
+                world,
+                stop,
+                going_on,
+                validation,
+                *told,
+                on_sheet,
+                began,
+                advice,
             )
             if run.finished:
                 yield run.last_event()

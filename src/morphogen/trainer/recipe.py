@@ -52,6 +52,7 @@ class Recipe(Spec):
         default="ddp", description="under torchrun: ddp replicates the model, fsdp shards it"
     )
     flips: bool = Field(default=False, description="mirror pictures left to right at random")
+    auto: bool = Field(default=True, description="choose from data and time what is not given")
     log_every: int = Field(default=50, ge=1, le=10**9, description="steps between two lines of the log")
     checkpoint_seconds: float = Field(default=60.0, gt=0, le=1e9, description="seconds between checkpoints")
     sheet_seconds: float = Field(

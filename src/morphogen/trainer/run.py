@@ -29,6 +29,7 @@ from morphogen.trainer.checkpoint import CheckpointError
 from morphogen.trainer.distributed import World, full
 from morphogen.trainer.interrupt import Interrupted, Stop
 from morphogen.trainer.log import Event, Log
+from morphogen.trainer.plan import Advice, plan
 from morphogen.trainer.recipe import Recipe
 from morphogen.trainer.trainer import OnSheet, Trainer
 
@@ -50,7 +51,9 @@ class Run:
         begun_with: Mapping[str, Any],
         on_sheet: OnSheet | None,
         began: float | None,
+        advice: Advice,
     ) -> None:
+        self.advice = advice
         self.out, self.folder, self.world, self.stop, self.recipe = out, out / "checkpoint", world, stop, recipe
         self.going_on, self.validation, self.given, self.on_sheet = going_on, validation, given, on_sheet
         self.begun_with = begun_with
@@ -113,9 +116,18 @@ class Run:
         for message in self.to_say:
             self.trainer.warn(message)
         self._rehearse()
-        self.trainer.prepare()
+        self.trainer.prepare(self.advice.say)
         if not self.going_on:
+            self._tell_plan()
             self._save()  # so that the run can be resumed from now on
+
+    def _tell_plan(self) -> None:
+        if self.trainer.budget.pace is None and not self.advice.chosen:
+            return  # a short run has nothing to tell
+        found = plan(self.trainer, self.trainer.stream.records, self.advice)
+        self.log.write({"step": 0, "kind": "plan", **found.to_dict()})
+        if self.world.leads:
+            self.advice.say(*found.lines())
 
     def _between(self, replanned: bool) -> tuple[bool, bool]:
         """Write the sheets and checkpoints that are due; with a budget the first ones come early, to be measured."""

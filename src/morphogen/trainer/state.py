@@ -23,7 +23,8 @@ from morphogen.trainer.checkpoint import prefixed, under
 from morphogen.trainer.distributed import fill, full
 from morphogen.trainer.trainer import Trainer
 
-_FREE = ("recipe.device", "recipe.checkpoint_seconds", "recipe.sheet_seconds")  # settings that change no result
+# Settings that change no result.
+_FREE = ("recipe.auto", "recipe.device", "recipe.checkpoint_seconds", "recipe.sheet_seconds")
 _LENGTH = ("recipe.steps", "recipe.epochs", "recipe.budget")
 _MAX_SAID = 8  # the most differences in a message
 _FACTS = ("step", "compiled", "precision", "warned", "paused_s")

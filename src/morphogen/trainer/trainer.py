@@ -26,6 +26,7 @@ from morphogen.trainer.updates import UpdateSchedule
 
 EVENT_S = 0.5  # observers get an event at least this often
 _TRIALS, _TRIALS_SHARE = 5, 0.02  # at most so many trial steps, of this share of the budget
+_TRIALS_S, _MANY = 5.0, 200  # the same without a budget, for a run of many steps
 OnSheet = Callable[[Family, int], None]
 
 
@@ -100,11 +101,13 @@ class Trainer:
         said, self._new_warnings = self._new_warnings, []
         return said
 
-    def prepare(self) -> None:
+    def prepare(self, tell: Callable[[str], object] = lambda line: None) -> None:
         """Compile as the checkpoint says, or decide and record it; plan the length; start to count steps."""
         if self.compiled is None:
-            if self.budget.limit is not None:
-                self.budget.pace = self.try_steps(_TRIALS_SHARE * self.budget.limit)
+            if self.budget.limit is not None or (self.budget.total or 0) >= _MANY:
+                self.budget.pace = self.try_steps(_TRIALS_SHARE * (self.budget.limit or _TRIALS_S / _TRIALS_SHARE))
+            if compilation.may_compile(self.recipe, self.world, self._expected_s()):
+                tell("compiling the networks, which takes up to a minute or two (Ctrl-C skips it)")
             with self.isolated():
                 self.compiled, warnings = compilation.choose(
                     self.family, self.recipe, self.world, self.budget.total, self._trial
@@ -134,6 +137,12 @@ class Trainer:
                     torch.cuda.synchronize(self.world.device)
                 times.append(self.world.largest([time.perf_counter() - start])[0])
         return min(times)
+
+    def _expected_s(self) -> float | None:
+        """About the seconds of the whole run."""
+        pace, total = self.budget.pace, self.budget.total
+        steps_s = None if pace is None or total is None else pace * total
+        return steps_s if self.budget.limit is None else min(self.budget.limit, steps_s or self.budget.limit)
 
     def replan(self) -> bool:
         """Plan the length of a run with a budget anew, from the time that is left. Returns whether it was due."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from morphogen import MorphogenError, UsageError
-from morphogen.cli.console import print_json, print_text
+from morphogen.cli.console import print_json, print_note, print_text
 from morphogen.cli.flags import parse_fields
 from morphogen.cli.models import limit_threads
 from morphogen.cli.options import Json, Threads
@@ -28,6 +28,7 @@ OWN_FLAGS = (
     "--resume",
     "--preset",
     "--start",
+    "--dry-run",
     "--part",
     "--json",
 )
@@ -54,6 +55,9 @@ def train(
     part: Annotated[
         list[str] | None, typer.Option("--part", metavar="NAME=MODEL", help="A trained model that it stands on.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan: steps, passes, memory, time; then stop.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train a model. Any option of the family or of the training is a flag too.
@@ -78,7 +82,7 @@ def train(
             f"--budget {budget}: a run cannot be made longer, as its length is settled when it begins. Resume it"
             " without a length, or train into another folder."
         )
-    if out is None:
+    if out is None and not dry_run:
         raise UsageError("--out is missing: the folder that the model is to be written to.")
     if family is None and not resume:
         raise UsageError(f"the family is missing: morphogen train FAMILY --data SOURCE --out {out}.")
@@ -88,16 +92,27 @@ def train(
     from morphogen import api
     from morphogen.api import resuming
 
-    if family is None and not resuming.holds_run(out):
+    if dry_run and (resume or family is None or data is None):
+        raise UsageError("--dry-run plans a training that begins: morphogen train FAMILY --data SOURCE --dry-run.")
+    if family is None and (out is None or not resuming.holds_run(out)):
         raise UsageError(
             f"{out} holds no run to resume; to begin one: morphogen train FAMILY --data SOURCE --out {out}."
         )
-    family = family or resuming.family_of(out)
+    if family is None:
+        assert out is not None
+        family = resuming.family_of(out)
     known = api.describe_family(family)
     own = [field for field in known["recipe"] if f"--{field['name']}" not in OWN_FLAGS]
     options, recipe = parse_fields(context.args, [known["options"], own], OWN_FLAGS)
-    how: dict[str, Any] = {"preset": preset, "resume": resume, "start": start, "parts": _parts(part or [])}
-    events = api.training(family, data, out, options=options, recipe={**recipe, **given}, began=BEGAN, **how)
+    how: dict[str, Any] = {"preset": preset, "start": start, "parts": _parts(part or [])}
+    how |= {"options": options, "recipe": {**recipe, **given}, "began": BEGAN}
+    if dry_run:
+        assert data is not None
+        found = api.plan(family, data, **how)
+        print_json(found.to_dict()) if json else print_text(*found.lines())
+        return
+    assert out is not None
+    events = api.training(family, data, out, resume=resume, on_plan=print_note, **how)
     try:
         last = watch(events, family)
     except KeyboardInterrupt:

@@ -1,0 +1,111 @@
+"""What a training is made of before its first step: data, options, parts, and the model with its first weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from morphogen import artifact, data
+from morphogen.api.choosing import choose
+from morphogen.api.model_size import check_size
+from morphogen.api.parts import part
+from morphogen.api.resuming import Asked
+from morphogen.artifact.store import own_state
+from morphogen.core import registry
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import SpecError
+from morphogen.core.family import Family, resolve_preset
+from morphogen.core.printable import one_line
+from morphogen.core.rng import Rng
+from morphogen.core.spec import Spec
+from morphogen.nn.conditioning.conditioner import READER
+from morphogen.trainer import Recipe
+from morphogen.trainer.distributed import resolve_device
+from morphogen.trainer.plan import Advice, Plan, measured, plan
+
+LENGTHS = {"steps", "epochs", "budget"}  # of training; ten minutes where none is given
+TRIAL_S = 3.0  # seconds to try a network
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training before its first step: everything that it is made of."""
+
+    model: Family
+    stream: data.Stream
+    recipe: Recipe
+    dataset: data.Dataset
+    advice: Advice
+
+    def planned(self, began: float) -> Plan:
+        """The plan, from some trial steps. Nothing is written."""
+        trainer = measured(self.model, self.stream, self.recipe, began, TRIAL_S)
+        return plan(trainer, len(self.dataset.train), self.advice)
+
+
+def prepare(asked: Asked, began: float, tell: Callable[[str], object] | None = None) -> Prepared:
+    """Read the data, choose what is not given, and make the model with its first weights."""
+    assert asked.family is not None and asked.data is not None  # the caller has seen to it
+    found = registry.family(asked.family)
+    options = {**resolve_preset(found, asked.preset), **asked.options}
+    spec = found.Spec.parse(options)
+    recipe = {**({} if LENGTHS & set(asked.recipe) else {"budget": "10min"}), **asked.recipe}
+    Recipe.parse(recipe)
+    stages = {name: part(name, path) for name, path in asked.parts.items()}
+    described, reader = stages.get(found.data_part or ""), stages.get(READER)
+    if reader is not None and not spec.to_dict().get("conditional"):
+        raise SpecError(f"the part {READER!r} reads captions, and this model has no condition: add --conditional.")
+    like = None if described is None else described.data
+    dataset = data.load(asked.data, like=like, tokenizer=None if reader is None or like else reader.data.text)
+
+    def make(chosen: Spec, plan: Recipe) -> tuple[Family, data.Stream]:
+        check_size(found, chosen, dataset.spec, stages)
+        model = build(found, chosen, dataset.spec, stages, plan.seed)
+        device = resolve_device(plan.device)
+        return model, data.Stream(dataset.train, plan.batch_size, plan.seed, plan.flips, device)
+
+    def seconds_of(chosen: Spec, plan: Recipe) -> float:
+        return measured(*make(chosen, plan), plan, began, TRIAL_S).budget.pace or TRIAL_S
+
+    whole = asked.preset is not None or bool(asked.parts) or asked.start is not None or asked.complete
+    chosen = choose(found, options, recipe, whole, asked.complete, dataset, began, seconds_of)
+    model, stream = make(chosen.spec, chosen.recipe)
+    if asked.start is not None:
+        _begin_with(model, asked.start)
+    return Prepared(model, stream, chosen.recipe, dataset, Advice(chosen.needs, tuple(chosen.choices), tell))
+
+
+def build(kind: type[Family], spec: Spec, described: DataSpec, parts: Mapping[str, nn.Module], seed: int) -> Family:
+    """The family, with the weights that it begins with. Raises `SpecError` where no network has these sizes."""
+    try:
+        with Rng(seed).forked():
+            return kind(spec, described, parts)
+    except (ArithmeticError, IndexError, RuntimeError, ValueError) as error:
+        reason = one_line(f"{type(error).__name__}: {error}")[:300]
+        raise SpecError(f"no {kind.name!r} model of these options can be made for these data ({reason}).") from error
+
+
+def _begin_with(model: Family, start: Path | str) -> None:
+    """Copy the weights of a trained model. Raises `SpecError` where the networks differ, or the words they read."""
+    begun = artifact.load(start).family
+    read = [family.data.text.fingerprint for family in (begun, model) if family.conditional and family.data.text]
+    if len(set(read)) > 1:
+        raise SpecError(f"cannot start from {start}: it has learned other words than these captions have.")
+    weights = own_state(begun)
+    shapes = {name: tuple(value.shape) for name, value in weights.items()}
+    wanted = {name: tuple(value.shape) for name, value in own_state(model).items()}
+    different = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
+    if different and model.data_part is not None:
+        raise SpecError(
+            f"cannot start from {start}: a {model.name!r} model begins as its {model.data_part}; give that model as"
+            f" --part {model.data_part}=MODEL instead."
+        )
+    if different:
+        raise SpecError(
+            f"cannot start from {start}: {len(different)} weights differ in name or shape, such as {different[0]!r};"
+            " give the same network options that it was trained with."
+        )
+    model.load_state_dict(weights, strict=False)  # its parts stay

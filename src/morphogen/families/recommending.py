@@ -1,0 +1,99 @@
+"""The options that the families recommend, by rules found in `benchmarks/quality/first_hour.py`.
+
+Each rule begins at what a minute of one processor core can learn and grows with the time: among `sizes` the trainer
+takes the largest network that makes `needs` steps. Pictures are folded so that a network works at about 16 x 16 places;
+its first layer has at least twice as many channels as are folded in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from morphogen.core.recommendation import Choice, Recommendation, Situation, recommended_training
+
+_NEEDS = {"diffusion": 1200, "gan": 2000, "vae": 1500}  # steps
+_PURPOSES = {
+    "diffusion": "the best pictures; restoring and editing them; pictures from words",
+    "flow_matching": "",
+    "gan": "sharp pictures at once, by one evaluation",
+    "vae": "a first model: latents to compare, walk and edit; anomalies",
+}
+_STAGES = {
+    "diffusion": [
+        (300, "colors and coarse shapes"),
+        (1200, "plausible textures; classes can be told"),
+        (10_000, "good"),
+    ],
+    "gan": [(500, "colored blobs"), (2000, "rough shapes"), (10_000, "fair pictures")],
+    "vae": [(300, "color fields"), (1500, "soft pictures"), (10_000, "soft pictures with details")],
+}
+_TINY = 12  # a picture of a smaller side takes a fifth of the steps
+_OBJECTIVE = ("parametrization", "schedule", "times", "weighting", "chain", "zero_terminal_snr", "variance")
+_PLACES = 16  # side of the grid that a denoising network works on
+
+
+def denoising(situation: Situation, family: str) -> Recommendation:
+    """For diffusion, with its schedule and noise levels, and for flow matching."""
+    side, data = situation.side, situation.data
+    training = recommended_training(situation, 64)
+    if side < 8 or data.context_shape is not None:
+        return _of(family, side, (), training)
+    choices = [Choice("lr", 4e-3, "short trainings gain from large steps; the schedule ends at 0")]
+    if family == "diffusion":
+        choices += [
+            Choice("parametrization", "x0", "a small network says what a picture is, not all its noise", _OBJECTIVE),
+            Choice("schedule", "edm", "noise levels where pictures take form", _OBJECTIVE),
+            Choice("times", "log-normal", "as the schedule edm is used", _OBJECTIVE),
+            Choice("time_mean", -0.7, "most training where noise hides details", _OBJECTIVE),
+            Choice("time_std", 1.5, "and some at every level", _OBJECTIVE),
+        ]
+    if situation.described:
+        choices.append(Choice("conditional", True, "the records have captions or classes"))
+    return _of(family, side, choices, training, _unets(side, data.shape[0]))
+
+
+def gan(situation: Situation) -> Recommendation:
+    """For generative adversarial networks."""
+    training = recommended_training(situation, 32)
+    choices = []
+    if situation.side >= 12 and situation.records < 5000 and situation.data.context_shape is None:
+        choices.append(Choice("augment", "adaptive", "few records: the discriminator would know them by heart"))
+    if situation.described:
+        choices.append(Choice("conditional", True, "the records have captions or classes"))
+    return _of("gan", situation.side, choices, training)
+
+
+def vae(situation: Situation) -> Recommendation:
+    """For variational autoencoders."""
+    training = recommended_training(situation)
+    return _of("vae", situation.side, (), training)
+
+
+def _of(
+    family: str,
+    side: int,
+    choices: Sequence[Choice],
+    training: Sequence[Choice],
+    sizes: Sequence[Mapping[str, Any]] = (),
+) -> Recommendation:
+    like = "diffusion" if family == "flow_matching" else family
+    part = 5 if side < _TINY else 1
+    stages = [(steps // part, said) for steps, said in _STAGES[like]]
+    return Recommendation(choices, training, sizes, _NEEDS[like] // part, _PURPOSES[family], stages)
+
+
+def _unets(side: int, channels: int) -> list[Mapping[str, Any]]:
+    """U-Nets from small to large, for pictures of this side."""
+    fold = 1
+    while side / (2 * fold) >= _PLACES and side % (2 * fold) == 0:
+        fold *= 2
+    folded = channels * fold**2
+    small = 32
+    while small < 2 * folded:
+        small *= 2
+    return [
+        {"fold": fold, "widths": (small, 2 * small), "blocks": (1, 1)},
+        {"fold": fold, "widths": (2 * small, 4 * small), "blocks": (1, 1)},
+        {"fold": fold, "widths": (2 * small, 4 * small, 4 * small), "blocks": (2, 2, 2)},
+    ]
