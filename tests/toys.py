@@ -31,7 +31,7 @@ class Toy:
     def recipe(self) -> dict[str, Any]:
         """A training whose samples differ from noise, without a compiler."""
         size = {"steps": self.steps, "batch_size": self.batch_size}
-        return {**size, "lr_schedule": "constant", "compile": "off", "precision": "fp32"}
+        return {**size, "auto": False, "lr_schedule": "constant", "compile": "off", "precision": "fp32"}
 
 
 _GAN = {"backbone": "mlp", "hidden": (16,), "discriminator_hidden": (16,), "latent_dim": 5, "ema": None}

@@ -38,6 +38,7 @@ else:
     from morphogen.api import Directions as Directions
     from morphogen.api import Evaluation as Evaluation
     from morphogen.api import Event as Event
+    from morphogen.api import Following as Following
     from morphogen.api import Inspection as Inspection
     from morphogen.api import LatentEdits as LatentEdits
     from morphogen.api import Latents as Latents
@@ -69,6 +70,7 @@ else:
     from morphogen.api import evaluate_alignment as evaluate_alignment
     from morphogen.api import evaluate_samples as evaluate_samples
     from morphogen.api import fingerprint as fingerprint
+    from morphogen.api import follow as follow
     from morphogen.api import forward_chain as forward_chain
     from morphogen.api import inspect_data as inspect_data
     from morphogen.api import interpolate as interpolate
@@ -113,6 +115,7 @@ _API = (
     "Directions",
     "Evaluation",
     "Event",
+    "Following",
     "Inspection",
     "LatentEdits",
     "Latents",
@@ -144,6 +147,7 @@ _API = (
     "evaluate_alignment",
     "evaluate_samples",
     "fingerprint",
+    "follow",
     "forward_chain",
     "inspect_data",
     "interpolate",

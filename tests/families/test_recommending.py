@@ -59,8 +59,8 @@ def chosen(options, recipe, pace, whole=False):
 
 
 def test_the_largest_network_that_makes_its_steps_in_the_time_is_taken():
-    widths = [chosen({}, {"budget": 600}, pace).spec.widths for pace in ([10.0], [0.1, 10.0], [0.1, 0.2, 0.3])]
-    assert widths == [(32, 64), (64, 128), (64, 128, 128)] or widths[0] < widths[1] < widths[2]
+    widths = [chosen({}, {"budget": 600}, pace).spec.widths for pace in ([10.0], [0.1, 1.5], [0.1, 0.2, 0.3])]
+    assert widths == [(32, 64), (64, 128), (64, 128, 128)]
 
 
 def test_what_is_given_stays():

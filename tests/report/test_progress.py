@@ -32,8 +32,36 @@ def shown(events: list[Event], terminal: bool = False) -> tuple[list[Event], str
 
 
 def test_a_line_holds_the_loss_its_parts_the_speed_and_the_time_left() -> None:
-    assert progress.line(Event(3)) == ("loss 89.75  reconstruction 80.25  kl 9.5  12,346 records/s  1 min 23 s left")
-    assert progress.line(Event(3, remaining_s=None, terms={}, images_per_s=None)) == "1.0 s"
+    rest = "12,346 records/s  loss 89.75  reconstruction 80.25  kl 9.5"
+    assert progress.line(Event(3)) == f"step 3/100  1 min 23 s left  {rest}"
+    assert progress.line(Event(3, remaining_s=None, terms={}, images_per_s=None)) == "step 3/100  1.0 s"
+
+
+@pytest.mark.parametrize("width", range(1, 161))
+def test_steps_and_time_left_are_never_cut_and_the_rest_is_as_there_is_room(width: int) -> None:
+    """A GAN's terms have long names. What is cut is cut at a whole number."""
+    terms = {"discriminator/pairs": 0.4195, "discriminator/r1": 1.5, "generator/adversarial": 1.25}
+    event = Event(1311, total=2828, terms=terms)
+    said = progress.bar_line(event, "gan", width)
+    assert "step 1,311/2,828  1 min 23 s left" in said
+    assert len(said) <= max(width, len("step 1,311/2,828  1 min 23 s left"))
+    assert ("━" in said) is (width >= 41)
+    assert set(said.split("left")[1].split("  ")) <= {
+        "",
+        "12,346 records/s",
+        "loss 3.17",
+        "discriminator/pairs 0.4195",
+        "discriminator/r1 1.5",
+        "generator/adversarial 1.25",
+    }
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_terminal_shows_the_whole_line(width: int) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width)
+    list(progress.watch([Event(100)], label="vae", console=console))
+    assert "step 100/100  1 min 23 s left" in out.getvalue()
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -20,6 +20,7 @@ from morphogen.api.editing import edit
 from morphogen.api.encoding import encode, interpolate, manifold
 from morphogen.api.evaluating import evaluate
 from morphogen.api.fitting import train
+from morphogen.api.following import Following, follow
 from morphogen.api.imputing import impute
 from morphogen.api.judging import evaluate_samples
 from morphogen.api.looping import training
@@ -89,6 +90,7 @@ __all__ = [
     "Directions",
     "Evaluation",
     "Event",
+    "Following",
     "Imputed",
     "Inspection",
     "LatentEdits",
@@ -127,6 +129,7 @@ __all__ = [
     "evaluate_alignment",
     "evaluate_samples",
     "fingerprint",
+    "follow",
     "forward_chain",
     "impute",
     "inspect_data",

@@ -39,6 +39,7 @@ def begin(
         recipe,
         out,
         resume=resume,
+        prolonged=asked.prolonged,
         validation=held_out.batch(slice(0, HEALTH_RECORDS)),
         provenance=_provenance(asked, dataset, started_from),
         begun_with=replace(asked, started_from=started_from).kept(),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from morphogen import artifact
-from morphogen.api.opened import OpenModel, path_of
+from morphogen.api.opened import OpenModel, path_of, so_far
 from morphogen.report.html import escape
 from morphogen.report.saving import chosen_format, json_file, write_whole
 
@@ -63,7 +63,7 @@ def describe(model: OpenModel | Path | str) -> Description:
         >>> mg.describe("runs/first")["family"]
         'vae'
     """
-    where = path_of(model)
+    where = so_far(path_of(model))
     stored = artifact.describe(where)
     serving = stored.serving
     learned: dict[str, Any] = {"family": stored.kind.name, "options": stored.options.to_dict()}

@@ -14,6 +14,7 @@ from morphogen import artifact
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.family import Family
 from morphogen.trainer.distributed import resolve_device
+from morphogen.trainer.snapshots import LAST
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +78,15 @@ def open_model(model: AnyModel, device: str | None = None) -> OpenModel:
         if device is not None:
             model.module.to(resolve_device(device))
         return model
-    loaded = artifact.load(model, resolve_device(device or "auto"))
-    return OpenModel(Path(model), loaded.family, loaded.spec, fingerprint_of(model))
+    place = so_far(Path(model))
+    loaded = artifact.load(place, resolve_device(device or "auto"))
+    return OpenModel(place, loaded.family, loaded.spec, fingerprint_of(place))
+
+
+def so_far(model: Path) -> Path:
+    """Where a model lies: for a training that runs, what it has kept last."""
+    kept = model / "checkpoint" / LAST
+    return kept if not (model / artifact.MANIFEST).exists() and (kept / artifact.MANIFEST).exists() else model
 
 
 def fingerprint_of(model: Path | str) -> str:

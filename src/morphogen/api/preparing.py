@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -51,6 +52,8 @@ def prepare(asked: Asked, began: float, tell: Callable[[str], object] | None = N
     assert asked.family is not None and asked.data is not None  # the caller has seen to it
     found = registry.family(asked.family)
     options = {**resolve_preset(found, asked.preset), **asked.options}
+    if asked.start is not None and asked.preset is None:
+        options = {**_inherited(asked.start, found), **options}
     spec = found.Spec.parse(options)
     recipe = {**({} if LENGTHS & set(asked.recipe) else {"budget": "10min"}), **asked.recipe}
     Recipe.parse(recipe)
@@ -86,6 +89,12 @@ def build(kind: type[Family], spec: Spec, described: DataSpec, parts: Mapping[st
     except (ArithmeticError, IndexError, RuntimeError, ValueError) as error:
         reason = one_line(f"{type(error).__name__}: {error}")[:300]
         raise SpecError(f"no {kind.name!r} model of these options can be made for these data ({reason}).") from error
+
+
+def _inherited(start: Path | str, kind: type[Family]) -> dict[str, Any]:
+    """The options of the model whose weights to begin with, if it is of this family."""
+    stored = artifact.describe(start)
+    return stored.options.to_dict() if stored.kind is kind else {}
 
 
 def _begin_with(model: Family, start: Path | str) -> None:

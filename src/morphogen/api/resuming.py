@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from morphogen.api import prolonging
 from morphogen.api.opened import OpenModel
 from morphogen.api.parts import named
 from morphogen.artifact.folders import recover_locked
@@ -38,6 +39,7 @@ class Asked:
     parts: Mapping[str, Path | str]
     started_from: Mapping[str, Any] | None = None
     complete: bool = False  # it goes on with a run: there is nothing left to choose
+    prolonged: bool = False  # with a new length
 
     @classmethod
     def of(
@@ -97,12 +99,15 @@ def completed(asked: Asked, out: Path) -> Asked:
     kind, where = registry.family(name), begun.get("where")
     new_preset = None if asked.preset == begun.get("preset") else asked.preset
     options = {**run["spec"], **resolve_preset(kind, new_preset), **asked.options}
+    more = {name: asked.recipe[name] for name in ("steps", "budget") if str(asked.recipe.get(name)).startswith("+")}
     recipe = {**run["recipe"], **asked.recipe}
-    if asked.recipe.get("steps") is not None or asked.recipe.get("epochs") is not None:
+    if more:
+        recipe |= prolonging.longer(more, told)
+    elif asked.recipe.get("steps") is not None or asked.recipe.get("epochs") is not None:
         recipe |= {length: asked.recipe.get(length) for length in ("steps", "epochs")}
     plan = Recipe.parse(recipe).to_dict()
     now = {**run, "spec": kind.Spec.parse(options).to_dict(), "recipe": plan}
-    state.check_settings(out, state.settings(now), state.settings(run))
+    state.check_settings(out, state.settings(now), state.settings(run), bool(more))
     kept = begun.get("parts") or {}
     if missing := [part for part, path in kept.items() if path is None and part not in asked.parts]:
         raise UsageError(f"the checkpoint in {out} does not tell where a part lies: add --part {missing[0]}=MODEL.")
@@ -111,7 +116,7 @@ def completed(asked: Asked, out: Path) -> Asked:
     if begun and asked.start is not None and named(asked.start)["sha256"] != (started_from or {}).get("sha256"):
         raise UsageError(f"the run in {out} did not begin with the weights of {asked.start}: leave out --start.")
     data = _found(begun["data"], where) if asked.data is None else asked.data
-    return Asked(name, data, begun.get("preset"), options, recipe, None, parts, started_from, complete=True)
+    return Asked(name, data, begun.get("preset"), options, recipe, None, parts, started_from, True, bool(more))
 
 
 def _record(out: Path) -> dict[str, Any]:

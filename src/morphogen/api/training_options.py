@@ -94,6 +94,7 @@ class TrainingOptions(TypedDict, total=False):
     output: Literal["auto", "mean", "sample"]
     parametrization: Literal["x0", "eps", "v"]
     patch: int
+    patience: int | None
     penalty: Literal["auto", "none", "r1", "r1_r2", "gradient"]
     penalty_every: int
     penalty_weight: float | None

@@ -21,11 +21,12 @@ from typing import Annotated, Any
 import typer
 
 from morphogen import MorphogenError, MorphogenWarning, UsageError, __version__
+from morphogen.cli.config_file import expanded
 from morphogen.cli.console import print_error, print_text
 from morphogen.cli.options import checked
 from morphogen.cli.verbs.explain import attention, chain, directions, levels, manifold, variances
 from morphogen.cli.verbs.judge import alignment, check, evaluate, evaluate_samples
-from morphogen.cli.verbs.keep import archive, recall, show, verify
+from morphogen.cli.verbs.keep import archive, curves, recall, show, verify, watch
 from morphogen.cli.verbs.make import families, inspect, quantize, quickstart, suggest, train
 from morphogen.cli.verbs.use import (
     compress,
@@ -56,7 +57,7 @@ app = typer.Typer(
 data = typer.Typer(no_args_is_help=True)
 VERBS: Mapping[str, Sequence[ModuleType]] = {
     "Make": (quickstart, suggest, families, train, quantize),
-    "Use": (, sample, draw, reconstruct, interpolate, walk, edit, edit_latent, upscale, restore, compress, decompress
+    "Use": (
         sample,
         draw,
         reconstruct,
@@ -73,7 +74,7 @@ VERBS: Mapping[str, Sequence[ModuleType]] = {
     ),
     "Explain": (attention, levels, manifold, directions, chain, variances),
     "Judge": (evaluate, evaluate_samples, alignment, check),
-    "Keep": (show, verify, recall, archive),
+    "Keep": (show, watch, curves, verify, recall, archive),
 }
 
 
@@ -140,7 +141,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     warnings.simplefilter("ignore", MorphogenWarning)  # verbs print them with their results
     try:
-        status = app([a for a in arguments if a != "--debug"], prog_name="morphogen", standalone_mode=False)
+        status = app(expanded([a for a in arguments if a != "--debug"]), prog_name="morphogen", standalone_mode=False)
         if status == 130:  # what typer makes of Ctrl-C
             return _failed("stopped before the work was done.", 1, debug=False)
         return int(status or 0)

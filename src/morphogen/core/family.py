@@ -83,10 +83,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Health:
-    """The state of a training: numbers for the log, and warnings that say what to change."""
+    """The state of a training: numbers for the log, and warnings that say what to change.
+
+    `held_out` is the family's loss on held-out records, smaller for a better model; None if it has none that tells.
+    """
 
     metrics: Mapping[str, float | list[float]] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    held_out: float | None = None
 
 
 class Family(nn.Module, ABC):

@@ -58,4 +58,6 @@ def judge_denoiser(model: DenoisingFamily, batch: Batch, rng: Noise) -> Health:
             )
     if model.readout.variance != "learned":
         del found["variance_ratio"]
-    return Health({"bands": list(BANDS), **found}, warnings if len(part) >= TELLING else [])
+    shares = [error / independent for error, independent in zip(*list(found.values())[:2], strict=True)]
+    told = warnings if len(part) >= TELLING else []
+    return Health({"bands": list(BANDS), **found}, told, sum(shares) / len(shares))

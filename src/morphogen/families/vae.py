@@ -326,7 +326,7 @@ class VAE(IntegerForm, Family):
         }
         if len(batch) > 1:
             metrics["active_units"] = n
-        return Health(metrics, warnings if len(batch) >= TELLING else [])
+        return Health(metrics, warnings if len(batch) >= TELLING else [], -float(held_out))
 
     # ------------------------------------------------------------ capabilities
 

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import Progress, ProgressColumn, Task
+from rich.text import Text
 
 from morphogen.core.printable import one_line
 from morphogen.report.tables import duration, number
 
 QUIET_S = 10.0  # plain lines come at most this often
+_SHORTEST_BAR, _LONGEST_BAR = 6, 24
 
 
 class ProgressEvent(Protocol):
@@ -59,15 +61,41 @@ def watch(events: Iterable[E], *, label: str = "training", console: Console | No
         display.attempt(view.stop, again=True)  # a thread that refreshes has to end
 
 
-def line(event: ProgressEvent) -> str:
-    """The parts of the loss, the speed and the remaining time, in one line."""
-    parts = [f"{one_line(name)} {number(float(value))}" for name, value in event.terms.items()]
-    if len(event.terms) > 1:
-        parts.insert(0, f"loss {number(float(sum(event.terms.values())))}")
+def line(event: ProgressEvent, width: int | None = None) -> str:
+    """Steps and the remaining time, which are never cut; then what `width` has room for: speed, loss, its parts."""
+    time_left = duration(event.elapsed_s) if event.remaining_s is None else f"{duration(event.remaining_s)} left"
+    said = f"step {steps(event)}  {time_left}"
+    for more in _details(event):
+        if width is not None and len(said) + 2 + len(more) > width:
+            break
+        said += f"  {more}"
+    return said
+
+
+def bar_line(event: ProgressEvent, label: str, width: int, mark: str = "━", rest: str = "─") -> str:
+    """`line` after a bar and, where there is room, the label; at most `width` characters, if that holds the steps."""
+    share = 0.0 if not event.total else min(1.0, event.step / event.total)
+    room = width - len(line(event, 0))
+    if room < _SHORTEST_BAR + 2:
+        return line(event, width)
+    named = f"{label}  " if room >= len(label) + 2 + _LONGEST_BAR + 2 else ""
+    long = min(_LONGEST_BAR, room - len(named) - 2)
+    done = round(share * long)
+    return f"{named}{mark * done}{rest * (long - done)}  {line(event, width - len(named) - long - 2)}"
+
+
+def steps(event: ProgressEvent) -> str:
+    """The steps that are done, of how many."""
+    return f"{event.step:,}" + (f"/{event.total:,}" if event.total else "")
+
+
+def _details(event: ProgressEvent) -> Iterator[str]:
     if event.images_per_s:
-        parts.append(f"{round(event.images_per_s):,} records/s")
-    parts.append(f"{duration(event.remaining_s)} left" if event.remaining_s is not None else duration(event.elapsed_s))
-    return "  ".join(parts)
+        yield f"{round(event.images_per_s):,} records/s"
+    if len(event.terms) > 1:
+        yield f"loss {number(float(sum(event.terms.values())))}"
+    for name, value in event.terms.items():
+        yield f"{one_line(name)} {number(float(value))}"
 
 
 class _Display:
@@ -99,14 +127,8 @@ class _Display:
 
 class _Bar:
     def __init__(self, label: str, console: Console) -> None:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[steps]}", markup=False),
-            TextColumn("{task.fields[line]}", markup=False, style="dim"),
-        )
-        self._progress = Progress(*columns, console=console, transient=False, refresh_per_second=4)
-        self._task = self._progress.add_task(label, total=None, steps="", line="starting")
+        self._progress = Progress(_Line(label, console), console=console, transient=False, refresh_per_second=4)
+        self._task = self._progress.add_task(label, total=None, event=None)
 
     def start(self) -> None:
         self._progress.start()
@@ -115,8 +137,23 @@ class _Bar:
         self._progress.stop()
 
     def show(self, event: ProgressEvent) -> None:
-        steps = f"{event.step:,}" + (f"/{event.total:,}" if event.total else "")
-        self._progress.update(self._task, completed=event.step, total=event.total, steps=steps, line=line(event))
+        self._progress.update(self._task, completed=event.step, total=event.total, event=event)
+
+
+class _Line(ProgressColumn):
+    """The whole line, as wide as the console is now."""
+
+    max_refresh = None
+
+    def __init__(self, label: str, console: Console) -> None:
+        super().__init__()
+        self._label, self._console = label, console
+
+    def render(self, task: Task) -> Text:
+        event, width = task.fields["event"], self._console.width - 1
+        marks = ("━", "─") if "utf" in (self._console.encoding or "").lower() else ("#", "-")
+        said = f"{self._label}  starting" if event is None else bar_line(event, self._label, width, *marks)
+        return Text(said, no_wrap=True, overflow="crop")
 
 
 class _Lines:
@@ -139,8 +176,5 @@ class _Lines:
 
     def _print(self, event: ProgressEvent) -> None:
         self._printed_at, self._last = time.monotonic(), None
-        steps = f"{event.step:,}" + (f"/{event.total:,}" if event.total else "")
         # soft_wrap: a log file has no width to wrap at.
-        self._console.print(
-            f"{self._label}  step {steps}  {line(event)}", markup=False, highlight=False, soft_wrap=True
-        )
+        self._console.print(f"{self._label}  {line(event)}", markup=False, highlight=False, soft_wrap=True)

@@ -119,6 +119,10 @@ class Budget:
         self.total = total
         return True
 
+    def end(self, step: int) -> None:
+        """Let the run end here."""
+        self._from, self.total = (step, self.fraction(step)), step
+
     def prolong(self, step: int, elapsed_s: float) -> None:
         """Go on from the end of another plan, as if this had been the length from the beginning."""
         self._from = 0, 0.0

@@ -35,6 +35,7 @@ def fit(
     out: Path,
     *,
     resume: bool = False,
+    prolonged: bool = False,
     validation: Batch | None = None,
     provenance: Mapping[str, Any] | None = None,
     begun_with: Mapping[str, Any] | None = None,
@@ -44,12 +45,12 @@ def fit(
 ) -> Generator[Event, None, None]:
     """Train `family` on `stream` and yield events. At the end of the iteration `out` holds a complete artifact.
 
-    `resume` continues from the checkpoint in `out`, bit for bit; without a checkpoint the run begins. `validation` are
-    the records for `family.health`. Whenever a sample sheet is due, the leading process calls `on_sheet(family, step)`
-    with averaged weights, but not for a sharded model. A budget of time counts from `began`, a moment of
-    `time.perf_counter()`; by default from now. `advice` is for the plan, which is told and logged before the first
-    step. `provenance` is added to the artifact's. `begun_with` is kept in the checkpoint, which is private to the run,
-    for resuming it.
+    `resume` continues from the checkpoint in `out`, bit for bit; without a checkpoint the run begins. A `prolonged` run
+    goes on with another length. `validation` are the records for `family.health`. Whenever a sample sheet is due, the
+    leading process calls `on_sheet(family, step)` with averaged weights, but not for a sharded model. A budget of time
+    counts from `began`, a moment of `time.perf_counter()`; by default from now. `advice` is for the plan, which is told
+    and logged before the first step. `provenance` is added to the artifact's. `begun_with` is kept in the checkpoint,
+    which is private to the run, for resuming it.
 
     Ctrl-C, SIGTERM, closing the terminal or closing the iterator ends the run between two steps, after a checkpoint and
     an artifact marked `complete: false`; a signal then raises `Interrupted`. A second Ctrl-C ends the run at once, and
@@ -63,7 +64,7 @@ def fit(
         going_on = _goes_on(out, resume)
     told = provenance or {}, begun_with or {}
     how = on_sheet, began, advice or Advice()
-    return _fit(family, stream, recipe, out, resume, going_on, validation, told, *how)
+    return _fit(family, stream, recipe, out, resume, going_on, prolonged, validation, told, *how)
 
 
 def _goes_on(out: Path, resume: bool) -> bool:
@@ -97,6 +98,7 @@ def _fit(
     out: Path,
     resume: bool,
     going_on: bool,
+    prolonged: bool,
     validation: Batch | None,
     told: tuple[Mapping[str, Any], Mapping[str, Any]],
     on_sheet: OnSheet | None,
@@ -117,6 +119,7 @@ def _fit(
                 world,
                 stop,
                 going_on,
+                prolonged,
                 validation,
                 *told,
                 on_sheet,

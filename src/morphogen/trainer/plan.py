@@ -89,6 +89,11 @@ class Plan:
             )
         return found
 
+    def choices(self) -> dict[str, Any]:
+        """What depends on no measurement, for the log."""
+        known = self.to_dict()
+        return {name: known[name] for name in ("steps", "batch_size", "records", "passes", "hopeless", "chosen")}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         told = {"steps": self.steps, "batch_size": self.batch_size, "records": self.records, "passes": self.passes}

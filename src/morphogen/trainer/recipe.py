@@ -54,6 +54,12 @@ class Recipe(Spec):
     flips: bool = Field(default=False, description="mirror pictures left to right at random")
     auto: bool = Field(default=True, description="choose from data and time what is not given")
     log_every: int = Field(default=50, ge=1, le=10**9, description="steps between two lines of the log")
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        le=10**6,
+        description="end after so many looks at held-out records without a better one; none: never",
+    )
     checkpoint_seconds: float = Field(default=60.0, gt=0, le=1e9, description="seconds between checkpoints")
     sheet_seconds: float = Field(
         default=30.0, gt=0, le=1e9, description="seconds between sample sheets and health checks"

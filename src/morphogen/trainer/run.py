@@ -23,7 +23,7 @@ from morphogen.core.errors import MorphogenError
 from morphogen.core.family import Family
 from morphogen.core.reading import read_json
 from morphogen.core.rng import Rng
-from morphogen.trainer import checkpoint, rehearsal, state
+from morphogen.trainer import checkpoint, rehearsal, snapshots, state
 from morphogen.trainer import provenance as facts
 from morphogen.trainer.checkpoint import CheckpointError
 from morphogen.trainer.distributed import World, full
@@ -31,6 +31,7 @@ from morphogen.trainer.interrupt import Interrupted, Stop
 from morphogen.trainer.log import Event, Log
 from morphogen.trainer.plan import Advice, plan
 from morphogen.trainer.recipe import Recipe
+from morphogen.trainer.snapshots import BEST, LAST
 from morphogen.trainer.trainer import OnSheet, Trainer
 
 
@@ -46,6 +47,7 @@ class Run:
         world: World,
         stop: Stop,
         going_on: bool,
+        prolonged: bool,
         validation: Batch | None,
         given: Mapping[str, Any],
         begun_with: Mapping[str, Any],
@@ -53,7 +55,7 @@ class Run:
         began: float | None,
         advice: Advice,
     ) -> None:
-        self.advice = advice
+        self.advice, self.prolonged = advice, prolonged
         self.out, self.folder, self.world, self.stop, self.recipe = out, out / "checkpoint", world, stop, recipe
         self.going_on, self.validation, self.given, self.on_sheet = going_on, validation, given, on_sheet
         self.begun_with = begun_with
@@ -65,7 +67,7 @@ class Run:
         self.looked = False  # whether a health check and a sheet were made in this session
         self.to_say: list[str] = []
         if going_on:
-            self.to_say = state.restore(self.trainer, self.folder)
+            self.to_say = state.restore(self.trainer, self.folder, prolonged)
             self.kept_step = self.trainer.step
 
     def events(self) -> Iterator[Event]:
@@ -116,17 +118,17 @@ class Run:
         for message in self.to_say:
             self.trainer.warn(message)
         self._rehearse()
+        if self.prolonged:
+            self.log.write({"step": self.trainer.step, "kind": "prolonged", "total": self.trainer.budget.total})
         self.trainer.prepare(self.advice.say)
         if not self.going_on:
             self._tell_plan()
             self._save()  # so that the run can be resumed from now on
 
     def _tell_plan(self) -> None:
-        if self.trainer.budget.pace is None and not self.advice.chosen:
-            return  # a short run has nothing to tell
         found = plan(self.trainer, self.trainer.stream.records, self.advice)
-        self.log.write({"step": 0, "kind": "plan", **found.to_dict()})
-        if self.world.leads:
+        self.log.write({"step": 0, "kind": "plan", **found.choices()})
+        if self.world.leads and (self.trainer.budget.pace is not None or self.advice.chosen):
             self.advice.say(*found.lines())
 
     def _between(self, replanned: bool) -> tuple[bool, bool]:
@@ -145,6 +147,11 @@ class Run:
             self.look()
             self.draw()
             self.looked = True
+            with self._paused() as pause, self._harmless("the model so far"):
+                self._write_model(self.folder / LAST, complete=False)
+            trainer.pauses.sheet += pause()
+            if snapshots.ends(trainer):
+                return sheet, False
         if save:
             self.checkpoint()
         return sheet, False
@@ -152,6 +159,7 @@ class Run:
     def look(self) -> None:
         """Check the health of the model with averaged weights."""
         trainer, family = self.trainer, self.trainer.family
+        loss: float | None = None
         with self._paused() as pause:
             if self.world.sharded:
                 if self.on_sheet or self.validation is not None:
@@ -163,6 +171,10 @@ class Run:
                     self.log.write({"step": trainer.step, "kind": "health", "metrics": health.metrics})
                     for warning in health.warnings:
                         trainer.warn(warning)
+                    loss = health.held_out
+            if loss is not None:
+                with self._harmless("the best model"):
+                    snapshots.rank(trainer, loss, lambda: self._write_model(self.folder / BEST, complete=False))
         trainer.pauses.sheet = pause()
 
     def draw(self) -> None:
@@ -237,6 +249,8 @@ class Run:
             raise MorphogenError(
                 f"{reason} The checkpoint of step {self.kept_step} is in {self.folder}: make room, and resume."
             ) from error
+        if self.world.leads:
+            snapshots.discard_last(self.folder)  # the model itself is there now
         self.world.meet()  # after this, every process can read the artifact
         if unsaved is None:
             return

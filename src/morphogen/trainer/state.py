@@ -27,7 +27,7 @@ from morphogen.trainer.trainer import Trainer
 _FREE = ("recipe.auto", "recipe.device", "recipe.checkpoint_seconds", "recipe.sheet_seconds")
 _LENGTH = ("recipe.steps", "recipe.epochs", "recipe.budget")
 _MAX_SAID = 8  # the most differences in a message
-_FACTS = ("step", "compiled", "precision", "warned", "paused_s")
+_FACTS = ("step", "compiled", "precision", "warned", "paused_s", "best", "unimproved")
 
 
 def save(trainer: Trainer, folder: Path, begun_with: Mapping[str, Any]) -> None:
@@ -56,18 +56,18 @@ def size(trainer: Trainer) -> int:
     return weights + moved
 
 
-def restore(trainer: Trainer, folder: Path) -> list[str]:
-    """Read the checkpoint into a new trainer. Returns warnings about it.
+def restore(trainer: Trainer, folder: Path, prolonged: bool = False) -> list[str]:
+    """Read the checkpoint into a new trainer. Returns warnings about it. A `prolonged` run has a new length.
 
     Raises `UsageError` if it belongs to another run.
     """
     tensors, facts = checkpoint.read(folder)
-    other_length = check_settings(folder.parent, settings(_run(trainer)), settings(facts["run"]))
+    other_length = check_settings(folder.parent, settings(_run(trainer)), settings(facts["run"]), prolonged)
     asked = trainer.budget.asked
     if other_length and asked is not None and asked < facts["step"]:
         raise UsageError(f"the run in {folder.parent} is at step {facts['step']}, past the {asked} asked for.")
     for name in _FACTS:
-        setattr(trainer, name, facts[name])
+        setattr(trainer, name, facts.get(name, getattr(trainer, name)))
     trainer.elapsed_before = facts["elapsed_s"]
     older = {"total": facts["total"], "from": [0, 0.0], "pace": None, "planned_at": None}  # of an earlier version
     trainer.budget.load_state(facts.get("plan") or older)
@@ -108,14 +108,14 @@ def digest(part: nn.Module) -> str:
     return found.hexdigest()[:16]
 
 
-def check_settings(out: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -> bool:
+def check_settings(out: Path, now: Mapping[str, Any], then: Mapping[str, Any], prolonged: bool = False) -> bool:
     """Compare the new settings with those of the run in `out`, by "section.name".
 
-    Returns whether only the length differs; a constant schedule allows that. Raises `UsageError` that lists the other
-    differences, one per line.
+    Returns whether only the length differs; a constant schedule and a `prolonged` run allow that. Raises `UsageError`
+    that lists the other differences, one per line.
     """
     changed = [name for name in {**then, **now} if now.get(name) != then.get(name) and name not in _FREE]
-    constant = now.get("recipe.lr_schedule") == "constant"
+    constant = prolonged or now.get("recipe.lr_schedule") == "constant"
     wrong = sorted(name for name in changed if name not in _LENGTH or not constant)
     if not wrong:
         return bool(changed)
@@ -124,9 +124,7 @@ def check_settings(out: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -
         lines.append(f"  and {len(wrong) - _MAX_SAID} more")
     settled = ""
     if any(name in _LENGTH for name in wrong):
-        settled = (
-            " A run cannot be made longer unless its lr_schedule is constant: the schedule spans the whole length."
-        )
+        settled = " To make a run longer, say by how much: --steps +1000 or --budget +10min."
     raise UsageError(
         f"the run in {out} cannot go on with other settings:\n" + "\n".join(lines) + "\n"
         f"Resume with the old ones (--resume --out {out} needs no other option), or train into another folder.{settled}"

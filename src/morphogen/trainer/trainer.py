@@ -62,6 +62,8 @@ class Trainer:
         self.paused_s = 0.0  # seconds of all sessions that went into checkpoints and sheets
         self.pauses = Pauses()
         self.meters = Meters()
+        self.best: list[float] | None = None  # the step whose model describes held-out records best, and their loss
+        self.unimproved = 0  # looks at held-out records since then
         self.warned: list[str] = []
         self._new_warnings: list[str] = []
         self._updates = UpdateSchedule(family, stream, recipe, world, self.optimizers, self.guard)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
+from morphogen.cli.config_file import written
 from morphogen.cli.console import print_fields, print_json, print_table, print_text
 from morphogen.cli.models import require_folder
 from morphogen.cli.options import Json, Model
@@ -11,13 +16,28 @@ EXAMPLE = "morphogen show runs/first"
 
 def show(
     model: Model,
+    config: Annotated[
+        bool, typer.Option("--config", help="Print it as a file of options for `morphogen train --config`.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Describe a model: what it is, what it was trained on and how, and what is known of it."""
+    """Describe a model: what it is, what it was trained on and how, and what is known of it.
+
+    Of a training that runs it says where that stands, and describes the model that was kept last.
+    """
     require_folder(model)
     from morphogen import api
 
+    if not json and not config and (model / "checkpoint" / "log.jsonl").exists():
+        standing = api.follow(model)
+        if not standing.standing.ended:
+            print_text(str(standing))
+            if api.so_far(model) == model:
+                return
     found = api.describe(model).to_dict()
+    if config:
+        print_text(*written(found))
+        return
     if json:
         print_json(found)
         return

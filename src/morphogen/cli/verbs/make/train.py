@@ -28,6 +28,7 @@ OWN_FLAGS = (
     "--resume",
     "--preset",
     "--start",
+    "--config",
     "--dry-run",
     "--part",
     "--json",
@@ -41,8 +42,8 @@ def train(
     ] = None,
     data: Annotated[str | None, typer.Option("--data", metavar="SOURCE", help="What to learn from.")] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The model directory to make.")] = None,
-    budget: Annotated[str | None, typer.Option("--budget", metavar="T", help="How long to train: 10min, 2h.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="How many steps to train.")] = None,
+    budget: Annotated[str | None, typer.Option("--budget", metavar="T", help="How long: 10min, 2h, +10min.")] = None,
+    steps: Annotated[str | None, typer.Option("--steps", metavar="N", help="How many steps: 2000, +1000.")] = None,
     epochs: Annotated[float | None, typer.Option("--epochs", metavar="N", help="How often to see all records.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="S", help="Where all randomness starts.")] = None,
     device: Annotated[
@@ -55,6 +56,9 @@ def train(
     part: Annotated[
         list[str] | None, typer.Option("--part", metavar="NAME=MODEL", help="A trained model that it stands on.")
     ] = None,
+    config: Annotated[  # `cli/config_file.py` has put its flags in its place
+        Path | None, typer.Option("--config", metavar="FILE", help="A file of options, one `name: value` a line.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan: steps, passes, memory, time; then stop.")
     ] = False,
@@ -65,11 +69,15 @@ def train(
     For example --latent-dim 16 --hidden 500,500 --batch-size 64 --free-bits=0.1 --no-flips;
     `morphogen families FAMILY` lists them with their types, defaults and meanings.
 
-    `morphogen train --resume --out DIR` goes on with an interrupted training.
+    `morphogen train --resume --out DIR` goes on with an interrupted training; `--budget +10min` or
+    `--steps +1000` beside it makes a training longer.
+
+    A --config FILE has one `name: value` a line, named as the flags are; flags win.
     """
     if family is not None and family.startswith("-"):
         raise UsageError(f"the family comes before its flags: morphogen train FAMILY ... {family} ...")
-    chosen = {"budget": budget, "steps": steps, "epochs": epochs, "seed": seed, "device": device}
+    number: str | int | None = int(steps) if steps is not None and steps.isdigit() else steps
+    chosen = {"budget": budget, "steps": number, "epochs": epochs, "seed": seed, "device": device}
     given = {name: value for name, value in chosen.items() if value is not None}
     if steps is not None and epochs is not None:
         raise UsageError("--steps and --epochs both say how long to train: give one, and a --budget if you like.")
@@ -77,11 +85,8 @@ def train(
         raise UsageError(
             f"--out is missing: to go on with the run in a folder, morphogen train --resume --out {family}."
         )
-    if resume and budget is not None and budget.strip().startswith("+"):
-        raise UsageError(
-            f"--budget {budget}: a run cannot be made longer, as its length is settled when it begins. Resume it"
-            " without a length, or train into another folder."
-        )
+    if not resume and any(str(length).startswith("+") for length in (budget, steps)):
+        raise UsageError("a length with a + makes a training longer that there is: add --resume.")
     if out is None and not dry_run:
         raise UsageError("--out is missing: the folder that the model is to be written to.")
     if family is None and not resume:
