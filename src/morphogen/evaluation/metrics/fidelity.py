@@ -24,14 +24,16 @@ from morphogen.evaluation.metrics.two_sample import two_sample_test
 from morphogen.evaluation.result import Result
 from morphogen.theory.statistics.intervals import Estimate
 
+MATERIAL = 0.01  # a smaller share of copies is no reason for a warning
+
 
 def judge(
     made: SampleSet, reference: Reference, metrics: Sequence[SampleMetric], *, strict: bool = True, made_by: str = ""
 ) -> tuple[list[Result], dict[str, str]]:
     """Measure each metric of `made`. Returns the results and, if not `strict`, the reasons for leaving out others.
 
-    `made_by` describes the records in the protocol. Copying is always checked; if it is found, every result has a
-    warning.
+    `made_by` describes the records in the protocol. Copying is always checked. Where its interval excludes 0 and
+    the share is material, every result has a warning.
     """
     results, left_out = [], {}
     scales = reference.scales([m for m in metrics if m.scaled])
@@ -51,7 +53,7 @@ def judge(
             if name not in left_out:  # the reason is given already
                 copied.append(f"copying is not checked ({METRICS[name].what}): {error}")
             continue
-        if details["flagged"]:
+        if details["flagged"] and value.interval[0] > 0.0 and value.value >= MATERIAL:
             copied.append(
                 f"copying: {value.value:.1%} of the records are nearer to a training record than new ones would be"
                 f" ({METRICS[name].what}); fidelity says little about a copy."
