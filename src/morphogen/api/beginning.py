@@ -12,12 +12,14 @@ from morphogen.api.parts import named
 from morphogen.api.preparing import prepare
 from morphogen.api.resuming import Asked
 from morphogen.applications.preview import preview
+from morphogen.applications.sample_health import look_at
 from morphogen.core.family import Family
 from morphogen.core.printable import one_line
 from morphogen.report.sheets import sheet, to_bytes
 from morphogen.trainer import Event, fit
 from morphogen.trainer.log import with_notes
 
+LOOKED_AT = 256  # records that samples are compared with
 HEALTH_RECORDS = 1000  # validation records that a family's health is judged on
 
 
@@ -29,8 +31,8 @@ def begin(
     dataset, recipe = ready.dataset, ready.recipe
     held_out = dataset.validation or dataset.train
 
-    def show(trained: Family, step: int) -> None:
-        _write_sheet(trained, held_out, recipe.seed, out / "samples", step)
+    def show(trained: Family, step: int) -> Mapping[str, str]:
+        return _write_sheet(trained, held_out, recipe.seed, out / "samples", step)
 
     started_from = asked.started_from if asked.start is None else named(asked.start)
     events = fit(
@@ -66,14 +68,21 @@ def _provenance(asked: Asked, dataset: data.Dataset, started_from: Mapping[str, 
     return found
 
 
-def _write_sheet(trained: Family, held_out: data.Records, seed: int, folder: Path, step: int) -> None:
-    """What is to be seen of the model now, as folder/step-N.png, and the captions that it was drawn for."""
+def _write_sheet(trained: Family, held_out: data.Records, seed: int, folder: Path, step: int) -> Mapping[str, str]:
+    """What is to be seen of the model now, as folder/step-N.png, and the captions that it was drawn for.
+
+    Returns what is wrong with the samples, by its cause.
+    """
     seen = preview(trained, held_out, seed)
     if seen is None:
-        return
+        return {}
     folder.mkdir(parents=True, exist_ok=True)
     if seen.captions:
         with artifact.replacing(folder / "captions.txt") as file:
             file.write_text("\n".join(map(one_line, seen.captions)) + "\n", encoding="utf-8")
     with artifact.replacing(folder / f"step-{step:07d}.png") as file:
         sheet(to_bytes(seen.x, held_out.spec)).save(file, "PNG")
+    if not seen.samples:
+        return {}
+    found = look_at(seen.x, held_out.stored[:LOOKED_AT].numpy())
+    return {} if found is None else found.causes

@@ -26,6 +26,7 @@ class Preview(NamedTuple):
 
     x: np.ndarray
     captions: Sequence[str] = ()
+    samples: bool = False  # all of them, so that they can be compared with records
 
 
 @torch.no_grad()
@@ -53,7 +54,7 @@ def preview(family: Family, held_out: Records, seed: int) -> Preview | None:
         named = (
             [captions[i % len(captions)] for i in range(SAMPLES)] if cond is not None and cond.text is not None else []
         )
-        return Preview(as_stored(made, data), named)
+        return Preview(as_stored(made, data), named, samples=True)
     if Encodes in family.capabilities:
         coder, seen = require(family, Encodes, "reconstruct"), _first(held_out).to(on)
         made = coder.decode(coder.encode(seen.x, seen.cond).mean, seen.cond).mean

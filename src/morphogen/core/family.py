@@ -85,6 +85,7 @@ class Step:
 class Health:
     """The state of a training: numbers for the log, and warnings that say what to change.
 
+    A warning begins with its cause and a colon. It is told where it lasts, and taken back when the cause is gone.
     `held_out` is the family's loss on held-out records, smaller for a better model; None if it has none that tells.
     """
 

@@ -117,6 +117,9 @@ class _Display:
     def show(self, event: ProgressEvent) -> None:
         for note in getattr(event, "notes", ()):
             self._console.print(f"data: {one_line(note)}", markup=False, highlight=False, soft_wrap=True)
+        for mended in getattr(event, "mended", ()):
+            said = f"no longer so: {one_line(mended)}"
+            self._console.print(said, style="green", markup=False, highlight=False, soft_wrap=True)
         for warning in event.warnings:
             if warning not in self._shown:
                 self._shown.add(warning)

@@ -29,6 +29,7 @@ class Event:
         metrics: the same for the family's metrics, the gradient norm and the share of clipped moves
         warnings: new problems, each given once
         notes: facts about the data; only the first event has them
+        mended: warnings that do not hold any more
         sheet: true if samples were drawn just before
 
     Example:
@@ -45,6 +46,7 @@ class Event:
     images_per_s: float | None = None
     warnings: list[str] = field(default_factory=list)
     sheet: bool = False
+    mended: Sequence[str] = ()
     notes: Sequence[str] = ()
 
 

@@ -61,6 +61,7 @@ class Run:
         self.begun_with = begun_with
         self.last_checkpoint = self.last_sheet = time.perf_counter()
         self.kept_step: int | None = None  # the step of the last checkpoint
+        self.found: dict[str, Mapping[str, str]] = {}  # by whom: what is wrong with the model, by its cause
         self.failed: set[str] = set()  # tasks that have failed, each reported once
         self.log = Log(self.folder / "log.jsonl", world)
         self.trainer = Trainer(family, stream, recipe, world, self.log, stop, began)
@@ -96,6 +97,7 @@ class Run:
         complete = trainer.done
         if complete:
             self.look()
+            trainer.judge(self._causes(), last=True)
         self._end(complete)
         if not complete:
             raise Interrupted(
@@ -104,10 +106,17 @@ class Run:
                 f" morphogen train --resume --out {shlex.quote(str(self.out))}"
             )
         self.draw()  # after the model is safe
+        trainer.judge(self._causes(), last=True)
         said = (event.warnings if event else []) + trainer.take_warnings()
         event = event or trainer.event()  # None if the run was killed when only its artifact was missing
         yield replace(
-            event, total=trainer.budget.total, elapsed_s=trainer.elapsed_s, remaining_s=0.0, sheet=True, warnings=said
+            event,
+            total=trainer.budget.total,
+            elapsed_s=trainer.elapsed_s,
+            remaining_s=0.0,
+            sheet=True,
+            warnings=said,
+            mended=[*event.mended, *trainer.take_mended()],
         )
 
     def _prepare(self) -> None:
@@ -147,6 +156,7 @@ class Run:
             self.look()
             self.draw()
             self.looked = True
+            trainer.judge(self._causes(), last=False)
             with self._paused() as pause, self._harmless("the model so far"):
                 self._write_model(self.folder / LAST, complete=False)
             trainer.pauses.sheet += pause()
@@ -155,6 +165,9 @@ class Run:
         if save:
             self.checkpoint()
         return sheet, False
+
+    def _causes(self) -> dict[str, str]:
+        return {cause: said for found in self.found.values() for cause, said in found.items()}
 
     def look(self) -> None:
         """Check the health of the model with averaged weights."""
@@ -169,8 +182,7 @@ class Run:
                     rng = Rng(self.recipe.seed, self.world.device).child("health")
                     health = family.health(self.validation.to(self.world.device), rng)
                     self.log.write({"step": trainer.step, "kind": "health", "metrics": health.metrics})
-                    for warning in health.warnings:
-                        trainer.warn(warning)
+                    self.found["health"] = {w.partition(":")[0]: w for w in health.warnings}
                     loss = health.held_out
             if loss is not None:
                 with self._harmless("the best model"):
@@ -182,7 +194,7 @@ class Run:
         with self._paused() as pause:
             if self.on_sheet and self.world.leads and not self.world.sharded:
                 with self._harmless("a sheet of samples"), self.trainer.averaged():
-                    self.on_sheet(self.trainer.family, self.trainer.step)
+                    self.found["samples"] = self.on_sheet(self.trainer.family, self.trainer.step) or {}
         self.last_sheet = time.perf_counter()
         self.trainer.pauses.sheet += pause()
 

@@ -27,7 +27,7 @@ from morphogen.trainer.trainer import Trainer
 _FREE = ("recipe.auto", "recipe.device", "recipe.checkpoint_seconds", "recipe.sheet_seconds")
 _LENGTH = ("recipe.steps", "recipe.epochs", "recipe.budget")
 _MAX_SAID = 8  # the most differences in a message
-_FACTS = ("step", "compiled", "precision", "warned", "paused_s", "best", "unimproved")
+_FACTS = ("step", "compiled", "precision", "warned", "paused_s", "best", "unimproved", "standing")
 
 
 def save(trainer: Trainer, folder: Path, begun_with: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -26,8 +26,9 @@ from morphogen.trainer.updates import UpdateSchedule
 
 EVENT_S = 0.5  # observers get an event at least this often
 _TRIALS, _TRIALS_SHARE = 5, 0.02  # at most so many trial steps, of this share of the budget
+_EARLY = 0.4  # share of a training before which nothing is said about its samples
 _TRIALS_S, _MANY = 5.0, 200  # the same without a budget, for a run of many steps
-OnSheet = Callable[[Family, int], None]
+OnSheet = Callable[[Family, int], Mapping[str, str] | None]  # what is wrong with the samples, by its cause
 
 
 class Trainer:
@@ -65,6 +66,9 @@ class Trainer:
         self.best: list[float] | None = None  # the step whose model describes held-out records best, and their loss
         self.unimproved = 0  # looks at held-out records since then
         self.warned: list[str] = []
+        self.standing: dict[str, str] = {}  # warnings about the model that hold, by their cause
+        self._seen: set[str] = set()  # causes at the last look
+        self._mended: list[str] = []
         self._new_warnings: list[str] = []
         self._updates = UpdateSchedule(family, stream, recipe, world, self.optimizers, self.guard)
         self._globals = Rng(recipe.seed).child(f"global:{world.rank}")
@@ -95,6 +99,27 @@ class Trainer:
             self.warned.append(message)
             self._new_warnings.append(message)
             self.log.write({"step": self.step, "kind": "warning", "message": message})
+
+    def judge(self, found: Mapping[str, str], last: bool) -> None:
+        """Tell what is wrong with the model, by its cause, once it lasts; take back what is mended.
+
+        Early in a training nothing is told. Later a cause is told that two looks in a row have found, and at the last
+        look each that is found.
+        """
+        lasting = self.budget.fraction(self.step) >= _EARLY
+        for cause, message in found.items():
+            if cause not in self.standing and (last or (lasting and cause in self._seen)):
+                self.standing[cause] = message
+                self.warn(message)
+        for cause in sorted(self.standing.keys() - found.keys()):
+            self._mended.append(self.standing.pop(cause))
+            self.log.write({"step": self.step, "kind": "mended", "cause": cause})
+        self._seen = set(found)
+
+    def take_mended(self) -> list[str]:
+        """The warnings that were taken back since the last call."""
+        said, self._mended = self._mended, []
+        return said
 
     def take_warnings(self) -> list[str]:
         """The warnings since the last call."""
@@ -185,7 +210,19 @@ class Trainer:
             self.log.write({**entry, "terms": terms, "metrics": metrics})
             self.meters.clear()
         said = self.take_warnings()
-        return Event(self.step, self.budget.total, self.elapsed_s, self._remaining(), terms, metrics, speed, said)
+        return Event(
+            self.step,
+            self.budget.total,
+            self.elapsed_s,
+            self._remaining(),
+            terms,
+            metrics,
+            speed,
+            said,
+        left, mended = self._remaining(), self.take_mended()
+        about = self.step, self.budget.total, self.elapsed_s, left
+        return Event(*about, terms, metrics, speed, said, mended=mended)
+        )
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
