@@ -210,19 +210,8 @@ class Trainer:
             self.log.write({**entry, "terms": terms, "metrics": metrics})
             self.meters.clear()
         said = self.take_warnings()
-        return Event(
-            self.step,
-            self.budget.total,
-            self.elapsed_s,
-            self._remaining(),
-            terms,
-            metrics,
-            speed,
-            said,
-        left, mended = self._remaining(), self.take_mended()
-        about = self.step, self.budget.total, self.elapsed_s, left
-        return Event(*about, terms, metrics, speed, said, mended=mended)
-        )
+        about = self.step, self.budget.total, self.elapsed_s, self._remaining()
+        return Event(*about, terms, metrics, speed, said, mended=self.take_mended())
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
