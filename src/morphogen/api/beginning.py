@@ -28,7 +28,7 @@ def begin(
 ) -> Iterator[Event]:
     """Everything before the first step; then the events of the training, one by one. A budget counts from `began`."""
     ready = prepare(asked, began, tell)
-    dataset, recipe = ready.dataset, ready.recipe
+    asked, dataset, recipe = ready.asked, ready.dataset, ready.recipe
     held_out = dataset.validation or dataset.train
 
     def show(trained: Family, step: int) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, resolve_preset
 from morphogen.core.printable import one_line
+from morphogen.core.recommendation import Choice, recommended_side
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
+from morphogen.data.in_memory import is_source
+from morphogen.data.resolution import sized
 from morphogen.nn.conditioning.conditioner import READER
 from morphogen.trainer import Recipe
 from morphogen.trainer.distributed import resolve_device
@@ -35,6 +38,7 @@ TRIAL_S = 3.0  # seconds to try a network
 class Prepared:
     """A training before its first step: everything that it is made of."""
 
+    asked: Asked
     model: Family
     stream: data.Stream
     recipe: Recipe
@@ -62,6 +66,9 @@ def prepare(asked: Asked, began: float, tell: Callable[[str], object] | None = N
     if reader is not None and not spec.to_dict().get("conditional"):
         raise SpecError(f"the part {READER!r} reads captions, and this model has no condition: add --conditional.")
     like = None if described is None else described.data
+    resized: list[Choice] = []
+    if like is None and not asked.complete and recipe.get("auto", True) is not False:
+        asked, resized = _sized(asked, Recipe.parse(recipe).budget)
     dataset = data.load(asked.data, like=like, tokenizer=None if reader is None or like else reader.data.text)
 
     def make(chosen: Spec, plan: Recipe) -> tuple[Family, data.Stream]:
@@ -78,7 +85,21 @@ def prepare(asked: Asked, began: float, tell: Callable[[str], object] | None = N
     model, stream = make(chosen.spec, chosen.recipe)
     if asked.start is not None:
         _begin_with(model, asked.start)
-    return Prepared(model, stream, chosen.recipe, dataset, Advice(chosen.needs, tuple(chosen.choices), tell))
+    advice = Advice(chosen.needs, (*resized, *chosen.choices), tell)
+    return Prepared(asked, model, stream, chosen.recipe, dataset, advice)
+
+
+def _sized(asked: Asked, seconds: float | None) -> tuple[Asked, list[Choice]]:
+    """A folder of large pictures at a size that can be learned in the time, if its source names none."""
+    side = recommended_side(seconds)
+    found = sized(str(asked.data), side) if is_source(asked.data) else None
+    if found is None:
+        return asked, []
+    source, theirs = found
+    why = (
+        f"the pictures have about {theirs} px; another one: --data {source.replace(f'size={side}', f'size={2 * side}')}"
+    )
+    return replace(asked, data=source), [Choice("size", side, why)]
 
 
 def build(kind: type[Family], spec: Spec, described: DataSpec, parts: Mapping[str, nn.Module], seed: int) -> Family:

@@ -2,7 +2,7 @@ r"""Whether samples look like records: by their power at fine and coarse detail,
 
 With X the two-dimensional Fourier transform of a picture without the mean picture, P(f) = mean |X_f|^2 over pictures
 and channels. Fine detail is at frequencies above a quarter of a cycle a pixel in either direction, and coarse
-structure at those up to an eighth. White noise has the same power everywhere, and pictures have little at fine detail, so
+structure at those up to an eighth. White noise has the same power everywhere, and pictures have little at fine detail:
 
     noise   P_samples(fine) is several times P_records(fine)
     fog     P_samples(coarse) is a small part of P_records(coarse): all samples are alike and gray
