@@ -96,9 +96,7 @@ def _sized(asked: Asked, seconds: float | None) -> tuple[Asked, list[Choice]]:
     if found is None:
         return asked, []
     source, theirs = found
-    why = (
-        f"the pictures have about {theirs} px; another one: --data {source.replace(f'size={side}', f'size={2 * side}')}"
-    )
+    why = f"the pictures have about {theirs} px; --data {asked.data}:size={2 * side},resize=crop takes more time"
     return replace(asked, data=source), [Choice("size", side, why)]
 
 

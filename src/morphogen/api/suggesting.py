@@ -12,11 +12,11 @@ from morphogen import data as sources
 from morphogen.api.preparing import prepare
 from morphogen.api.resuming import Asked
 from morphogen.core import registry
-from morphogen.core.durations import seconds
 from morphogen.core.errors import MorphogenError
 from morphogen.core.recommendation import Situation, recommended_side
 from morphogen.data.in_memory import AnyData, is_source
 from morphogen.data.resolution import sized
+from morphogen.trainer import Recipe
 from morphogen.trainer.plan import Plan
 
 
@@ -64,7 +64,7 @@ def suggest(data: AnyData, budget: str = "10min", *, families: Sequence[str] = (
         >>> [one.family for one in mg.suggest("digits", "1min", families=["vae"])]
         ['vae']
     """
-    side = recommended_side(float(seconds(budget)))
+    side = recommended_side(Recipe.parse({"budget": budget}).budget)
     found_size = sized(str(data), side) if is_source(data) else None
     data = data if found_size is None else found_size[0]
     loaded = sources.load(data)

@@ -20,7 +20,7 @@ _LOOKED_AT = 24  # files
 def sized(source: str, side: int) -> tuple[str, int] | None:
     """`source` at `side` pixels, cropped, and the side of most of its pictures; None where it stays as it is.
 
-    It stays if it is no folder, names a size or what to do with other sizes, or holds pictures of at most `side` pixels.
+    It stays if it is no folder, names a size or what to do with other sizes, or holds no larger pictures.
     """
     known = sources()
     parsed = parse(source, known)
@@ -49,4 +49,4 @@ def _sides(root: Path) -> Iterator[int]:
             except (OSError, ValueError, MorphogenError):
                 continue
             if known is not None:
-                yield min(known.size)
+                yield min(known.height, known.width)

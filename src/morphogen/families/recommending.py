@@ -12,7 +12,7 @@ from typing import Any
 
 from morphogen.core.recommendation import Choice, Recommendation, Situation, recommended_training
 
-_NEEDS = {"diffusion": 1200, "gan": 2000, "vae": 1500}  # steps
+_NEEDS = {"diffusion": 1200, "gan": 2000, "vae": 600}  # steps
 _PURPOSES = {
     "diffusion": "the best pictures; restoring and editing them; pictures from words",
     "flow_matching": "",
@@ -26,7 +26,7 @@ _STAGES = {
         (10_000, "good"),
     ],
     "gan": [(500, "colored blobs"), (2000, "rough shapes"), (10_000, "fair pictures")],
-    "vae": [(300, "color fields"), (1500, "soft pictures"), (10_000, "soft pictures with details")],
+    "vae": [(150, "color fields"), (600, "soft pictures"), (10_000, "soft pictures with details")],
 }
 _TINY = 12  # a picture of a smaller side takes a fifth of the steps
 _OBJECTIVE = ("parametrization", "schedule", "times", "weighting", "chain", "zero_terminal_snr", "variance")
@@ -67,7 +67,29 @@ def gan(situation: Situation) -> Recommendation:
 def vae(situation: Situation) -> Recommendation:
     """For variational autoencoders."""
     training = recommended_training(situation)
-    return _of("vae", situation.side, (), training)
+    side, data = situation.side, situation.data
+    if side < _TINY or data.levels is None or data.kind != "continuous":
+        return _of("vae", side, (), training)
+    sharp = ("likelihood", "variance", "prior", "backbone", "bounded", "importance_samples", "free_bits")
+    choices = [
+        Choice("likelihood", "gaussian", "with a small variance, so that details count", sharp),
+        Choice("variance", 0.02, "with a small variance, so that details count", sharp),
+        Choice("prior", "flow", "it learns where the many latents lie, which a normal prior leaves empty", sharp),
+        Choice("latent_dim", 128 if side >= 48 else 64, "for that many details"),
+        Choice("norm", False, "faster, and colors stay as they are", sharp),
+        Choice("lr", 2e-3, "short trainings gain from large steps; the schedule ends at 0"),
+    ]
+    sizes = [{"widths": widths, "blocks": 1} for widths in _vae_widths(side)]
+    return _of("vae", side, choices, training, sizes)
+
+
+def _vae_widths(side: int) -> list[tuple[int, ...]]:
+    """Channels down to about 8 x 8 places, of a small and a larger network."""
+    levels = 1
+    while side / 2 ** (levels + 1) >= 7 and levels < 4:
+        levels += 1
+    small = tuple(32 * 2 ** min(k, 2) for k in range(levels))
+    return [small, tuple(2 * width for width in small)]
 
 
 def _of(
