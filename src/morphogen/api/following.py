@@ -33,14 +33,15 @@ class Following:
         return {**about, "ended": s.ended, "sheet": None if s.sheet is None else str(s.sheet)}
 
     def save(self, path: Path | str) -> Path:
-        """Write the curves as .png or .svg, or a page of all as .html. Returns the path.
+        """Write the curves as .png or .svg, their numbers as .csv, or a page of all as .html. Returns the path.
 
         Raises `UsageError` for another suffix, and `DataError` for curves of a training that has none yet.
         """
         import io
 
-        if chosen_format(path, (".png", ".svg", ".html")) == ".html":
-            return write_whole(path, self.standing.page().encode())
+        chosen = chosen_format(path, (".png", ".svg", ".csv", ".html"))
+        if chosen in (".html", ".csv"):
+            return write_whole(path, (self.standing.page() if chosen == ".html" else self.standing.table()).encode())
         out = io.BytesIO()
         self.standing.figure().savefig(out, format=Path(path).suffix[1:].lower())
         return write_whole(path, out.getvalue())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +49,25 @@ class Standing:
     def figure(self) -> Any:
         """Curves of the loss and its parts. Raises `DataError` where there are no values yet."""
         return curves(series(self.entries), title=self.folder.name)
+
+    def table(self) -> str:
+        """The lines of the log as comma-separated values: step, time, speed, then each term and number by its name."""
+        rows = [
+            {
+                "step": e["step"],
+                "elapsed_s": e.get("elapsed_s"),
+                "records_per_s": e.get("images_per_s"),
+                **{name: value for group in ("terms", "metrics") for name, value in dict(e.get(group) or {}).items()},
+            }
+            for e in self.entries
+            if "terms" in e
+        ]
+        names = list(dict.fromkeys(name for row in rows for name, value in row.items() if not isinstance(value, list)))
+        out = io.StringIO()
+        writer = csv.DictWriter(out, names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return out.getvalue()
 
     def page(self) -> str:
         """A page with the newest sheet and the curves; it loads itself again while the training runs."""

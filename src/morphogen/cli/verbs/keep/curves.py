@@ -16,12 +16,12 @@ EXAMPLE = "morphogen curves runs/first --out curves.png"
 
 def curves(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A model, or the folder of a training that runs.")],
-    out: Annotated[str, typer.Option("--out", metavar="FILE", help="FILE.png, .svg or .html.")] = "curves.png",
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="FILE.png, .svg, .csv or .html.")] = "curves.png",
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Draw the curves of a training: its loss and the parts of it."""
-    target = Output.parse(out, (".png", ".svg", ".html"), overwrite)
+    """Draw the curves of a training: its loss and the parts of it. A .csv has their numbers."""
+    target = Output.parse(out, (".png", ".svg", ".csv", ".html"), overwrite)
     require_folder(folder)
     from morphogen import api
 
