@@ -41,8 +41,8 @@ def test_added_noise_has_the_power_that_the_formula_says() -> None:
 @pytest.mark.parametrize(
     ("samples", "causes"),
     [
-        (np.random.default_rng(0).uniform(0, 255, (64, 3, 32, 32)), {"noise"}),
-        (smooth(64, 1, scale=2.0), {"fog"}),
+        (np.random.default_rng(0).uniform(0, 200, (64, 3, 32, 32)), {"noise"}),
+        (100.0 + 0.3 * (smooth(64, 1) - 100.0), {"fog"}),
         (smooth(64, 1, color=180.0), {"color"}),
     ],
 )
