@@ -55,7 +55,7 @@ def choose(
     described = dataset.spec
     mirrored = described.text is None and is_symmetric(dataset.train)
     found = kind.recommend(Situation(described, len(dataset.train), seconds, mirrored))
-    training = _free(found.training, recipe)
+    training = _free(found.training, recipe) if leads_alone() else []  # processes share a batch as it is given
     plan = Recipe.parse({**{c.name: c.value for c in training}, **recipe})
     if taken_whole:
         return Chosen(spec, plan, training, found.needs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -63,21 +64,25 @@ def train(
         >>> model.sample(16, seed=1).save("samples.png")
     """
     given: dict[str, Any] = {"preset": preset, "resume": resume, "start": start, "parts": parts}
-    events = training(family, data, out, **given, options=options, recipe=recipe, **settings)
-    for event in _shown(events, family or "training", progress):
+    shown = progress is True or (progress is None and sys.stderr is not None and sys.stderr.isatty())
+    given |= {"options": options, "recipe": recipe, "on_plan": _tell if shown else None}
+    events = training(family, data, out, **given, **settings)
+    for event in _shown(events, family or "training", shown):
         if on_event is not None:
             on_event(event)
     assert out is not None  # `training` has seen to it
     return load(out)
 
 
-def _shown(events: Iterator[Event], label: str, progress: bool | None) -> Iterator[Event]:
-    """The events, shown as they pass; without a progress bar their warnings become `MorphogenWarning`s."""
-    import sys
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
+
+def _shown(events: Iterator[Event], label: str, progress: bool) -> Iterator[Event]:
+    """The events, shown as they pass; without a progress bar their warnings become `MorphogenWarning`s."""
     from morphogen.report.progress import watch
 
-    if progress is True or (progress is None and sys.stderr is not None and sys.stderr.isatty()):
+    if progress:
         yield from watch(events, label=label)
         return
     for event in events:

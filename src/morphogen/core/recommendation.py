@@ -89,7 +89,7 @@ def recommended_training(situation: Situation, most: int = _LARGEST) -> list[Cho
     n = situation.records
     wished = 2 ** round(math.log2(max(n, 1) / _PASSES_SHARE)) if n else 1
     batch = max(1, min(n, max(_SMALLEST, min(most, wished))))
-    found = [Choice("batch_size", batch, f"for {n:,} records")]
+    found = [Choice("batch_size", batch, f"for {n:,} records", ("accumulate",))]
     if situation.mirrored and n < _FEW and situation.data.context_shape is None:
         found.append(Choice("flips", True, "mirror images look like records here, and there are few"))
     return found

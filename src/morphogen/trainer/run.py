@@ -97,7 +97,7 @@ class Run:
         complete = trainer.done
         if complete:
             self.look()
-            trainer.judge(self._causes(), last=True)
+            trainer.judge(self.found.get("health", {}), last=True, all_of_them=False)  # so that the log has it
         self._end(complete)
         if not complete:
             raise Interrupted(

@@ -100,18 +100,18 @@ class Trainer:
             self._new_warnings.append(message)
             self.log.write({"step": self.step, "kind": "warning", "message": message})
 
-    def judge(self, found: Mapping[str, str], last: bool) -> None:
+    def judge(self, found: Mapping[str, str], last: bool, all_of_them: bool = True) -> None:
         """Tell what is wrong with the model, by its cause, once it lasts; take back what is mended.
 
         Early in a training nothing is told. Later a cause is told that two looks in a row have found, and at the last
-        look each that is found.
+        look each that is found. Without `all_of_them` nothing is taken back.
         """
         lasting = self.budget.fraction(self.step) >= _EARLY
         for cause, message in found.items():
             if cause not in self.standing and (last or (lasting and cause in self._seen)):
                 self.standing[cause] = message
                 self.warn(message)
-        for cause in sorted(self.standing.keys() - found.keys()):
+        for cause in sorted(self.standing.keys() - found.keys()) if all_of_them else ():
             self._mended.append(self.standing.pop(cause))
             self.log.write({"step": self.step, "kind": "mended", "cause": cause})
         self._seen = set(found)
