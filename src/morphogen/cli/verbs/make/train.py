@@ -133,7 +133,10 @@ def train(
         print_json({"out": str(out), "step": last.step, "elapsed_s": last.elapsed_s, "terms": last.terms})
         return
     print_text(f"trained {family} for {last.step:,} steps: {out}")
-    if "Samples" in known["capabilities"]:
+    about = api.describe(out).to_dict()
+    if (about.get("data") or {}).get("text") and (about.get("options") or {}).get("conditional"):
+        print_text(f'next: morphogen draw {out} "a caption of yours" --n 8 --out drawn.png')
+    elif "Samples" in known["capabilities"]:
         print_text(f"next: morphogen sample {out} --n 64 --out samples.png")
     else:
         print_text(f"next: morphogen reconstruct {out} --data {data or 'SOURCE'} --out reconstructions.png")
