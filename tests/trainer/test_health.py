@@ -33,7 +33,7 @@ def told(events):
 
 
 def test_what_is_mended_early_is_never_told(tmp_path):
-    assert told(events_of(tmp_path / "m", lambda k: NOISE if k < 5 else {})) == ([], [])
+    assert told(events_of(tmp_path / "m", lambda k: NOISE if k < 3 else {})) == ([], [])
 
 
 def test_what_lasts_is_told_once_and_taken_back_when_mended(tmp_path):
