@@ -51,7 +51,7 @@ def test_the_page_and_the_curves_of_a_finished_training(tmp_path: Path, capsys: 
     assert [int(row["step"]) for row in rows] == list(range(5, 65, 5))
     assert float(rows[-1]["distortion"]) > 0
     assert 'http-equiv="refresh"' not in (tmp_path / "c.html").read_text()
-    assert run(["watch", str(out), "--out", str(tmp_path / "w.html")]) == 0
+    assert run(["watch", str(out), "--page", str(tmp_path / "w.html")]) == 0
     assert "trained for 60 steps" in (tmp_path / "w.html").read_text()
     capsys.readouterr()
 

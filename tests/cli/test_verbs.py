@@ -27,6 +27,7 @@ def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[
     assert run([*TRAIN, *extra]) == 0
     told = api.told("training")
     assert told.pop("began") <= time.perf_counter()
+    assert callable(told.pop("on_plan"))
     assert told == {
         "family": "vae",
         "data": "digits",

@@ -34,7 +34,7 @@ def test_pictures_are_mirrored_only_where_mirror_images_look_alike_and_are_few()
 def test_no_network_is_too_narrow_for_what_is_folded_in(channels, side):
     for size in _unets(side, channels):
         assert side % size["fold"] == 0
-        assert size["widths"][0] >= 2 * channels * size["fold"] ** 2
+        assert size["widths"][0] >= channels * size["fold"] ** 2
         assert side / size["fold"] >= 8
 
 

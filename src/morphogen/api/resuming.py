@@ -102,7 +102,7 @@ def completed(asked: Asked, out: Path) -> Asked:
     more = {name: asked.recipe[name] for name in ("steps", "budget") if str(asked.recipe.get(name)).startswith("+")}
     recipe = {**run["recipe"], **asked.recipe}
     if more:
-        recipe |= prolonging.longer(more, told)
+        recipe |= prolonging.longer(more, record)
     elif asked.recipe.get("steps") is not None or asked.recipe.get("epochs") is not None:
         recipe |= {length: asked.recipe.get(length) for length in ("steps", "epochs")}
     plan = Recipe.parse(recipe).to_dict()

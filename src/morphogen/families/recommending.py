@@ -2,7 +2,7 @@
 
 Each rule begins at what a minute of one processor core can learn and grows with the time: among `sizes` the trainer
 takes the largest network that makes `needs` steps. Pictures are folded so that a network works at about 16 x 16 places;
-its first layer has at least twice as many channels as are folded in.
+its first layer has at least as many channels as are folded in.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _STAGES = {
 }
 _TINY = 12  # a picture of a smaller side takes a fifth of the steps
 _OBJECTIVE = ("parametrization", "schedule", "times", "weighting", "chain", "zero_terminal_snr", "variance")
+_MOST_FOLDED = 4
 _PLACES = 16  # side of the grid that a denoising network works on
 
 
@@ -108,11 +109,11 @@ def _of(
 def _unets(side: int, channels: int) -> list[Mapping[str, Any]]:
     """U-Nets from small to large, for pictures of this side."""
     fold = 1
-    while side / (2 * fold) >= _PLACES and side % (2 * fold) == 0:
+    while fold < _MOST_FOLDED and side / (2 * fold) >= _PLACES and side % (2 * fold) == 0:
         fold *= 2
     folded = channels * fold**2
     small = 32
-    while small < 2 * folded:
+    while small < folded:
         small *= 2
     return [
         {"fold": fold, "widths": (small, 2 * small), "blocks": (1, 1)},

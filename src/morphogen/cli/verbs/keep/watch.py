@@ -17,8 +17,8 @@ EVERY_S = 5.0
 
 def watch(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a training.")],
-    out: Annotated[
-        str | None, typer.Option("--out", metavar="FILE.html", help="DIR/samples/watch.html by default.")
+    page: Annotated[
+        Path | None, typer.Option("--page", metavar="FILE.html", help="DIR/samples/watch.html by default.")
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Write the page once.")] = False,
 ) -> None:
@@ -29,7 +29,7 @@ def watch(
     require_folder(folder)
     from morphogen import api
 
-    page = Path(out) if out is not None else folder / "samples" / "watch.html"
+    page = page or folder / "samples" / "watch.html"
     found = api.follow(folder)
     print_text(f"wrote {found.save(page)}")
     while not once and not found.standing.ended:
