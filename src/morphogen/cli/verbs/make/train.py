@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,6 +77,8 @@ def train(
     """
     if family is not None and family.startswith("-"):
         raise UsageError(f"the family comes before its flags: morphogen train FAMILY ... {family} ...")
+    if steps is not None and not re.fullmatch(r"\+?0*[1-9]\d*", steps):
+        raise UsageError(f"--steps takes a whole number from 1 on, or +N beside --resume (got {steps!r}).")
     number: str | int | None = int(steps) if steps is not None and steps.isdigit() else steps
     chosen = {"budget": budget, "steps": number, "epochs": epochs, "seed": seed, "device": device}
     given = {name: value for name, value in chosen.items() if value is not None}
