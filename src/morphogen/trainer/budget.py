@@ -60,6 +60,7 @@ class Budget:
         self.total = self.asked
         self.pace: float | None = None
         self._from = (0, 0.0)  # the step and the share at which the plan begins
+        self._least = 1  # a run makes one step at least
         self._planned_at: float | None = None  # elapsed seconds
         self._marks: list[tuple[int, float]] = []  # steps, and seconds of training, when plans were made
 
@@ -110,7 +111,8 @@ class Budget:
 
     def plan(self, step: int, left: int, elapsed_s: float) -> bool:
         """Let the run end after `left` more steps, or those that were asked for. Returns whether that is new."""
-        total = step + left if self.asked is None else min(self.asked, step + left)
+        total = max(step + left, self._least)
+        total = total if self.asked is None else min(self.asked, total)
         self._planned_at = elapsed_s
         if total == self.total:
             return False
@@ -125,10 +127,10 @@ class Budget:
 
     def prolong(self, step: int, elapsed_s: float) -> None:
         """Go on from the end of another plan, as if this had been the length from the beginning."""
-        self._from = 0, 0.0
+        self._from, self._least = (0, 0.0), step + 1
         self.total = self.asked if self.limit is None else None
         if self.limit is not None and self.pace is not None:
-            self.plan(step, max(1, self.steps_left(elapsed_s, Pauses())), elapsed_s)
+            self.plan(step, self.steps_left(elapsed_s, Pauses()), elapsed_s)
 
     def state(self) -> dict[str, Any]:
         """The plan and what was measured, for a checkpoint."""

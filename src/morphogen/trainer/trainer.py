@@ -180,7 +180,7 @@ class Trainer:
             return False
         budget.measure(self.step, self.training_s)
         left = -int(self.world.largest([-budget.steps_left(self.elapsed_s, self.pauses)])[0])
-        if budget.plan(self.step, left if self.step else max(1, left), self.elapsed_s):
+        if budget.plan(self.step, left, self.elapsed_s):
             self.log.write({"step": self.step, "kind": "budget", "total": budget.total, "pace_s": budget.pace})
         return True
 

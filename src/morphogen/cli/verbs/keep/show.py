@@ -27,12 +27,13 @@ def show(
     """
     require_folder(model)
     from morphogen import api
+    from morphogen.api.opened import so_far
 
     if not json and not config and (model / "checkpoint" / "log.jsonl").exists():
         standing = api.follow(model)
         if not standing.standing.ended:
             print_text(str(standing))
-            if api.so_far(model) == model:
+            if so_far(model) == model:
                 return
     found = api.describe(model).to_dict()
     if config:
