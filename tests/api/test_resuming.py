@@ -75,7 +75,7 @@ def test_what_is_said_again_may_be_the_same_and_what_differs_is_named_alone(phot
             api.training(out="m", resume=True, **changed)
         lines = str(caught.value).splitlines()
         assert [line.strip() for line in lines[1:-1]] == said
-        assert ("cannot be made longer" in lines[-1]) == ("steps" in str(said))
+        assert ("To make a run longer" in lines[-1]) == ("steps" in str(said))
     with pytest.raises(UsageError, match="trains 'vae' and not 'gan'"):
         api.training("gan", "photos", "m", resume=True)
     assert list(api.training("vae", "photos", "m", resume=True, options=TINY, recipe=RECIPE))[-1].step == 8
