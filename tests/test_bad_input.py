@@ -229,10 +229,10 @@ def test_a_seed_of_64_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     [
         (["--resume", "{model}"], "morphogen train --resume --out {model}"),
         (
-            ["vae", "--resume", "--out", "{model}", "--steps", "+9", "--lr-schedule=cosine"],
-            "A run cannot be made longer unless",
+            ["vae", "--resume", "--out", "{model}", "--steps", "9999", "--lr-schedule=cosine"],
+            "To make a run longer, say by how much",
         ),
-        (["--resume", "--out", "{model}", "--budget", "+10min"], "a run cannot be made longer"),
+        (["--resume", "--out", "{model}", "--budget", "+many"], "write --steps +1000 or --budget +10min"),
     ],
 )
 def test_how_a_run_is_resumed_is_said(fails: Fails, trained: Path, arguments: list[str], words: str) -> None:
