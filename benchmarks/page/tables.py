@@ -221,24 +221,6 @@ def ratio(ours: Result, theirs: Result, *more: str, void: str = "") -> Seen:
     return Seen(ours["value"] / theirs["value"], (a / d, b / c), beside, ".3f", void=void)
 
 
-def best_ratio(*names: str) -> Callable[[Result], Seen]:
-    """The best of these ratios of speeds that the record has. Raises KeyError where it has none."""
-
-    def read(record: Result) -> Seen:
-        of = {name: record["ratios"][name] for name in names if name in record["ratios"]}
-        if not of:
-            raise KeyError(str(names))
-        return ratio_seen(max(of, key=lambda name: of[name]["median"]), record)
-
-    return read
-
-
-def ratio_seen(name: str, record: Result) -> Seen:
-    """A ratio of speeds, with its range over rounds."""
-    low, high = record["ratios"][name]["range"]
-    return Seen(record["ratios"][name]["median"], (low, high), name, ".2f")
-
-
 def short(found: Result) -> str:
     """A value with its interval, for the column beside."""
     low, high = found["interval"]
