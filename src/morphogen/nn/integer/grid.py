@@ -25,7 +25,7 @@ FRACTION = 12
 UNIT = 2.0**-FRACTION
 LIMIT = 2.0**7  # of an activation: 2^19 grid steps
 LARGEST = int(LIMIT / UNIT)
-TERMS = 128  # the most layers whose outputs are added up
+TERMS = 256  # the most layers whose outputs are added up
 EXACT = 2**53
 MAX_EXPONENT = 20  # of a row of weights: their step is at least 2^-20
 
