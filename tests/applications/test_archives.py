@@ -192,6 +192,9 @@ def test_a_stream_goes_through_in_blocks(integers, tmp_path, small_blocks):
     pieces = (x[i : i + 33] for i in range(0, len(x), 33))
     a = mg.compress(integers, pieces, tmp_path / "a.mgz")
     assert a.records == len(x) and a.blocks == {"conditionals": -(-len(x) // 40)}
+    read = list(mg.decompressing(tmp_path / "a.mgz", integers, tmp_path / "pictures"))
+    assert np.array_equal(np.concatenate([block.x for block in read]), x) and len(read) == -(-len(x) // 40)
+    assert len(list((tmp_path / "pictures").iterdir())) == len(x)
     assert np.array_equal(mg.decompress(tmp_path / "a.mgz", integers).x, x)
 
 

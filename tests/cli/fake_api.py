@@ -297,5 +297,6 @@ ANSWERS: dict[str, Callable[[FakeApi, Mapping[str, Any]], Any]] = {
     "quantize": lambda api, given: real.Quantized(str(given["out"]), 16, (1.0, 1.001), 1e-3, 20, 200, 10, 99),
     "compress": lambda api, given: _archive(given["out"]),
     "decompress": lambda api, given: real.Decompressed(digits(4).x, None, np.arange(4), 17, 1.0, api.damage),
+    "decompressing": lambda api, given: iter([real.Decompressed(digits(4).x, None, np.arange(4), 17, 0.0, api.damage)]),
     "describe_archive": lambda api, given: _archive(given["file"], api.damage),
 }

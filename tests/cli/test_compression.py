@@ -46,6 +46,8 @@ def test_decompress_saves_what_is_whole_and_says_what_is_not(api: FakeApi, tmp_p
     line = ["decompress", "a.mgz", "--model", "m", "--out", str(tmp_path / "out.npz")]
     assert run(line) == 0
     assert api.told("decompress") == {"file": Path("a.mgz"), "model": Path("m"), "out": tmp_path / "out.npz"}
+    assert run([*line[:-1], str(tmp_path / "out/")]) == 0
+    assert api.told("decompressing") == {"file": Path("a.mgz"), "model": Path("m"), "out": tmp_path / "out"}
     capsys.readouterr()
     api.damage = ("block 3 of 40 records is damaged",)
     assert run(line) == 1

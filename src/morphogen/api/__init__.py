@@ -12,7 +12,7 @@ from morphogen.api.chaining import forward_chain, reverse_chain
 from morphogen.api.comparing import compare
 from morphogen.api.compressing import compress
 from morphogen.api.data import inspect_data, load_data
-from morphogen.api.decompressing import decompress, describe_archive
+from morphogen.api.decompressing import decompress, decompressing, describe_archive
 from morphogen.api.description import Description, describe
 from morphogen.api.directing import directions, edit_latent
 from morphogen.api.drawing import draw
@@ -117,6 +117,7 @@ __all__ = [
     "compare",
     "compress",
     "decompress",
+    "decompressing",
     "describe",
     "describe_archive",
     "describe_family",

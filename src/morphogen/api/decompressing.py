@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+
+import numpy as np
 
 from morphogen.api.archive_models import archive_of, reading_family
 from morphogen.api.opened import AnyModel
@@ -45,6 +49,45 @@ def decompress(file: Path | str, model: AnyModel | None = None, out: Path | str 
     if out is not None:
         folders.write(Path(out), found, header.levels)
     return read
+
+
+def decompressing(
+    file: Path | str, model: AnyModel | None = None, out: Path | str | None = None
+) -> Iterator[Decompressed]:
+    """Read the records of an archive as a loop over its blocks, for one that is larger than memory.
+
+    Args:
+        file, model: as of `decompress`.
+        out: also write the pictures into a new folder DIR, which is there when the loop has ended.
+
+    Returns:
+        The records of each block. Damaged blocks are left out, and the next one tells of them in its `warnings`; those
+        at the end of the archive are told by an empty last one.
+
+    Raises:
+        DataError: no archive, or one of a newer version.
+        ArtifactError: another model than the one that it was made with.
+
+    Example:
+        >>> mg.compress(None, "digits", "plain.mgz").records
+        1797
+        >>> sum(len(block) for block in mg.decompressing("plain.mgz"))
+        1797
+    """
+    path, tally, told = Path(file), Tally(), 0
+    header = archives.read_header(path)
+    with ExitStack() as opened:
+        family = opened.enter_context(reading_family(path, header, model))
+        add = None if out is None else opened.enter_context(folders.picture_folder(Path(out), header.levels))
+        for block in archives.read(path, header, family, tally):
+            found = folders.alone(block)
+            if add is not None:
+                add(found)
+            problems, told = tally.problems[told:], len(tally.problems)
+            yield Decompressed(found.x, found.names, found.places, header.levels, 0.0, warn_of(problems))
+    if tally.problems[told:]:
+        none = np.empty((0, *header.shape), np.uint8)
+        yield Decompressed(none, None, np.arange(0), header.levels, 0.0, warn_of(tally.problems[told:]))
 
 
 def describe_archive(file: Path | str, model: AnyModel | None = None, *, verify: bool = False) -> Archive:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,12 @@ class Collected:
     places: np.ndarray
 
 
+def alone(block: Decoded) -> Collected:
+    """One block of an archive."""
+    names = None if block.names is None else tuple(block.names)
+    return Collected(block.values, names, block.start + np.arange(len(block.values)))
+
+
 def collected(decoded: Iterable[Decoded], header: Header, tally: Tally) -> Collected:
     """The blocks of an archive together. Raises `DataError` where none can be read, or they are too many for memory."""
     blocks, size = list[Decoded](), 0
@@ -54,47 +61,60 @@ def collected(decoded: Iterable[Decoded], header: Header, tally: Tally) -> Colle
 def write(out: Path, found: Collected, levels: int) -> None:
     """Write the records as FILE.npz or as pictures into the new folder `out`, as a whole or not at all.
 
+    Raises `UsageError` and `MorphogenError`.
+    """
+    if out.suffix.lower() != ".npz":
+        with picture_folder(out, levels) as add:
+            add(found)
+        return
+    named: dict[str, Any] = {} if found.names is None else {"names": np.array(found.names, dtype=str)}
+    try:
+        with replacing(out) as sibling, open(sibling, "wb") as file:
+            np.savez_compressed(file, x=found.x, place=found.places, **named)
+    except OSError as error:
+        raise _unwritten(out, error) from error
+
+
+@contextmanager
+def picture_folder(out: Path, levels: int) -> Iterator[Callable[[Collected], None]]:
+    """A function that adds pictures to the new folder `out`, which is there once the block has ended well.
+
     A picture keeps its name; `.png` is added to one that does not end so. Raises `UsageError` and `MorphogenError`.
     """
-    try:
-        if out.suffix.lower() == ".npz":
-            named: dict[str, Any] = {} if found.names is None else {"names": np.array(found.names, dtype=str)}
-            with replacing(out) as sibling, open(sibling, "wb") as file:
-                np.savez_compressed(file, x=found.x, place=found.places, **named)
-            return
-        if out.suffix and not out.is_dir():
-            raise UsageError(f"--out {out}: expected FILE.npz, or a folder for pictures.")
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(f"--out {out} exists: choose another name.")
-        _write_folder(out, found, levels)
-    except OSError as error:
-        raise MorphogenError(f"--out {out} could not be written ({error.strerror or error}).") from error
-
-
-def _write_folder(out: Path, found: Collected, levels: int) -> None:
-    x = found.x
-    if x.ndim != 4 or x.shape[1] not in _MODES:
-        raise UsageError(f"--out {out}: records of shape {x.shape[1:]} are no pictures: write FILE.npz.")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix and not out.is_dir():
+        raise UsageError(f"--out {out}: expected FILE.npz, or a folder for pictures.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} exists: choose another name.")
     new, taken = temporary(out), set[str]()
     try:
-        new.mkdir()
-        for i, (values, place) in enumerate(zip(x, found.places.tolist(), strict=True)):
-            name = _file_name("" if found.names is None else found.names[i], place)
-            while name.casefold() in taken:
-                name = f"{name.removesuffix('.png')}-{place}.png"
-            taken.add(name.casefold())
-            (new / name).parent.mkdir(parents=True, exist_ok=True)
-            shades = values if levels == 256 else (values.astype(np.int64) * 255 // (levels - 1)).astype(np.uint8)
-            picture = shades[0] if len(shades) == 1 else shades.transpose(1, 2, 0)
-            Image.fromarray(picture, _MODES[len(shades)]).save(new / name, "PNG")
+        new.mkdir(parents=True)
+        yield lambda found: _add(new, taken, found, levels)
         if out.is_dir():
             out.rmdir()
         os.replace(new, out)
-    except ValueError as error:  # a name that no file can have
-        raise MorphogenError(f"--out {out} could not be written ({error}).") from error
+    except (OSError, ValueError) as error:  # such as a name that no file can have
+        raise _unwritten(out, error) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _add(folder: Path, taken: set[str], found: Collected, levels: int) -> None:
+    x = found.x
+    if x.ndim != 4 or x.shape[1] not in _MODES:
+        raise UsageError(f"records of shape {x.shape[1:]} are no pictures: write FILE.npz.")
+    for i, (values, place) in enumerate(zip(x, found.places.tolist(), strict=True)):
+        name = _file_name("" if found.names is None else found.names[i], place)
+        while name.casefold() in taken:
+            name = f"{name.removesuffix('.png')}-{place}.png"
+        taken.add(name.casefold())
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shades = values if levels == 256 else (values.astype(np.int64) * 255 // (levels - 1)).astype(np.uint8)
+        picture = shades[0] if len(shades) == 1 else shades.transpose(1, 2, 0)
+        Image.fromarray(picture, _MODES[len(shades)]).save(folder / name, "PNG")
+
+
+def _unwritten(out: Path, error: OSError | ValueError) -> MorphogenError:
+    return MorphogenError(f"--out {out} could not be written ({getattr(error, 'strerror', None) or error}).")
 
 
 def _file_name(name: str, place: int) -> str:

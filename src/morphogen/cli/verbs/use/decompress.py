@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -32,8 +33,15 @@ def decompress(
     limit_threads(threads)
     from morphogen import api
 
+    n, seconds, warnings = 0, time.perf_counter(), list[str]()
     with busy("decompressing"):
-        found = api.decompress(file, model, target.path)
-    emit(target, {"records": len(found), "seconds": found.seconds}, json, warnings=found.warnings)
-    if found.warnings:
-        raise DataError(f"{file} is damaged: {len(found):,} records are saved, others are lost. {found.warnings[0]}.")
+        if target.format == FOLDER:  # block by block, so that it may be larger than memory
+            for block in api.decompressing(file, model, target.path):
+                n, warnings = n + len(block), [*warnings, *block.warnings]
+        else:
+            found = api.decompress(file, model, target.path)
+            n, warnings = len(found), list(found.warnings)
+    seconds = round(time.perf_counter() - seconds, 2)
+    emit(target, {"records": n, "seconds": seconds}, json, warnings=warnings)
+    if warnings:
+        raise DataError(f"{file} is damaged: {n:,} records are saved, others are lost. {warnings[0]}.")
