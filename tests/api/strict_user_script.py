@@ -115,9 +115,35 @@ def measure(model: mg.Model, other: mg.Model) -> None:
         print(isinstance(e, mg.MorphogenError), mg.MorphogenWarning, mg.__version__)
 
 
+def plan_and_follow(data: mg.Dataset) -> None:
+    """What a training would take, and how one goes."""
+    planned: mg.Plan = mg.plan("vae", data, budget="10min")
+    offered: list[mg.Suggestion] = mg.suggest("digits", "5min", families=["vae", "gan"])
+    followed: mg.Following = mg.follow("runs/first")
+    print(planned.steps, planned.seconds, [one.expected for one in offered], followed)
+
+
+def fill(model: mg.Model) -> None:
+    """Rows of tables."""
+    rows: mg.SyntheticTable = mg.synthesize(model, n=100, where="age>50", temperature=0.9)
+    filled: mg.Imputed = mg.impute(model, "table.csv", draws=5)
+    print(rows.cells.shape, rows.warnings, filled.filled)
+
+
+def pack(model: mg.Model) -> None:
+    """Archives by the integer form of a model."""
+    integer: mg.Quantized = mg.quantize(model, "runs/integer", bits=16)
+    packed: mg.Archive = mg.compress("runs/integer", "digits", "digits.mga", with_model=True)
+    again: mg.Decompressed = mg.decompress("digits.mga", out="digits.npz")
+    print(integer.loss, packed.bits_per_dim, again.x.shape, mg.describe_archive("digits.mga", verify=True).warnings)
+
+
 if __name__ == "__main__":
     held = train_models(np.random.default_rng(0))
     look(held)
     draw(held)
     explain(held)
     measure(held, mg.load("runs/gan"))
+    plan_and_follow(mg.load_data("digits"))
+    fill(held)
+    pack(held)
