@@ -1,6 +1,7 @@
 """Folders of pictures: layouts, formats, sizes, channels, and what is wrong with some of them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from morphogen.core.errors import DataError
 from morphogen.data import load
+from morphogen.data.folder import listing
 
 
 def picture(path, height=12, width=12, mode="RGB", seed=0):
@@ -265,3 +267,21 @@ def test_pictures_that_do_not_fit_into_memory_are_refused_before_they_are_read(t
     monkeypatch.setattr("morphogen.data.picture_files.collecting._MAX_BYTES", 100)
     with pytest.raises(DataError, match="choose a smaller size"):
         load(tmp_path)
+
+
+def test_the_work_for_links_grows_as_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    def counted(name: str) -> list[str]:
+        nonlocal calls
+        calls += 1
+        return name.split("/")
+
+    monkeypatch.setattr(listing, "by_parts", counted)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "shown").mkdir()
+    for i in range(300):
+        (tmp_path / "outside" / f"{i}.png").touch()
+        (tmp_path / "shown" / f"{i}.png").symlink_to(tmp_path / "outside" / f"{i}.png")
+    assert len(listing.list_folder(tmp_path / "shown").pictures) == 300
+    assert calls <= 3 * 300

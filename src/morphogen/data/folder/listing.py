@@ -6,6 +6,7 @@ nor multiply records. Links that lead out of the folder are followed once.
 
 from __future__ import annotations
 
+import heapq
 import os
 import stat
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class _Walk:
     def __init__(self, found: Listing) -> None:
         self.found = found
         self._seen: dict[_Identity, str] = {}
-        self._links: list[str] = []
+        self._links: list[tuple[list[str], str]] = []  # a heap, in the order of names
         above = found.root.resolve().parents
         self._above = {_identity(os.stat(p)): str(p.name or p) for p in above}
 
@@ -93,7 +94,7 @@ class _Walk:
 
     def _add(self, name: str, entry: os.DirEntry[str], device: int, waiting: list[str]) -> None:
         if entry.is_symlink():
-            self._links.append(name)
+            heapq.heappush(self._links, (by_parts(name), name))
         elif entry.is_dir(follow_symlinks=False):
             if entry.name.startswith("."):
                 self.found.others.append(name + "/")
@@ -117,8 +118,7 @@ class _Walk:
     def follow(self) -> None:
         """Links to what was not read yet; they may show further links."""
         while self._links:
-            self._links.sort(key=by_parts)
-            name = self._links.pop(0)
+            _, name = heapq.heappop(self._links)
             if name.rpartition("/")[2].startswith("."):
                 self.found.others.append(name)
                 continue
