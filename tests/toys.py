@@ -70,5 +70,7 @@ TOYS = {
     "words, dit": _of_words("flow_matching", _DIT),
     "words, never without": _of_words("diffusion", {**_WORDS, "condition_dropout": 0.0}),
     "words, no attention": _of_words("diffusion", {**_WORDS, "attention": 0}),
+    "rows": Toy("vae", "breast_cancer", {"hidden": (32,), "latent_dim": 4, "lr": 5e-3, "ema": None}, steps=200),
+    "rows in any order": Toy("autoregressive", "breast_cancer", {"width": 16, "hidden": 16, "ema": None}, steps=60),
     "words, gan": _of_words("gan", {"backbone": "conv", "widths": (16, 16), "conditional": True}),
 }

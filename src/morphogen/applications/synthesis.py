@@ -114,7 +114,7 @@ def accepted(
     found = drawn = 0
     while found < n:
         share = max(found / drawn, 1e-3) if drawn else 1.0
-        rows = min(_MOST, max(n if not drawn else _FEWEST, int((n - found) / share * 1.1)))
+        rows = min(_MOST, n if not drawn else max(_FEWEST, int((n - found) / share * 1.1)))
         if drawn > MOST_PER_ROW * max(n, 100):
             raise _given_up(found, drawn, counts, where)
         cells = draw(rows, drawn)
