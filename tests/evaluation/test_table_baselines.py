@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from morphogen.evaluation.tables.baselines import BASELINES
-from morphogen.evaluation.tables.baselines.copula import _Column, correlations, gaussian_copula, shrunk_copula
+from morphogen.evaluation.tables.baselines.copula import _Column, gaussian_copula, shrunk_copula
 from morphogen.evaluation.tables.baselines.independent import independent_columns
 from morphogen.evaluation.tables.baselines.smote import smote_rows
 from morphogen.evaluation.tables.rows import Layout, Rows
+from morphogen.theory.copula import correlations
 from tests.evaluation.table_makers import categories, numbers, patients
 
 
@@ -24,7 +26,8 @@ def test_the_copula_finds_the_correlation_behind_a_number_and_a_category(cut: fl
     z = normal_pairs(20_000, 0.7)
     other = z[:, 1] if cut is None else (z[:, 1] > stats.norm.ppf(cut)).astype(float)
     columns = [_Column(np.exp(z[:, 0]), False), _Column(other, False)]
-    found = correlations(np.column_stack([score for column in columns for score in column.scores()]))
+    scores = np.column_stack([score for column in columns for score in column.scores()])
+    found = correlations(torch.from_numpy(scores))
     assert found[0, 1] == pytest.approx(0.7, abs=0.03)
 
 

@@ -96,7 +96,7 @@ def evaluate(
             raise UsageError(f"cannot measure with {what} = {number}: it is at least 1.")
     suited = TABLE_METRICS if dataset.spec.kind == "columns" else fidelity.METRICS
     wanted = [name for name in METRICS if (not metrics or name in metrics)]
-    of_records = [name for name in wanted if name in likelihood.METRICS]
+    of_records = [name for name in wanted if name in likelihood.METRICS and name not in unsuited(dataset.spec)]
     of_samples = [name for name in wanted if name in suited]
     if metrics:
         _suited(dataset.spec, metrics)
@@ -222,12 +222,19 @@ def draw_rows(family: Family, reference: TableReference, spec: DataSpec) -> Tabl
 
 def _suited(spec: DataSpec, metrics: Sequence[str]) -> None:
     """Raise `UsageError` for a metric of another kind of data."""
-    table = spec.kind == "columns"
-    suited = TABLE_METRICS if table else fidelity.METRICS
+    wrong = unsuited(spec)
     for name in metrics:
-        if name in OF_SAMPLES and name not in suited:
-            what = "tables" if table else f"records of kind {spec.kind!r}"
-            raise UsageError(f"the metric {name!r} does not apply to {what}; these do: {', '.join(suited)}.")
+        if name in wrong:
+            what = "tables" if spec.kind == "columns" else f"records of kind {spec.kind!r}"
+            others = ", ".join(other for other in METRICS if other not in wrong)
+            raise UsageError(f"the metric {name!r} does not apply to {what}; these do: {others}.")
+
+
+def unsuited(spec: DataSpec) -> set[str]:
+    """The metrics of other kinds of data. A table has no bits per dimension: its columns differ in kind."""
+    if spec.kind == "columns":
+        return {"bits_per_dim", *fidelity.METRICS} - set(TABLE_METRICS)
+    return set(TABLE_METRICS) - set(fidelity.METRICS)
 
 
 def _capable(family: Family, of_records: Sequence[str], of_samples: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ from morphogen.core.rng import Rng
 from morphogen.data import Dataset, Records
 from morphogen.evaluation.metrics.codecs import bits_per_dim_of_codecs
 from morphogen.evaluation.result import Result, mean_interval
-from morphogen.theory import baselines, elbo
+from morphogen.theory import baselines, copula, elbo
 
 CHUNK = 250  # records that are scored together
 MIN_RECORDS = 16  # an interval of a mean needs so many records
@@ -145,11 +145,18 @@ def _trivial(dataset: Dataset, records: Records, measure: Measure) -> dict[str, 
     """-log p(x) in nats of models with independent elements, fitted on the training split. Empty without that split.
 
     Histograms give masses of stored elements. To compare with a density of x, they become a density that is constant
-    over the cell of each element, -log p(x) = -log P(u) + log |dx / du|.
+    over the cell of each element, -log p(x) = -log P(u) + log |dx / du|. Of tables the unit is that of
+    `theory/columns.py`: masses of cells, and densities of real numbers.
     """
     if "train" not in dataset.splits:
         return {}
     spec, train = dataset.spec, dataset.train.stored.cpu()
+    if spec.table is not None:
+        cells, rng = records.stored.cpu(), Rng(0).child("copula")
+        return {
+            "independent columns": -float(copula.independent_rows(spec.table, train, cells).mean()),
+            "Gaussian copula": -float(copula.copula_rows(spec.table, train, cells, rng).mean()),
+        }
     if spec.levels is None and spec.kind != "binary":
         try:
             x, y = spec.encode(train), spec.encode(records.stored.cpu())

@@ -1,14 +1,8 @@
-"""The Gaussian copula: marginals as they are, and the dependence of a multivariate normal.
+"""The Gaussian copula: marginals as they are, and the dependence of a multivariate normal (`theory/copula.py`).
 
-Each cell owns an interval (a, b) of a uniform u, from the share of cells below its value to the share up to it.
-Categories are ordered by their frequency. The score of a cell is the mean of a standard normal z in that interval,
-
-    m = E[z | Phi(z) in (a, b)] = (phi(z_a) - phi(z_b)) / (b - a),   z_a = Phi^-1(a),   v = Var m <= 1.
-
-If z and z' of two columns are normal with correlation R, then Cov(m, m') = R v v' exactly where one of the two columns
-has no ties, and to first order in R where both do. So R is estimated by Cov(m, m') / (v v') over the rows in which both
-cells are known, and brought to the nearest matrix without negative eigenvalues. Rows are drawn from N(0, R), and each
-score is turned back by the quantiles of its column.
+Each cell owns an interval of a uniform u, from the share of cells below its value to the share up to it; categories are
+ordered by their frequency. Rows are drawn from N(0, R), with R from the scores of the cells, and each score is turned
+back by the quantiles of its column.
 
 A column with missing cells has a second score, missing or not. If the target is a category, each of its classes with at
 least 20 rows has a copula of its own.
@@ -18,17 +12,15 @@ The shrunk copula draws from N(0, 0.7 R + 0.3 I). Its rows depend less on single
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 
 from morphogen.evaluation.tables.baselines.smote import on_grid
 from morphogen.evaluation.tables.rows import Cells, Rows
+from morphogen.theory.copula import correlations, interval_means
 
 SHRINKAGE = 0.3
 MIN_CLASS = 20
-_MOST = 0.999  # correlations beyond it come from the first order alone
 
 
 def gaussian_copula(train: Rows, n: int, rng: np.random.Generator) -> Rows:
@@ -60,7 +52,7 @@ def _draw(train: Rows, n: int, rng: np.random.Generator, shrinkage: float) -> Ro
 def _of_one(train: Rows, n: int, rng: np.random.Generator, shrinkage: float) -> Cells:
     columns = [_Column(train.cells[:, c], bool(size)) for c, size in enumerate(train.layout.sizes)]
     scores = np.column_stack([score for column in columns for score in column.scores()])
-    root = _root(correlations(scores), shrinkage)
+    root = _root(correlations(torch.from_numpy(scores)).numpy(), shrinkage)
     u = _phi(rng.standard_normal((n, len(root))) @ root.T)
     cells, at = np.empty((n, len(columns))), 0
     for c, column in enumerate(columns):
@@ -105,21 +97,6 @@ class _Column:
         return np.where(u[:, 1] < self.share, np.nan, found) if self.partial else found
 
 
-def correlations(scores: Cells) -> Cells:
-    """R (E, E) of scores (N, E) over the rows in which both are known; 0 where nothing varies."""
-    known = ~np.isnan(scores)
-    m, x = known.astype(float), np.nan_to_num(scores)
-    n = np.maximum(m.T @ m, 1.0)
-    mean = x.T @ m / n
-    variance = np.clip((x**2).T @ m / n - mean**2, 0.0, None)
-    covariance = x.T @ x / n - mean * mean.T
-    scale = variance * variance.T
-    found = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 1e-9)
-    np.clip(found, -_MOST, _MOST, out=found)
-    np.fill_diagonal(found, 1.0)
-    return found
-
-
 def _root(found: Cells, shrinkage: float) -> Cells:
     """L with L L^T the nearest correlations without negative eigenvalues, after the shrinkage."""
     weaker = (1.0 - shrinkage) * found + shrinkage * np.eye(len(found))
@@ -129,11 +106,7 @@ def _root(found: Cells, shrinkage: float) -> Cells:
 
 
 def _means(ends: Cells) -> Cells:
-    """(K,) the mean of a standard normal z with Phi(z) between two of the ends (K + 1)."""
-    inner = np.clip(ends, 1e-300, 1.0 - 1e-16)
-    z = torch.special.ndtri(torch.from_numpy(inner)).numpy()
-    density = np.where((ends <= 0.0) | (ends >= 1.0), 0.0, np.exp(-0.5 * z**2) / math.sqrt(2.0 * math.pi))
-    found: Cells = (density[:-1] - density[1:]) / np.diff(ends)
+    found: Cells = interval_means(torch.from_numpy(ends)).numpy()
     return found
 
 

@@ -1,0 +1,102 @@
+"""The Gaussian copula of rows: scores, correlations and likelihoods against enumeration and closed forms."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from scipy import integrate, stats
+
+from morphogen.core.columns import Column, Table
+from morphogen.core.rng import Rng
+from morphogen.theory.copula import copula_rows, correlations, independent_rows, interval_means, positive
+
+
+def two_categories() -> Table:
+    """Columns of 2 and 3 values, the second of which may be missing."""
+    return Table(
+        columns=(
+            Column(name="a", type="boolean", values=("no", "yes")),
+            Column(name="b", type="category", values=("x", "y", "z"), missing=0.1),
+        )
+    )
+
+
+def rows(n: int, seed: int = 0) -> torch.Tensor:
+    u = Rng(seed).uniform("rows", n, (2,), torch.float64)
+    a = (u[:, 0] > 0.6).double()
+    b = torch.where(u[:, 1] < 0.1, torch.nan, (a + (u[:, 1] > 0.5)).clamp_max(2.0))
+    return torch.stack((a, b), 1)
+
+
+def test_scores_are_means_of_intervals() -> None:
+    ends = torch.tensor([0.0, 0.2, 0.65, 1.0], dtype=torch.float64)
+    found = interval_means(ends)
+    for k in range(3):
+        low, high = stats.norm.ppf(ends[k]), stats.norm.ppf(ends[k + 1])
+        mass = integrate.quad(lambda z: z * stats.norm.pdf(z), low, high)[0] / float(ends[k + 1] - ends[k])
+        assert float(found[k]) == pytest.approx(mass, abs=1e-8)
+    assert float((found * ends.diff()).sum()) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_without_ties_the_correlations_are_those_of_the_scores() -> None:
+    """Scores of variance v = 1: Cov / 1 = the correlation."""
+    z = Rng(0).normal("z", 4000, (2,), dtype=torch.float64)
+    z[:, 1] = 0.6 * z[:, 0] + 0.8 * z[:, 1]
+    z = (z - z.mean(0)) / z.std(0, correction=0)
+    assert float(correlations(z)[0, 1]) == pytest.approx(float((z[:, 0] * z[:, 1]).mean()), abs=1e-12)
+
+
+def test_a_matrix_is_brought_to_one_without_negative_eigenvalues() -> None:
+    strange = torch.tensor([[1.0, 0.9, -0.9], [0.9, 1.0, 0.9], [-0.9, 0.9, 1.0]], dtype=torch.float64)
+    found = positive(strange)
+    assert torch.allclose(found.diagonal(), torch.ones(3, dtype=torch.float64))
+    assert float(torch.linalg.eigvalsh(found).min()) >= -1e-12
+
+
+def all_rows() -> torch.Tensor:
+    return torch.tensor(list(product((0.0, 1.0), (0.0, 1.0, 2.0, torch.nan))), dtype=torch.float64)
+
+
+def test_the_probabilities_of_all_rows_sum_to_one() -> None:
+    train = rows(300)
+    assert float(independent_rows(two_categories(), train, all_rows()).exp().sum()) == pytest.approx(1.0, abs=1e-12)
+    found = copula_rows(two_categories(), train, all_rows(), Rng(0), draws=4000).exp().sum()
+    assert float(found) == pytest.approx(1.0, abs=0.01)  # each box is a mean of 4,000 draws
+
+
+def test_the_probability_of_a_row_is_that_of_its_box() -> None:
+    """Two yes-no columns: the probability is that of a quadrant of a normal in the plane."""
+    table = Table(columns=tuple(Column(name=n, type="boolean", values=("no", "yes")) for n in "ab"))
+    train = rows(1000)[:, [0, 0]].clone()
+    flip = Rng(1).uniform("flip", 1000, (), torch.float64) < 0.25
+    train[:, 1] = torch.where(flip, 1.0 - train[:, 1], train[:, 1])
+    found = copula_rows(table, train, torch.tensor([[0.0, 0.0]], dtype=torch.float64), Rng(0), draws=20_000).exp()
+    shares = [(float((train[:, j] == 0.0).sum()) + 1.0) / 1002.0 for j in (0, 1)]
+    scores = []
+    for j in (0, 1):
+        first = shares[j] >= 0.5  # the more frequent value comes first
+        ends = torch.tensor([0.0, shares[j] if first else 1.0 - shares[j], 1.0], dtype=torch.float64)
+        means = interval_means(ends)
+        scores.append(torch.where((train[:, j] == 0.0) == first, means[0], means[1]))
+    r = 0.98 * float(correlations(torch.stack(scores, 1))[0, 1])
+    assert all(share >= 0.5 for share in shares)
+    ends = [stats.norm.ppf(share) for share in shares]
+    exact = stats.multivariate_normal([0.0, 0.0], [[1.0, r], [r, 1.0]]).cdf(ends)
+    assert float(found) == pytest.approx(exact, rel=0.03)
+
+
+def test_dependence_makes_rows_more_likely() -> None:
+    train, held_out = rows(600), rows(600, seed=2)
+    copula = copula_rows(two_categories(), train, held_out, Rng(0)).mean()
+    assert float(copula) > float(independent_rows(two_categories(), train, held_out).mean()) + 0.05
+
+
+def test_numbers_are_uniform_within_their_bins() -> None:
+    """Sums to one over the grid."""
+    values = (Rng(0).uniform("v", 500, (), torch.float64) * 40).floor()
+    column = Column.of_numbers("n", values.numpy(), 1.0, "integer")
+    table = Table(columns=(column,))
+    grid = torch.arange(column.low, column.high + 1.0, dtype=torch.float64)[:, None]
+    assert float(independent_rows(table, values[:, None], grid).exp().sum()) == pytest.approx(1.0, abs=1e-12)
