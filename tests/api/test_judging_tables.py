@@ -61,7 +61,7 @@ def test_the_command_line_says_the_verdict_and_writes_the_page(real: str, tmp_pa
 
 def test_metrics_of_other_kinds_are_refused_by_name(real: str, tmp_path: Path) -> None:
     made = write(tmp_path / "made.csv", 100, 3)
-    with pytest.raises(mg.UsageError, match="'fd' does not apply to tables; these do: .*accuracy"):
+    with pytest.raises(mg.UsageError, match=r"'fd' does not apply to tables; these do: .*accuracy"):
         mg.evaluate_samples(made, real, ["fd"])
     with pytest.raises(mg.UsageError, match="does not apply to records"):
         mg.evaluate_samples({"x": np.zeros((50, 8, 8), np.uint8)}, "digits", ["nearest"])
