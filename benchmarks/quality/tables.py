@@ -216,7 +216,7 @@ def judged(name: str, split: Split, minutes: float) -> Json:
     """What the judge finds of one maker on one split."""
     made, about = make(name, split, minutes)
     start = time.perf_counter()
-    results, left_out, verdict = judge_table(made)
+    results, left_out, verdict = judge_table(made, baselines=False)
     found: Json = {
         r.name: {"value": r.value, "interval": r.interval, "floor": r.floor, "details": dict(r.details)}
         for r in results

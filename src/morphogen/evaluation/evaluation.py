@@ -151,9 +151,9 @@ def judge_records(
     _suited(dataset.spec, metrics or ())
     if dataset.spec.kind == "columns":
         rows = torch.from_numpy(np.argsort(keys(stored.cpu(), None), kind="stable"))[: n or len(stored)]
-        reference = TableReference.of(dataset, split=split, n=len(rows), seed=seed)
-        made = TableSample(Rows(stored.cpu().double()[rows].numpy(), reference.layout), reference)
-        return _measure_rows(made, dataset, metrics, "")
+        by = TableReference.of(dataset, split=split, n=len(rows), seed=seed)
+        made_rows = TableSample(Rows(stored.cpu().double()[rows].numpy(), by.layout), by)
+        return _measure_rows(made_rows, dataset, metrics, "")
     n = min(len(stored), len(dataset.train), n or len(stored))
     reference = Reference(dataset, split=split, n=n, seed=seed, network=network)
     if spec.shape != dataset.spec.shape:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from morphogen.report.canvas import COLORS, styled
 from morphogen.report.lettering import drawable
@@ -65,8 +66,8 @@ def marginals(columns: Sequence[MarginalShares]) -> Figure:
         axes.set_ylim(bottom=0.0)
     for axes in grid[len(shown) :]:
         axes.set_visible(False)
-    handles = [fig.axes[0].bar([0], [0], color=REAL), fig.axes[0].bar([0], [0], color=MADE)]
-    fig.legend(handles, ["real", "synthetic"], loc="outside upper right", ncols=2, fontsize=8)
+    handles = [Patch(color=REAL, label="real"), Patch(color=MADE, label="synthetic")]
+    fig.legend(handles=handles, loc="outside upper right", ncols=2, fontsize=8)
     return fig
 
 

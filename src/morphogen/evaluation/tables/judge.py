@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from morphogen.core.errors import MorphogenError
@@ -20,13 +21,15 @@ def judge_table(
     made: TableSample,
     metrics: Sequence[str] | None = None,
     *,
+    baselines: bool = True,
     made_by: str = "",
     data: str = "",
     fingerprint: str = "",
 ) -> tuple[list[Result], dict[str, str], Verdict]:
     """Measure `metrics` of made rows, by default all; returns results, reasons for what is left out, and the verdict.
 
-    A named metric that these rows do not allow raises its `DataError`.
+    `baselines` are measured, too, unless it is false. A named metric that these rows do not allow raises its
+    `DataError`.
     """
     reference, results, left_out = made.reference, [], {}
     for metric in [METRICS[name] for name in metrics] if metrics else METRICS.values():
@@ -38,7 +41,7 @@ def judge_table(
                 raise
             left_out[metric.name] = str(error)
             continue
-        scale = _scale(reference, metric)
+        scale = _scale(reference, metric, baselines)
         results.append(
             Result(
                 name=metric.name,
@@ -74,24 +77,22 @@ def _compared(metric: TableMetric, made: TableSample) -> str:
     return f"{len(made):,} made rows beside {m:,} training and {m:,} held-out rows"
 
 
-def _scale(reference: TableReference, metric: TableMetric) -> Mapping[str, Any]:
+def _scale(reference: TableReference, metric: TableMetric, baselines: bool) -> Mapping[str, Any]:
     """The floor with its interval, and the baselines, from the cache if they were measured before."""
 
     def make() -> dict[str, Any]:
         found: dict[str, Any] = {"baselines": {}, "floor": None, "interval": None}
-        try:
+        with suppress(MorphogenError):
             floor = metric.floor(reference)
             found["floor"], found["interval"] = floor.value, floor.interval
-        except MorphogenError:
-            pass
-        for name, sample in reference.trivial.items():
-            try:
+        for name, sample in reference.trivial.items() if baselines else ():
+            with suppress(MorphogenError):
                 found["baselines"][name] = metric.measure(sample)[0].value
-            except MorphogenError:
-                continue
         return found
 
-    return cache.record(cache.key("table scale", reference.key, metric.name), make)  # type: ignore[no-any-return]
+    key = cache.key("table scale", reference.key, metric.name, baselines)
+    known: Mapping[str, Any] = cache.record(key, make)
+    return known
 
 
 def _warnings(verdict: Verdict) -> tuple[str, ...]:

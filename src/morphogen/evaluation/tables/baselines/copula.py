@@ -83,7 +83,8 @@ class _Column:
             z[~self.missing] = _means(np.concatenate(([0.0], self.ends)))[place]
         if not self.partial:
             return [z]
-        return [z, np.where(self.missing, *_means(np.array([0.0, self.share, 1.0])))]
+        absent, present = _means(np.array([0.0, self.share, 1.0]))
+        return [z, np.where(self.missing, absent, present)]
 
     def cells(self, u: Cells, resolution: float) -> Cells:
         """The cells of uniform places (N, width)."""
