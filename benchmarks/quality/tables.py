@@ -146,8 +146,10 @@ def split_table(task: Task, number: int) -> pl.DataFrame:
     if task.name == "breast":
         from sklearn.datasets import load_breast_cancer
 
-        found = load_breast_cancer(as_frame=True).frame
-        frame = pl.DataFrame({name: found[name].to_numpy() for name in found.columns})
+        found = load_breast_cancer()
+        frame = pl.DataFrame(dict(zip(found.feature_names, found.data.T, strict=True))).with_columns(
+            pl.Series("target", found.target)
+        )
     else:
         frame = pl.read_csv(_data() / task.file, infer_schema=False, n_rows=task.rows)
     if not task.splits:
