@@ -145,8 +145,8 @@ def _trivial(dataset: Dataset, records: Records, measure: Measure) -> dict[str, 
     """-log p(x) in nats of models with independent elements, fitted on the training split. Empty without that split.
 
     Histograms give masses of stored elements. To compare with a density of x, they become a density that is constant
-    over the cell of each element, -log p(x) = -log P(u) + log |dx / du|. Of tables the unit is that of
-    `theory/columns.py`: masses of cells, and densities of real numbers.
+    over the cell of each element, -log p(x) = -log P(u) + log |dx / du|. Of tables the unit is
+    that of `core.column_views.log_within_bins`: masses of cells, and densities of real numbers.
     """
     if "train" not in dataset.splits:
         return {}
