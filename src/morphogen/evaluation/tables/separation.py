@@ -6,8 +6,8 @@ folds with gradient boosting (100 trees of depth 3, learning rate 0.1, on the ce
 logistic regression on standardized numbers and one-hot categories, which sees only differences of means.
 
 Within a fold, DeLong's estimate gives the variance of the AUC (1988). Folds share their training rows, and each trains
-the others' classifier, so chance differences count up to twice in the variance (see `evaluation/metrics/two_sample.py`): the
-variance is doubled. A lone fold has no such partner, but there are five.
+the others' classifiers, so chance differences count up to twice in the variance, as `evaluation/metrics/two_sample.py`
+explains. The variance is doubled for that.
 """
 
 from __future__ import annotations
