@@ -49,7 +49,7 @@ class _Ladder:
         for j, both in enumerate(rows):
             padded[:, j, : sizes[j]] = torch.tensor(both, dtype=torch.float64)
         points, levels = padded.to(device)
-        return cls(points, levels, torch.tensor([n - 1 for n in sizes], device=device))
+        return cls(points, levels, torch.tensor([n - 1 for n in sizes], dtype=torch.int64, device=device))
 
     def piece(self, v: Tensor, of: Tensor | None = None) -> Tensor:
         """(B, J) the piece in which each of v (B, J) lies."""
