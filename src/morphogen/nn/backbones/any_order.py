@@ -215,12 +215,15 @@ class AnyOrder(nn.Module):
 
     def predicted(self, f: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
         """The linear prediction (B, C) of each number's score from the columns before it; its log-deviation (C,)."""
+        is_number = self.score_dims >= 0
+        if not bool(is_number.any()):
+            nothing = f.new_zeros(len(f), self.columns)
+            return nothing, nothing[0]
         index = self.dims(order)
         lower = torch.linalg.cholesky(self.moments.correlation[index][:, index])
         noise = torch.linalg.solve_triangular(lower, f[:, index].T, upper=False).T
         std = lower.diagonal()
         back = index.argsort()[self.score_dims.clamp_min(0)]
-        is_number = self.score_dims >= 0
         mean = (f[:, index] - noise * std)[:, back]
         return torch.where(is_number, mean, 0.0), torch.where(is_number, std.log()[back], 0.0)
 
