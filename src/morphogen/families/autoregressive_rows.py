@@ -101,7 +101,8 @@ class Rows(nn.Module):
 
     def forward(self, codes: Tensor, order: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """log P of each code (B, C), given those before it in `order`, and the penalty ()."""
-        return self.net(codes, order, c), self.penalty()
+        with torch.autocast(codes.device.type, enabled=False):  # bf16 is too coarse for log-probabilities of a copula
+            return self.net(codes, order, None if c is None else c.float()), self.penalty()
 
     # ----------------------------------------------------------------- scores
 
