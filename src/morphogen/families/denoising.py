@@ -146,9 +146,11 @@ class DenoisingFamily(Family):
         with torch.device("cpu"):  # real numbers, also if networks are built without memory
             grids.grid(spec.grid, schedule, min(spec.steps, 8))  # both raise if the name is unknown
         self.conditioner = conditioner_of(spec, data, self.parts)
-        inside = data.replace(shape=((1 + 2 * len(spec.fourier)) * self.shape[0], *self.shape[1:]))
+        shape = ((1 + 2 * len(spec.fourier)) * self.shape[0], *self.shape[1:])
+        inside = data.replace(shape=shape, **({} if data.table is None else {"kind": "continuous", "table": None}))
+        skip = 0 if data.table is None else self.shape[0]
         channels = self.readout.outputs * self.shape[0]
-        self.denoiser = denoiser(spec, inside, channels, COND if spec.conditional else 0)
+        self.denoiser = denoiser(spec, inside, channels, COND if spec.conditional else 0, skip=skip)
         if self._guide is not None:
             check_guide(self._guide, self)
         elif spec.autoguidance != 1.0:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -55,7 +56,11 @@ class DenoiserSpec(Spec):
 
 
 class MLPDenoiser(nn.Module):
-    """Records (B, *shape), u (B,), condition -> (B, out_channels, *shape[1:]); starts as zero."""
+    """Records (B, *shape), u (B,), condition -> (B, out_channels, *shape[1:]); starts as zero.
+
+    With `skip` = W the first W outputs also get the first W inputs, each times a factor that u and the condition give.
+    A velocity holds the noise of every element, and layers that are narrower than a record could not let it through.
+    """
 
     def __init__(
         self,
@@ -66,24 +71,34 @@ class MLPDenoiser(nn.Module):
         dropout: float = 0.0,
         cond: int = 0,
         inputs: int = 1,
+        skip: int = 0,
     ) -> None:
         super().__init__()
         self.shape = (out_channels, *shape[1:])
         self.embedding = TimeEmbedding(hidden[0], cond=cond, inputs=inputs)
         self.mlp = MLP(math.prod(shape), hidden, math.prod(self.shape), cond=hidden[0], act="silu", dropout=dropout)
         zeroed(self.mlp.out)
+        self.factors = zeroed(nn.Linear(hidden[0], skip)) if skip else None
 
     def forward(self, x_t: Tensor, u: Tensor, condition: Condition | None = None) -> Tensor:
-        y = self.mlp(x_t.flatten(1), self.embedding(u, condition))
+        flat, level = x_t.flatten(1), self.embedding(u, condition)
+        y = self.mlp(flat, level)
+        if self.factors is not None:
+            factors = self.factors(level)
+            n = factors.shape[1]
+            y = torch.cat((y[:, :n] + factors * flat[:, :n], y[:, n:]), 1)
         return y.unflatten(-1, self.shape).to(x_t.dtype)
 
 
-def denoiser(spec: DenoiserSpec, data: DataSpec, out_channels: int, cond_dim: int = 0, inputs: int = 1) -> nn.Module:
+def denoiser(
+    spec: DenoiserSpec, data: DataSpec, out_channels: int, cond_dim: int = 0, inputs: int = 1, skip: int = 0
+) -> nn.Module:
     """The network for records of `data`, whose first dimension counts channels.
 
     out_channels  first dimension of the output
     cond_dim      width D of the condition's tokens and pooled vector; 0: the network takes no condition
     inputs        numbers u per record
+    skip          of the perceptron: see `MLPDenoiser`
     Raises `SpecError` if the backbone does not suit the data.
     """
     picture = len(data.shape) == 3
@@ -94,9 +109,8 @@ def denoiser(spec: DenoiserSpec, data: DataSpec, out_channels: int, cond_dim: in
     if name == "mlp":
         if context:
             raise SpecError("backbone 'mlp' takes no picture as a condition: use backbone 'unet' or 'dit'.")
-        return MLPDenoiser(
-            data.shape, out_channels, hidden=spec.hidden, dropout=spec.dropout, cond=cond_dim, inputs=inputs
-        )
+        options: dict[str, Any] = {"cond": cond_dim, "inputs": inputs, "skip": skip}
+        return MLPDenoiser(data.shape, out_channels, hidden=spec.hidden, dropout=spec.dropout, **options)
     if not picture:
         raise SpecError(
             f"backbone {name!r} needs pictures (C, H, W), but {data.name!r} has records of shape {data.shape};"
