@@ -274,6 +274,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["tuned"]:
-        limit.main(__doc__, SETUPS, train)
+        needs = ("diffusers.models.unets.unet_2d", "diffusers.training_utils", "diffusers.schedulers")
+        limit.main(__doc__, SETUPS, train, needs)
     else:
         main()

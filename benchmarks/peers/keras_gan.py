@@ -100,4 +100,4 @@ def train(pictures: np.ndarray, limit: Limit, setup: Mapping[str, Any]) -> Draw:
 
 
 if __name__ == "__main__":
-    main(__doc__, SETUPS, train)
+    main(__doc__, SETUPS, train, ("tensorflow", "keras"))

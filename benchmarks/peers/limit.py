@@ -8,9 +8,10 @@ as they are for ours.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ class Limit:
         return found
 
 
-def main(doc: str | None, setups: Mapping[str, Mapping[str, Any]], train: Train) -> None:
-    """Train as the command line says, draw, and write both."""
+def main(doc: str | None, setups: Mapping[str, Mapping[str, Any]], train: Train, needs: Sequence[str] = ()) -> None:
+    """Train as the command line says, draw, and write both; the modules that this needs are imported before it."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("setup", choices=setups)
     parser.add_argument("pictures", type=Path, help="uint8 pictures (N, C, H, W) as .npy")
@@ -65,6 +66,8 @@ def main(doc: str | None, setups: Mapping[str, Mapping[str, Any]], train: Train)
     parser.add_argument("--change", type=json.loads, default={}, help="settings other than those of the setup, as JSON")
     asked = parser.parse_args()
     setup = {**setups[asked.setup], **asked.change, "seed": asked.seed}
+    for name in needs:
+        importlib.import_module(name)
     limit = Limit(asked.seconds)
     draw = train(np.load(asked.pictures), limit, setup)
     facts = {"spent": limit.spent(), "steps": limit.steps, "setup": setup}
