@@ -116,6 +116,7 @@ def test_groups_of_latents_are_coded_one_after_the_other(toy, tmp_path):
     family = mg.load(tmp_path / "integers", "cpu").module
     u = torch.from_numpy(mg.load_data("digits").train.stored.numpy()[:150])
     code, _ = by_latents.encode(family, u, 17)
+    assert by_latents.encode(family, u[:2], 17)[0] is None  # the plain coder takes so few
     assert int.from_bytes(code[:4], "little") < 100  # others go through the networks
     assert np.array_equal(by_latents.decode(family, code, 150, (1, 8, 8), 17), u.numpy())
 

@@ -34,8 +34,11 @@ AT_ONCE = 640  # latents of the records that go through the networks together, a
 Digits = Generator[Tensor, Tensor, None]
 
 
-def encode(model: LatentFrequencies, stored: Tensor, levels: int) -> tuple[bytes, float]:
-    """The code of records (n, *shape), and the bits by which those that are not coded plainly made the stack longer."""
+def encode(model: LatentFrequencies, stored: Tensor, levels: int) -> tuple[bytes | None, float]:
+    """The code of records (n, *shape), and the bits by which those that are not coded plainly made the stack longer.
+
+    None where the records are too few to begin with.
+    """
     at_once = _at_once(model)
     needed = at_once * model.latents * BITS_OF_A_LATENT + 64
     n, first = len(stored), 1
@@ -44,8 +47,8 @@ def encode(model: LatentFrequencies, stored: Tensor, levels: int) -> tuple[bytes
         if 8 * len(begin) >= needed or first == n:
             break
         first = min(n, 2 * first if 16 * len(begin) < needed else first + 1)
-    if 8 * len(begin) < needed:  # too few records to begin with: the plain coder takes all
-        return bytes(4 * len(stored) * stored[0].numel()), 0.0
+    if 8 * len(begin) < needed:
+        return None, 0.0
     coder = stream().stack.AnsCoder(read_words(begin + bytes(-len(begin) % 4)), seal=True)
     before = coder.num_valid_bits()
     for rows in torch.arange(first, n).split(at_once):

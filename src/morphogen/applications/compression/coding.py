@@ -76,7 +76,7 @@ def encode(index: int, values: np.ndarray, names: Sequence[str] | None, header: 
         kind = coder_of(family)
         way: Any = by_conditionals if kind == CONDITIONALS else by_latents
         found, needed = way.encode(family, torch.from_numpy(values), header.levels)
-        if len(found) < len(code):
+        if found is not None and len(found) < len(code):
             coder, code, bits = kind, found, needed
     return Coded(Block(index, len(values), coder, plain.press(said) if said else b"", code, content), bits)
 
