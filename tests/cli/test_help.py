@@ -28,6 +28,7 @@ COMPUTES = {verb.words for verb in verbs()} - {
     ("verify",),
     ("data", "inspect"),
 }
+CODES = {("quantize",), ("compress",), ("decompress",), ("archive",)}  # on the processor, where the coders are
 SAME = ("--seed", "--device", "--threads", "--batch-size", "--json", "--overwrite", "--precision", "--guidance")
 
 
@@ -72,9 +73,9 @@ def test_options_of_one_name_are_described_alike(flag: str) -> None:
 @ALL
 def test_every_verb_that_computes_takes_threads(verb: Verb) -> None:
     assert ("--threads" in flags(verb)) == (verb.words in COMPUTES)
-    if "--out" in flags(verb) and verb.words[0] not in ("train", "quickstart"):
+    if "--out" in flags(verb) and verb.words[0] not in ("train", "quantize", "quickstart"):
         assert {"--json", "--overwrite"} <= flags(verb)
-    if "model" in {parameter.name for parameter in verb.parameters} and verb.words in COMPUTES:
+    if "model" in {parameter.name for parameter in verb.parameters} and verb.words in COMPUTES - CODES:
         assert "--device" in flags(verb)
 
 
@@ -107,6 +108,7 @@ def test_the_page_has_the_same_groups() -> None:
 @pytest.mark.parametrize("name", sorted(ANSWERS.keys() & set(real.__all__) - {"training"}))
 def test_the_stand_in_answers_with_the_classes_of_the_real_functions(name: str, api: FakeApi) -> None:
     given = {"model": MODEL, "models": [MODEL], "source": "digits", "name": "vae", "data": "digits", "samples": "s"}
+    given |= {"file": "a.mgz", "out": "b.mgz"}
     given |= {"image": "a.png", "direction": ["factor-1"], "strength": [1.0]}
     function = getattr(real, name)
     wanted = {k: given[k] for k in inspect.signature(function).parameters if k in given}

@@ -52,13 +52,14 @@ def decompress(file: Path | str, model: AnyModel | None = None, out: Path | str 
 
 
 def decompressing(
-    file: Path | str, model: AnyModel | None = None, out: Path | str | None = None
+    file: Path | str, model: AnyModel | None = None, out: Path | str | None = None, *, overwrite: bool = False
 ) -> Iterator[Decompressed]:
     """Read the records of an archive as a loop over its blocks, for one that is larger than memory.
 
     Args:
         file, model: as of `decompress`.
         out: also write the pictures into a new folder DIR, which is there when the loop has ended.
+        overwrite: replace a folder of that name, with all that is in it.
 
     Returns:
         The records of each block. Damaged blocks are left out, and the next one tells of them in its `warnings`; those
@@ -78,7 +79,7 @@ def decompressing(
     header = archives.read_header(path)
     with ExitStack() as opened:
         family = opened.enter_context(reading_family(path, header, model))
-        add = None if out is None else opened.enter_context(folders.picture_folder(Path(out), header.levels))
+        add = None if out is None else opened.enter_context(folders.picture_folder(Path(out), header.levels, overwrite))
         for block in archives.read(path, header, family, tally):
             found = folders.alone(block)
             if add is not None:

@@ -76,21 +76,21 @@ def write(out: Path, found: Collected, levels: int) -> None:
 
 
 @contextmanager
-def picture_folder(out: Path, levels: int) -> Iterator[Callable[[Collected], None]]:
+def picture_folder(out: Path, levels: int, overwrite: bool = False) -> Iterator[Callable[[Collected], None]]:
     """A function that adds pictures to the new folder `out`, which is there once the block has ended well.
 
     A picture keeps its name; `.png` is added to one that does not end so. Raises `UsageError` and `MorphogenError`.
     """
     if out.suffix and not out.is_dir():
         raise UsageError(f"--out {out}: expected FILE.npz, or a folder for pictures.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not overwrite)):
         raise UsageError(f"--out {out} exists: choose another name.")
     new, taken = temporary(out), set[str]()
     try:
         new.mkdir(parents=True)
         yield lambda found: _add(new, taken, found, levels)
         if out.is_dir():
-            out.rmdir()
+            shutil.rmtree(out)  # empty, or to be replaced
         os.replace(new, out)
     except (OSError, ValueError) as error:  # such as a name that no file can have
         raise _unwritten(out, error) from error

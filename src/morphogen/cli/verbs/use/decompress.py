@@ -11,7 +11,7 @@ import typer
 from morphogen import DataError
 from morphogen.cli.console import busy
 from morphogen.cli.models import limit_threads, require_folder
-from morphogen.cli.options import Json, Threads
+from morphogen.cli.options import Json, Overwrite, Threads
 from morphogen.cli.outputs import FOLDER, Output, emit
 
 EXAMPLE = "morphogen decompress digits.mgz --model runs/integers --out digits.npz"
@@ -25,9 +25,10 @@ def decompress(
     ] = None,
     threads: Threads = None,
     json: Json = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Read the records of an archive. Damaged blocks are left out and named, and the exit status is then 1."""
-    target = Output.parse(out, [FOLDER, ".npz"], overwrite=False)
+    target = Output.parse(out, [FOLDER, ".npz"], overwrite)
     if model is not None:
         require_folder(model)
     limit_threads(threads)
@@ -36,7 +37,7 @@ def decompress(
     n, seconds, warnings = 0, time.perf_counter(), list[str]()
     with busy("decompressing"):
         if target.format == FOLDER:  # block by block, so that it may be larger than memory
-            for block in api.decompressing(file, model, target.path):
+            for block in api.decompressing(file, model, target.path, overwrite=overwrite):
                 n, warnings = n + len(block), [*warnings, *block.warnings]
         else:
             found = api.decompress(file, model, target.path)
