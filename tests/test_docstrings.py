@@ -42,6 +42,16 @@ def pictures(folder: Path, n: int, size: int) -> None:
         Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(folder / f"{i:03}.png")
 
 
+def patients(file: Path, n: int) -> None:
+    """A table with a fifth of the weights missing."""
+    rng = np.random.default_rng(n)
+    rows = (
+        f"{'fm'[rng.integers(2)]},{rng.integers(18, 95)},{f'{rng.normal(70, 9):.1f}' if rng.random() > 0.2 else ''}\n"
+        for _ in range(n)
+    )
+    file.write_text("sex,age,weight\n" + "".join(rows))
+
+
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the models and the pictures that examples name."""
@@ -64,6 +74,8 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         mg.train("diffusion", "digits", "runs/diffusion", variance="learned", steps=1, options=few, **NETWORK)
         mg.train("diffusion", SHAPES, "runs/words", conditional=True, steps=1, options=few, **NETWORK)
         mg.train("diffusion", "photos", "runs/photos", steps=1, batch_size=8, options=few, **NETWORK)
+        patients(folder / "patients.csv", 300)
+        mg.train("diffusion", "patients.csv", "runs/patients", hidden=(16,), steps=1, batch_size=32, options=few)
         yield folder
 
 

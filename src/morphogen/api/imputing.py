@@ -50,7 +50,7 @@ def impute(
         DataError: data that do not fit the model.
 
     Example:
-        >>> filled = mg.impute("runs/patients", "heart", draws=5)
+        >>> filled = mg.impute("runs/patients", "patients.csv", draws=5)
         >>> filled.frame["draw"].max()
         5
     """

@@ -111,9 +111,13 @@ class Layout:
         return self.step / self.per
 
     def rounded(self, v: Tensor) -> Tensor:
-        """v (B, J) brought to the nearest multiple of the resolution within the range."""
+        """v (B, J) brought to the nearest multiple of the resolution within the range.
+
+        Real numbers are brought to nine digits of their range, so that a value that many records hold comes back.
+        """
         grid = (v * self.per / self.step.clamp_min(1.0)).round() * self.step / self.per
-        return torch.where(self.step > 0, grid, v).clamp(self.low, self.high)
+        digits = 10.0 ** (8.0 - (self.high - self.low).clamp_min(1e-300).log10().floor())
+        return torch.where(self.step > 0, grid, (v * digits).round() / digits).clamp(self.low, self.high)
 
 
 def layout(table: Table, device: torch.device | str = "cpu") -> Layout:

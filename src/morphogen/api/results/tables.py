@@ -34,7 +34,7 @@ class SyntheticTable:
         >>> rows = mg.synthesize("runs/patients", n=1000, seed=1)
         >>> rows.save("synthetic.csv")
         >>> rows.frame.columns[:2]
-        ['site', 'age']
+        ['sex', 'age']
     """
 
     cells: np.ndarray
@@ -94,7 +94,7 @@ class Imputed:
         semicolons: whether text files of it need semicolons between cells, because of decimal commas
 
     Example:
-        >>> filled = mg.impute("runs/patients", "heart", seed=1)
+        >>> filled = mg.impute("runs/patients", "patients.csv", seed=1)
         >>> filled.save("filled.csv")
     """
 
