@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -26,10 +26,12 @@ from morphogen.evaluation.context import baselines, cache
 from morphogen.evaluation.context.degradations import available, drawn
 from morphogen.evaluation.context.ladder import Ladder, Rung, degraded
 from morphogen.evaluation.features.extraction import Features, Network
+from morphogen.evaluation.metrics.disguised_copies import DisguisedCopies
 from morphogen.evaluation.metrics.metric import SampleMetric, SampleSet
 from morphogen.theory.statistics.intervals import Estimate, student_quantile
 
 MAX_RECORDS = 10_000  # default number of generated records
+SEARCHED = 500  # records of either kind for which moved and mixed training pictures are searched
 DRAWS = 3  # draws of the floor
 _VERSION = 1  # version of the cache entries; raise it with each change of an estimator or a degradation
 
@@ -121,6 +123,23 @@ class Reference:
     @cached_property
     def held_out_features(self) -> Tensor:
         return self.features.of(self.held_out)
+
+    @cached_property
+    def disguises(self) -> DisguisedCopies:
+        """The search for moved and mixed training pictures."""
+        return DisguisedCopies(self.train)
+
+    @cached_property
+    def searched_rows(self) -> Tensor:
+        """The held-out records whose distances to moved and mixed training pictures are found."""
+        n = min(SEARCHED, len(self.held_out))
+        return drawn(len(self.held_out), n, Rng(self.seed).child("searched held out"))
+
+    def searched(self, how: Literal["moved", "mixed"]) -> Tensor:
+        """The distances (M,) of these held-out records; they do not depend on the model and are kept."""
+        pictures = self.held_out[self.searched_rows]
+        name = cache.key("disguised copies", _VERSION, how, self.train, pictures)
+        return cache.tensor(name, lambda: getattr(self.disguises, how)(pictures)[0])
 
     def condition(self) -> RawCondition | None:
         """The conditions of the reference's records; a conditional model samples under the same conditions."""

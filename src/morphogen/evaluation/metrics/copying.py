@@ -50,7 +50,7 @@ class Copying(NamedTuple):
     p_value      of both tests together: flagged at the false-alarm rate `level` if it is below it
     p_ranks, p_nearest   the two tests
     p_values     (N,) the conformal p-value of each generated record
-    distances    (N,) to the nearest training record; `twins` (N,) is the number of that record
+    distances    (N,) to the nearest training record; `twins` (N,) is the number of that record, or (N, 2) of two
     closest      (N,) the generated records in the order of their distances, for a sheet of the closest pairs
     duplicates   number of held-out records that occur exactly in the training set
     """
@@ -75,7 +75,8 @@ def copying(generated: Tensor, held_out: Tensor, train: Tensor, alpha: float = 0
     """Compare generated records (N, *shape) with held-out real ones (M, *shape) by their distance to `train`.
 
     All three are features of one network, or the pictures themselves. Use both: a network may overlook small changes,
-    and pixels overlook shifts. `held_out` must not be used for training.
+    and pixels overlook shifts; `disguised_copies.py` searches for those, and `by_distances` judges what it finds.
+    `held_out` must not be used for training.
 
     Raises `DataError` for fewer than 100 records of any, or 1 / alpha held-out ones, or for differing shapes.
     """
@@ -91,16 +92,37 @@ def copying(generated: Tensor, held_out: Tensor, train: Tensor, alpha: float = 0
         )
     g, h, t = (_rows(v) for v in (generated, held_out, train))
     distances, twins = nearest(g, t)
-    reference = nearest(h, t)[0]
+    return by_distances(distances, twins, nearest(h, t)[0], cells(g, h, t), alpha, level)
+
+
+def by_distances(
+    distances: Tensor,
+    twins: Tensor,
+    reference: Tensor,
+    cell: tuple[Tensor, Tensor],
+    alpha: float = 0.01,
+    level: float = 0.05,
+) -> Copying:
+    """The tests on any distances to the training set, of generated (N,) and of held-out records (M,).
+
+    `twins` (N, ...) are the training records that the generated ones are near to; `cell` the cells of both kinds.
+    Raises `DataError` for fewer than 100 records of either, or 1 / alpha held-out ones.
+    """
+    if min(len(distances), len(reference)) < max(MIN_RECORDS, 1.0 / alpha):
+        raise DataError(
+            f"{len(distances):,} generated and {len(reference):,} held-out records are compared, and at least"
+            f" {math.ceil(max(MIN_RECORDS, 1.0 / alpha))} of each are needed: closeness is judged by ranks among"
+            " held-out records. Use more."
+        )
     ordered = reference.sort().values
     p_values = (1 + torch.searchsorted(ordered, distances, right=True)).double() / (len(ordered) + 1)
     threshold = float(ordered[math.ceil(alpha * len(ordered)) - 1])
     near, expected = (float((d <= threshold).double().mean()) for d in (distances, reference))
-    p_ranks = _ranks(distances, reference, *_cells(g, h, t))
+    p_ranks = _ranks(distances, reference, *cell)
     p_nearest = _nearest(distances, reference, alpha)
     p_value = min(1.0, 2.0 * min(p_ranks, p_nearest))
     return Copying(
-        _copied(near, expected, len(g), len(h)),
+        _copied(near, expected, len(distances), len(reference)),
         near,
         expected,
         threshold,
@@ -169,7 +191,7 @@ def _ranks(distances: Tensor, reference: Tensor, cell: Tensor, reference_cell: T
     return 0.5 * math.erfc(excess / math.sqrt(2.0 * variance)) if variance > 0.0 else 1.0
 
 
-def _cells(generated: Tensor, held_out: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
+def cells(generated: Tensor, held_out: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
     """The nearest center of the training set for each generated and each held-out record."""
     count = min(_CELLS, len(held_out) // 100, len(generated) // 100)
     if count < 2:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
 from morphogen.core.errors import DataError, MorphogenError
 from morphogen.core.rng import Rng
-from morphogen.evaluation.context.reference import Reference
+from morphogen.evaluation.context.degradations import drawn
+from morphogen.evaluation.context.reference import SEARCHED, Reference
 from morphogen.evaluation.metrics import tables
-from morphogen.evaluation.metrics.copying import Copying, copying
+from morphogen.evaluation.metrics.copying import Copying, by_distances, cells, copying
 from morphogen.evaluation.metrics.frechet import frechet
 from morphogen.evaluation.metrics.kernel import kid
 from morphogen.evaluation.metrics.metric import Measured, SampleMetric, SampleSet
@@ -46,7 +48,7 @@ def judge(
             if strict:
                 raise
             left_out[metric.name] = str(error)
-    for name in COPIED if reference.dataset.spec.is_picture else COPIED[:1]:
+    for name in checks_of_copying(reference):
         try:
             (value, details), _ = found.get(name) or (METRICS[name].measure(made, reference), 0.0)
         except MorphogenError as error:
@@ -65,7 +67,7 @@ def judge(
         scale = scales.get(metric.name)
         results.append(
             Result(
-                name=f"{metric.title}-{reference.features.name}" if metric.name != "copied_pixels" else metric.title,
+                name=f"{metric.title}-{reference.features.name}" if metric.name not in COPIED[1:] else metric.title,
                 value=value.value,
                 interval=value.interval,
                 unit=metric.unit,
@@ -91,7 +93,9 @@ def judge(
 
 def _against(metric: SampleMetric, reference: Reference) -> str:
     if metric.name in COPIED:
-        return f"all {len(reference.train):,} training records, beside {len(reference.held_out):,} held out"
+        n = len(reference.held_out)
+        beside = f"{n:,} held out" if metric.name in COPIED[:2] else f"{len(reference.searched_rows):,} held out"
+        return f"all {len(reference.train):,} training records, beside {beside}"
     return f"{reference.n:,} training records drawn with seed {reference.seed}"
 
 
@@ -170,18 +174,56 @@ def _class_fd(made: SampleSet, reference: Reference) -> Measured:
 
 
 def _copied(made: SampleSet, reference: Reference) -> Measured:
-    return _copies(copying(made.features, reference.held_out_features, reference.train_features), made)
+    found = copying(made.features, reference.held_out_features, reference.train_features, level=_level(reference))
+    return _copies(found, made)
 
 
 def _copied_pixels(made: SampleSet, reference: Reference) -> Measured:
+    _require_pictures(reference)
+    made_, held_out, train = (x.float() / 255.0 for x in (made.judged, reference.held_out, reference.train))
+    return _copies(copying(made_, held_out, train, level=_level(reference)), made)
+
+
+def _copied_moved(made: SampleSet, reference: Reference) -> Measured:
+    return _disguised(made, reference, "moved")
+
+
+def _copied_mixed(made: SampleSet, reference: Reference) -> Measured:
+    return _disguised(made, reference, "mixed")
+
+
+def _disguised(made: SampleSet, reference: Reference, how: Literal["moved", "mixed"]) -> Measured:
+    """Up to 500 of the records, always the same ones, beside as many held-out ones."""
+    _require_pictures(reference)
+    rows = drawn(len(made), min(SEARCHED, len(made)), Rng(reference.seed).child("searched"))
+    search, theirs = reference.disguises, reference.searched(how)
+    pictures, held_out = made.judged[rows], reference.held_out[reference.searched_rows]
+    distances, twins = search.moved(pictures) if how == "moved" else search.mixed(pictures)
+    cell = cells(search.components(pictures), search.components(held_out), search.low)
+    found = by_distances(distances, twins, theirs, cell, level=_level(reference))
+    value, details = _copies(found, made, rows)
+    return value, {**details, "searched": len(rows)}
+
+
+def _require_pictures(reference: Reference) -> None:
     if not reference.dataset.spec.is_picture:
         raise DataError("records that are no pictures are compared as they are; see `copied`.")
-    made_, held_out, train = (x.float() / 255.0 for x in (made.judged, reference.held_out, reference.train))
-    return _copies(copying(made_, held_out, train), made)
 
 
-def _copies(found: Copying, made: SampleSet) -> Measured:
+def _level(reference: Reference) -> float:
+    """The level of each check of copying: all of them together alarm in at most 5 % of sets of new records."""
+    return _FALSE_ALARMS / len(checks_of_copying(reference))
+
+
+def checks_of_copying(reference: Reference) -> tuple[str, ...]:
+    """The names of the checks that these records allow."""
+    return COPIED if reference.dataset.spec.is_picture else COPIED[:1]
+
+
+def _copies(found: Copying, made: SampleSet, rows: torch.Tensor | None = None) -> Measured:
+    """`rows` are the judged records among all, if not all were."""
     closest = found.closest[:8].tolist()
+    at = torch.arange(len(made)) if rows is None else rows
     details = {
         "flagged": found.flagged,
         "p_value": found.p_value,
@@ -189,7 +231,7 @@ def _copies(found: Copying, made: SampleSet) -> Measured:
         "near": found.near,
         "near_if_new": found.expected,
         "held_out_in_training": found.duplicates,
-        "closest": [[made.place(i), int(found.twins[i]), float(found.distances[i])] for i in closest],
+        "closest": [[made.place(int(at[i])), found.twins[i].tolist(), float(found.distances[i])] for i in closest],
     }
     return found.copied, details
 
@@ -234,13 +276,28 @@ METRICS: dict[str, SampleMetric] = {
         SampleMetric(
             "copied_pixels", "copied-pixels", "estimated share of copies, by pixels", _copied_pixels, scaled=False
         ),
+        SampleMetric(
+            "copied_moved",
+            "copied-moved",
+            "estimated share of copies that are shifted, turned, cut or mirrored, by pixels",
+            _copied_moved,
+            scaled=False,
+        ),
+        SampleMetric(
+            "copied_mixed",
+            "copied-mixed",
+            "estimated share of averages of two training records, by pixels",
+            _copied_mixed,
+            scaled=False,
+        ),
         SampleMetric("marginals", "marginals", "mean Kolmogorov-Smirnov distance of columns", _marginals),
         SampleMetric("associations", "associations", "mean difference of pairwise correlations", _associations),
     )
 }
-COPIED = ("copied", "copied_pixels")
+COPIED = ("copied", "copied_pixels", "copied_moved", "copied_mixed")
+_FALSE_ALARMS = 0.05
 _OF_TABLES = ("marginals", "associations")
-_OF_PICTURES = ("modes", "class_fd", "copied_pixels")
+_OF_PICTURES = ("modes", "class_fd", *COPIED[1:])
 
 
 def applicable(reference: Reference) -> list[str]:
