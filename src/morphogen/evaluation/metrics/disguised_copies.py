@@ -65,8 +65,8 @@ class DisguisedCopies:
         return torch.cat([d for d, _ in found]), torch.cat([i for _, i in found])
 
     def _moved(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        n, x = len(pictures), _fine(pictures)
-        warped = torch.stack([_warped(x, p, flip) for p, flip in _MOVEMENTS], 1)  # (n, W, C, h, w)
+        n, x, sharp = len(pictures), _fine(pictures), _reduced(_unit(pictures), _FINE)
+        warped = torch.stack([_warped(sharp, p, flip) for p, flip in _MOVEMENTS], 1)  # (n, W, C, h, w)
         distance, index = self._nearest(self.components(warped.flatten(0, 1)))
         best = distance.reshape(n, -1).topk(_ALIGNED, largest=False).indices
         index = index.reshape(n, -1).gather(1, best)  # (n, A)
