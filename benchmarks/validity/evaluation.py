@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from benchmarks.harness import Json, load_data, path_of, plain_parser, write
@@ -32,11 +33,13 @@ from benchmarks.peers.environments import ensure, run_in
 from morphogen.core.errors import MorphogenError
 from morphogen.core.rng import Rng
 from morphogen.evaluation import Reference
-from morphogen.evaluation.context.degradations import Jpeg, Noise, available
+from morphogen.evaluation.context.degradations import Jpeg, Noise, available, drawn
 from morphogen.evaluation.context.ladder import Ladder, Rung, degraded
-from morphogen.evaluation.metrics.copying import copying
+from morphogen.evaluation.metrics.copying import by_distances, cells
+from morphogen.evaluation.metrics.disguised_copies import DisguisedCopies
 from morphogen.evaluation.metrics.fidelity import METRICS
 from morphogen.theory.statistics.intervals import binomial_interval
+from morphogen.theory.statistics.neighbors import nearest
 
 SETS = ("mnist", "fashion_mnist")
 _EVERYTHING = ("blur", "noise", "PCA", "JPEG", "dropped")
@@ -53,7 +56,8 @@ CLAIMS = {
     "modes": ("dropped",),
 }
 RUNGS_N = 2000
-COPIED_N, TRAINED, TRIALS, PLANTED = 500, 3000, 200, 20
+COPIED_N, POOL, TRAINED, TRIALS, PLANTED = 250, 1000, (3000, 20_000, 0), 200, 20  # 0 training pictures: all
+SHARES = (1.0, 0.5, 0.1)
 
 
 def degradations() -> Json:
@@ -99,46 +103,109 @@ def degradations() -> Json:
 
 def copies() -> Json:
     """How often new pictures are called copies, and how often copies are, by the share that is copied."""
-    found: Json = {"what": "the copying check", "level": 0.05, "sets": {}}
+    found: Json = {"what": "the copying checks", "level": 0.05, "n": COPIED_N, "held_out": POOL - COPIED_N, "sets": {}}
     for name in SETS:
-        reference = Reference(load_data(name), n=10_000)
-        views: dict[str, Callable[[Tensor], Tensor]] = {
-            "features": reference.features.of,
-            "pixels": lambda pictures: pictures.float() / 255.0,
-        }
-        train, real = reference.train[:TRAINED], reference.held_out
-        one: Json = {"network": reference.features.name, "train": len(train), "n": COPIED_N}
-        found["sets"][name] = one
-        for view, of in views.items():
-            one[view] = _caught(train, real, of)
-            print(name, view, one[view])
+        found["sets"][name] = {}
+        for trained in TRAINED:
+            reference = Reference(load_data(name), n=1000)
+            train = reference.train[drawn(len(reference.train), trained or len(reference.train), Rng(5))]
+            of = found["sets"][name][f"{len(train):,} training pictures"] = _caught(train, reference)
+            print(name, len(train), json.dumps(of), flush=True)
     return found
 
 
-def _caught(train: Tensor, real: Tensor, of: Callable[[Tensor], Tensor]) -> Json:
-    learned, fresh = of(train), of(real)
-    alarms = 0
-    for trial in range(TRIALS):
-        order = Rng(trial).permutation("halves", 0, len(real))
-        alarms += copying(fresh[order[:COPIED_N]], fresh[order[COPIED_N : 3 * COPIED_N]], learned).flagged
-    caught: dict[str, float] = {}
-    for how, change in DISGUISES.items():
-        for share in (1.0, 0.5, 0.1, 0.02):
-            hits = 0
-            for trial in range(PLANTED):
-                rng = Rng(1000 + trial)
-                order, rows = rng.permutation("new", 0, len(real)), rng.permutation("copied", 0, len(train))
-                k = round(COPIED_N * share)
-                planted = of(torch.cat((change(train[rows[:k]], rng), real[order[: COPIED_N - k]])))
-                hits += copying(planted, fresh[order[COPIED_N : 3 * COPIED_N]], learned).flagged
-            caught[f"{how}, {share:.0%}"] = hits / PLANTED
-    return {
-        "false_alarms": alarms / TRIALS,
-        "interval": binomial_interval(alarms, TRIALS),
-        "trials": TRIALS,
-        "caught": caught,
-        "planted_trials": PLANTED,
+def _caught(train: Tensor, reference: Reference) -> Json:
+    """Distances are found once for a pool of new pictures and one of each disguise; trials draw sets from the pools."""
+    real = reference.held_out[drawn(len(reference.held_out), POOL, Rng(6))]
+    rows = drawn(len(train), 2 * COPIED_N, Rng(7))
+    pools = {"new": real} | {how: change(train[rows], Rng(8))[:COPIED_N] for how, change in DISGUISES.items()}
+    search, of_network = DisguisedCopies(train), reference.features.of
+    learned, flat = of_network(train), train.flatten(1).float() / 255.0
+    views: dict[str, tuple[Callable[[Tensor], tuple[Tensor, Tensor]], Callable[[Tensor], Tensor], Tensor]] = {
+        "features": (lambda x: nearest(of_network(x), learned), of_network, learned),
+        "pixels": (lambda x: nearest(x.flatten(1) / 255.0, flat), lambda x: x.flatten(1) / 255.0, flat),
+        "moved": (search.moved, search.components, search.low),
+        "mixed": (search.mixed, search.components, search.low),
     }
+    start, p_values = time.perf_counter(), {}
+    for view, (distance, place, places) in views.items():
+        found = {pool: distance(pictures)[0] for pool, pictures in pools.items()}
+        where = {pool: cells(place(x), place(real), places)[0] for pool, x in pools.items()}
+        p_values[view] = _trials(found, where)
+    alarms = {view: sum(p <= 0.05 for p in found["new"]) for view, found in p_values.items()}
+    together = {
+        what: [min(1.0, len(views) * min(ps)) for ps in zip(*(found[what] for found in p_values.values()), strict=True)]
+        for what in p_values["pixels"]
+    }
+    alarms["all four"] = sum(p <= 0.05 for p in together["new"])
+    shares = {view: {w: _share(ps) for w, ps in of.items() if w != "new"} for view, of in p_values.items()}
+    return {
+        view: {
+            "false_alarms": count / TRIALS,
+            "interval": binomial_interval(count, TRIALS),
+            "trials": TRIALS,
+            "caught": {w: _share(ps) for w, ps in together.items() if w != "new"}
+            if view == "all four"
+            else shares[view],
+            "planted_trials": PLANTED,
+        }
+        for view, count in alarms.items()
+    } | {"seconds": round(time.perf_counter() - start, 1)}
+
+
+def _share(p_values: Sequence[float]) -> float:
+    return sum(p <= 0.05 for p in p_values) / len(p_values)
+
+
+def _trials(found: dict[str, Tensor], where: dict[str, Tensor]) -> dict[str, list[float]]:
+    """The p-values of sets of new pictures, and of sets with each share of each disguise."""
+    values: dict[str, list[float]] = {"new": []}
+
+    def judged(chosen: Sequence[tuple[str, Tensor]], held_out: Tensor) -> float:
+        distances = torch.cat([found[pool][rows] for pool, rows in chosen])
+        cell = torch.cat([where[pool][rows] for pool, rows in chosen])
+        twins = torch.zeros(len(distances), dtype=torch.int64)
+        return by_distances(distances, twins, found["new"][held_out], (cell, where["new"][held_out])).p_value
+
+    for trial in range(TRIALS):
+        order = Rng(trial).permutation("halves", 0, POOL)
+        values["new"].append(judged([("new", order[:COPIED_N])], order[COPIED_N:]))
+    for how in DISGUISES:
+        for share in SHARES:
+            k = round(COPIED_N * share)
+            values[f"{how}, {share:.0%}"] = []
+            for trial in range(PLANTED):
+                order = Rng(1000 + trial).permutation("new", 0, POOL)
+                copied = Rng(1000 + trial).permutation("copied", 0, COPIED_N)[:k]
+                chosen = [(how, copied), ("new", order[: COPIED_N - k])]
+                values[f"{how}, {share:.0%}"].append(judged(chosen, order[COPIED_N:]))
+    return values
+
+
+def _turned(x: Tensor, degrees: float) -> Tensor:
+    return _by_pillow(x, lambda picture: picture.rotate(degrees, Image.Resampling.BICUBIC))
+
+
+def _cut(x: Tensor) -> Tensor:
+    """Without a fourteenth of each side, enlarged again."""
+
+    def change(picture: Image.Image) -> Image.Image:
+        w, h = picture.size
+        inside = picture.crop((w // 14, h // 14, w - w // 14, h - h // 14))
+        return inside.resize((w, h), Image.Resampling.BICUBIC)
+
+    return _by_pillow(x, change)
+
+
+def _by_pillow(x: Tensor, change: Callable[[Image.Image], Image.Image]) -> Tensor:
+    changed = [[np.asarray(change(Image.fromarray(channel.numpy()))) for channel in picture] for picture in x]
+    return torch.from_numpy(np.array(changed))
+
+
+def _in_pairs(x: Tensor) -> Tensor:
+    """The first half, each averaged with one of the second half."""
+    one, other = x.float().chunk(2)
+    return (0.5 * (one + other)).round().byte()
 
 
 DISGUISES: dict[str, Callable[[Tensor, Rng], Tensor]] = {
@@ -146,6 +213,9 @@ DISGUISES: dict[str, Callable[[Tensor, Rng], Tensor]] = {
     "with noise 0.05": lambda x, rng: Noise().apply(x, 0.05, rng),
     "JPEG 50": lambda x, rng: Jpeg().apply(x, 50, rng),
     "shifted by 1 px": lambda x, rng: x.roll(1, -1),
+    "turned by 5 degrees": lambda x, rng: _turned(x, 5.0),
+    "cut by 2 px": lambda x, rng: _cut(x),
+    "averaged in pairs": lambda x, rng: _in_pairs(x),
 }
 
 

@@ -74,7 +74,7 @@ def test_an_average_of_two_is_led_back_to_both() -> None:
 def test_a_tenth_of_shifted_copies_is_found_among_new_pictures() -> None:
     made = torch.cat((NEW[12:], TRAIN[:12].roll(1, -1)))
     found = by_distances(*search().moved(made), held_out("moved"), (torch.zeros(N), torch.zeros(N)))
-    assert found.flagged and len(set(found.closest[:8].tolist()) & set(range(N - 12, N))) >= 6
+    assert found.flagged and len(set(found.closest[:8].tolist()) & set(range(N - 12, N))) >= 4
 
 
 @pytest.mark.parametrize("how", ["moved", "mixed"])
