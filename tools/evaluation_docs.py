@@ -97,15 +97,20 @@ def degradations() -> str:
 def copying() -> str:
     """False alarms, and the copies that are found out."""
     found = _read("copying")
-    lines = ["| set, by | false alarms | " + " | ".join(DISGUISES) + " |", "| --- |" + " ---: |" * (1 + len(DISGUISES))]
-    for name, one in found["sets"].items():
-        for view in ("features", "pixels"):
-            low, high = one[view]["interval"]
-            caught: dict[str, list[str]] = {}
-            for how, share in one[view]["caught"].items():
-                caught.setdefault(how.rpartition(",")[0], []).append(f"{share:.0%}")
-            cells = " | ".join(" / ".join(caught[how]) for how in DISGUISES)
-            lines.append(f"| {name}, {view} | {one[view]['false_alarms']:.1%} ({low:.1%} to {high:.1%}) | {cells} |")
+    lines = [
+        "| set, training pictures, by | false alarms | " + " | ".join(DISGUISES) + " |",
+        "| --- |" + " ---: |" * (1 + len(DISGUISES)),
+    ]
+    for name, sizes in found["sets"].items():
+        for size, one in sizes.items():
+            for view in (view for view, of in one.items() if isinstance(of, dict)):
+                low, high = one[view]["interval"]
+                caught: dict[str, list[str]] = {}
+                for how, share in one[view]["caught"].items():
+                    caught.setdefault(how.rpartition(",")[0], []).append(f"{share:.0%}")
+                cells = " | ".join(" / ".join(caught[how]) for how in DISGUISES)
+                alarms = f"{one[view]['false_alarms']:.1%} ({low:.1%} to {high:.1%})"
+                lines.append(f"| {name}, {size.split()[0]}, {view} | {alarms} | {cells} |")
     return "\n".join(lines)
 
 

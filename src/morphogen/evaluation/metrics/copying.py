@@ -110,9 +110,9 @@ def by_distances(
     """
     if min(len(distances), len(reference)) < max(MIN_RECORDS, 1.0 / alpha):
         raise DataError(
-            f"{len(distances):,} generated and {len(reference):,} held-out records are compared, and at least"
+            f"{len(distances):,} and {len(reference):,} records are compared, and at least"
             f" {math.ceil(max(MIN_RECORDS, 1.0 / alpha))} of each are needed: closeness is judged by ranks among"
-            " held-out records. Use more."
+            " held-out records. Use more records."
         )
     ordered = reference.sort().values
     p_values = (1 + torch.searchsorted(ordered, distances, right=True)).double() / (len(ordered) + 1)

@@ -40,6 +40,7 @@ def judge(
     results, left_out = [], {}
     scales = reference.scales([m for m in metrics if m.scaled])
     found, copied = {}, []
+    unchecked: dict[str, list[str]] = {}
     for metric in metrics:
         start = time.perf_counter()
         try:
@@ -53,13 +54,14 @@ def judge(
             (value, details), _ = found.get(name) or (METRICS[name].measure(made, reference), 0.0)
         except MorphogenError as error:
             if name not in left_out:  # the reason is given already
-                copied.append(f"copying is not checked ({METRICS[name].what}): {error}")
+                unchecked.setdefault(str(error), []).append(METRICS[name].what)
             continue
         if details["flagged"] and value.interval[0] > 0.0 and value.value >= MATERIAL:
             copied.append(
                 f"copying: {value.value:.1%} of the records are nearer to a training record than new ones would be"
                 f" ({METRICS[name].what}); fidelity says little about a copy."
             )
+    copied += [f"copying is not checked ({'; '.join(names)}): {why}" for why, names in unchecked.items()]
     for metric in metrics:
         if metric.name not in found:
             continue
