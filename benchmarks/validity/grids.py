@@ -37,7 +37,9 @@ GRIDS = ("angle", "log-snr", "karras", "uniform")
 def points(process: Schedule) -> GaussianMixtureDenoiser:
     """Twenty narrow modes in 8 dimensions."""
     means = Rng(3).normal("points", 20, (8,), dtype=torch.float64)
-    return GaussianMixtureDenoiser(process, torch.ones(20).double(), means, 0.15**2 * torch.eye(8).double().expand(20, 8, 8))
+    return GaussianMixtureDenoiser(
+        process, torch.ones(20).double(), means, 0.15**2 * torch.eye(8).double().expand(20, 8, 8)
+    )
 
 
 def digits(process: Schedule) -> GaussianMixtureDenoiser:
@@ -105,7 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         trained[name] = errors(family, family.shape, OF_A_MODEL, torch.float32)
         tell(name, trained[name])
     what = "error of x_0 to the exact flow of the same noise, a share of its deviation, by evaluations"
-    write(chosen.out, {"what": what, "exact": exact, "trained": trained, "duration_s": round(time.perf_counter() - start)})
+    write(
+        chosen.out, {"what": what, "exact": exact, "trained": trained, "duration_s": round(time.perf_counter() - start)}
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ from morphogen.core.rng import Noise, Rng
 from morphogen.data import Records
 from morphogen.data.in_memory import AnyData
 from morphogen.evaluation.result import mean_interval
-from morphogen.sampling import grids
+from morphogen.sampling import grids, steppers
+from morphogen.sampling.plan import planned
 from morphogen.sampling.steppers import State
 from morphogen.theory.diffusion import q_marginal, stride
 
@@ -131,7 +132,8 @@ def measure_variances(
             f"the variance of this {family.name!r} model is fixed ({model.readout.variance}), so there is nothing to"
             " compare: train a diffusion model with variance=learned."
         )
-    path = grids.grid(spec.grid if grid is None else grid, schedule, spec.steps if steps is None else steps)[:-1]
+    method, count = steppers.stepper(spec.stepper), spec.steps if steps is None else steps
+    path = planned(method, spec.grid if grid is None else grid, schedule, count)[:-1]
     if len(path) < 2:
         raise UsageError("one step leads straight onto t = 0 and has no variance: give at least 2 steps.")
     records = records_of(source, family.data, split, n)

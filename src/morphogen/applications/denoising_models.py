@@ -15,9 +15,10 @@ from morphogen.core.chunks import chunks
 from morphogen.core.errors import UsageError
 from morphogen.core.family import Family, require
 from morphogen.core.rng import Noise, Rng
-from morphogen.sampling import grids, steppers
+from morphogen.sampling import steppers
 from morphogen.sampling.denoiser import Denoiser
 from morphogen.sampling.guidance import autoguidance, classifier_free
+from morphogen.sampling.plan import planned
 from morphogen.sampling.readout import Readout
 from morphogen.sampling.steppers import State
 from morphogen.sampling.tiling import Tiled
@@ -55,10 +56,12 @@ def denoising_model(family: Family, verb: str) -> DenoisingModel:
     return cast(DenoisingModel, require(family, Denoises, verb))
 
 
-def time_grid(model: DenoisingModel, grid: str | None, steps: int | None, start: float = 1.0) -> Tensor:
-    """Times from `start` down to 0; None takes the model's own grid and number of steps."""
+def time_grid(
+    model: DenoisingModel, stepper: steppers.Stepper, grid: str | None, steps: int | None, start: float = 1.0
+) -> Tensor:
+    """Times of the stepper from `start` down to 0; None takes the model's own grid and number of steps."""
     spec = model.spec
-    return grids.grid(grid or spec.grid, model.schedule, steps or spec.steps, start)
+    return planned(stepper, grid or spec.grid, model.schedule, steps or spec.steps, start)
 
 
 def stepper_of(model: DenoisingModel, name: str | None) -> steppers.Stepper:

@@ -110,7 +110,8 @@ def edit_picture(
     stored = read(image, data)
     x = values(fitted(stored, data, image, tiles), data)
     redrawn = None if mask is None else _mask(mask, stored, family, tiles).to(on)
-    times, method = time_grid(model, grid, steps, strength), stepper_of(model, stepper)
+    method = stepper_of(model, stepper)
+    times = time_grid(model, method, grid, steps, strength)
     led: dict[str, Any] = {"guidance": guidance, "negative": negative}
     if text is not None or negative is not None:
         led = with_default_guidance(family, led)

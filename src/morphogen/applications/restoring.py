@@ -147,7 +147,8 @@ def _along_chain(
             "this model works in the latent space of its autoencoder: it restores pictures of its own size alone,"
             f" {by(data.shape[1:])}, and what its context= names."
         )
-    times, method = time_grid(model, grid, steps), stepper_of(model, stepper)
+    method = stepper_of(model, stepper)
+    times = time_grid(model, method, grid, steps)
     dtype = next(family.parameters()).dtype
 
     def draw(count: int, rng: Noise) -> Tensor:

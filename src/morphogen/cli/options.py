@@ -32,7 +32,10 @@ Text = Annotated[
 Stepper = Annotated[
     str | None,
     typer.Option(
-        "--stepper", metavar="NAME", help="ddpm, ddim, euler, heun, dpm++2m, unipc, ...", rich_help_panel=_SAMPLING
+        "--stepper",
+        metavar="NAME",
+        help="unipc-angle, ddpm, ddim, euler, heun, dpm++2m, ...",
+        rich_help_panel=_SAMPLING,
     ),
 ]
 Steps = Annotated[
@@ -48,7 +51,10 @@ Steps = Annotated[
 Grid = Annotated[
     str | None,
     typer.Option(
-        "--grid", metavar="NAME", help="Times of the steps: uniform, karras, angle, ...", rich_help_panel=_SAMPLING
+        "--grid",
+        metavar="NAME",
+        help="Times of the steps: auto, uniform, karras, angle, ...",
+        rich_help_panel=_SAMPLING,
     ),
 ]
 Temperature = Annotated[

@@ -42,6 +42,7 @@ from morphogen.sampling.denoiser import Denoiser
 from morphogen.sampling.guidance import autoguidance, classifier_free
 from morphogen.sampling.inverse import inpainting
 from morphogen.sampling.ode_likelihood import flow_log_likelihood, variational_bound
+from morphogen.sampling.plan import planned
 from morphogen.sampling.readout import Readout
 from morphogen.sampling.steppers import State
 from morphogen.theory.columns import gaussian_row
@@ -85,9 +86,12 @@ class DenoisingSpec(DenoiserSpec, ConditionSpec):
     context_dropout: float = Field(
         0.0, ge=0, le=1, description="share of records trained without their picture, so that it also draws without one"
     )
-    stepper: str = Field("dpm++2m", description=f"sampling: {', '.join(steppers.STEPPERS)}")
+    stepper: str = Field("unipc-angle", description=f"sampling: {', '.join(steppers.STEPPERS)}")
     steps: int = Field(50, ge=1, le=100_000, description="sampling: steps from noise to record")
-    grid: str = Field("karras", description=f"sampling: the times of the steps, {', '.join(grids.GRIDS)}")
+    grid: str = Field(
+        grids.AUTO,
+        description=f"sampling: the times of the steps, {', '.join(grids.GRIDS)}; auto is what suits the stepper",
+    )
     guidance: float = Field(1.0, ge=0, description="sampling: scale of classifier-free guidance; 1 is none")
     autoguidance: float = Field(1.0, ge=0, description="sampling: scale of the way from the part guide; 1 is none")
     guidance_interval: tuple[float, float] = Field(
@@ -142,9 +146,8 @@ class DenoisingFamily(Family):
         self.shape = data.shape if self._first_stage is None else self._latent_shape()
         bounded = self._first_stage is None and self._levels is not None
         self.readout = Readout(schedule, parametrization, variance, (-1.0, 1.0) if bounded else None)
-        steppers.stepper(spec.stepper)
         with torch.device("cpu"):  # real numbers, also if networks are built without memory
-            grids.grid(spec.grid, schedule, min(spec.steps, 8))  # both raise if the name is unknown
+            planned(steppers.stepper(spec.stepper), spec.grid, schedule, min(spec.steps, 8))  # unknown names raise
         self.conditioner = conditioner_of(spec, data, self.parts)
         shape = ((1 + 2 * len(spec.fourier)) * self.shape[0], *self.shape[1:])
         inside = data.replace(shape=shape, **({} if data.table is None else {"kind": "continuous", "table": None}))
@@ -255,8 +258,9 @@ class DenoisingFamily(Family):
             raise UsageError(
                 "a class or a text is avoided by guidance, and its scale is 1, which is none: give it, such as 2."
             )
-        times = grids.grid(s.grid if grid is None else grid, self.schedule, s.steps if steps is None else steps)
         method = steppers.stepper(s.stepper if stepper is None else stepper)
+        named, count = s.grid if grid is None else grid, s.steps if steps is None else steps
+        times = planned(method, named, self.schedule, count)
         x = loop.starting_noise(self.schedule, rng, n, self.shape, self._dtype)
         asked = self.guided(
             s.guidance if guidance is None else guidance,

@@ -55,9 +55,6 @@ class FlowMatchingSpec(DenoisingSpec):
         "independent",
         description="noise of a record: its own, that of an optimal transport within conditions, or across them",
     )
-    stepper: str = Field("heun", description=DenoisingSpec.model_fields["stepper"].description)
-    steps: int = Field(25, ge=1, description=DenoisingSpec.model_fields["steps"].description)
-    grid: str = Field("uniform", description=DenoisingSpec.model_fields["grid"].description)
 
 
 @final

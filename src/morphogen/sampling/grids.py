@@ -11,6 +11,8 @@ removes the remaining noise at once, and few steps are of more use at higher noi
 than sigma / alpha = `largest`, the log-snr and karras grids are cut there; the first time is still `start`. The angle
 is bounded and needs no cut. Its grid has the same noise levels for every schedule and becomes fine everywhere as steps
 grow.
+
+The best of them depends on the stepper. "auto" is the one that the stepper names (`Stepper.suited_grid`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from torch import Tensor
 from morphogen.core.errors import SpecError, UsageError, unknown
 from morphogen.theory.schedules import Schedule
 
+AUTO = "auto"
 SMALLEST, LARGEST = 0.002, 80.0
 
 
@@ -87,7 +90,7 @@ def grid(name: str, schedule: Schedule, steps: int, start: float = 1.0) -> Tenso
         UsageError: `steps` or `start` is out of range.
     """
     if name not in GRIDS:
-        raise SpecError(unknown("grid", name, GRIDS))
+        raise SpecError(unknown("grid", name, (AUTO, *GRIDS)))
     return GRIDS[name](schedule, steps, start)
 
 

@@ -22,6 +22,7 @@ STEPPERS: Mapping[str, Callable[..., Stepper]] = {
     "dpm++2m": partial(Multistep, estimates=2),
     "dpm++2m-sde": partial(Multistep, estimates=2, eta=1.0),
     "unipc": partial(Multistep, estimates=2, corrector=True),
+    "unipc-angle": partial(Multistep, estimates=2, corrector=True, variable="angle"),
 }
 
 

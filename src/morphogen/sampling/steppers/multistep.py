@@ -77,6 +77,9 @@ class Multistep(Stepper):
     def remembers(self) -> bool:  # type: ignore[override]
         return self.estimates > 1 or self.corrector
 
+    def suited_grid(self, schedule: Schedule) -> str:
+        return "log-snr" if self.variable == "log-snr" and self.remembers and not self.stochastic else "angle"
+
     def _advance(self, denoiser: Conditioned, state: State, s: Tensor, draw: Draw) -> State:
         here = StepEstimate(state.t, state.x, denoiser.posterior(state.x, state.t).mean)
         if self.corrector and state.past:

@@ -20,6 +20,7 @@ from morphogen.core.errors import SpecError
 from morphogen.sampling.denoiser import Conditioned
 from morphogen.sampling.steppers.base import Draw, State, Stepper
 from morphogen.theory.diffusion import q_step
+from morphogen.theory.schedules import Schedule
 
 
 def velocity(mean: Tensor, x_t: Tensor, t: Tensor, denoiser: Conditioned) -> Tensor:
@@ -29,6 +30,11 @@ def velocity(mean: Tensor, x_t: Tensor, t: Tensor, denoiser: Conditioned) -> Ten
     return growth * x_t + (d_alpha - alpha * growth) * mean
 
 
+def _own_time(schedule: Schedule) -> str:
+    """Even steps in the schedule's own time; where that is sigma, they would all be at high noise."""
+    return "karras" if schedule.kind == "exploding" else "uniform"
+
+
 @final
 @dataclass(frozen=True)
 class Euler(Stepper):
@@ -36,6 +42,9 @@ class Euler(Stepper):
 
     order = 1
     stochastic = False
+
+    def suited_grid(self, schedule: Schedule) -> str:
+        return _own_time(schedule)
 
     def _advance(self, denoiser: Conditioned, state: State, s: Tensor, draw: Draw) -> State:
         mean = denoiser.posterior(state.x, state.t).mean
@@ -65,6 +74,9 @@ class Heun(Stepper):
     @property
     def stochastic(self) -> bool:
         return self.churn > 0.0
+
+    def suited_grid(self, schedule: Schedule) -> str:
+        return _own_time(schedule)
 
     def _advance(self, denoiser: Conditioned, state: State, s: Tensor, draw: Draw) -> State:
         t, x = self._churned(denoiser, state, draw) if self.churn else (state.t, state.x)
