@@ -311,6 +311,30 @@ def test_models_are_compared_on_the_same_records_and_with_the_same_noise(
         api.compare([model, other], "digits")
 
 
+def test_sets_of_samples_are_compared_with_each_other_and_with_models(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MORPHOGEN_CACHE", str(tmp_path / "cache"))
+    train = api.load_data("digits").train.stored.numpy()
+    np.savez(tmp_path / "real.npz", x=train[:310])
+    np.savez(
+        tmp_path / "noisy.npz",
+        x=np.clip(train[300:600] + np.random.default_rng(0).integers(0, 4, (300, 1, 8, 8)), 0, 16),
+    )
+    real, noisy = str(tmp_path / "real.npz"), str(tmp_path / "noisy.npz")
+    found = api.compare([real, noisy], "digits", ["fd", "kid"])
+    assert [one.of["samples"] for one in found.models] == [real, noisy]
+    assert {one.results[0].n for one in found.models} == {300}  # one size for all
+    assert [d.verdict for d in found.differences] == [f"{real} is better"] * 2
+    assert all(d.paired and d.interval[1] < 0 for d in found.differences)
+    beside = api.compare([model, noisy], "digits", ["elbo", "fd"], n=290, save=False)
+    assert [len(one.results) for one in beside.models] == [2, 1] and len(beside.differences) == 1
+    with pytest.raises(UsageError, match="a set of samples is given twice"):
+        api.compare([real, real], "digits")
+    with pytest.raises(ArtifactError, match="no such"):
+        api.compare([real, tmp_path / "missing"], "digits")
+
+
 def test_what_another_program_made_is_judged_like_a_model(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

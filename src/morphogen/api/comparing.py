@@ -1,18 +1,21 @@
-"""Several models measured on the same records."""
+"""Several models, or sets of samples, measured on the same records."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from morphogen import artifact
+from morphogen.api.contestants import by_name
 from morphogen.api.measuring import evaluation_of, find_network
-from morphogen.api.opened import AnyModel, OpenModel, open_model
+from morphogen.api.opened import AnyModel, OpenModel
 from morphogen.api.results import Comparison
 from morphogen.core.capabilities import Samples
-from morphogen.core.errors import ArtifactError, MorphogenError, UsageError
+from morphogen.core.errors import ArtifactError, MorphogenError
 from morphogen.data import load
 from morphogen.data.in_memory import AnyData
-from morphogen.evaluation import OF_SAMPLES, differences, make_reference
+from morphogen.data.samples import load_samples
+from morphogen.evaluation import OF_SAMPLES, differences, judge_records, make_reference
 from morphogen.evaluation import Evaluation as Measured
 from morphogen.evaluation import evaluate as measure
 
@@ -30,52 +33,55 @@ def compare(
     device: str | None = None,
     save: bool = True,
 ) -> Comparison:
-    """Measure several models on the same records with the same noise, and each pair's differences.
+    """Measure several models, or sets of samples, on the same records, and each pair's differences.
+
+    Models draw with the same noise. Samples are files or folders of any program, as `evaluate_samples` takes them. All
+    sets of samples are cut to one size, which their content decides.
 
     Args:
-        models: held models or paths; each is judged in the units of the first one's data.
+        models: held models, their paths, or the paths of samples; each is judged in the units of the first model's
+            data.
         data, metrics, split, n, samples, seed, network, device, save: as of `evaluate`.
 
     Returns:
-        What was measured of each model, and the differences with their intervals.
+        What was measured of each, and the differences with their intervals.
 
     Raises:
         UsageError: a model is given twice, or models records of another kind than the first one.
 
     Example:
         >>> mg.compare(["runs/first", "runs/second"], "digits", ["nll"]).differences
+        >>> mg.compare(["theirs.npz", "ours.npz"], "digits", ["fd"]).differences[0].verdict
     """
-    held = _by_name(models, device)
-    first = next(iter(held.values())).data
-    dataset = load(data, like=first)
+    held = by_name(models, device)
+    opened = {name: one for name, one in held.items() if isinstance(one, OpenModel)}
+    dataset = load(data, like=next(iter(opened.values())).data) if opened else load(data)
+    made = {name: load_samples(name, dataset.spec) for name in held if name not in opened}
     given = find_network(network)
     metrics = [metrics] if isinstance(metrics, str) else metrics
     drawn = not metrics or set(metrics) & set(OF_SAMPLES)
     reference = None
-    if drawn and any(Samples in one.module.capabilities for one in held.values()):
+    if drawn and (made or any(Samples in one.module.capabilities for one in opened.values())):
+        sizes = [len(one.stored) for one in made.values()] + [len(dataset.train)] * bool(made)
+        size = n if not sizes else min(sizes) if n is None else min(n, *sizes)
         try:
-            reference = make_reference(dataset, split=split, n=n, seed=seed, network=given)
+            reference = make_reference(dataset, split=split, n=size, seed=seed, network=given)
         except MorphogenError:  # said for each model, among what is left out
             if metrics:
                 raise
-    measured = {
-        name: measure(
-            one.module,
-            dataset,
-            metrics,
-            split=split,
-            n=n,
-            samples=samples,
-            seed=seed,
-            network=given,
-            reference=reference,
-        )
-        for name, one in held.items()
-    }
-    found = []
+    of_samples = None if metrics is None else [name for name in metrics if name in OF_SAMPLES] if opened else metrics
+    measured, found = {}, []
     for name, one in held.items():
-        notes = _keep(one, measured[name]) if save else []
-        found.append(evaluation_of(measured[name], data, notes, model=name, family=one.family))
+        common: dict[str, Any] = {"split": split, "n": n, "seed": seed, "network": given, "reference": reference}
+        if isinstance(one, OpenModel):
+            measured[name] = measure(one.module, dataset, metrics, samples=samples, **common)
+            notes = _keep(one, measured[name]) if save else []
+            found.append(evaluation_of(measured[name], data, notes, model=name, family=one.family))
+        else:
+            theirs = made[name]
+            options = {**common, "labels": theirs.labels}
+            measured[name] = judge_records(theirs.stored, theirs.spec, dataset, of_samples, **options)
+            found.append(evaluation_of(measured[name], data, theirs.notes, model=name, samples=name))
     return Comparison(tuple(found), tuple(differences(measured, reference)))
 
 
@@ -89,23 +95,3 @@ def _keep(model: OpenModel, measured: Measured) -> list[str]:
     except ArtifactError as error:
         return [f"the numbers are not kept in the model's folder: {error}"]
     return []
-
-
-def _by_name(models: Sequence[AnyModel], device: str | None) -> dict[str, OpenModel]:
-    """Held models by their paths. Raises `UsageError` for those that cannot be compared."""
-    held: dict[str, OpenModel] = {}
-    for model in models:
-        one = open_model(model, device)
-        if str(one.path) in held:
-            raise UsageError("a model is given twice: name each once.")
-        held[str(one.path)] = one
-    if not held:
-        raise UsageError("there is no model to measure: name one at least.")
-    first = next(iter(held.values()))
-    for name, one in held.items():
-        if (one.data.shape, one.data.kind, one.data.levels) != (first.data.shape, first.data.kind, first.data.levels):
-            raise UsageError(
-                f"{name} models {one.data.kind} records of shape {one.data.shape}, {first.path} {first.data.kind} ones"
-                f" of shape {first.data.shape}: only models of the same kind of records can be compared."
-            )
-    return held

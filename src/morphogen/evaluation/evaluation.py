@@ -136,11 +136,13 @@ def judge_records(
     seed: int = 0,
     network: Network | None = None,
     labels: Tensor | None = None,
+    reference: AnyReference | None = None,
 ) -> Evaluation:
     """Measure records (N, *shape) of another program, stored as `spec` says.
 
     The records are sorted by their content, and the first `n` are taken (at most the number of training records of
     `dataset`), so the results do not depend on the caller's order. `labels` (N,) are the classes of the conditions.
+    `reference` is the common reference of several sets; as many records as it has are then taken.
     Raises the same errors as `evaluate`.
     """
     for name in metrics or ():
@@ -150,15 +152,20 @@ def judge_records(
         raise UsageError(f"cannot judge {n} records: n is at least 1.")
     _suited(dataset.spec, metrics or ())
     if dataset.spec.kind == "columns":
+        if isinstance(reference, TableReference):
+            n = reference.n
         rows = torch.from_numpy(np.argsort(keys(stored.cpu(), None), kind="stable"))[: n or len(stored)]
-        by = TableReference.of(dataset, split=split, n=len(rows), seed=seed)
+        by = reference
+        if not isinstance(by, TableReference):
+            by = TableReference.of(dataset, split=split, n=len(rows), seed=seed)
         made_rows = TableSample(Rows(stored.cpu().double()[rows].numpy(), by.layout), by)
         return _measure_rows(made_rows, dataset, metrics, "")
-    n = min(len(stored), len(dataset.train), n or len(stored))
-    reference = Reference(dataset, split=split, n=n, seed=seed, network=network)
+    if not isinstance(reference, Reference):
+        n = min(len(stored), len(dataset.train), n or len(stored))
+        reference = Reference(dataset, split=split, n=n, seed=seed, network=network)
     if spec.shape != dataset.spec.shape:
         raise DataError(f"the records have shape {spec.shape}, those of {dataset.spec.name} {dataset.spec.shape}.")
-    rows = torch.from_numpy(np.argsort(keys(stored.cpu(), None), kind="stable"))[:n]
+    rows = torch.from_numpy(np.argsort(keys(stored.cpu(), None), kind="stable"))[: reference.n]
     judged = reference.features.judged(stored.cpu()[rows], spec)
     made = reference.made(judged, None if labels is None else labels[rows], rows)
     return _measure_samples(made, reference, metrics, "")

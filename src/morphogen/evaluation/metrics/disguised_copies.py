@@ -15,7 +15,9 @@ at up to 32 x 32 pixels after a light blur, so that a copier's interpolation doe
 
 **Mixed.** If x = (y + y') / 2 with both in [0, 1], then max(0, 2 x - 1) <= y <= min(1, 2 x) in every pixel. The 32
 training records that break these limits least are candidates for y, and y' is the training record nearest to 2 x - y.
-The distance is that of x to the segment between both. This finds averages that lie far from either picture.
+This finds averages that lie far from either picture. Each pair has the distance of x to the segment between both. A
+smooth picture is near to many averages, so what counts is the smallest distance as a share of the smallest of pairs
+without either of the two: nearly 0 for an average of two, nearly 1 for new pictures, sharp or smooth.
 
 A distance to the training set is all that `copying` needs: real records that were not trained on have the same search.
 """
@@ -35,7 +37,7 @@ from morphogen.core.chunks import chunks
 COMPONENTS = 64
 _COARSE, _FINE = 14, 32  # the longest sides of the two stages
 _ALIGNED, _STEPS = 8, 5  # candidates of a picture, and Gauss-Newton steps of each
-_PARTNERS, _PAIRS = 32, 4  # candidates for one of the two, and pairs that are compared in full
+_PARTNERS, _PAIRS = 32, 16  # candidates for one of the two, and pairs that are compared in full
 _LIMITS = (0.11, 0.11, math.radians(12.0), 0.22)  # shares of the sides, angle, log zoom
 _FIRST = 1000  # candidates for one of the two by a quarter of the pixels
 _ROWS, _BLOCK, _QUERIES = 4096, 1024, 256  # training records reduced at a time; a block of distances that fits a cache
@@ -60,7 +62,7 @@ class DisguisedCopies:
         return torch.cat([d for d, _ in found]), torch.cat([i for _, i in found])
 
     def mixed(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """The distance (n,) of each picture to the nearest mixture of two, and their numbers (n, 2)."""
+        """The nearest mixture of two: its distance (n,) as a share of the next one's, and their numbers (n, 2)."""
         found = [self._mixed(part) for part in pictures.cpu().split(64)]
         return torch.cat([d for d, _ in found]), torch.cat([i for _, i in found])
 
@@ -88,9 +90,12 @@ class DisguisedCopies:
         pairs = torch.stack((one.gather(1, few), other.gather(1, few)), 2)  # (n, K, 2)
         ends = _fine(self.train[pairs.flatten()]).reshape(*pairs.shape, -1)
         found = _to_segment(x[:, None], ends[:, :, 0], ends[:, :, 1])
-        best = found.argmin(1)
-        rows = torch.arange(n)
-        return found[rows, best], pairs[rows, best]
+        rows, best = torch.arange(n), found.argmin(1)
+        pair, distance = pairs[rows, best], found[rows, best]
+        shared = (pairs[:, :, :, None] == pair[:, None, None, :]).flatten(2).any(2)
+        rest = found.masked_fill(shared, torch.inf).min(1).values
+        next_one = torch.where(rest.isfinite(), rest, found.max(1).values)
+        return distance / next_one.clamp_min(1e-12), pair
 
     def _partners(self, pictures: Tensor) -> Tensor:
         """The training records (n, P) that may be one half of each: first at a quarter of the pixels, then at all."""
