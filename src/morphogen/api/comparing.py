@@ -51,7 +51,6 @@ def compare(
 
     Example:
         >>> mg.compare(["runs/first", "runs/second"], "digits", ["nll"]).differences
-        >>> mg.compare(["theirs.npz", "ours.npz"], "digits", ["fd"]).differences[0].verdict
     """
     held = by_name(models, device)
     opened = {name: one for name, one in held.items() if isinstance(one, OpenModel)}

@@ -137,7 +137,9 @@ class AlignmentTask:
             others = {NEAREST_TRAINING_CAPTION: self._remembered[name][stated]}
             value, ceiling = share(ours, rows), share(real, rows)
             below = {other: share(holds, rows) for other, holds in others.items()}
+            ignored = ()
             if shuffled is not None and (said := ~shuffled[name].isnan()).any():
+                ignored = _ignored(name, found[name], shuffled[name], self.prompts.rows)
                 below = {SHUFFLED: share(shuffled[name][said], self.prompts.rows[said]), **below}
             results.append(
                 Result(
@@ -154,6 +156,7 @@ class AlignmentTask:
                     floor=ceiling.value,
                     floor_interval=ceiling.interval,
                     network=self._judge.network,
+                    warnings=ignored,
                     details={
                         "prompts": len(rows.unique()),
                         "baseline_intervals": {other: estimate.interval for other, estimate in below.items()},
@@ -173,6 +176,24 @@ class AlignmentTask:
         if self._partner is None:
             return None
         return self._judge([self.prompts.captions[i] for i in self._partner.tolist()], made)
+
+
+def _ignored(kind: str, own: Tensor, others: Tensor, prompt: Tensor) -> tuple[str, ...]:
+    """A sentence if the drawings show these words of their prompts no more often than those of other prompts.
+
+    The shares are paired by the prompt; the sentence comes unless the 95 % interval of their difference is above 0.
+    """
+    both = ~own.isnan() & ~others.isnan()
+    if not both.any():
+        return ()
+    gain = difference(own[both], others[both], prompt[both])
+    if gain.interval is None or gain.interval[0] > 0.0:
+        return ()
+    ours, theirs = float(own[both].mean()), float(others[both].mean())
+    return (
+        f"the generator ignores its words ({kind}), or too few drawings show otherwise: {ours:.1%} show what was asked"
+        f" for, and {theirs:.1%} what others asked for.",
+    )
 
 
 class Copies(NamedTuple):

@@ -22,6 +22,7 @@ from morphogen.evaluation.metrics.frechet import frechet
 from morphogen.evaluation.metrics.kernel import kid
 from morphogen.evaluation.metrics.metric import Measured, SampleMetric, SampleSet
 from morphogen.evaluation.metrics.modes import class_conditional_frechet, modes
+from morphogen.evaluation.metrics.obedience import sentences
 from morphogen.evaluation.metrics.two_sample import two_sample_test
 from morphogen.evaluation.result import Result
 from morphogen.theory.statistics.intervals import Estimate
@@ -61,6 +62,7 @@ def judge(
                 f"copying: {value.value:.1%} of the records are nearer to a training record than new ones would be"
                 f" ({METRICS[name].what}); fidelity says little about a copy."
             )
+    copied += sentences(made.labels, made.classes, reference.real.classes, reference.dataset.spec.classes)
     copied += [f"copying is not checked ({'; '.join(names)}): {why}" for why, names in unchecked.items()]
     for metric in metrics:
         if metric.name not in found:
@@ -77,7 +79,7 @@ def judge(
                 seed=reference.seed,
                 better=metric.better,
                 protocol=f"{metric.what}; {len(made):,} records{made_by} against {_against(metric, reference)};"
-                " 95 % interval",
+                f" {metric.interval_of}",
                 baselines={} if scale is None else dict(scale.baselines),
                 floor=None if scale is None else scale.floor,
                 floor_interval=None if scale is None else scale.floor_interval,
@@ -259,16 +261,42 @@ def _numbers(made: SampleSet) -> list[tables.Kind]:
     return ["number"] * _rows(made).shape[1]
 
 
+_OF_MADE = "95 % interval over new records of the generator, against these real ones"
+_OF_REAL = "95 % interval over new real records, against these generated ones"
 _NEAR = "improved precision and recall, and density and coverage, with 5 neighbors"
+_AMONG_REAL = f"share of records among real ones ({_NEAR})"
+_AMONG_MADE = f"share of real records among these ({_NEAR})"
+_AROUND, _MET = f"real neighborhoods around a record ({_NEAR})", f"share of real neighborhoods met ({_NEAR})"
 METRICS: dict[str, SampleMetric] = {
     m.name: m
     for m in (
         SampleMetric("fd", "FD", "squared Frechet distance of features, bias removed", _fd, placed=True),
         SampleMetric("kid", "KID", "unbiased squared MMD of features, cubic kernel, all pairs", _kid, placed=True),
-        SampleMetric("precision", "precision", f"share of records among real ones ({_NEAR})", _precision, "higher"),
-        SampleMetric("recall", "recall", f"share of real records among these ({_NEAR})", _recall, "higher"),
-        SampleMetric("density", "density", f"real neighborhoods around a record ({_NEAR})", _density, "higher"),
-        SampleMetric("coverage", "coverage", f"share of real neighborhoods met ({_NEAR})", _coverage, "higher"),
+        SampleMetric(
+            "precision",
+            "precision",
+            _AMONG_REAL,
+            _precision,
+            "higher",
+            interval_of=_OF_MADE,
+        ),
+        SampleMetric("recall", "recall", _AMONG_MADE, _recall, "higher", interval_of=_OF_REAL),
+        SampleMetric(
+            "density",
+            "density",
+            _AROUND,
+            _density,
+            "higher",
+            interval_of=_OF_MADE,
+        ),
+        SampleMetric(
+            "coverage",
+            "coverage",
+            _MET,
+            _coverage,
+            "higher",
+            interval_of=_OF_REAL,
+        ),
         SampleMetric(
             "two_sample", "two-sample", "held-out accuracy of telling real from generated; 0.5 is chance", _two_sample
         ),

@@ -64,6 +64,7 @@ class SampleMetric:
     measure   returns the estimate and further numbers. Raises a `MorphogenError` if the data do not allow it
     placed    whether values are placed on the ladder of degradations
     scaled    whether there are baselines and a floor
+    interval_of  what the interval is, and which records are drawn anew if not those of both sides
     """
 
     name: str
@@ -74,3 +75,4 @@ class SampleMetric:
     unit: str = ""
     placed: bool = False
     scaled: bool = True
+    interval_of: str = "95 % interval"
