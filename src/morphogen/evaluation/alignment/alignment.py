@@ -137,7 +137,7 @@ class AlignmentTask:
             others = {NEAREST_TRAINING_CAPTION: self._remembered[name][stated]}
             value, ceiling = share(ours, rows), share(real, rows)
             below = {other: share(holds, rows) for other, holds in others.items()}
-            ignored = ()
+            ignored: tuple[str, ...] = ()
             if shuffled is not None and (said := ~shuffled[name].isnan()).any():
                 ignored = _ignored(name, found[name], shuffled[name], self.prompts.rows)
                 below = {SHUFFLED: share(shuffled[name][said], self.prompts.rows[said]), **below}

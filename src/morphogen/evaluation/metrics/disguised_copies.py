@@ -147,7 +147,8 @@ def _reduced(x: Tensor, side: int) -> Tensor:
     longest = max(x.shape[-2:])
     if longest <= side:
         return x
-    return F.adaptive_avg_pool2d(x, [max(1, round(n * side / longest)) for n in x.shape[-2:]])
+    height, width = (max(1, round(n * side / longest)) for n in x.shape[-2:])
+    return F.adaptive_avg_pool2d(x, (height, width))
 
 
 def _pooled_picture(pictures: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def judge(
             if name not in left_out:  # the reason is given already
                 unchecked.setdefault(str(error), []).append(METRICS[name].what)
             continue
-        if details["flagged"] and value.interval[0] > 0.0 and value.value >= MATERIAL:
+        if details["flagged"] and value.interval and value.interval[0] > 0.0 and value.value >= MATERIAL:
             copied.append(
                 f"copying: {value.value:.1%} of the records are nearer to a training record than new ones would be"
                 f" ({METRICS[name].what}); fidelity says little about a copy."

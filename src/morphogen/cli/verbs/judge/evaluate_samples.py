@@ -44,7 +44,7 @@ def evaluate_samples(
     with busy("evaluating"):
         if len(samples) == 1:
             judged = {samples[0]: api.evaluate_samples(samples[0], data, read_names(metrics), **options)}
-            differences = []
+            differences: list[Any] = []
         else:
             found = api.compare(samples, data, read_names(metrics), **options)
             judged = dict(zip(samples, found.models, strict=True))
