@@ -89,7 +89,7 @@ def machines_of(record: Any) -> list[Any]:
     return [hardware for hardware in every(record, "hardware") if {"cpu", "threads", "device"} <= hardware.keys()]
 
 
-def machines(results: Results) -> str:
+def hardware_table(results: Results) -> str:
     """Hardware and versions, as the files record them, and the files that do not."""
     found: dict[str, tuple[list[str], set[str]]] = {}
     for name, record in results.items():
@@ -143,7 +143,7 @@ def page(folder: Path) -> str:
         HEAD,
         tally(results),
         "## Hardware and versions",
-        machines({**results, **{f"{name} (GPU)": record for name, record in on_gpu.items()}}),
+        hardware_table({**results, **{f"{name} (GPU)": record for name, record in on_gpu.items()}}),
         "## Speed and memory",
         table(SPEED, results),
         *(speed_table(contest, results) for contest in CONTESTS),

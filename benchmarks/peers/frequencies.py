@@ -35,7 +35,7 @@ def main() -> None:
     """Print the hashes."""
     asked = parser().parse_args()
     torch.set_num_threads(asked.threads)
-    torch.backends.mkldnn.enabled = asked.onednn == "on"  # type: ignore[assignment]
+    torch.backends.mkldnn.enabled = asked.onednn == "on"
     family = artifact.load(asked.model, "cpu").family
     u = torch.from_numpy(np.load(asked.pictures))
     hashes = [hashlib.sha256() for _ in range(len(u))]

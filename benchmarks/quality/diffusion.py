@@ -29,7 +29,7 @@ from benchmarks.page.tables import Result, Seen, at_most, ratio, rung, seen_of, 
 from benchmarks.peers.environments import run_in
 from morphogen.core.rng import Rng
 from morphogen.sampling import grids
-from morphogen.sampling.ode_likelihood import flow_log_likelihood, variational_bound
+from morphogen.sampling.ode_likelihood import Likelihood, flow_log_likelihood, variational_bound
 from morphogen.trainer.precision import autocast, resolve
 
 FASHION, CPU = "fashion_mnist", torch.device("cpu")
@@ -90,7 +90,7 @@ def bits(run: Run) -> Json:
     x_0 = family.encoded(spec.encode(records.stored[rows]), Rng(0), 500)
     found: Json = {}
     smallest = 1.0 / (levels - 1)
-    ways = {
+    ways: dict[str, tuple[Callable[..., Likelihood], int, int]] = {
         "bound, 100 evaluations": (variational_bound, 100, 500),
         "bound, 50 evaluations": (variational_bound, 50, 200),
         "flow, 97 evaluations": (flow_log_likelihood, 25, 100),

@@ -133,7 +133,7 @@ def _off(filled: Cells, truth: Cells, layout: Layout, scale: Cells) -> Cells:
     return np.where(category, filled != truth, ((filled - truth) / scale) ** 2)
 
 
-def _mean(off: Cells, gone: Cells, layout: Layout) -> float:
+def _mean(off: Cells, gone: np.ndarray, layout: Layout) -> float:
     found = []
     for c, size in enumerate(layout.sizes):
         if gone[:, c].any():

@@ -58,11 +58,11 @@ class CausalSequences(nn.Module):
         ids = torch.cat((torch.full_like(x[:, :1], BEGIN), x[:, : longest - 1]), 1)
         keep = torch.arange(longest, device=x.device) <= n[:, None]
         features, packing = self.net(ids, keep, c)
-        target = x[:, :longest].flatten().index_select(0, packing.index)
-        place = packing.index % longest
+        target = x[:, :longest].flatten().index_select(0, packing.flat)
+        place = packing.flat % longest
         allowed = None if self.grammar is None else packing.gather(self.grammar(ids))
         log_p = self.log_probs(features, place == self.longest - 1, allowed).gather(-1, target[:, None]).squeeze(-1)
-        total = log_p.new_zeros(len(x)).index_add(0, packing.index // longest, log_p)
+        total = log_p.new_zeros(len(x)).index_add(0, packing.flat // longest, log_p)
         return torch.where(well_formed(x), total, -torch.inf)
 
     def log_probs(self, features: Tensor, last: Tensor | bool, allowed: Tensor | None = None) -> Tensor:

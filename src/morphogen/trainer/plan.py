@@ -96,7 +96,12 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        told = {"steps": self.steps, "batch_size": self.batch_size, "records": self.records, "passes": self.passes}
+        told: dict[str, Any] = {
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "records": self.records,
+            "passes": self.passes,
+        }
         told |= {"seconds": self.seconds, "memory_mb": self.memory_mb, "hopeless": self.hopeless}
         chosen = [{"name": c.name, "value": c.value, "why": c.why} for c in self.chosen]
         return {**told, "chosen": chosen, "ways_out": list(self.ways_out)}

@@ -28,9 +28,12 @@ _HIDDEN = -1e30  # the logit of a key that is not seen; finite, for places that 
 
 
 class Packing(NamedTuple):
-    """Which places of (B, T) are kept: their flat index (M,), and what attention adds to logits (B or 1, 1, T, T)."""
+    """Which places of (B, T) are kept: their places in the flattened (B * T,) as `flat` (M,).
 
-    index: Tensor
+    `mask` (B or 1, 1, T, T) is what attention adds to its logits.
+    """
+
+    flat: Tensor
     shape: tuple[int, int]
     mask: Tensor
     cos: Tensor
@@ -38,12 +41,12 @@ class Packing(NamedTuple):
 
     def spread(self, packed: Tensor) -> Tensor:
         """(M, *) -> (B, T, *), zero where nothing is kept."""
-        flat = packed.new_zeros(self.shape[0] * self.shape[1], *packed.shape[1:])
-        return flat.index_copy(0, self.index, packed).unflatten(0, self.shape)
+        zeros = packed.new_zeros(self.shape[0] * self.shape[1], *packed.shape[1:])
+        return zeros.index_copy(0, self.flat, packed).unflatten(0, self.shape)
 
     def gather(self, spread: Tensor) -> Tensor:
         """(B, T, *) -> (M, *)."""
-        return spread.flatten(0, 1).index_select(0, self.index)
+        return spread.flatten(0, 1).index_select(0, self.flat)
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -147,9 +150,9 @@ class SequenceTransformer(nn.Module):
 
     def forward(self, ids: Tensor, keep: Tensor, c: Tensor | None = None) -> tuple[Tensor, Packing]:
         packing = self.packing(keep)
-        x = self.embedding(ids.flatten().index_select(0, packing.index)) * self.width**0.5
+        x = self.embedding(ids.flatten().index_select(0, packing.flat)) * self.width**0.5
         if c is not None:
-            c = c.index_select(0, packing.index // ids.shape[1])
+            c = c.index_select(0, packing.flat // ids.shape[1])
         for block in self.blocks:
             x = block(x, packing, c)
         return self.norm(x), packing
