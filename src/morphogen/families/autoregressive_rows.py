@@ -51,7 +51,7 @@ class RowsSpec(Spec):
         0.5, ge=0, le=1, description="tables: share of the steps in the order of sampling; the others take a random one"
     )
     shrinkage: float = Field(
-        0.05, gt=0, lt=1, description="tables: of the correlations from which training starts, towards none"
+        0.01, gt=0, lt=1, description="tables: of the correlations from which training starts, towards none"
     )
     prior_std: float = Field(
         0.03, gt=0, description="tables: deviation of the prior of the outputs, which matters for few records"
