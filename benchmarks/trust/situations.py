@@ -5,7 +5,8 @@
 Each runs `morphogen train` in a forked process and asserts three things: its exit status; that what it says has no
 traceback and names the cause; and that nothing is half-written: a model is sound, a checkpoint is readable, no
 temporary file is left, and where there is a checkpoint, `--resume` ends the run as the uninterrupted one would have
-ended, bit for bit. Linux; some situations need a root that can become another user.
+ended, bit for bit. Linux; some situations need a root that can become another user, and none runs under nohup, which
+ignores SIGHUP.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def _limits() -> Iterator[int]:
 
 def _field(path: str, name: str) -> int | None:
     try:
-        with open(path, encoding="ascii", errors="replace") as lines:
+        with open(path, encoding="utf-8", errors="replace") as lines:
             return next((int(line.split()[1]) for line in lines if line.startswith(name)), None)
     except (OSError, ValueError, IndexError):
         return None
