@@ -20,7 +20,7 @@ from morphogen import artifact
 from morphogen.applications.compression import by_conditionals
 
 
-def parser() -> argparse.ArgumentParser:
+def options() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     found.add_argument("model", type=Path)
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Print the hashes."""
-    asked = parser().parse_args()
+    asked = options().parse_args()
     torch.set_num_threads(asked.threads)
     torch.backends.mkldnn.enabled = asked.onednn == "on"
     family = artifact.load(asked.model, "cpu").family
