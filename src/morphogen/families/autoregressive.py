@@ -43,8 +43,10 @@ from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, SpecError, UsageError
 from morphogen.core.family import Family, Health, Player, Progress, Step
+from morphogen.core.recommendation import Recommendation, Situation
 from morphogen.core.rng import Noise
 from morphogen.core.sequences import lengths
+from morphogen.families import recommending
 from morphogen.families.autoregressive_rows import Rows, RowsSpec
 from morphogen.families.integer_form import IntegerForm
 from morphogen.nn.backbones.causal import CausalConv, CausalNet, Seen
@@ -330,6 +332,12 @@ class Autoregressive(IntegerForm, Family):
             if isinstance(self.pixels.head, SymbolHead):
                 self.pixels.head.log_masses = self.tables.frequencies.log_masses
 
+    @classmethod
+    def recommend(cls, situation: Situation) -> Recommendation:
+        if situation.data.table is not None:
+            return recommending.table(situation, "autoregressive")
+        return super().recommend(situation)
+
     # ---------------------------------------------------------------- training
 
     def players(self) -> Mapping[str, Player]:
@@ -372,7 +380,8 @@ class Autoregressive(IntegerForm, Family):
             return Health({"held_out_bits_per_token": float(self._bits_per_token(log_p, part.x))})
         log_p = self._log_p(part.x, part.cond)
         if self.rows is not None:
-            return Health({"held_out_nats_per_row": float(-log_p.sum(1).mean())})
+            nats = -float(log_p.sum(1).mean())
+            return Health({"held_out_nats_per_row": nats}, held_out=nats)
         bits = -log_p.mean(dim=(0, 2, 3)) / math.log(2.0)
         return Health({"held_out_bits_per_dim": float(bits.mean()), "bits_per_row": bits.tolist()})
 

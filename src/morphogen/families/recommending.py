@@ -28,15 +28,31 @@ _STAGES = {
     "gan": [(500, "colored blobs"), (2000, "rough shapes"), (10_000, "fair pictures")],
     "vae": [(150, "color fields"), (600, "soft pictures"), (10_000, "soft pictures with details")],
 }
+_TABLES = {  # the steps that a table needs, the largest batch, and what the family is taken for
+    "autoregressive": (300, 512, "tables: likelihoods, rows that meet conditions, missing cells"),
+    "diffusion": (1000, 512, "tables whose columns move together"),
+    "flow_matching": (1000, 512, ""),
+    "gan": (1000, 128, ""),
+    "vae": (600, 512, "tables: latents to compare rows by; anomalies"),
+}
 _TINY = 12  # a picture of a smaller side takes a fifth of the steps
 _OBJECTIVE = ("parametrization", "schedule", "times", "weighting", "chain", "zero_terminal_snr", "variance")
 _MOST_FOLDED = 4
 _PLACES = 16  # side of the grid that a denoising network works on
 
 
+def table(situation: Situation, family: str) -> Recommendation:
+    """For tables, in larger batches than pictures. The target is a column like others, so it is no condition."""
+    needs, batch, purpose = _TABLES[family]
+    stages = [(needs // 4, "columns one by one"), (needs, "how columns depend on each other"), (10 * needs, "good")]
+    return Recommendation((), recommended_training(situation, batch), (), needs, purpose, stages)
+
+
 def denoising(situation: Situation, family: str) -> Recommendation:
     """For diffusion, with its schedule and noise levels, and for flow matching."""
     side, data = situation.side, situation.data
+    if data.table is not None:
+        return table(situation, family)
     training = recommended_training(situation, 64)
     if side < 8 or data.context_shape is not None:
         return _of(family, side, (), training)
@@ -56,6 +72,8 @@ def denoising(situation: Situation, family: str) -> Recommendation:
 
 def gan(situation: Situation) -> Recommendation:
     """For generative adversarial networks."""
+    if situation.data.table is not None:
+        return table(situation, "gan")
     training = recommended_training(situation, 32)
     choices = []
     if situation.side >= 12 and situation.records < 5000 and situation.data.context_shape is None:
@@ -67,6 +85,8 @@ def gan(situation: Situation) -> Recommendation:
 
 def vae(situation: Situation) -> Recommendation:
     """For variational autoencoders."""
+    if situation.data.table is not None:
+        return table(situation, "vae")
     training = recommended_training(situation)
     side, data = situation.side, situation.data
     if side < _TINY or data.levels is None or data.kind != "continuous":
