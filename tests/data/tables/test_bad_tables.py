@@ -99,6 +99,15 @@ def test_numbers_among_which_stands_a_word_are_a_category_with_a_note(tmp_path: 
     assert any("'x' holds numbers and 1 other values, the first in row 1" in note for note in data.notes)
 
 
+def test_one_huge_number_among_missing_cells_is_a_value(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{'1e20' if i % 2 else ''},{i * 7 % 31}\n" for i in range(60)))
+    table = load(f"{tmp_path / 't.csv'}:validation=0,test=0").spec.table
+    assert table is not None and table["x"].values == ("1e20",) and table["x"].missing == 0.5
+    with pytest.raises(MorphogenError, match="column 'y', row 1: the value lies outside its range"):
+        (tmp_path / "t.schema.yaml").write_text("columns: {y: {low: 50, high: 0}}")
+        load(tmp_path / "t.csv")
+
+
 def test_a_frame_of_mixed_types_is_refused() -> None:
     class Mixed:
         """As pandas has them: a column of Python objects."""

@@ -134,9 +134,10 @@ def _numeric(series: polars.Series, numbers: Numbers, choice: ColumnChoice, keep
         counts_on = float(different[-1] - different[0]) == len(different) - 1
         if all_differ and (counts_on or _IDENTIFIER.search(series.name)):
             return LeftOut(name=series.name, reason="an identifier: whole numbers that all differ")
-    if choice.type is None and len(different) <= MOST_ORDINAL and len(present) >= 10 * len(different):
+    few = len(different) <= MOST_ORDINAL and len(present) >= 10 * len(different)
+    if choice.type is None and (few or len(different) == 1):
         kind = "boolean" if different.tolist() == [0.0, 1.0] else "ordinal"
-        return _of_values(series, kind, choice, share).replace(format="number")
+        return _of_values(series, kind, choice, share, numeric=True)
     kind = "integer" if choice.type == "integer" or (choice.type is None and whole) else "number"
     if choice.type == "integer" and not whole:
         row = int(np.flatnonzero(numbers.values != np.round(numbers.values))[0])
@@ -206,18 +207,20 @@ def _odd_row(texts: Sequence[str | None]) -> str:
     return f" (most are numbers; the first other one is in row {is_number.index(False) + 1:,})"
 
 
-def _of_values(series: polars.Series, kind: ColumnType, choice: ColumnChoice, share: float) -> Column:
+def _of_values(
+    series: polars.Series, kind: ColumnType, choice: ColumnChoice, share: float, numeric: bool = False
+) -> Column:
     """A column of values: those of the choice, or those that there are, in their order."""
     texts = texts_of(series)
     there = {text for text in texts if text is not None}
     plain = {text for text in there if text not in MISSING_WORDS}
-    if kind != "category" and plain and all(_NUMBERS.fullmatch(text.strip()) for text in plain):
+    if numeric or (kind != "category" and plain and all(_NUMBERS.fullmatch(text.strip()) for text in plain)):
         there = plain  # elsewhere NA is a word as others
     values = choice.values or ordered(there)
     if kind == "boolean":
         lower = [value.strip().lower() for value in values]
         values = values if lower == sorted(lower) else tuple(v for _, v in sorted(zip(lower, values, strict=True)))
-    form = "number" if series.dtype.is_numeric() else ""
+    form = "number" if numeric or series.dtype.is_numeric() else ""
     return Column(name=series.name, type=kind, values=values, missing=share, format=form)
 
 

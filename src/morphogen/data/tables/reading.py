@@ -100,7 +100,8 @@ def of_frame(data: Any, name: str) -> polars.DataFrame:
     frame = narwhals.from_native(data, eager_only=True)
     columns = []
     for column in names:
-        cells = [None if value is None or value != value else value for value in frame[column].to_list()]
+        absent = frame[column].is_null().to_list()
+        cells = [None if gone else _plain(value) for value, gone in zip(frame[column].to_list(), absent, strict=True)]
         kinds = Counter(_kind(value) for value in cells if value is not None)
         if len(kinds) > 1 and set(kinds) != {"int", "float"}:
             usual = kinds.most_common(1)[0][0]
@@ -123,6 +124,13 @@ def all_in_split(data: Any, split: str) -> Any:
     frame = of_frame(data, "data in memory")
     pl = polars_module()
     return frame if "split" in frame.columns else frame.with_columns(pl.lit(split).alias("split"))
+
+
+def _plain(value: Any) -> Any:
+    """A cell without the types of numpy and pandas; None for NaN."""
+    value = value.item() if hasattr(value, "item") else value
+    value = value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
+    return None if isinstance(value, float) and value != value else value
 
 
 def _kind(value: Any) -> str:

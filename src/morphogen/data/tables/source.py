@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pydantic
+
 from morphogen.core.columns import Column, LeftOut, Table
 from morphogen.core.errors import DataError, SpecError
 from morphogen.core.printable import one_line, shortened
@@ -110,6 +112,9 @@ def _inferred(
             found = describe(series, choice, options.dates, options.decimal, kept)
         except DataError as error:
             raise DataError(f"{name}: {error}") from None
+        except pydantic.ValidationError as error:
+            said = str(error.errors(include_input=False, include_url=False)[0]["msg"]).removeprefix("Value error, ")
+            raise DataError(f"{name}: {said}; mend its cells, or give another type.") from None
         notes += found.notes
         if isinstance(found.column, LeftOut):
             left_out.append(found.column)

@@ -85,7 +85,7 @@ def _series(cells: np.ndarray, column: Column, pl: Any) -> Any:
         days = [None if v is None else round(v / dates.DAY) for v in present]
         return pl.Series(column.name, days, dtype=pl.Int32).cast(pl.Date)
     if column.is_number:
-        if column.type == "integer" and not column.format:
+        if column.type == "integer" and not column.format and max(abs(column.low), abs(column.high)) < 2.0**63:
             return pl.Series(column.name, [None if v is None else round(v) for v in present], dtype=pl.Int64)
         texts = [None if t is None else float(t.replace(",", ".")) for t in written(cells, column)]
         return pl.Series(column.name, texts, dtype=pl.Float64)
@@ -93,7 +93,7 @@ def _series(cells: np.ndarray, column: Column, pl: Any) -> Any:
         return pl.Series(column.name, [None if v is None else bool(v) for v in present], dtype=pl.Boolean)
     if column.format == "number":
         numbers = [float(value.replace(",", ".")) for value in column.values]
-        whole = all(value.lstrip("+-").isdigit() for value in column.values)
+        whole = all(value.lstrip("+-").isdigit() for value in column.values) and max(map(abs, numbers)) < 2.0**63
         found: list[Any] = [None if v is None else numbers[int(v)] for v in present]
         found = [None if v is None else int(v) for v in found] if whole else found
         return pl.Series(column.name, found, dtype=pl.Int64 if whole else pl.Float64)
