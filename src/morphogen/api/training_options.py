@@ -105,7 +105,7 @@ class TrainingOptions(TypedDict, total=False):
     prior_dropout: float
     prior_lr: float
     prior_start: float
-    prior_std: float
+    prior_std: float | None
     prior_width: int
     pseudo_inputs: int
     quantizer: Literal["codebook", "fsq"]

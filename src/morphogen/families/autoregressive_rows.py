@@ -34,7 +34,7 @@ from morphogen.nn.backbones.any_order import AnyOrder
 from morphogen.nn.backbones.filling import fill
 
 CHUNK = 1024  # rows that are scored or drawn together
-SIZES = ((2_000, 4, 16), (20_000, 8, 32), (1 << 62, 16, 64))  # up to so many records: width, hidden
+SIZES = ((2_000, 4, 16, 0.1), (20_000, 8, 32, 0.3), (1 << 62, 16, 64, 1.0))  # by records: width, hidden, prior_std
 
 
 class RowsSpec(Spec):
@@ -53,8 +53,8 @@ class RowsSpec(Spec):
     shrinkage: float = Field(
         0.01, gt=0, lt=1, description="tables: of the correlations from which training starts, towards none"
     )
-    prior_std: float = Field(
-        0.03, gt=0, description="tables: deviation of the prior of the outputs, which matters for few records"
+    prior_std: float | None = Field(
+        None, gt=0, description="tables: deviation of the prior of the outputs; none: 0.1 to 1, by the records"
     )
 
 
@@ -67,7 +67,9 @@ class Rows(nn.Module):
         super().__init__()
         assert data.table is not None
         self.spec, self.table, self.records = spec, data.table, data.splits.get("train", SIZES[0][0])
-        width, hidden = next(sizes for most, *sizes in SIZES if self.records <= most)
+        _, width, hidden, self.prior_std = next(sizes for sizes in SIZES if self.records <= sizes[0])
+        if spec.prior_std is not None:
+            self.prior_std = spec.prior_std
         self.net = AnyOrder(
             self.table,
             self.records,
@@ -97,7 +99,7 @@ class Rows(nn.Module):
     def penalty(self) -> Tensor:
         """-log of the prior of the outputs, for one record of all: ()."""
         squares = torch.stack([weight.square().sum() for weight in self.net.penalized()]).sum()
-        return squares / (2.0 * self.records * self.spec.prior_std**2)
+        return squares / (2.0 * self.records * self.prior_std**2)
 
     def forward(self, codes: Tensor, order: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """log P of each code (B, C), given those before it in `order`, and the penalty ()."""
