@@ -98,6 +98,9 @@ def test_an_attack_on_few_rows_decides_nothing() -> None:
     made = TableSample(patients(60, 2), reference)
     found = [_plain(name, made) for name in ("duplicates", "nearest", "membership", "membership_tpr")]
     assert decide(found).private == "not decided" and "too few" in decide(found).why_private
+    same = TableSample(reference.real, reference)
+    found = [_plain(name, same) for name in ("accuracy", "associations", "two_sample")]
+    assert decide(found).useful == "not decided" and "too few" in decide(found).why_useful
 
 
 def _plain(name: str, made: TableSample) -> Result:

@@ -33,11 +33,12 @@ def page(
     their samples, and `figures` of tables stand each with its caption.
     """
     names = [str(m["model"]) for m in models]
+    placed = any(m["ladders"] for m in models)
+    places = " The place is among known degradations of real pictures." if placed else ""
     report = Report(
         "Evaluation of " + ", ".join(names),
         f"Measured on `{models[0]['data']}`. Each value stands with its 95 % interval, beside trivial models"
-        " (baselines), real records judged as if they were generated (floor), and known degradations of real pictures"
-        " (place).",
+        " (baselines), and real records judged as if they were generated (floor)." + places,
     )
     if len(models) == 1:
         for result in models[0]["results"][:HEADLINES]:

@@ -9,13 +9,13 @@ If z and z' of two columns are normal with correlation R, then Cov(m, m') = R v 
 has no ties, and to first order in R where both have (the first term of Mehler's expansion). So Cov(m, m') / (v v')
 estimates R.
 
-The probability of a row of codes is that of a box,
+The probability of a row of codes is that z lies in a box. With R = L L^T and z = L e it is estimated one column at a
+time (GHK; Genz, "Numerical computation of multivariate normal probabilities", 1992):
 
-    P(row) = prod_j (b_j - a_j) E_u [c(u)],   u uniform in the box,
-    log c(u) = -1/2 log det R - 1/2 z^T (R^-1 - I) z,   z_j = Phi^-1(u_j).
+    P(row) = E [prod_j p_j],   p_j = Phi((z_b - m_j) / L_jj) - Phi((z_a - m_j) / L_jj),   m_j = sum_{i < j} L_ji e_i,
 
-The mean over K draws of u is unbiased, so its logarithm is a lower bound in expectation, which rises with K (as in
-Burda et al., "Importance weighted autoencoders", 2016).
+with e_j drawn from the normal between both ends. The mean over K draws is unbiased, so its logarithm is a lower bound
+in expectation, which rises with K (as in Burda et al., "Importance weighted autoencoders", 2016).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from morphogen.core.columns import Table
 from morphogen.core.rng import Noise
 
 _MOST = 0.999  # estimates beyond it come from the first order alone
-_RIDGE = 0.02  # weight of the identity, so that the matrix has an inverse
-_LEAST = 1e-12
+_RIDGE = 0.01  # weight of the identity, and the least eigenvalue, so that the matrix has a root
+_LEAST_MASS = 1e-300
 
 
 def interval_means(ends: Tensor) -> Tensor:
@@ -56,10 +56,10 @@ def correlations(scores: Tensor) -> Tensor:
 
 
 def positive(found: Tensor, ridge: float = 0.0) -> Tensor:
-    """The nearest matrix with diagonal 1 and no negative eigenvalue, after adding a share `ridge` of the identity."""
+    """A near matrix with diagonal 1 and no eigenvalue far below `ridge`, after adding that share of the identity."""
     weaker = (1.0 - ridge) * found + ridge * torch.eye(len(found), dtype=found.dtype)
     values, vectors = torch.linalg.eigh(weaker)
-    root = vectors * values.clamp_min(_LEAST).sqrt()
+    root = vectors * values.clamp_min(max(ridge, 1e-12)).sqrt()
     root = root / root.square().sum(1, keepdim=True).sqrt()
     return root @ root.mT
 
@@ -97,16 +97,34 @@ def copula_rows(table: Table, train: Tensor, cells: Tensor, noise: Noise, draws:
         lows.append(ends[:-1][place[codes[:, j]]])
         highs.append(ends[1:][place[codes[:, j]]])
         scores.append(interval_means(ends)[place[ours[:, j]]])
-    r = positive(correlations(torch.stack(scores, 1)), _RIDGE)
-    inverse = torch.linalg.inv(r) - torch.eye(len(r), dtype=r.dtype)
-    low, high = torch.stack(lows, 1), torch.stack(highs, 1)
+    root = torch.linalg.cholesky(positive(correlations(torch.stack(scores, 1)), _RIDGE))
+    low, high = (_score(torch.stack(ends, 1)) for ends in (lows, highs))
     total = torch.full((len(cells),), -torch.inf, dtype=torch.float64)
     for k in range(draws):
-        at = noise.shifted(k * len(cells)).uniform("copula", len(cells), (len(table.columns),), torch.float64)
-        z = torch.special.ndtri((low + at * (high - low)).clamp(1e-12, 1.0 - 1e-12))
-        total = torch.logaddexp(total, -0.5 * ((z @ inverse) * z).sum(1))
-    log_c = total - math.log(draws) - 0.5 * torch.linalg.slogdet(r).logabsdet
-    return log_c + independent_rows(table, train, cells)
+        u = noise.shifted(k * len(cells)).uniform("copula", len(cells), (len(table.columns),), torch.float64)
+        total = torch.logaddexp(total, _log_box(root, low, high, u))
+    return total - math.log(draws) + log_within_bins(table, codes).sum(1)
+
+
+def _log_box(root: Tensor, low: Tensor, high: Tensor, u: Tensor) -> Tensor:
+    """log prod_j p_j (N,) of boxes between `low` and `high` (N, C), with uniform noise u (N, C)."""
+    e, total = torch.zeros_like(low), torch.zeros(len(low), dtype=low.dtype)
+    for j in range(low.shape[1]):
+        mean = e[:, :j] @ root[j, :j]
+        a, b = ((ends[:, j] - mean) / root[j, j] for ends in (low, high))
+        upper = a > 0.0  # in the upper tail both ends are mirrored, so that their difference keeps its digits
+        a, b = torch.where(upper, -b, a), torch.where(upper, -a, b)
+        below, above = torch.special.ndtr(a), torch.special.ndtr(b)
+        total = total + (above - below).clamp_min(_LEAST_MASS).log()
+        drawn = torch.special.ndtri((below + u[:, j] * (above - below)).clamp(_LEAST_MASS, 1.0 - 1e-16))
+        drawn = torch.minimum(torch.maximum(drawn, a), b)
+        e[:, j] = torch.where(upper, -drawn, drawn)
+    return total
+
+
+def _score(u: Tensor) -> Tensor:
+    """Phi^-1(u) in [-9, 9]."""
+    return torch.special.ndtri(u.clamp(0.0, 1.0)).clamp(-9.0, 9.0)
 
 
 def _shares(table: Table, codes: Tensor) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 **Useful** rests on fidelity: accuracy, associations and the two-sample test, each beside its floor. Training on
 synthetic rows and testing on real ones can spoil this verdict. It cannot make it, because rows with independent columns
-reach nearly the value of real rows on many data.
+reach nearly the value of real rows on many data. Tests on fewer than 200 rows that find nothing decide nothing.
 
 **Private** is said only if a membership attack was tried on enough rows and failed. Distances alone cannot show
 privacy. Even then it means "against the attacks tried"; a guarantee needs training with differential privacy. Every
@@ -28,7 +28,7 @@ Private = Literal[
     "not decided",
 ]
 LEVEL = 0.05
-MIN_ROWS = 200  # of training and of held-out rows; with fewer, an attack that fails says little
+MIN_ROWS = 200  # of either kind; with fewer, a test that finds no difference, or an attack that fails, says little
 COPIED = 0.5  # share of equal rows, beyond that of held-out rows, from which all of it is called a copy
 BETWEEN = 0.2  # likewise, of rows on a line between two training rows
 
@@ -78,6 +78,8 @@ def _useful(found: Mapping[str, Result]) -> tuple[Useful, str]:
     grades = [mark for mark, _ in marks]
     why = "; ".join(words for _, words in marks)
     if all(mark == "good" for mark in grades):
+        if (n := found["two_sample"].n) < MIN_ROWS:
+            return "not decided", f"{n} rows are too few to rely on a test that finds no difference: {why}"
         return "useful", why
     return ("not useful" if "poor" in grades else "partly useful"), why
 
@@ -95,8 +97,8 @@ def _ratio(result: Result) -> tuple[str, str]:
 
 
 def _two_sample(result: Result) -> tuple[str, str]:
-    low = result.interval[0] if result.interval else result.value
-    mark = "good" if low <= 0.6 else "poor" if low > 0.8 else "middling"
+    low, high = result.interval or (result.value, result.value)
+    mark = "good" if low <= 0.6 and high <= 0.8 else "poor" if low > 0.8 else "middling"
     return mark, f"a classifier tells them from real rows with AUC {result.value:.3f}"
 
 
