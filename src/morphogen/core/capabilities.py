@@ -162,6 +162,14 @@ class LatentFrequencies(Protocol):
 
 
 @runtime_checkable
+class Completes(Protocol):
+    """Draws the hidden elements of records given the others."""
+
+    def complete(self, x: Tensor, hidden: Tensor, cond: RawCondition | None, rng: Noise, **options: Any) -> Tensor:
+        """Records like x (n, *shape), with the elements `hidden` (n, *shape) bool drawn anew; the others stay."""
+
+
+@runtime_checkable
 class Quantizes(Protocol):
     """Has an integer form: integer weights, exact sums, and so the same bits on every machine."""
 
@@ -221,6 +229,7 @@ ALL: tuple[type, ...] = (
     Latents,
     Conditionals,
     LatentFrequencies,
+    Completes,
     Quantizes,
     Denoises,
     Discriminates,

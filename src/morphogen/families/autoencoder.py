@@ -1,5 +1,8 @@
 r"""The KL-regularized autoencoder: the first stage of latent diffusion (Rombach et al., 2022).
 
+A text becomes one vector of latents (Z, 1, 1), from which a causal transformer writes it
+(`nn/sequence_autoencoder.py`); the two terms and their use are the same, and there is no scale.
+
 The encoder turns a picture (C, H, W) into a grid of latents (Z, H/f, W/f) with f^2 C / Z times fewer elements. The
 decoder rebuilds the picture from them almost exactly. A generative model of the latents is then much cheaper than one
 of pixels. Training minimizes
@@ -49,6 +52,8 @@ from morphogen.nn.backbones.encoders import centered
 from morphogen.nn.backbones.patch_discriminator import PatchDiscriminator
 from morphogen.nn.backbones.spatial import PictureLayer, SpatialDecoder, SpatialEncoder, grid
 from morphogen.nn.layers.running_moments import RunningMoments, over_processes
+from morphogen.nn.sequence_autoencoder import SequenceDistribution, SequenceEncoder
+from morphogen.nn.sequences import CausalSequences
 from morphogen.theory import elbo
 from morphogen.theory.adversarial import HINGE, balance
 from morphogen.theory.discretized import DiscretizedGaussian, DiscretizedLogistic
@@ -56,6 +61,7 @@ from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameter
 
 MEASURED = 2000  # the latent scale is measured over so many records: few, because the weights change
 HEALTH_RECORDS = 256  # records in a health check
+REBUILT = 32  # texts that are rebuilt in a health check
 DECODE_CHUNK = 128  # for scores: fast, and small enough for the memory
 SCALE_GAIN = 10.0  # Adam changes a parameter by about lr per step, but the scale has a long way to go
 WON = 0.95  # share of right answers on patches from which the discriminator has won
@@ -69,6 +75,10 @@ class AutoencoderSpec(Spec):
     )
     blocks: int = Field(2, ge=0, description="residual blocks per resolution")
     latent_channels: int = Field(4, ge=1, description="channels Z of the grid of latents")
+    text_latents: int = Field(64, ge=1, description="texts: number Z of latents")
+    text_width: int = Field(192, ge=2, description="texts: width of both transformers")
+    text_blocks: int = Field(3, ge=1, description="texts: blocks of each transformer")
+    grammar: bool = Field(True, description="SMILES: what no SMILES can go on with has probability 0")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
     likelihood: str = Field("auto", description=f"p(x | z): auto (one that fits the data), {', '.join(NAMES)}")
     mixtures: int = Field(5, ge=1, description="components of a mixture likelihood")
@@ -101,6 +111,19 @@ class SpatialPosterior(nn.Module):
         return mean, log_var.clamp(-14.0, 6.0)  # sigma in [1e-3, 20]: keeps exp finite in any precision
 
 
+class TextPosterior(nn.Module):
+    """q(z | x) of texts: (B, L) -> mean and log-variance (B, Z, 1, 1)."""
+
+    def __init__(self, encoder: SequenceEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.encoder(x)[..., None, None]
+        mean, log_var = h.to(torch.promote_types(h.dtype, torch.float32)).chunk(2, dim=1)
+        return mean, log_var.clamp(-14.0, 6.0)
+
+
 class Autoencoder(Family):
     """KL-regularized autoencoder; see the module's docstring for the mathematics."""
 
@@ -113,10 +136,15 @@ class Autoencoder(Family):
 
     def __init__(self, spec: AutoencoderSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
+        self.inference: SpatialPosterior | TextPosterior
+        self.decoder: SpatialDecoder | CausalSequences
+        if data.sequence is not None:
+            self._build_for_texts(spec, data)
+            return
         if len(data.shape) != 3 or data.kind not in ("binary", "continuous", "discrete"):
             raise SpecError(
-                f"the autoencoder family needs pictures (C, H, W), but {data.name!r} has {data.kind} records of shape"
-                f" {data.shape}; families for other data: vae."
+                f"the autoencoder family needs texts or pictures (C, H, W), but {data.name!r} has {data.kind} records"
+                f" of shape {data.shape}; families for other data: vae."
             )
         self.which = spec.likelihood if spec.likelihood != "auto" else automatic(data)
         count = parameters(self.which, data.levels, spec.mixtures)
@@ -135,6 +163,17 @@ class Autoencoder(Family):
         self.discriminator = PatchDiscriminator(channels, spec.discriminator_widths) if spec.adversarial else None
         self.moments = RunningMoments(spec.latent_channels, MEASURED)
         self.measure = self._likelihood(torch.zeros(1, each, *data.shape)).measure  # raises if the data do not fit
+
+    def _build_for_texts(self, spec: AutoencoderSpec, data: DataSpec) -> None:
+        if spec.adversarial or spec.multi_scale:
+            raise SpecError("adversarial and multi_scale compare pictures: leave both 0 for texts.")
+        assert data.sequence is not None
+        self.which, self.measure, self.scale, self.discriminator = "categorical", "mass", None, None
+        self.latent_shape = (spec.text_latents, 1, 1)
+        size = {"width": spec.text_width, "blocks": spec.text_blocks, "dropout": spec.dropout}
+        self.inference = TextPosterior(SequenceEncoder(data.sequence, 2 * spec.text_latents, **size))  # type: ignore[arg-type]
+        self.decoder = CausalSequences(data.sequence, cond=spec.text_latents, grammar=spec.grammar, **size)  # type: ignore[arg-type]
+        self.moments = RunningMoments(spec.text_latents, MEASURED)
 
     # ---------------------------------------------------------------- training
 
@@ -158,6 +197,11 @@ class Autoencoder(Family):
         z = q.rsample(rng.normal("z", batch.address, self.latent_shape))
         if self.training:
             self.moments.update(z)
+        if isinstance(self.decoder, CausalSequences):
+            log_p, rate = self.network("decoder")(batch.x, z.flatten(1)), q.kl(self._prior(z))
+            metrics = {"elbo": (log_p - rate).mean().detach(), "rate": rate.mean().detach()}
+            yield Step("autoencoder", {"distortion": -log_p, "rate": self.spec.beta * rate}, metrics)
+            return
         raw = self.last(self.network("decoder")(z))
         p, rate = self._likelihood(raw), q.kl(self._prior(z))
         distortion, made = -p.log_prob(batch.x), self._picture(p)
@@ -184,10 +228,16 @@ class Autoencoder(Family):
         part = batch[:HEALTH_RECORDS]
         q = self.encode(part.x)
         rate = float(q.kl(self._prior(q.mean)).mean())
-        real, made = centered(part.x, self.data), self._picture(self.decode(q.mean))
+        if self.data.sequence is None:
+            real, made = centered(part.x, self.data), self._picture(self.decode(q.mean))
+            rebuilt = {"held_out_psnr": float(psnr(made, real).mean())}
+        else:
+            few = slice(0, REBUILT)
+            made = self.decode(q.mean[few]).mean
+            rebuilt = {"held_out_rebuilt_exactly": float((made == part.x[few]).all(-1).double().mean())}
         active = float((q.mean.var(0, correction=min(1, len(part) - 1)) > 0.01).double().mean())
         metrics: dict[str, float | list[float]] = {
-            "held_out_psnr": float(psnr(made, real).mean()),
+            **rebuilt,
             "held_out_rate": rate,
             "held_out_elbo": float(self.score(part.x, None, rng).value.mean()),
             "latent_stddev": self.moments.stddev.tolist(),
@@ -220,6 +270,8 @@ class Autoencoder(Family):
     def decode(self, z: Tensor, cond: RawCondition | None = None) -> Distribution:
         """p(x | z) with the batch shape of z (*batch, *latent_shape)."""
         batch = z.shape[:-3]
+        if isinstance(self.decoder, CausalSequences):
+            return SequenceDistribution(self.decoder, z.flatten(-3))
         return self._likelihood(self.last(self.decoder(z.reshape(-1, *self.latent_shape))).unflatten(0, batch))
 
     @torch.no_grad()

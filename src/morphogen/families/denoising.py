@@ -74,6 +74,22 @@ class FirstStage(Encodes, Protocol):
         """The inverse of `normalized`."""
 
 
+def latents_of(stage: Any, data: DataSpec) -> tuple[int, ...]:
+    """The shape of the latents of the part "autoencoder". Raises `SpecError` if it is not an autoencoder of `data`."""
+    if not isinstance(stage, FirstStage):
+        raise SpecError(
+            f"the part 'autoencoder' must be a model of the family autoencoder, not a {type(stage).__name__}."
+        )
+    theirs = stage.data
+    alike = (theirs.shape, theirs.kind, theirs.levels) == (data.shape, data.kind, data.levels)
+    if not alike or theirs.sequence != data.sequence:
+        raise SpecError(
+            f"the part 'autoencoder' was trained on {theirs.kind} records of shape {theirs.shape}, but {data.name!r}"
+            f" has {data.kind} ones of shape {data.shape}: take one of the same data."
+        )
+    return tuple(stage.latent_shape)
+
+
 class DenoisingSpec(DenoiserSpec, ConditionSpec):
     """Options that diffusion and flow matching share."""
 
@@ -135,22 +151,27 @@ class DenoisingFamily(Family):
         variance: Variance,
     ) -> None:
         super().__init__(spec, data, parts)
-        if data.kind not in ("continuous", "binary", "discrete", "columns"):
-            raise SpecError(f"a {self.name!r} model needs records of numbers, but {data.name!r} has a {data.kind}.")
+        texts = data.sequence is not None and self._first_stage is not None
+        if data.kind not in ("continuous", "binary", "discrete", "columns") and not texts:
+            raise SpecError(
+                f"a {self.name!r} model needs records of numbers, but {data.name!r} has a {data.kind}; of texts it"
+                " makes the latents: give --part autoencoder=MODEL."
+            )
         if spec.context_dropout and data.context_shape is None:
             raise SpecError(
                 f"context_dropout hides the pictures to start from, and {data.name!r} has none: give a source with"
                 " context=, such as context=down4, or leave it out."
             )
         self.schedule = schedule
-        self.shape = data.shape if self._first_stage is None else self._latent_shape()
+        self.shape = data.shape if self._first_stage is None else latents_of(self._first_stage, data)
         bounded = self._first_stage is None and self._levels is not None
         self.readout = Readout(schedule, parametrization, variance, (-1.0, 1.0) if bounded else None)
         with torch.device("cpu"):  # real numbers, also if networks are built without memory
             planned(steppers.stepper(spec.stepper), spec.grid, schedule, min(spec.steps, 8))  # unknown names raise
         self.conditioner = conditioner_of(spec, data, self.parts)
         shape = ((1 + 2 * len(spec.fourier)) * self.shape[0], *self.shape[1:])
-        inside = data.replace(shape=shape, **({} if data.table is None else {"kind": "continuous", "table": None}))
+        numbers = {"kind": "continuous", "levels": None, "table": None, "sequence": None}
+        inside = data.replace(shape=shape, **({} if data.table is None and data.sequence is None else numbers))
         skip = 0 if data.table is None else self.shape[0]
         channels = self.readout.outputs * self.shape[0]
         self.denoiser = denoiser(spec, inside, channels, COND if spec.conditional else 0, skip=skip)
@@ -375,7 +396,7 @@ class DenoisingFamily(Family):
         else:
             x = ((x_0 + 1.0) * (0.5 * data.high)).round()
         x = x.clamp(data.low, data.high)
-        return x.round().long() if data.kind == "discrete" else x
+        return x.round().long() if data.kind in ("discrete", "sequence") else x
 
     # ----------------------------------------------------------------- private
 
@@ -388,24 +409,6 @@ class DenoisingFamily(Family):
     def _guide(self) -> Any:
         """The part "guide", or None."""
         return dict(self.parts).get(GUIDE)
-
-    def _latent_shape(self) -> tuple[int, ...]:
-        """The latent shape of the autoencoder.
-
-        Raises `SpecError` if the part is not an autoencoder of these records.
-        """
-        stage = self._first_stage
-        if not isinstance(stage, FirstStage):
-            raise SpecError(
-                f"the part 'autoencoder' must be a model of the family autoencoder, not a {type(stage).__name__}."
-            )
-        theirs, ours = stage.data, self.data
-        if (theirs.shape, theirs.kind, theirs.levels) != (ours.shape, ours.kind, ours.levels):
-            raise SpecError(
-                f"the part 'autoencoder' was trained on {theirs.kind} records of shape {theirs.shape}, but"
-                f" {ours.name!r} has {ours.kind} ones of shape {ours.shape}: take one of the same data."
-            )
-        return tuple(stage.latent_shape)
 
     def _avoided(self, avoid: int | RawCondition, cond: RawCondition | None, n: int) -> RawCondition:
         """The condition to avoid for `n` records: a class, or a condition of one row; its context is that of `cond`."""

@@ -16,6 +16,9 @@ The penalty of a record depends on that record alone. So all terms are per recor
 batch is split. The discriminator's call computes the gradients of gradients (nn/backbones/adversarial_nets.py,
 `Sloped`), so it can be compiled. It cannot be sharded.
 
+With a trained autoencoder as the part "autoencoder" the game is about its latents, scaled to mean 0 and deviation 1,
+and samples are decoded. So it can draw texts, through which no gradient passes (LatentGAN; Prykhodko et al., 2019).
+
 There is no posterior. `encode` finds a latent by gradient descent on
 
     1/2 |z|^2 + |G(z) - x|^2 / (2 s^2),
@@ -43,6 +46,7 @@ from morphogen.core.family import TELLING, Family, Health, Player, Progress, Ste
 from morphogen.core.recommendation import Recommendation, Situation
 from morphogen.core.rng import Noise, Rng
 from morphogen.families import recommending
+from morphogen.families.denoising import FIRST_STAGE, latents_of
 from morphogen.families.gan_health import GameState, judge_game
 from morphogen.families.gan_spec import GANSpec, check_data
 from morphogen.nn.backbones.adversarial_nets import (
@@ -72,7 +76,7 @@ class GAN(Family):
     name = "gan"
     summary = "generative adversarial network: one-step samples, six games"
     Spec = GANSpec
-    part_names = (READER,)
+    part_names = (FIRST_STAGE, READER)
     capabilities = frozenset({Samples, Discriminates, Encodes, Directions})
     takes_context = True
     presets = {
@@ -94,6 +98,12 @@ class GAN(Family):
 
     def __init__(self, spec: GANSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
+        self.inside = data  # what the networks see
+        if self._first_stage is not None:
+            latent = {"shape": latents_of(self._first_stage, data), "kind": "continuous", "levels": None}
+            self.inside = data.replace(**latent, sequence=None)
+            self.capabilities = self.capabilities - {Encodes, Directions}  # latents of latents
+        data = self.inside
         check_data(spec, data)
         context = 0 if data.context_shape is None else data.context_shape[0]
         cond = COND if spec.conditional else 0
@@ -149,7 +159,7 @@ class GAN(Family):
         n, game = len(batch), self.game
         cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.spec.conditional else batch.cond
         context = self._context(cond)
-        record = centered(batch.x, self.data)
+        record = self._seen(batch.x, rng, batch.address)
         made = self._generate(rng.normal("z", batch.address, (self.latent_dim,)), cond)
         real, fake = self._augment(record, rng, batch, "record"), self._augment(made, rng, batch, "sample")
 
@@ -180,7 +190,7 @@ class GAN(Family):
     def health(self, batch: Batch, rng: Noise) -> Health:
         """The state of the game on held-out records (`families/gan_health.py`)."""
         part = batch[:HEALTH_RECORDS]
-        x = centered(part.x, self.data)
+        x = self._seen(part.x, rng, len(part))
         made = self._generate(rng.normal("z", len(x), (self.latent_dim,)), part.cond)
         on_real, on_fake = (self._logits(v, part.cond) for v in (x, made))
         found = judge_game(
@@ -226,7 +236,7 @@ class GAN(Family):
 
     def realness(self, x: Tensor, cond: RawCondition | None = None) -> Tensor:
         """(B,) logits. 0 is undecided, except in the games that only compare records (relativistic, wasserstein)."""
-        return self._logits(centered(x, self.data), cond)
+        return self._logits(self._seen(x, Rng(0, x.device), len(x)), cond)
 
     def encode(self, x: Tensor, cond: RawCondition | None = None) -> Point:
         """A point mass at the most probable latent (B, D) that gradient descent finds; see the module's docstring.
@@ -270,7 +280,26 @@ class GAN(Family):
         largest = found.gather(1, found.abs().argmax(1, keepdim=True))
         return (found * largest.sign()).to(self.generator.first_map().dtype)
 
+    @property
+    def drawn_shape(self) -> tuple[int, ...]:
+        """The shape of what the generator makes: records, or latents of the part "autoencoder"."""
+        return self.inside.shape
+
     # ----------------------------------------------------------------- private
+
+    @property
+    def _first_stage(self) -> Any:
+        """The part "autoencoder", or None."""
+        return dict(self.parts).get(FIRST_STAGE)
+
+    @torch.no_grad()
+    def _seen(self, x: Tensor, rng: Noise, index: Any) -> Tensor:
+        """Records as the discriminator sees them: on about [-1, 1], or as normalized latents."""
+        stage = self._first_stage
+        if stage is None:
+            return centered(x, self.data)
+        q = stage.encode(x)
+        return stage.normalized(q.rsample(rng.normal("latent", index, self.inside.shape, q.mean.dtype)))
 
     def _owned(self, role: Literal["discriminator", "generator"]) -> list[nn.Parameter]:
         mine: list[nn.Module] = [self.discriminator if role == "discriminator" else self.generator]
@@ -324,6 +353,9 @@ class GAN(Family):
 
     def _records(self, made: Tensor) -> Tensor:
         """Turn generated x into records within the range of the data; for binary data, into probabilities."""
+        if self._first_stage is not None:
+            x = self._first_stage.decode(self._first_stage.restored(made)).mean.clamp(self.data.low, self.data.high)
+            return x.round().long() if self.data.kind in ("discrete", "sequence") else x
         if self.data.table is not None:
             return rows_of(made, self.data.table)
         x = made if self.data.kind == "continuous" else 0.5 * (made + 1.0)

@@ -90,7 +90,7 @@ def check_data(spec: GANSpec, data: DataSpec) -> None:
     if data.kind not in ("continuous", "binary", "columns"):
         raise SpecError(
             f"a GAN needs continuous or binary records or a table, through which gradients pass to its generator, but"
-            f" {data.name!r} has {data.kind} ones; families for other data: autoregressive, vae."
+            f" {data.name!r} has {data.kind} ones: give --part autoencoder=MODEL, or take autoregressive or vae."
         )
     if data.context_shape is not None and backbone(spec.backbone, data) == "mlp":
         raise SpecError("backbone 'mlp' takes no picture as a condition: use backbone 'conv'.")

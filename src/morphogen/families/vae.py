@@ -63,10 +63,12 @@ from morphogen.nn.integer.grid import to_grid
 from morphogen.nn.integer.latent_coding import LatentTables
 from morphogen.nn.integer.smooth import Smooth
 from morphogen.nn.layers.activation import Activation
+from morphogen.nn.sequence_autoencoder import SequenceDistribution, SequenceEncoder
+from morphogen.nn.sequences import CausalSequences
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import NAMES, automatic, element_shape, likelihood, parameters
 
-DECODE_CHUNK = {"mlp": 2048, "conv": 256}  # for scores: fast, and small enough for a cache
+DECODE_CHUNK = {"mlp": 2048, "conv": 256, "text": 256}  # for scores: fast, and small enough for a cache
 
 
 class VAESpec(ConditionSpec):
@@ -81,6 +83,9 @@ class VAESpec(ConditionSpec):
     norm: bool = Field(True, description="conv: group normalization")
     activation: Activation = Field("silu", description="activation of the hidden layers")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the hidden layers")
+    text_width: int = Field(192, ge=2, description="texts: width of both transformers")
+    text_blocks: int = Field(3, ge=1, description="texts: blocks of each transformer")
+    grammar: bool = Field(True, description="SMILES: what no SMILES can go on with has probability 0")
     likelihood: str = Field("auto", description=f"p(x | z): auto (one that fits the data), {', '.join(NAMES)}")
     mixtures: int = Field(5, ge=1, description="components of a mixture likelihood")
     variance: float = Field(2.0, gt=0, description="variance of the likelihood 'gaussian', for x in [-1, 1]")
@@ -154,6 +159,8 @@ class Generation(nn.Module):
     def distribution(self, z: Tensor, c: Tensor | None = None) -> Distribution:
         """p(x | z) with the batch shape of z."""
         batch = z.shape[:-1]
+        if isinstance(self.decoder, CausalSequences):
+            return SequenceDistribution(self.decoder, z if c is None else torch.cat((z, c.expand(*batch, -1)), -1))
         if c is not None:
             c = c.expand(*batch, -1).reshape(-1, c.shape[-1])
         z = to_grid(z) if self.spec.integer else z
@@ -218,23 +225,36 @@ class VAE(IntegerForm, Family):
 
     def __init__(self, spec: VAESpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
-        which = spec.likelihood if spec.likelihood != "auto" else automatic(data)
-        with torch.device("cpu"):  # real numbers, also if networks are built without memory
-            p, elements = parameters(which, data.levels, spec.mixtures, data.table), element_shape(which, data)
-            example = likelihood(which, torch.zeros(1, p, *elements), data, mixtures=spec.mixtures)  # fits, or raises
-        self.measure = example.measure
+        which, p, elements = "categorical", 0, data.shape
+        if data.sequence is not None:
+            self.measure = "mass"
+            if spec.likelihood != "auto" or spec.prior == "vamp" or spec.integer:
+                raise SpecError(
+                    "texts have one likelihood, token by token, no pseudo-inputs and no integer form: leave out"
+                    " likelihood, prior=vamp and integer."
+                )
+        else:
+            which = spec.likelihood if spec.likelihood != "auto" else automatic(data)
+            with torch.device("cpu"):  # real numbers, also if networks are built without memory
+                p, elements = parameters(which, data.levels, spec.mixtures, data.table), element_shape(which, data)
+                example = likelihood(which, torch.zeros(1, p, *elements), data, mixtures=spec.mixtures)  # or raises
+            self.measure = example.measure
         if spec.bounded and (which != "gaussian" or not data.is_picture):
             raise SpecError(
                 f"bounded is for pictures and the likelihood 'gaussian', but {data.name!r}, of shape {data.shape}, has"
                 f" the likelihood {which!r}: set likelihood=gaussian for pictures, or leave bounded out."
             )
-        kind = backbone(spec.backbone, data)
+        kind = "text" if data.sequence is not None else backbone(spec.backbone, data)
         self.decoded_at_once = DECODE_CHUNK[kind]
         self.conditioner = conditioner_of(spec, data, self.parts)
         cond = COND if spec.conditional else 0
         encoder: nn.Module
         decoder: nn.Module
-        if kind == "mlp":
+        if data.sequence is not None:
+            size: dict[str, Any] = {"width": spec.text_width, "blocks": spec.text_blocks, "dropout": spec.dropout}
+            encoder = SequenceEncoder(data.sequence, 2 * spec.latent_dim, cond=cond, **size)
+            decoder = CausalSequences(data.sequence, cond=spec.latent_dim + cond, grammar=spec.grammar, **size)
+        elif kind == "mlp":
             mlp: dict[str, Any] = {"cond": cond, "act": spec.activation, "gated": spec.gated, "dropout": spec.dropout}
             encoder = MLPEncoder(data.shape, spec.hidden, 2 * spec.latent_dim, **mlp)
             decoder = MLPDecoder(spec.latent_dim, spec.hidden[::-1], elements, p, **mlp)
@@ -251,7 +271,8 @@ class VAE(IntegerForm, Family):
         self.tables: LatentTables | None = None
         if spec.prior != "standard":  # a codec needs a prior that factorizes
             self.capabilities = self.capabilities - {Latents}
-        if spec.prior != "standard" or spec.conditional or spec.bounded or spec.gated or data.table is not None:
+        plainly = not (spec.conditional or spec.bounded or spec.gated)
+        if spec.prior != "standard" or not plainly or data.table is not None or kind == "text":
             self.capabilities = self.capabilities - {Quantizes}
         if spec.integer:
             if Quantizes not in self.capabilities:
@@ -352,7 +373,7 @@ class VAE(IntegerForm, Family):
             draw = rng.normal if p.noise == "normal" else rng.uniform
             x = p.sample(draw("x", n, p.noise_shape[1:]))
         x = x.clamp(self.data.low, self.data.high)
-        return x.round().long() if self.data.kind == "discrete" else x
+        return x.round().long() if self.data.kind in ("discrete", "sequence") else x
 
     @torch.no_grad()
     def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:

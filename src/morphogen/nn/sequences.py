@@ -50,9 +50,13 @@ class CausalSequences(nn.Module):
         if grammar and schema.tokenizer == "smiles" and schema.definition:
             self.grammar = SmilesGrammar(parse_json(schema.definition), schema.longest)
 
-    @torch.compiler.disable  # the lengths of each batch are shapes, and each would be compiled anew
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """log P(x | c) (B,) of sequences (B, L); -inf for what is no sequence."""
+        return torch.where(well_formed(x), self.elements(x, c).sum(-1), -torch.inf)
+
+    @torch.compiler.disable  # the lengths of each batch are shapes, and each would be compiled anew
+    def elements(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """log P of each token and of the end of sequences (B, L), given what is before; 0 for padding: (B, L)."""
         n = lengths(x)
         longest = min(int(n.max()), self.longest - 1) + 1
         ids = torch.cat((torch.full_like(x[:, :1], BEGIN), x[:, : longest - 1]), 1)
@@ -61,9 +65,9 @@ class CausalSequences(nn.Module):
         target = x[:, :longest].flatten().index_select(0, packing.flat)
         place = packing.flat % longest
         allowed = None if self.grammar is None else packing.gather(self.grammar(ids))
-        log_p = self.log_probs(features, place == self.longest - 1, allowed).gather(-1, target[:, None]).squeeze(-1)
-        total = log_p.new_zeros(len(x)).index_add(0, packing.flat // longest, log_p)
-        return torch.where(well_formed(x), total, -torch.inf)
+        log_p = self.log_probs(features, place == self.longest - 1, allowed)
+        told = log_p.gather(-1, target[:, None]).squeeze(-1)
+        return nn.functional.pad(packing.spread(told), (0, self.longest - longest))
 
     def log_probs(self, features: Tensor, last: Tensor | bool, allowed: Tensor | None = None) -> Tensor:
         """The log-probabilities (*, vocabulary) of the next token; `last` says where it is that of the last place.
@@ -114,7 +118,7 @@ class CausalSequences(nn.Module):
             mixed = log_p[0]
             if guided:
                 mixed = torch.where(log_p[0].isfinite(), log_p[1] + guidance * (log_p[0] - log_p[1]), -torch.inf)
-            token = _drawn(mixed, uniform[rows, t], temperature)
+            token = inverse_cdf(mixed, uniform[rows, t], temperature)
             x[rows, t] = token
             open_rows = token != END
             if not open_rows.any():
@@ -128,10 +132,10 @@ class CausalSequences(nn.Module):
         return _ended(x)
 
 
-def _drawn(log_p: Tensor, u: Tensor, temperature: float) -> Tensor:
+def inverse_cdf(log_p: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
     """The token of each row of log-probabilities (n, V) that u (n,) maps to."""
     if temperature <= 0:
-        return log_p.argmax(-1)
+        return log_p.argmax(-1)  # the limit
     cumulative = (log_p / temperature).softmax(-1).cumsum(-1)
     return (u[:, None] * cumulative[:, -1:] > cumulative[:, :-1]).sum(-1)  # the sum may not round to 1
 

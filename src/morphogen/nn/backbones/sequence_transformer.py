@@ -148,9 +148,14 @@ class SequenceTransformer(nn.Module):
         self.register_buffer("cos", angle.cos().float(), persistent=False)
         self.register_buffer("sin", angle.sin().float(), persistent=False)
 
-    def forward(self, ids: Tensor, keep: Tensor, c: Tensor | None = None) -> tuple[Tensor, Packing]:
+    def forward(
+        self, ids: Tensor, keep: Tensor, c: Tensor | None = None, place: Tensor | None = None
+    ) -> tuple[Tensor, Packing]:
+        """`place` (T, width) is added to the vectors of the tokens, where places are more than their order."""
         packing = self.packing(keep)
         x = self.embedding(ids.flatten().index_select(0, packing.flat)) * self.width**0.5
+        if place is not None:
+            x = x + place.index_select(0, packing.flat % ids.shape[1])
         if c is not None:
             c = c.index_select(0, packing.flat // ids.shape[1])
         for block in self.blocks:

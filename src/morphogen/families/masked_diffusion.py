@@ -1,0 +1,296 @@
+r"""Masked diffusion: records whose elements are hidden and guessed again, in any order (MDLM; Sahoo et al., 2024).
+
+A record is D tokens: those of a text, or the values of a picture's elements, or codes. Training hides a random number
+of them and asks a transformer for each hidden one, given all that are seen. The loss is a bound of -log p(x)
+(`theory/masking.py`). A text has a length, too:
+
+    log p(x) >= log p(n) - E_m E_H[ (n / m) sum_{i in H} -log p(x_i | x_seen, n) ].
+
+Sampling draws the length, then reveals places in a random order, an even share in each step. With as many steps as
+tokens each token is drawn given all earlier ones, which is exactly what the bound is of; with fewer steps tokens of one
+step are drawn independently of each other.
+
+What is known from the start stays: `complete` draws only the hidden places, whichever these are. A scaffold is kept and
+the rest of a molecule drawn.
+
+Sampling computes in float64, as rounding must not decide a token (see `families/autoregressive.py`).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from morphogen.core.batch import Batch, RawCondition
+from morphogen.core.capabilities import Completes, Samples, Score, Scores
+from morphogen.core.chunks import chunks
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import SpecError, UsageError
+from morphogen.core.family import Family, Health, Player, Progress, Step
+from morphogen.core.rng import Noise
+from morphogen.core.sequences import END, PADDING, SPECIAL, lengths, well_formed
+from morphogen.nn.backbones.sequence_transformer import SequenceTransformer
+from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
+from morphogen.nn.layers.initialization import zeroed
+from morphogen.nn.sequences import inverse_cdf
+from morphogen.theory.masking import bound_weight, hidden_count, ranks, revealed_between
+from morphogen.theory.weightings import uniforms
+
+HEALTH_RECORDS = 100
+CHUNK = 64  # records that are scored together
+MAX_VALUES = 4096  # of one element
+MAX_ELEMENTS = 4096  # of one record: attention sees pairs
+
+
+class MaskedDiffusionSpec(ConditionSpec):
+    """Options of masked diffusion."""
+
+    width: int = Field(192, ge=2, description="width of the transformer")
+    blocks: int = Field(4, ge=1, description="blocks of the transformer")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the blocks")
+    steps: int = Field(64, ge=1, le=100_000, description="sampling: steps, at most one a token")
+    score_evaluations: int = Field(32, ge=1, description="scoring: evaluations of the network")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
+    ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
+
+
+class Guesser(nn.Module):
+    """log p(x_i | x_seen, c) of hidden places; a hidden place reads the id `values`, one more than there are."""
+
+    def __init__(self, spec: MaskedDiffusionSpec, data: DataSpec, values: int, cond: int) -> None:
+        super().__init__()
+        self.values, self.is_text = values, data.sequence is not None
+        size: dict[str, Any] = {"width": spec.width, "blocks": spec.blocks, "dropout": spec.dropout, "cond": cond}
+        self.net = SequenceTransformer(values + 1, data.dimensions, causal=False, **size)
+        self.place = None if self.is_text else nn.Parameter(0.02 * torch.randn(data.dimensions, spec.width))
+        self.head = nn.Linear(spec.width, values)
+
+    @torch.compiler.disable  # the number of tokens of a batch is a shape
+    def forward(self, ids: Tensor, keep: Tensor, hidden: Tensor, c: Tensor | None = None) -> Tensor:
+        """The log-probabilities (M, values) of the M places of (B, D) that are `hidden`, in their order."""
+        features, packing = self.net(torch.where(hidden, self.values, ids), keep, c, self.place)
+        asked = packing.gather(hidden[..., None])[:, 0].nonzero()[:, 0]
+        logits = self.head(features.index_select(0, asked))
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if self.is_text:  # the end and padding follow from the length
+            logits = logits.masked_fill(torch.arange(self.values, device=ids.device) < SPECIAL, -torch.inf)
+        return logits.log_softmax(-1)
+
+
+@final
+class MaskedDiffusion(Family):
+    """Masked diffusion; see the module's docstring for the mathematics."""
+
+    name = "masked_diffusion"
+    summary = "discrete diffusion: hidden tokens are guessed in any order, and known ones kept"
+    Spec = MaskedDiffusionSpec
+    part_names = (READER,)
+    capabilities = frozenset({Samples, Scores, Completes})
+    spec: MaskedDiffusionSpec
+
+    def __init__(self, spec: MaskedDiffusionSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
+        super().__init__(spec, data, parts)
+        values = 2 if data.kind == "binary" else data.levels
+        countable = data.kind in ("binary", "continuous", "discrete") or data.sequence is not None
+        if not countable or values is None or values > MAX_VALUES or data.dimensions > MAX_ELEMENTS:
+            raise SpecError(
+                f"masked diffusion needs texts, or records of at most {MAX_ELEMENTS:,} elements with at most"
+                f" {MAX_VALUES:,} values each, but {data.name!r} has {data.kind} records of shape {data.shape}"
+                f"{'' if values is None else f' with {values:,} values'}; families for other data: vae."
+            )
+        self.is_text, self.longest = data.sequence is not None, data.dimensions
+        cond = COND if spec.conditional else 0
+        self.conditioner = conditioner_of(spec, data, self.parts)
+        self.guesser = Guesser(spec, data, values, cond)
+        self.length = nn.Parameter(torch.zeros(self.longest)) if self.is_text else None  # logits of n = 0 .. L - 1
+        self.length_of_condition = zeroed(nn.Linear(cond, self.longest)) if self.is_text and cond else None
+
+    # ---------------------------------------------------------------- training
+
+    def players(self) -> Mapping[str, Player]:
+        s = self.spec
+        return {"guesser": Player(self.own_parameters(), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        networks: dict[str, nn.Module] = {"guesser": self.guesser}
+        if self.conditioner is not None:
+            networks["conditioner"] = self.conditioner
+        return networks
+
+    def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
+        cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
+        c = self._condition(cond, len(batch))
+        ids, keep, n = self._tokens(batch.x)
+        u, noise = uniforms(rng, batch.address), rng.uniform("order", batch.address, (self.longest,))
+        terms = {"bound": self._bound(ids, keep, n, u, noise, c)}
+        if self.length is not None:
+            terms["length"] = -self._log_length(n, c)
+        total = torch.stack(list(terms.values())).sum(0).detach().sum()
+        yield Step("guesser", terms, {"bits_per_token": total / (n.sum().clamp_min(1) * math.log(2.0))})
+
+    @torch.no_grad()
+    def health(self, batch: Batch, rng: Noise) -> Health:
+        """The bound on held-out records in bits per token."""
+        part = batch[:HEALTH_RECORDS]
+        value = self.score(part.x, part.cond, rng).value
+        tokens = self._tokens(part.x)[2].sum().clamp_min(1)
+        return Health({"held_out_bits_per_token": float(-value.sum() / (tokens * math.log(2.0)))})
+
+    # ------------------------------------------------------------ capabilities
+
+    @torch.no_grad()
+    def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:
+        """A lower bound of log P(x), by `score_evaluations` random sets of hidden places, or by more `samples`."""
+        k, c = max(samples, self.spec.score_evaluations), self._condition(cond, len(x))
+        found, length = [], []
+        for rows in chunks(len(x), CHUNK):
+            given, here = None if c is None else c[rows], rng.shifted(rows.start)
+            ids, keep, n = self._tokens(x[rows])
+            u = here.uniform("count", len(ids), (k,), torch.float64)
+            total = torch.zeros(len(ids), dtype=torch.float64, device=x.device)
+            for i in range(k):
+                noise = here.uniform(f"order {i}", len(ids), (self.longest,))
+                total += self._bound(ids, keep, n, (u[:, 0] + i / k) % 1.0, noise, given).double()
+            impossible = ~well_formed(x[rows]) if self.is_text else torch.zeros_like(keep[:, 0])
+            found.append(torch.where(impossible, -torch.inf, -total / k))
+            length.append(self._log_length(n, given))
+        tokens, of_length = torch.cat(found).to(self._dtype), torch.cat(length).to(self._dtype)
+        return Score(tokens + of_length, "lower_bound", "mass", {"tokens": tokens, "length": of_length})
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        cond: RawCondition | None,
+        rng: Noise,
+        *,
+        steps: int | None = None,
+        temperature: float = 1.0,
+        guidance: float | None = None,
+    ) -> Tensor:
+        """Sample in `steps` steps (one a token where there are as many), with p^(1/T) for T = `temperature`.
+
+        `guidance` w takes p(token | c)^w p(token)^(1 - w) for p(token | c).
+        """
+        model = copy.deepcopy(self).double().eval()
+        c = model._condition(cond, n)
+        ids = torch.full((n, self.longest), PADDING, dtype=torch.int64, device=self.device)
+        hidden = torch.ones_like(ids, dtype=torch.bool)
+        if self.is_text:
+            u = rng.uniform("length", n, (), torch.float64)
+            count = (u[:, None] > model._length_logits(n, c).softmax(-1).cumsum(-1)[:, :-1]).sum(-1)
+            place = torch.arange(self.longest, device=self.device)
+            hidden = place < count[:, None]
+            ids = torch.where(place == count[:, None], END, ids)
+        return self._records(model._revealed(ids, hidden, c, rng, steps, temperature, guidance))
+
+    @torch.no_grad()
+    def complete(
+        self,
+        x: Tensor,
+        hidden: Tensor,
+        cond: RawCondition | None,
+        rng: Noise,
+        *,
+        steps: int | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Records (n, *shape) like x, with the places `hidden` (n, *shape) bool drawn anew given all others.
+
+        Of a text, the places hidden are before its end, so its length stays.
+        """
+        model = copy.deepcopy(self).double().eval()
+        ids, keep, _ = self._tokens(x)
+        asked = hidden.flatten(1)
+        if (asked & ~keep).any():
+            raise UsageError("what is hidden of a text are tokens: its end and the padding after it stay.")
+        return self._records(model._revealed(ids, asked, model._condition(cond, len(x)), rng, steps, temperature, None))
+
+    # ----------------------------------------------------------------- private
+
+    def _bound(self, ids: Tensor, keep: Tensor, n: Tensor, u: Tensor, noise: Tensor, c: Tensor | None) -> Tensor:
+        """(n / m) sum over hidden tokens of -log p, (B,)."""
+        m = hidden_count(u, n)
+        return bound_weight(n, m).to(self._dtype) * -self._log_p(ids, keep, ranks(noise, keep) < m[:, None], c)
+
+    def _log_p(self, ids: Tensor, keep: Tensor, hidden: Tensor, c: Tensor | None) -> Tensor:
+        """The sum over the hidden tokens of log p(x_i | x_seen), (B,)."""
+        flat = hidden.flatten().nonzero()[:, 0]
+        log_p = self.network("guesser")(ids, keep, hidden, c)
+        told = log_p.gather(-1, ids.flatten().index_select(0, flat)[:, None]).squeeze(-1)
+        return told.new_zeros(len(ids)).index_add(0, flat // self.longest, told)
+
+    def _revealed(
+        self,
+        ids: Tensor,
+        hidden: Tensor,
+        c: Tensor | None,
+        rng: Noise,
+        steps: int | None,
+        temperature: float,
+        guidance: float | None,
+    ) -> Tensor:
+        """Token ids (n, D) with the hidden places drawn."""
+        led = 1.0 if guidance is None else guidance
+        if led != 1.0 and self.conditioner is None:
+            raise UsageError("guidance leads towards a condition, and this model has none: train with --conditional.")
+        null = None if led == 1.0 else self._condition(None, len(ids))
+        keep = hidden | (ids >= SPECIAL) if self.is_text else torch.ones_like(hidden)
+        count, longest = hidden.sum(-1), self.longest
+        rank = ranks(rng.uniform("order", len(ids), (longest,)), hidden)
+        u = rng.uniform("token", len(ids), (longest,), torch.float64).flatten()
+        asked = self.spec.steps if steps is None else steps
+        steps = max(1, min(asked, int(count.max())))
+        for step in range(steps):
+            now = revealed_between(rank, count, step, steps)
+            if not now.any():
+                continue
+            log_p = self.guesser(ids, keep, hidden, c)
+            if null is not None:
+                away = self.guesser(ids, keep, hidden, null)
+                log_p = torch.where(log_p.isfinite(), away + led * (log_p - away), -torch.inf)
+            chosen = now.flatten()[hidden.flatten()].nonzero()[:, 0]
+            places = now.flatten().nonzero()[:, 0]
+            drawn = inverse_cdf(log_p.index_select(0, chosen), u.index_select(0, places), temperature)
+            ids, hidden = ids.flatten().index_copy(0, places, drawn).unflatten(0, ids.shape), hidden & ~now
+        return ids
+
+    def _tokens(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Records (B, *shape) as ids (B, D), the places that hold tokens (B, D), and how many these are (B,)."""
+        ids = self.data.decode(x).long().flatten(1)
+        if not self.is_text:
+            keep = torch.ones_like(ids, dtype=torch.bool)
+            return ids, keep, keep.sum(-1)
+        n = lengths(ids).clamp_max(self.longest - 1)
+        keep = torch.arange(self.longest, device=ids.device) < n[:, None]
+        return torch.where(keep, ids.clamp_min(SPECIAL), ids), keep, n
+
+    def _records(self, ids: Tensor) -> Tensor:
+        """The inverse of `_tokens`: records (n, *shape)."""
+        return self.data.encode(ids.unflatten(1, self.data.shape))
+
+    def _length_logits(self, n: int, c: Tensor | None) -> Tensor:
+        assert self.length is not None
+        logits = self.length.expand(n, -1)
+        return logits if self.length_of_condition is None or c is None else logits + self.length_of_condition(c)
+
+    def _log_length(self, n: Tensor, c: Tensor | None) -> Tensor:
+        """log p(n | c), (B,); 0 for records of one size."""
+        if self.length is None:
+            return torch.zeros(len(n), device=n.device)
+        return self._length_logits(len(n), c).log_softmax(-1).gather(-1, n[:, None]).squeeze(-1)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.guesser.head.weight.dtype
+
+    def _condition(self, cond: RawCondition | None, n: int) -> Tensor | None:
+        """The pooled conditions (n, 64); None for an unconditional model."""
+        return None if self.conditioner is None else self.network("conditioner")(cond, n).pooled

@@ -1,0 +1,107 @@
+"""Texts as latents: an exact decoder, autoencoders and VAEs, and GAN, diffusion and flows in their latent space."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from morphogen.core.capabilities import Encodes, Scores
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.distributions import Gaussian
+from morphogen.core.errors import SpecError
+from morphogen.core.rng import Rng
+from morphogen.core.sequences import well_formed
+from morphogen.data.sequences.tokenizers import describe
+from morphogen.families.autoencoder import Autoencoder, AutoencoderSpec
+from morphogen.families.gan import GAN, GANSpec
+from morphogen.families.vae import VAE, VAESpec
+from morphogen.testing import parametrize_with_checks
+from tests.nn.test_sequences import every
+
+TINY = {"text_width": 32, "text_blocks": 1}
+SCHEMA = describe("characters", ["ab"], None).replace(longest=4)
+DATA = DataSpec(name="letters", shape=(4,), kind="sequence", levels=SCHEMA.vocabulary, sequence=SCHEMA)
+STAGE = {"autoencoder": ("autoencoder", {**TINY, "text_latents": 8, "ema": None})}
+
+
+def moved(model):
+    with Rng(0).forked():
+        for p in model.parameters():
+            p.data.add_(0.3 * torch.randn_like(p))
+    return model.double().eval().requires_grad_(False)
+
+
+def autoencoder() -> Autoencoder:
+    with Rng(0).forked():
+        return moved(Autoencoder(AutoencoderSpec.parse({**TINY, "text_latents": 5}), DATA))
+
+
+def vae(**options: object) -> VAE:
+    with Rng(0).forked():
+        return moved(VAE(VAESpec.parse({**TINY, "latent_dim": 2, **options}), DATA))
+
+
+def test_the_decoder_is_a_distribution_of_texts_for_every_latent():
+    model, x = autoencoder(), every(SCHEMA)
+    z = Rng(0).normal("z", 3, (5, 1, 1), torch.float64)
+    p = model.decode(z[:, None].expand(3, len(x), 5, 1, 1))
+    assert torch.allclose(p.log_prob(x).exp().sum(1), torch.ones(3).double(), atol=1e-10)
+    assert torch.allclose(p.log_prob_elements(x).sum(-1), p.log_prob(x), atol=1e-10)
+    drawn = model.decode(z).sample(torch.rand(3, 4))
+    assert well_formed(drawn).all()
+    likeliest = model.decode(z).mean
+    assert torch.equal(likeliest, model.decode(z).mean) and well_formed(likeliest).all()
+
+
+@pytest.mark.parametrize("prior", ["standard", "flow"])
+def test_the_bound_of_a_vae_lies_below_its_log_likelihood_and_tightens(prior):
+    model, x = vae(prior=prior), every(SCHEMA)
+    z = model._latents(Rng(7).normal("z", 20_000, (2,), torch.float64), Rng(7))
+    logs = model.decode(z[:, None].expand(-1, len(x), 2)).log_prob(x)
+    mass = logs.exp().mean(0)
+    assert float(mass.sum()) == pytest.approx(1.0, abs=1e-9)
+    one, many = (model.score(x, None, Rng(0), k).value for k in (1, 400))
+    assert (many <= mass.log() + 0.1).all()
+    assert float((mass.log() - many).mean()) < float((mass.log() - one).mean())
+
+
+def test_a_vae_draws_texts_of_its_decoder_and_rebuilds_by_conditions_of_its_own():
+    model = vae()
+    drawn = model.sample(200, None, Rng(0))
+    assert well_formed(drawn).all() and drawn.dtype == torch.int64
+    assert isinstance(model.encode(every(SCHEMA)), Gaussian)
+    with pytest.raises(SpecError, match="one likelihood"):
+        vae(prior="vamp")
+
+
+def test_a_gan_of_texts_needs_their_latents():
+    with pytest.raises(SpecError, match="autoencoder=MODEL"):
+        GAN(GANSpec(), DATA)
+    with pytest.raises(SpecError, match="must be a model of the family autoencoder"):
+        GAN(GANSpec(), DATA, {"autoencoder": vae()})
+    stage = autoencoder()
+    model = GAN(GANSpec.parse({"hidden": (16,), "discriminator_hidden": (16,)}), DATA, {"autoencoder": stage})
+    assert model.drawn_shape == (5, 1, 1) and Encodes not in model.capabilities and Scores not in model.capabilities
+    assert well_formed(model.eval().sample(20, None, Rng(0))).all()
+
+
+@parametrize_with_checks(["autoencoder"], {**TINY, "text_latents": 8}, texts=True, steps=400, records=1024)
+def test_the_contract_of_the_autoencoder(check):
+    check()
+
+
+@parametrize_with_checks(["vae"], {**TINY, "latent_dim": 8, "beta": 0.3}, texts=True, steps=500, records=1024)
+def test_the_contract_of_the_vae(check):
+    check()
+
+
+@parametrize_with_checks(
+    ["gan"], {"hidden": (64, 64), "discriminator_hidden": (64, 64)}, STAGE, texts=True, steps=700, records=1024
+)
+def test_the_contract_of_a_gan_of_latents(check):
+    check()
+
+
+@parametrize_with_checks(["flow_matching"], {"hidden": (64, 64)}, STAGE, texts=True, steps=700, records=1024)
+def test_the_contract_of_a_flow_of_latents(check):
+    check()

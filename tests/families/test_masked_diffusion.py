@@ -1,0 +1,132 @@
+"""Masked diffusion: its bound by enumeration, sampling in a random order, what is known stays, and the contract."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from morphogen.core.data_spec import DataSpec
+from morphogen.core.errors import SpecError, UsageError
+from morphogen.core.rng import Rng
+from morphogen.core.sequences import SPECIAL, lengths, well_formed
+from morphogen.data.sequences.tokenizers import describe
+from morphogen.families.masked_diffusion import MaskedDiffusion, MaskedDiffusionSpec
+from morphogen.testing import parametrize_with_checks
+from tests.nn.test_sequences import every
+
+SMALL = {"width": 32, "blocks": 2}
+SCHEMA = describe("characters", ["ab"], None).replace(longest=4)
+TEXTS = DataSpec(name="letters", shape=(4,), kind="sequence", levels=SCHEMA.vocabulary, sequence=SCHEMA)
+BITS = DataSpec(name="bits", shape=(1, 2, 2), kind="binary", levels=2)
+
+
+def build(data: DataSpec = TEXTS, **options: object) -> MaskedDiffusion:
+    with Rng(0).forked():
+        model = MaskedDiffusion(MaskedDiffusionSpec.parse({**SMALL, **options}), data)
+        for p in model.parameters():
+            p.data.add_(0.3 * torch.randn_like(p))
+    return model.double().eval().requires_grad_(False)
+
+
+def exact_mass(model: MaskedDiffusion, x: torch.Tensor) -> float:
+    """The mean over all orders of the product of the conditionals, times the mass of the length: what is drawn."""
+    ids, keep, n = model._tokens(x[None])
+    count = int(n)
+    total = 0.0
+    orders = list(itertools.permutations(range(count)))
+    for order in orders:
+        log_p = 0.0
+        for t in range(count):
+            hidden = torch.zeros_like(keep)
+            hidden[0, list(order[t:])] = True
+            told = model.guesser(ids, keep, hidden)
+            row = sorted(order[t:]).index(order[t])
+            log_p += float(told[row, ids[0, order[t]]])
+        total += math.exp(log_p)
+    return total / len(orders) * math.exp(float(model._log_length(n, None)))
+
+
+def all_records(data: DataSpec) -> torch.Tensor:
+    if data.sequence is not None:
+        return every(SCHEMA)
+    return torch.tensor(list(itertools.product((0.0, 1.0), repeat=4))).double().reshape(-1, 1, 2, 2)
+
+
+@pytest.mark.parametrize("data", [TEXTS, BITS])
+def test_its_score_bounds_the_mass_that_is_drawn_and_masses_sum_to_one(data):
+    model, x = build(data), all_records(data)
+    mass = torch.tensor([exact_mass(model, one) for one in x], dtype=torch.float64)
+    assert float(mass.sum()) == pytest.approx(1.0, abs=1e-9)
+    score = model.score(x, None, Rng(0), 600)
+    assert score.kind == "lower_bound" and torch.allclose(sum(score.terms.values()), score.value)  # type: ignore[arg-type]
+    gap = mass.log() - score.value
+    assert (gap > -0.1).all() and float((mass * gap).sum()) > 0.0, (
+        "the bound lies below, up to the noise of its estimate"
+    )
+
+
+@pytest.mark.parametrize("data", [TEXTS, BITS])
+def test_draws_in_as_many_steps_as_tokens_have_that_mass(data):
+    model, x = build(data), all_records(data)
+    n = 8000
+    drawn = model.sample(n, None, Rng(1), steps=10)
+    mass = torch.tensor([exact_mass(model, one) for one in x], dtype=torch.float64)
+    seen = torch.stack([(drawn == one).flatten(1).all(-1).double().mean() for one in x])
+    assert ((seen - mass).abs() <= 4.5 * (mass * (1 - mass) / n).sqrt() + 1e-9).all()
+    if data is TEXTS:
+        assert well_formed(drawn).all()
+
+
+def test_a_text_of_another_form_has_no_mass():
+    assert build().score(torch.tensor([[3, 0, 2, 0], [3, 3, 3, 3]]), None, Rng(0)).value.isinf().all()
+
+
+def test_what_is_known_stays():
+    schema = describe("characters", ["abcd"], None).replace(longest=12)
+    data = TEXTS.replace(shape=(12,), levels=schema.vocabulary, sequence=schema)
+    model = build(data)
+    x = torch.full((40, 12), SPECIAL)
+    x[:, 3:6] = SPECIAL + 2
+    x[:, 10], x[:, 11] = 2, 0
+    hidden = torch.zeros(40, 12, dtype=torch.bool)
+    hidden[:, [0, 1, 2, 6, 7, 8, 9]] = True
+    made = model.complete(x, hidden, None, Rng(0))
+    assert torch.equal(made[~hidden], x[~hidden]) and (lengths(made) == 10).all()
+    assert len({tuple(row) for row in made.tolist()}) > 30
+    parts = torch.cat(
+        [model.complete(x[i : i + 7], hidden[i : i + 7], None, Rng(0).shifted(i)) for i in range(0, 40, 7)]
+    )
+    assert torch.equal(parts, made)
+    hidden[:, 11] = True
+    with pytest.raises(UsageError, match="end"):
+        model.complete(x, hidden, None, Rng(0))
+
+
+def test_few_steps_are_faster_and_still_whole():
+    model = build()
+    assert well_formed(model.sample(50, None, Rng(0), steps=1)).all()
+    assert torch.equal(
+        model.sample(9, None, Rng(0), temperature=0.0, steps=4)[:3],
+        model.sample(3, None, Rng(0), temperature=0.0, steps=4),
+    )
+    with pytest.raises(UsageError, match="conditional"):
+        model.sample(2, None, Rng(0), guidance=3.0)
+
+
+def test_real_numbers_are_refused():
+    with pytest.raises(SpecError, match="masked diffusion needs"):
+        build(DataSpec(name="points", shape=(2,), kind="continuous"))
+
+
+@parametrize_with_checks(["masked_diffusion"], SMALL, texts=True, steps=500, records=1024)
+def test_the_contract_on_texts(check):
+    check()
+
+
+@pytest.mark.slow
+@parametrize_with_checks(["masked_diffusion"], SMALL, steps=1200, records=1024)
+def test_the_contract_on_pictures(check):
+    check()
