@@ -162,10 +162,10 @@ class LatentFrequencies(Protocol):
 
 
 @runtime_checkable
-class Completes(Protocol):
+class Infills(Protocol):
     """Draws the hidden elements of records given the others."""
 
-    def complete(self, x: Tensor, hidden: Tensor, cond: RawCondition | None, rng: Noise, **options: Any) -> Tensor:
+    def infill(self, x: Tensor, hidden: Tensor, cond: RawCondition | None, rng: Noise, **options: Any) -> Tensor:
         """Records like x (n, *shape), with the elements `hidden` (n, *shape) bool drawn anew; the others stay."""
 
 
@@ -229,7 +229,7 @@ ALL: tuple[type, ...] = (
     Latents,
     Conditionals,
     LatentFrequencies,
-    Completes,
+    Infills,
     Quantizes,
     Denoises,
     Discriminates,

@@ -10,7 +10,7 @@ Sampling draws the length, then reveals places in a random order, an even share 
 tokens each token is drawn given all earlier ones, which is exactly what the bound is of; with fewer steps tokens of one
 step are drawn independently of each other.
 
-What is known from the start stays: `complete` draws only the hidden places, whichever these are. A scaffold is kept and
+What is known from the start stays: `infill` draws only the hidden places, whichever these are. A scaffold is kept and
 the rest of a molecule drawn.
 
 Sampling computes in float64, as rounding must not decide a token (see `families/autoregressive.py`).
@@ -21,14 +21,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, RawCondition
-from morphogen.core.capabilities import Completes, Samples, Score, Scores
+from morphogen.core.capabilities import Infills, Samples, Score, Scores
 from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError, UsageError
@@ -84,6 +84,18 @@ class Guesser(nn.Module):
         return logits.log_softmax(-1)
 
 
+class _Exact(NamedTuple):
+    """The networks of sampling, in float64."""
+
+    guesser: Any
+    conditioner: Any
+    length: Any
+
+    def conditions(self, cond: RawCondition | None, n: int) -> Tensor | None:
+        """The pooled conditions (n, 64); None for an unconditional model."""
+        return None if self.conditioner is None else self.conditioner(cond, n).pooled
+
+
 @final
 class MaskedDiffusion(Family):
     """Masked diffusion; see the module's docstring for the mathematics."""
@@ -92,7 +104,7 @@ class MaskedDiffusion(Family):
     summary = "discrete diffusion: hidden tokens are guessed in any order, and known ones kept"
     Spec = MaskedDiffusionSpec
     part_names = (READER,)
-    capabilities = frozenset({Samples, Scores, Completes})
+    capabilities = frozenset({Samples, Scores, Infills})
     spec: MaskedDiffusionSpec
 
     def __init__(self, spec: MaskedDiffusionSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
@@ -179,20 +191,20 @@ class MaskedDiffusion(Family):
 
         `guidance` w takes p(token | c)^w p(token)^(1 - w) for p(token | c).
         """
-        model = copy.deepcopy(self).double().eval()
-        c = model._condition(cond, n)
+        exact = self._in_float64()
+        c, shift = exact.conditions(cond, n), exact.length
         ids = torch.full((n, self.longest), PADDING, dtype=torch.int64, device=self.device)
         hidden = torch.ones_like(ids, dtype=torch.bool)
         if self.is_text:
             u = rng.uniform("length", n, (), torch.float64)
-            count = (u[:, None] > model._length_logits(n, c).softmax(-1).cumsum(-1)[:, :-1]).sum(-1)
+            count = inverse_cdf(self._length_logits(n, c, shift), u)
             place = torch.arange(self.longest, device=self.device)
             hidden = place < count[:, None]
             ids = torch.where(place == count[:, None], END, ids)
-        return self._records(model._revealed(ids, hidden, c, rng, steps, temperature, guidance))
+        return self._records(self._revealed(exact, ids, hidden, cond, rng, steps, temperature, guidance))
 
     @torch.no_grad()
-    def complete(
+    def infill(
         self,
         x: Tensor,
         hidden: Tensor,
@@ -206,12 +218,11 @@ class MaskedDiffusion(Family):
 
         Of a text, the places hidden are before its end, so its length stays.
         """
-        model = copy.deepcopy(self).double().eval()
         ids, keep, _ = self._tokens(x)
         asked = hidden.flatten(1)
         if (asked & ~keep).any():
             raise UsageError("what is hidden of a text are tokens: its end and the padding after it stay.")
-        return self._records(model._revealed(ids, asked, model._condition(cond, len(x)), rng, steps, temperature, None))
+        return self._records(self._revealed(self._in_float64(), ids, asked, cond, rng, steps, temperature, None))
 
     # ----------------------------------------------------------------- private
 
@@ -229,9 +240,10 @@ class MaskedDiffusion(Family):
 
     def _revealed(
         self,
+        exact: _Exact,
         ids: Tensor,
         hidden: Tensor,
-        c: Tensor | None,
+        cond: RawCondition | None,
         rng: Noise,
         steps: int | None,
         temperature: float,
@@ -241,7 +253,8 @@ class MaskedDiffusion(Family):
         led = 1.0 if guidance is None else guidance
         if led != 1.0 and self.conditioner is None:
             raise UsageError("guidance leads towards a condition, and this model has none: train with --conditional.")
-        null = None if led == 1.0 else self._condition(None, len(ids))
+        c = exact.conditions(cond, len(ids))
+        null = None if led == 1.0 else exact.conditions(None, len(ids))
         keep = hidden | (ids >= SPECIAL) if self.is_text else torch.ones_like(hidden)
         count, longest = hidden.sum(-1), self.longest
         rank = ranks(rng.uniform("order", len(ids), (longest,)), hidden)
@@ -252,9 +265,9 @@ class MaskedDiffusion(Family):
             now = revealed_between(rank, count, step, steps)
             if not now.any():
                 continue
-            log_p = self.guesser(ids, keep, hidden, c)
+            log_p = exact.guesser(ids, keep, hidden, c)
             if null is not None:
-                away = self.guesser(ids, keep, hidden, null)
+                away = exact.guesser(ids, keep, hidden, null)
                 log_p = torch.where(log_p.isfinite(), away + led * (log_p - away), -torch.inf)
             chosen = now.flatten()[hidden.flatten()].nonzero()[:, 0]
             places = now.flatten().nonzero()[:, 0]
@@ -276,16 +289,23 @@ class MaskedDiffusion(Family):
         """The inverse of `_tokens`: records (n, *shape)."""
         return self.data.encode(ids.unflatten(1, self.data.shape))
 
-    def _length_logits(self, n: int, c: Tensor | None) -> Tensor:
+    def _length_logits(self, n: int, c: Tensor | None, shift: nn.Linear | None) -> Tensor:
         assert self.length is not None
         logits = self.length.expand(n, -1)
-        return logits if self.length_of_condition is None or c is None else logits + self.length_of_condition(c)
+        return logits if shift is None or c is None else logits + shift(c)
+
+    def _in_float64(self) -> _Exact:
+        """The networks of sampling."""
+        guesser, conditioner, length = copy.deepcopy((self.guesser, self.conditioner, self.length_of_condition))
+        doubled = [None if network is None else network.double().eval() for network in (conditioner, length)]
+        return _Exact(guesser.double().eval(), *doubled)
 
     def _log_length(self, n: Tensor, c: Tensor | None) -> Tensor:
         """log p(n | c), (B,); 0 for records of one size."""
         if self.length is None:
             return torch.zeros(len(n), device=n.device)
-        return self._length_logits(len(n), c).log_softmax(-1).gather(-1, n[:, None]).squeeze(-1)
+        logits = self._length_logits(len(n), c, self.length_of_condition)
+        return logits.log_softmax(-1).gather(-1, n[:, None]).squeeze(-1)
 
     @property
     def _dtype(self) -> torch.dtype:

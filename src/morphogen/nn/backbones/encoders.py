@@ -27,7 +27,7 @@ def backbone(name: Backbone, data: DataSpec) -> Literal["mlp", "conv"]:
 
 
 def centered(x: Tensor, data: DataSpec) -> Tensor:
-    """Turn x into a network's input: on about [-1, 1], but numbers of a table have unit deviation, and texts stay ids."""
+    """Turn x into a network's input: on about [-1, 1]; numbers of a table have unit deviation, and texts stay ids."""
     if data.table is not None:
         return read_columns(x, data.table)
     if data.kind == "continuous" or data.sequence is not None:
