@@ -23,6 +23,7 @@ from morphogen.api.fitting import train
 from morphogen.api.following import Following, follow
 from morphogen.api.imputing import impute
 from morphogen.api.judging import evaluate_samples
+from morphogen.api.judging_molecules import evaluate_molecules
 from morphogen.api.looping import training
 from morphogen.api.measuring_variances import variances
 from morphogen.api.model import Model, load
@@ -128,6 +129,7 @@ __all__ = [
     "encode",
     "evaluate",
     "evaluate_alignment",
+    "evaluate_molecules",
     "evaluate_samples",
     "fingerprint",
     "follow",

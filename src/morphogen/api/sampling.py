@@ -10,6 +10,7 @@ import numpy as np
 from morphogen.api.opened import AnyModel, open_model
 from morphogen.api.results import Pictures
 from morphogen.api.results.shown import warn_of
+from morphogen.applications.attributes import Wanted
 from morphogen.applications.records import as_stored
 from morphogen.applications.sampling import (
     Drawn,
@@ -28,6 +29,7 @@ def sample(
     *,
     label: str | int | None = None,
     text: str | None = None,
+    attributes: str | Mapping[str, Wanted] | None = None,
     negative: str | None = None,
     avoid: str | int | None = None,
     guidance: float | None = None,
@@ -46,7 +48,7 @@ def sample(
     precision: str = "fp32",
     compile: bool = False,
 ) -> Pictures:
-    """Draw `n` new records. Sample i depends on (seed, i, label, text) only.
+    """Draw `n` new records. Sample i depends on (seed, i, label, text, attributes) only.
 
     Args:
         model: a held model, or the path of a model directory.
@@ -54,6 +56,7 @@ def sample(
         seed: where the noise starts, from 0 to 2^64 - 1.
         label: a class, by name or position, for all of them.
         text: a prompt for all of them; `(words:1.3)` count 1.3 times.
+        attributes: wanted values by name, or as text: "qed=0.9,logp=2..3"; in a range each sample has its own value.
         negative: a prompt that guidance leads away from.
         avoid: a class that guidance leads away from.
         guidance: scale towards the class or text; 1 is none.
@@ -76,7 +79,7 @@ def sample(
         The records, with `warnings` that say which words of the prompt the model hardly knows.
 
     Raises:
-        UsageError: an option that the family does not take, or a number out of its range.
+        UsageError: an option that the family does not take, or a number or attribute out of its range.
         CapabilityError: a model that draws nothing.
         NonFiniteError: the network gave NaN or infinity.
 
@@ -96,7 +99,8 @@ def sample(
     family = open_model(model, device).module
     size = chunk_size(n, batch_size, exact, compile)
     noise, padded = Rng(seed, family.device), exact or compile
-    found = draw_samples(family, n, noise, given, label, text, precision, size=size, padded=padded, compiled=compile)
+    how: dict[str, Any] = {"size": size, "padded": padded, "compiled": compile, "attributes": attributes}
+    found = draw_samples(family, n, noise, given, label, text, precision, **how)
     return pictures_of(found, family)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from morphogen.applications.attributes import Wanted, read_attributes
 from morphogen.applications.prompting import class_index, class_notes, constant_condition, read_weighted_prompt
 from morphogen.applications.records import check_room
 from morphogen.core import registry
@@ -90,18 +91,25 @@ def draw_samples(
     size: int = CHUNK,
     padded: bool = False,
     compiled: bool = False,
+    attributes: str | Mapping[str, Wanted] | None = None,
 ) -> Drawn:
-    """Draw `n` samples, all of one class and prompt; see `mg.sample`."""
+    """Draw `n` samples, all of one class and prompt and with the wanted attributes; see `mg.sample`."""
     require_sampler(family)
     notes = class_notes(family.data, label, options.get("avoid"))
     given = resolve_sampling_options(family, options)
     networks = compilation.wrap_for_drawing(family) if compiled else []
     row = class_index(family, label)
     words = None if text is None else read_weighted_prompt(family, text)
+    wanted = read_attributes(family, attributes)
+
+    def given_of(rows: Tensor) -> RawCondition | None:
+        cond = constant_condition(len(rows), row, words, family.device)
+        return cond if wanted is None else wanted.condition(cond, rows, noise)
+
     x = sample_in_chunks(
         family,
         n,
-        lambda rows: constant_condition(len(rows), row, words, family.device),
+        given_of,
         noise,
         given,
         precision=precision,

@@ -29,6 +29,16 @@ Text = Annotated[
     str | None, typer.Option("--text", metavar="PROMPT", help="In words, what it shows.", rich_help_panel=_CONDITION)
 ]
 
+Attributes = Annotated[
+    str | None,
+    typer.Option(
+        "--attribute",
+        metavar="NAME=V,NAME=A..B",
+        help="Wanted attributes: a value, or a range.",
+        rich_help_panel=_CONDITION,
+    ),
+]
+
 Stepper = Annotated[
     str | None,
     typer.Option(

@@ -49,6 +49,11 @@ def read_smi(path: Path, options: MoleculeOptions) -> Raw:
     return of_columns({"smiles": smiles}, options.replace(column="smiles"), path.name, names)
 
 
+def smiles_of_file(path: Path) -> list[str]:
+    """The first word of each line of a .smi file as it stands, also of what is no molecule. Raises `DataError`."""
+    return [line.split("\t")[0].split(" ")[0] for line in _text(path).splitlines() if line.strip(" ")]
+
+
 def read_table(path: Path, options: MoleculeOptions) -> Raw:
     """A .csv, .csv.gz or .parquet file with a column of SMILES."""
     table = columns_of(path)

@@ -11,6 +11,7 @@ from morphogen import UsageError
 from morphogen.cli.console import busy
 from morphogen.cli.models import hold
 from morphogen.cli.options import (
+    Attributes,
     Autoguidance,
     Avoid,
     BatchSize,
@@ -71,6 +72,7 @@ def sample(
     seed: Seed = 0,
     label: Class = None,
     text: Text = None,
+    attribute: Attributes = None,
     temperature: Temperature = None,
     stepper: Stepper = None,
     steps: Steps = None,
@@ -105,7 +107,14 @@ def sample(
     with busy("sampling"):
         held = hold(model, device, threads)
         recipe: dict[str, Any] = {"verb": "sample", "model": str(model), "fingerprint": held.fingerprint, "n": n}
-        recipe |= {"seed": seed, "class": label, "text": text, "exact": exact, "precision": precision}
+        recipe |= {
+            "seed": seed,
+            "class": label,
+            "text": text,
+            "attribute": attribute,
+            "exact": exact,
+            "precision": precision,
+        }
         recipe |= {"compile": compile, **how}
         drawn = _sampled(held, recipe, batch_size)
 
@@ -133,7 +142,7 @@ def sampled_again(model: Held, recipe: Mapping[str, Any], batch_size: int | None
 def _sampled(model: Held, recipe: Mapping[str, Any], batch_size: int | None) -> Pictures:
     how: dict[str, Any] = {name: recipe.get(name) for name in HOW}  # older files know fewer
     said = {name: recipe[name] for name in ("text", "exact", "precision")}
-    said |= {"compile": recipe.get("compile", False), "batch_size": batch_size}
+    said |= {"attributes": recipe.get("attribute"), "compile": recipe.get("compile", False), "batch_size": batch_size}
     return model.sample(recipe["n"], recipe["seed"], label=recipe["class"], **said, **how)
 
 

@@ -1,0 +1,53 @@
+"""One-edit neighbors: an atom is added, removed or replaced, or a bond changes its order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from morphogen.core.errors import DataError
+from morphogen.data.molecules.chemistry import quiet, rdkit
+from morphogen.data.molecules.standard_form import molecule_of
+
+_ATOMS = (6, 7, 8, 9, 16, 17)  # C, N, O, F, S, Cl
+_TRIES = 30
+_KINDS = 4
+
+
+def neighbor(smiles: str, rng: np.random.Generator) -> str:
+    """A random molecule that differs from this one by one edit, as canonical SMILES; the same where none is found.
+
+    Raises `DataError` for a text that is no molecule.
+    """
+    molecule = molecule_of(smiles)
+    if molecule is None:
+        raise DataError(f"{smiles!r} is no molecule: only molecules have neighbors.")
+    chem = rdkit()
+    start = chem.MolToSmiles(molecule)
+    with quiet():
+        for _ in range(_TRIES):
+            edited = chem.RWMol(molecule)
+            atoms, kind = edited.GetNumAtoms(), int(rng.integers(_KINDS))
+            where = int(rng.integers(atoms))
+            atom = edited.GetAtomWithIdx(where)
+            if kind == 0:
+                edited.AddBond(where, edited.AddAtom(chem.Atom(int(rng.choice(_ATOMS)))), chem.BondType.SINGLE)
+            elif kind == 1 and atom.GetDegree() == 1 and atoms > 1:
+                edited.RemoveAtom(where)
+            elif kind == 2:
+                atom.SetAtomicNum(int(rng.choice(_ATOMS)))
+                atom.SetFormalCharge(0)
+            elif kind == 3 and edited.GetNumBonds():
+                bond = edited.GetBondWithIdx(int(rng.integers(edited.GetNumBonds())))
+                if bond.GetIsAromatic():
+                    continue
+                bond.SetBondType(chem.BondType.SINGLE if rng.random() < 0.5 else chem.BondType.DOUBLE)
+            else:
+                continue
+            try:
+                chem.SanitizeMol(edited)
+                found = str(chem.MolToSmiles(edited))
+            except (ValueError, RuntimeError):
+                continue
+            if found != start and "." not in found and molecule_of(found) is not None:
+                return found
+    return start
