@@ -14,6 +14,7 @@ from morphogen.api.compressing import compress
 from morphogen.api.data import inspect_data, load_data
 from morphogen.api.decompressing import decompress, decompressing, describe_archive
 from morphogen.api.description import Description, describe
+from morphogen.api.designing import design
 from morphogen.api.directing import directions, edit_latent
 from morphogen.api.drawing import draw
 from morphogen.api.editing import edit
@@ -39,6 +40,8 @@ from morphogen.api.results import (
     Chain,
     Comparison,
     Decompressed,
+    Design,
+    DesignedMolecule,
     Directions,
     Evaluation,
     Imputed,
@@ -87,6 +90,8 @@ __all__ = [
     "Dataset",
     "Decompressed",
     "Description",
+    "Design",
+    "DesignedMolecule",
     "Difference",
     "Directions",
     "Evaluation",
@@ -122,6 +127,7 @@ __all__ = [
     "describe",
     "describe_archive",
     "describe_family",
+    "design",
     "directions",
     "draw",
     "edit",

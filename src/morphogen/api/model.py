@@ -11,6 +11,7 @@ from morphogen.api import (
     attending,
     chaining,
     compressing,
+    designing,
     directing,
     drawing,
     editing,
@@ -74,6 +75,7 @@ class Model(OpenModel):
     attention_maps = attending.attention_maps
     quantize = quantizing.quantize
     compress = compressing.compress
+    design = designing.design
     evaluate = evaluating.evaluate
     evaluate_alignment = aligning.evaluate_alignment
     alignment_curve = aligning_over_guidance.alignment_curve

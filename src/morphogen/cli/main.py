@@ -31,6 +31,7 @@ from morphogen.cli.verbs.make import families, inspect, quantize, quickstart, su
 from morphogen.cli.verbs.use import (
     compress,
     decompress,
+    design,
     draw,
     edit,
     edit_latent,
@@ -67,6 +68,7 @@ VERBS: Mapping[str, Sequence[ModuleType]] = {
         edit_latent,
         upscale,
         restore,
+        design,
         compress,
         decompress,
         synthesize,

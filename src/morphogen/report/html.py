@@ -84,6 +84,14 @@ class Report:
         self._body.append('<div class="figures">\n' + "\n".join(parts) + "\n</div>")
         return self
 
+    def svg(self, drawing: str, caption: str) -> Self:
+        """An <svg> element that was drawn here, with its caption."""
+        self._body.append(
+            f'<div class="figures">\n<figure class="wide"><div class="plate">{drawing}</div>'
+            f"<figcaption>{_inline(caption)}</figcaption></figure>\n</div>"
+        )
+        return self
+
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "") -> Self:
         """A table. Numbers are set by `tables.number`; a column whose cells are all numbers is aligned right."""
         cells = [[number(cell) for cell in row] for row in rows]

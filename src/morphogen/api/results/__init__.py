@@ -4,6 +4,7 @@ from morphogen.api.results.alignments import Alignment, AlignmentPoint
 from morphogen.api.results.archives import Archive, Decompressed, Quantized
 from morphogen.api.results.attention import AttentionMaps
 from morphogen.api.results.chains import Chain, Variances
+from morphogen.api.results.designs import Design, DesignedMolecule
 from morphogen.api.results.directions import Directions
 from morphogen.api.results.evaluations import Comparison, Evaluation
 from morphogen.api.results.latents import LatentEdits, Latents
@@ -19,6 +20,8 @@ __all__ = [
     "Chain",
     "Comparison",
     "Decompressed",
+    "Design",
+    "DesignedMolecule",
     "Directions",
     "Evaluation",
     "Imputed",

@@ -100,7 +100,7 @@ def of_columns(
             else:
                 parsed(smiles)
                 text = smiles
-            texts.append(_as_selfies(text) if options.tokens == "selfies" else text)
+            texts.append(as_selfies(text) if options.tokens == "selfies" else text)
             kept.append(row)
         except DataError as error:
             problems.append(Problem(names[row], f"{one_line(smiles)[:80]!r} {error}"))
@@ -230,7 +230,8 @@ def _split(table: Table, kept: Sequence[int]) -> list[str] | None:
     return None
 
 
-def _as_selfies(smiles: str) -> str:
+def as_selfies(smiles: str) -> str:
+    """The SELFIES string of a molecule. Raises `DataError`."""
     package: Any = selfies()
     try:
         return str(package.encoder(smiles))

@@ -1,0 +1,1 @@
+"""Molecules with wanted properties: wants, a counted oracle, search in latents, and tuning towards a score."""
