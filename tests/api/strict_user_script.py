@@ -138,6 +138,14 @@ def pack(model: mg.Model) -> None:
     print(integer.loss, packed.bits_per_dim, again.x.shape, mg.describe_archive("digits.mga", verify=True).warnings)
 
 
+def design(model: mg.Model) -> None:
+    """Molecules: measured, and with wanted properties."""
+    judged: mg.Evaluation = mg.evaluate_molecules(model, "chembl", ["product"], baselines=["copies"], n=100)
+    found: mg.Design = mg.design(model, "qed>=0.9", "runs/design", calls=100, similar_to=("CCO", 0.4))
+    best: mg.DesignedMolecule = found.molecules[0]
+    print(judged["product"].value, found.met, found.curve, best.smiles, best.alerts)
+
+
 if __name__ == "__main__":
     held = train_models(np.random.default_rng(0))
     look(held)
@@ -147,3 +155,4 @@ if __name__ == "__main__":
     plan_and_follow(mg.load_data("digits"))
     fill(held)
     pack(held)
+    design(held)

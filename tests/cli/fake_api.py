@@ -256,6 +256,11 @@ def _described(api: FakeApi) -> real.Description:
     return real.Description({"family": "vae", "data": data, "evaluations": api.evaluations})
 
 
+def _design() -> Any:
+    one = real.DesignedMolecule("CCO", 0.9, True, {"qed": 0.9}, "CCN", 0.5, ())
+    return real.Design((one,), ("qed>=0.9",), "tuning", (1, 10), ((0.9, 0.9),))
+
+
 def _archive(path: Any, warnings: tuple[str, ...] = ()) -> real.Archive:
     counted: dict[str, Any] = {"ideal_bits_per_dim": 0.99, "gap": 0.01, "rivals": {"PNG": 2.0}, "break_even": 700}
     counted["warnings"] = warnings
@@ -300,4 +305,5 @@ ANSWERS: dict[str, Callable[[FakeApi, Mapping[str, Any]], Any]] = {
     "decompress": lambda api, given: real.Decompressed(digits(4).x, None, np.arange(4), 17, 1.0, api.damage),
     "decompressing": lambda api, given: iter([real.Decompressed(digits(4).x, None, np.arange(4), 17, 0.0, api.damage)]),
     "describe_archive": lambda api, given: _archive(given["file"], api.damage),
+    "design": lambda api, given: _design(),
 }

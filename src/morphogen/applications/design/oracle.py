@@ -119,8 +119,8 @@ class CountedOracle:
         molecule = molecule_of(smiles)
         if self._keep is not None and not molecule.HasSubstructMatch(self._keep):
             return 0.0
-        if self.safety and (smiles in self.refused or (found := refusals(molecule))):
-            self.refused.setdefault(smiles, found if smiles not in self.refused else self.refused[smiles])
+        if self.safety and (found := self.refused.get(smiles) or refusals(molecule)):
+            self.refused[smiles] = found
             return 0.0
         if self.calls >= self.limit:
             raise Exhausted
