@@ -44,6 +44,7 @@ LONG = (
     ("speed.sampling gan", "how fast a GAN draws", "a minute"),
     ("quality.tables breast", "synthetic rows of the breast cancer table by trivial makers", "5 minutes"),
     ("quality.compression all", "archives beside general codecs, every row", "hours"),
+    ("quality.molecules all", "molecules of ChEMBL by six models, and wanted values", "4 hours"),
     ("validity.steppers", "order of convergence of every stepper", "3 minutes"),
     ("validity.estimators", "coverage of every interval, beside torchmetrics and prdc", "20 minutes"),
     ("validity.evaluation all", "what the metrics see, catch and take", "25 minutes"),
