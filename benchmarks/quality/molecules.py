@@ -55,9 +55,8 @@ def judge_wanted(run: Run) -> Json:
     data = mg.load_data(f"chembl:attributes={'+'.join(WANTED)}")
     asked = data.split("test").attributes
     assert asked is not None
-    plain = [
-        t for t, v in zip(texts := model.sample(n, 1).texts, compute(["logp"], texts)[:, 0], strict=True) if v == v
-    ]
+    texts = model.sample(n, 1).texts
+    plain = [text for text, known in zip(texts, np.isfinite(compute(["logp"], texts)[:, 0]), strict=True) if known]
     values = compute(WANTED, plain)
     out: Json = {"n": n}
     rng = np.random.default_rng(0)
