@@ -164,21 +164,23 @@ def test_neighbors_meet_what_is_wanted_and_stay_similar(model):
 
 def test_latents_of_a_model_that_encodes_are_searched(smiles, tmp_path):
     pytest.importorskip("cma", reason="needs the extra molecules")
-    vae = mg.train(
-        "vae",
+    coder = mg.train(
+        "autoencoder",
         str(smiles),
-        tmp_path / "v",
-        steps=250,
+        tmp_path / "coder",
+        steps=500,
         batch_size=32,
-        latent_dim=4,
+        lr=5e-3,
+        text_latents=8,
         text_width=32,
         text_blocks=1,
-        beta=0.2,
+        beta=0.01,
+        ema=None,
     )
-    found = mg.design(vae, "n_heavy>=8", calls=40, seed=2)
+    found = mg.design(coder, "n_heavy>=8", calls=40, seed=2, data=str(smiles))
     assert found.method == "latents" and found.calls[0] <= 40 and len(found) > 3
     with pytest.raises(CapabilityError, match="likelihood"):
-        mg.design(vae, "n_heavy>=8", calls=5, method="tuning")
+        mg.design(coder, "n_heavy>=8", calls=5, method="tuning")
 
 
 def test_what_cannot_be_designed_is_said(model, tmp_path):

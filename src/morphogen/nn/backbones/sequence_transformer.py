@@ -137,6 +137,9 @@ class SequenceTransformer(nn.Module):
         self.causal, self.width, self.longest = causal, width, longest
         self.embedding = nn.Embedding(vocabulary, width)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        self.enter = (
+            nn.Linear(cond, width, bias=False) if cond else None
+        )  # not zero at first: it is heard from the start
         self.blocks = nn.ModuleList(SequenceBlock(width, cond, dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         heads = max(h for h in range(1, max(1, width // HEAD_WIDTH) + 1) if width % h == 0)
@@ -158,6 +161,7 @@ class SequenceTransformer(nn.Module):
             x = x + place.index_select(0, packing.flat % ids.shape[1])
         if c is not None:
             c = c.index_select(0, packing.flat // ids.shape[1])
+            x = x if self.enter is None else x + self.enter(c)
         for block in self.blocks:
             x = block(x, packing, c)
         return self.norm(x), packing
@@ -181,6 +185,7 @@ class SequenceTransformer(nn.Module):
     def one(self, ids: Tensor, t: int, kept: list[Tensor], c: Tensor | None = None) -> Tensor:
         """The features (n, width) at place `t` of a causal network, given the ids (n,) there and the memory before."""
         x = self.embedding(ids) * self.width**0.5
+        x = x if self.enter is None or c is None else x + self.enter(c)
         for block, memory in zip(self.blocks, kept, strict=True):
             x = block.one(x, t, memory, self.cos, self.sin, c)  # type: ignore[operator]
         return self.norm(x)
