@@ -7,13 +7,18 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 import morphogen as mg
+from morphogen.applications.design.designing import choose_method, design
 from morphogen.applications.design.oracle import CALLS, CountedOracle, Exhausted
 from morphogen.applications.design.wants import Want, read_wants, score
 from morphogen.core.errors import CapabilityError, UsageError
+from morphogen.core.rng import Rng
+from morphogen.data import load
 from morphogen.data.molecules.properties import compute
 from morphogen.data.molecules.standard_form import molecule_of
+from morphogen.families.autoencoder import Autoencoder, AutoencoderSpec
 
 pytest.importorskip("rdkit", reason="needs the extra molecules")
 TINY = {"token_width": 32, "token_blocks": 1}
@@ -162,25 +167,27 @@ def test_neighbors_meet_what_is_wanted_and_stay_similar(model):
     assert found.molecules[0].values["similarity"] >= 0.3 and found.molecules[0].nearest == "CCO"
 
 
-def test_latents_of_a_model_that_encodes_are_searched(smiles, tmp_path):
+def test_latents_of_a_model_that_encodes_are_searched(smiles):
+    """Of an untrained model whose every text is a molecule (SELFIES), with weights that make texts differ."""
     pytest.importorskip("cma", reason="needs the extra molecules")
-    coder = mg.train(
-        "autoencoder",
-        str(smiles),
-        tmp_path / "coder",
-        steps=500,
-        batch_size=32,
-        lr=5e-3,
-        text_latents=8,
-        text_width=32,
-        text_blocks=1,
-        beta=0.01,
-        ema=None,
-    )
-    found = mg.design(coder, "n_heavy>=8", calls=40, seed=2, data=str(smiles))
-    assert found.method == "latents" and found.calls[0] <= 40 and len(found) > 3
+    pytest.importorskip("selfies", reason="needs the extra molecules")
+    data = load(f"{smiles}:tokens=selfies,attributes=none").spec
+    with Rng(0).forked():
+        family = Autoencoder(AutoencoderSpec.parse({"text_width": 32, "text_blocks": 1, "text_latents": 6}), data)
+        for p in family.parameters():
+            p.data.add_(0.5 * torch.randn_like(p))
+    family.eval().requires_grad_(False)
+    assert choose_method(family, None) == "latents"
     with pytest.raises(CapabilityError, match="likelihood"):
-        mg.design(coder, "n_heavy>=8", calls=5, method="tuning")
+        choose_method(family, "tuning")
+    found = []
+    for _ in range(2):
+        oracle = CountedOracle(read_wants("n_heavy in 6..7"), 40)
+        curve = design(family, oracle, "latents", 3, None)
+        assert 10 < oracle.calls <= 40 and len(curve) == oracle.calls
+        assert curve[-1][0] > curve[0][0] or curve[0][0] == 1.0
+        found.append([answer.smiles for answer in oracle.best])
+    assert found[0] == found[1], "a search is a function of its seed"
 
 
 def test_what_cannot_be_designed_is_said(model, tmp_path):
