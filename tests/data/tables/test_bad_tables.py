@@ -99,6 +99,16 @@ def test_numbers_among_which_stands_a_word_are_a_category_with_a_note(tmp_path: 
     assert any("'x' holds numbers and 1 other values, the first in row 1" in note for note in data.notes)
 
 
+def test_rules_that_contradict_each_other_or_the_table(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(rows("x,y"))
+    schema = tmp_path / "t.schema.yaml"
+    schema.write_text("rules: [x >= 18, x < 10]")
+    with pytest.raises(MorphogenError, match=r"no row keeps all rules.*'x >= 18' by \d+, 'x < 10' by \d+"):
+        load(tmp_path / "t.csv")
+    schema.write_text("rules: [x >= 18]")
+    assert any("rows break the rules" in note for note in load(tmp_path / "t.csv").notes)
+
+
 def test_one_huge_number_among_missing_cells_is_a_value(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{'1e20' if i % 2 else ''},{i * 7 % 31}\n" for i in range(60)))
     table = load(f"{tmp_path / 't.csv'}:validation=0,test=0").spec.table

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pydantic
+from torch import Tensor
 
 from morphogen.core.columns import Column, LeftOut, Table
 from morphogen.core.errors import DataError, SpecError
-from morphogen.core.printable import one_line, shortened
+from morphogen.core.printable import listed, one_line, shortened
 from morphogen.data.raw import Raw
 from morphogen.data.split import split_of
 from morphogen.data.tables.cells import cells_in
@@ -63,9 +64,7 @@ def from_read(
         notes = [f"column {shortened(one_line(c))!r} is not read: the model does not know it" for c in strange]
     cells = cells_in(frame, table, name)
     if known is None and table.rules:
-        broken = int((~Rules(table).hold(cells)).sum())
-        if broken:
-            notes.append(f"{broken:,} of {len(cells):,} rows break the rules; rows that are given out do not")
+        notes += _kept(Rules(table), cells, name)
     groups = None if group is None else _groups(frame[group])
     split = None if split_column is None else _splits(frame[split_column], name)
     if groups is not None and split is not None:
@@ -176,6 +175,19 @@ def _contents(frame: polars.DataFrame, table: Table) -> list[str]:
     cells = [pl.col(column).cast(pl.String).fill_null("\x00") for column in table.names]
     found: list[str] = frame.select(pl.concat_str(cells, separator=_SEPARATOR)).to_series().to_list()
     return found
+
+
+def _kept(rules: Rules, cells: Tensor, name: str) -> list[str]:
+    """How many rows break the rules. Raises `DataError` where all do, since no row could then be given out."""
+    broken = int((~rules.hold(cells)).sum())
+    if broken < len(cells):
+        said = f"{broken:,} of {len(cells):,} rows break the rules; rows that are given out do not"
+        return [said] * bool(broken)
+    each = [f"{shortened(text)!r} by {count:,}" for text, count in rules.broken(cells)]
+    raise DataError(
+        f"{name}: no row keeps all rules, so they contradict each other or the table; of {len(cells):,} rows they are"
+        f" broken: {listed(each, 5)}."
+    )
 
 
 def _across(groups: list[str], split: list[str], name: str) -> list[str]:
