@@ -94,7 +94,7 @@ def test_the_log_only_grows_and_what_is_void_is_left_out(tmp_path):
     list(run(tmp_path / "k", resume=True, **more))
     assert (tmp_path / "k" / "checkpoint" / "log.jsonl").read_bytes().startswith(before)
     steps = [[e["step"] for e in read_log(tmp_path / n / "log.jsonl")] for n in ("n", "k")]
-    assert steps[0] == steps[1] == [0, *range(5, 41, 5)]
+    assert steps[0] == steps[1] == [0, 0, *range(5, 41, 5)]  # choices and the plan come first
 
 
 def test_leftovers_of_sheets_are_removed_and_nothing_else(tmp_path):

@@ -117,7 +117,10 @@ def train(
     if dry_run:
         assert data is not None
         found = api.plan(family, data, **how)
-        print_json(found.to_dict()) if json else print_text(*found.lines())
+        if json:
+            print_json(found.to_dict())
+        else:
+            print_text(*found.lines())
         return
     assert out is not None
     events = api.training(family, data, out, resume=resume, on_plan=print_note, **how)
