@@ -164,8 +164,9 @@ def _decoded(data: bytes, name: str) -> str:
 def _of_text(text: str, name: str, options: TableOptions, pl: Any) -> polars.DataFrame:
     if not text.strip():
         raise DataError(f"{name}: the file is empty; expected a line of column names and a line for each row.")
-    delimiter = _DELIMITERS.get(options.delimiter) or _found_delimiter(text, name)
-    header = next(_rows(text, delimiter, name))
+    beginning = text[:MAX_HEADER]
+    delimiter = _DELIMITERS.get(options.delimiter) or _found_delimiter(beginning, name)
+    header = next(_rows(beginning, delimiter, name))
     _check_names(header, name)
     others = {d: header[0].count(d) for d in _DELIMITERS.values() if d != delimiter}
     if len(header) == 1 and max(others.values()) > 0:
