@@ -108,7 +108,7 @@ def copying() -> str:
                 caught: dict[str, list[str]] = {}
                 for how, share in one[view]["caught"].items():
                     caught.setdefault(how.rpartition(",")[0], []).append(f"{share:.0%}")
-                cells = " | ".join(" / ".join(caught[how]) for how in DISGUISES)
+                cells = " | ".join(" / ".join(caught[how]) if how in caught else "-" for how in DISGUISES)
                 alarms = f"{one[view]['false_alarms']:.1%} ({low:.1%} to {high:.1%})"
                 lines.append(f"| {name}, {size.split()[0]}, {view} | {alarms} | {cells} |")
     return "\n".join(lines)
