@@ -1,20 +1,23 @@
 """What a model's coder reads, as hashes, on this machine as it is set: to be compared with the same elsewhere.
 
-    python -m benchmarks.peers.frequencies MODEL pictures.npy --threads 2 --batch 7
+    python -m benchmarks.peers.frequencies MODEL pictures.npy --threads 1 2 --batch 1 7 --onednn on off
 
-Prints JSON: the sha256 of all integer frequencies of the pictures (N, *shape), computed `--batch` at a time, and that
-of the code of all of them together. `--onednn off` sets what the environment cannot.
+Prints a JSON list, for each combination the sha256 of all integer frequencies of the pictures (N, *shape), computed
+`--batch` at a time, and that of the code of all of them together.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from morphogen import artifact
 from morphogen.applications.compression import by_conditionals
@@ -25,33 +28,40 @@ def options() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     found.add_argument("model", type=Path)
     found.add_argument("pictures", type=Path)
-    found.add_argument("--threads", type=int, default=1)
-    found.add_argument("--batch", type=int, default=64)
-    found.add_argument("--onednn", choices=["on", "off"], default="on")
+    found.add_argument("--threads", type=int, nargs="+", default=[1])
+    found.add_argument("--batch", type=int, nargs="+", default=[64])
+    found.add_argument("--onednn", choices=["on", "off"], nargs="+", default=["on"])
     return found
+
+
+def hashes(family: Any, u: Tensor, batch: int) -> dict[str, str]:
+    """The hashes for one setting."""
+    each = [hashlib.sha256() for _ in range(len(u))]
+    for rows in torch.arange(len(u)).split(batch):
+        s = family.symbols(u[rows])
+        walk = family.conditionals(len(rows))
+        frequencies = next(walk)
+        for t in range(s.shape[1]):
+            for record, f in zip(rows.tolist(), frequencies.numpy(), strict=True):
+                each[record].update(f.tobytes())
+            if t + 1 < s.shape[1]:
+                frequencies = walk.send(s[:, t])
+    code, _ = by_conditionals.encode(family, u, int(family.data.levels or 2))
+    whole = hashlib.sha256(b"".join(h.digest() for h in each))
+    return {"frequencies": whole.hexdigest(), "code": hashlib.sha256(code).hexdigest()}
 
 
 def main() -> None:
     """Print the hashes."""
-    asked = options().parse_args()
-    torch.set_num_threads(asked.threads)
-    torch.backends.mkldnn.enabled = asked.onednn == "on"
+    asked, rows = options().parse_args(), []
     family = artifact.load(asked.model, "cpu").family
     u = torch.from_numpy(np.load(asked.pictures))
-    hashes = [hashlib.sha256() for _ in range(len(u))]
-    for rows in torch.arange(len(u)).split(asked.batch):
-        s = family.symbols(u[rows])  # type: ignore[operator]
-        walk = family.conditionals(len(rows))  # type: ignore[operator]
-        frequencies = next(walk)
-        for t in range(s.shape[1]):
-            for record, f in zip(rows.tolist(), frequencies.numpy(), strict=True):
-                hashes[record].update(f.tobytes())
-            if t + 1 < s.shape[1]:
-                frequencies = walk.send(s[:, t])
-    code, _ = by_conditionals.encode(family, u, int(family.data.levels or 2))  # type: ignore[arg-type]
-    whole = hashlib.sha256(b"".join(h.digest() for h in hashes)).hexdigest()
-    about = {"torch": torch.__version__, "capability": torch.backends.cpu.get_cpu_capability()}
-    print(json.dumps({"frequencies": whole, "code": hashlib.sha256(code).hexdigest(), **about}))
+    about = {"torch": torch.__version__, "kernels": torch.backends.cpu.get_cpu_capability()}
+    for threads, batch, onednn in itertools.product(asked.threads, asked.batch, asked.onednn):
+        torch.set_num_threads(threads)
+        torch.backends.mkldnn.enabled = onednn == "on"  # type: ignore[assignment]
+        rows.append({"threads": threads, "batch": batch, "onednn": onednn, **about, **hashes(family, u, batch)})
+    print(json.dumps(rows))
 
 
 if __name__ == "__main__":

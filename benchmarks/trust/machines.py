@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,24 +39,18 @@ def capabilities() -> list[str]:
     return ["default", "avx2", *(["avx512"] if wide == "AVX512" else [])]
 
 
-def settings(quick: bool) -> Iterator[Json]:
-    """Every combination that is asked."""
-    for capability in capabilities():
-        for threads in THREADS:
-            for batch in BATCHES[1:2] if quick else BATCHES:
-                for onednn in ONEDNN:
-                    yield {"capability": capability, "threads": threads, "batch": batch, "onednn": onednn}
-
-
-def ask(model: Path, pictures: Path, how: Json) -> Json:
-    """The hashes under one setting, by a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.peers.frequencies", str(model), str(pictures)]
-    for name in ("threads", "batch", "onednn"):
-        command += [f"--{name}", str(how[name])]
-    environment = {**os.environ, "ATEN_CPU_CAPABILITY": how["capability"], "OMP_NUM_THREADS": str(how["threads"])}
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    found: Json = json.loads(done.stdout)
-    return {**how, **found}
+def ask(model: Path, pictures: Path, quick: bool) -> list[Json]:
+    """The hashes under every setting, by a process for each kind of kernels."""
+    rows = []
+    for kernels in capabilities():
+        command = [sys.executable, "-m", "benchmarks.peers.frequencies", str(model), str(pictures)]
+        batches = BATCHES[1:2] if quick else BATCHES
+        for name, values in (("threads", THREADS), ("batch", batches), ("onednn", ONEDNN)):
+            command += [f"--{name}", *map(str, values)]
+        environment = {**os.environ, "ATEN_CPU_CAPABILITY": kernels, "OMP_NUM_THREADS": str(max(THREADS))}
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        rows += json.loads(done.stdout)
+    return rows
 
 
 def agreeing(rows: Sequence[Json]) -> float:
@@ -75,7 +69,7 @@ def measure(model: Path, quick: bool) -> Json:
         harness.quantize(model, integers, records)
         rows = {}
         for name, where in (("integer form", integers), ("floating point", model)):
-            rows[name] = [ask(where, pictures, how) for how in settings(quick)]
+            rows[name] = ask(where, pictures, quick)
             print(f"{name}: {agreeing(rows[name]):.1%} of {len(rows[name])} settings agree", flush=True)
     shares = {name: agreeing(found) for name, found in rows.items()}
     return {"what": "frequencies and code under other settings", "records": records, "agreeing": shares, "rows": rows}
