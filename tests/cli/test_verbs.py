@@ -72,7 +72,7 @@ def test_ctrl_c_says_how_to_go_on(
         (["train", "vae", "--out", "x"], "--data"),
         (["families", "vea"], "did you mean 'vae'"),
         (["smaple"], "smaple"),
-        (["sample", "m", "--out", "x.bmp"], "known are FILE.png, FILE.jpg, FILE.jpeg, FILE.webp, FILE.npz, FILE.csv"),
+        (["sample", "m", "--out", "x.bmp"], "known are FILE.png, FILE.jpg, FILE.jpeg, FILE.webp, FILE.npz, FILE.smi"),
         (["sample", "m", "--out", "x.png", "--guidance-interval", "0.2"], "two times, such as 0.2,0.8 (got '0.2')"),
         ([*TRAIN, "--part", "runs/first"], "--part takes NAME=MODEL"),
         ([*TRAIN, "--part", "a=b", "--part", "a=c"], "each name once"),
