@@ -364,7 +364,7 @@ def test_what_another_program_made_is_judged_like_a_model(
 def test_families_are_listed_with_all_that_they_can_be_told() -> None:
     assert "vae" in [f["name"] for f in api.list_families()]
     found = api.describe_family("vae")
-    assert found["capabilities"] == ["Encodes", "Latents", "Samples", "Scores"]
+    assert found["capabilities"] == ["Encodes", "Latents", "Quantizes", "Samples", "Scores"]
     assert found["presets"]["classic"]["latent_dim"] == 2
     for field in found["options"] + found["recipe"]:
         assert field["name"] and field["type"] and field["description"], f"{field['name']} is not described"

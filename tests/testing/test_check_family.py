@@ -167,7 +167,8 @@ def failures(monkeypatch: pytest.MonkeyPatch):
 def test_the_variational_autoencoder_passes() -> None:
     found = check_family("vae", steps=600, records=2048)
     assert found.failures == []
-    assert len(found.checks) == len(CHECKS) and all(check.passed for check in found.checks)
+    skipped = [check.detail for check in found.checks if check.passed is None]
+    assert len(found.checks) == len(CHECKS) and skipped == ["does not declare Completes"]
 
 
 def test_a_sound_family_passes(failures) -> None:

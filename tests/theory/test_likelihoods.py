@@ -17,13 +17,22 @@ from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import SpecError
 from morphogen.core.rng import Rng
 from morphogen.theory.discretized import DiscretizedLogistic, DiscretizedLogisticMixture
-from morphogen.theory.likelihoods import NAMES, Bernoulli, Categorical, fitting, likelihood, parameters
+from morphogen.theory.likelihoods import (
+    NAMES,
+    Bernoulli,
+    Categorical,
+    element_shape,
+    fitting,
+    likelihood,
+    parameters,
+)
 
 BINARY = DataSpec(name="bits", shape=(1, 2, 2), kind="binary", levels=2)
 CODES = DataSpec(name="codes", shape=(1, 2, 2), kind="discrete", levels=5)
 BYTES = DataSpec(name="bytes", shape=(1, 2, 2), kind="continuous", levels=256)
 COARSE = DataSpec(name="coarse", shape=(1, 1, 2), kind="continuous", levels=17)
 POINTS = DataSpec(name="points", shape=(2,), kind="continuous")
+ELEMENTWISE = [name for name in NAMES if name != "columns"]  # that of whole rows is in test_columns.py
 COLUMNS = tuple(Column(name=name, type="number", high=1.0) for name in "ab")
 TABLE = DataSpec(name="table", shape=(2,), kind="columns", table=Table(columns=COLUMNS))
 
@@ -112,7 +121,7 @@ def test_fixed_variance_gaussian_is_squared_error() -> None:
         torch.testing.assert_close(nll, error / (2 * var) + constant, rtol=1e-13, atol=0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_shapes_with_leading_sample_dimensions(name: str) -> None:
     data = next(d for d in (BINARY, CODES, BYTES) if name in fitting(d))
     raw = noise(6, 3, parameters(name, data.levels, 4), *data.shape)
@@ -128,7 +137,7 @@ def test_shapes_with_leading_sample_dimensions(name: str) -> None:
         assert torch.isfinite(one.log_prob(sample)).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_gradients_are_finite_in_float32_even_for_absurd_outputs(name: str) -> None:
     data = next(d for d in (BINARY, CODES, BYTES) if name in fitting(d))
     for scale in (1.0, 50.0, 1e4):
@@ -139,7 +148,7 @@ def test_gradients_are_finite_in_float32_even_for_absurd_outputs(name: str) -> N
         assert torch.isfinite(loss) and torch.isfinite(gradient).all() and gradient.abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_every_likelihood_is_traced_as_one_graph(name: str) -> None:
     data = next(d for d in (BINARY, CODES, BYTES) if name in fitting(d))
     raw, x = noise(4, parameters(name, data.levels, 3), *data.shape).requires_grad_(), records(data, 4)
@@ -177,19 +186,15 @@ def test_fitting_follows_the_kind_of_data() -> None:
     assert fitting(BINARY) == ("bernoulli",)
     assert fitting(CODES) == ("categorical",)
     assert fitting(POINTS) == ("gaussian", "gaussian_learned")
-    assert set(fitting(BYTES)) == set(NAMES) - {"bernoulli", "categorical"}
-    assert fitting(TABLE) == ()
+    assert set(fitting(BYTES)) == set(ELEMENTWISE) - {"bernoulli", "categorical"}
+    assert fitting(TABLE) == ("columns",)
 
 
 @pytest.mark.parametrize(("name", "data"), [(n, d) for d in (BINARY, CODES, POINTS, TABLE) for n in NAMES])
 def test_a_likelihood_that_does_not_fit_names_those_that_do(name: str, data: DataSpec) -> None:
-    raw = torch.zeros(1, parameters(name, 5, 1), *data.shape)
+    raw = torch.zeros(1, parameters(name, 5, 1, TABLE.table), *element_shape(name, data))
     if name in fitting(data):
         likelihood(name, raw, data)
-        return
-    if name == "categorical" and data.levels is None:
-        with pytest.raises(SpecError, match="needs levels"):
-            likelihood(name, raw, data)
         return
     with pytest.raises(SpecError) as error:
         likelihood(name, raw, data)

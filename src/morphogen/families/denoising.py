@@ -330,9 +330,10 @@ class DenoisingFamily(Family):
             raise CapabilityError(f"this {self.name!r} model knows no table whose rows it could complete.")
         x = self.data.encode(torch.where(given, cells, 0.0), self._dtype)
         kept = inpainting(self, self.encoded(x, rng, len(x)), given_elements(table, given, present).to(x))
-        times = grids.grid(self.spec.grid, self.schedule, self.spec.steps)
+        method = steppers.stepper(self.spec.stepper)
+        times = planned(method, self.spec.grid, self.schedule, self.spec.steps)
         start = loop.starting_noise(self.schedule, rng, len(x), self.shape, self._dtype)
-        method, noise = steppers.stepper(self.spec.stepper), loop.addressed(rng, len(x), start)
+        noise = loop.addressed(rng, len(x), start)
         drawn = self.data.decode(self.decoded(loop.sample(kept, method, start, times, noise, from_noise=True)))
         return torch.where(given, cells, drawn)
 

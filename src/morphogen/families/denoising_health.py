@@ -48,5 +48,6 @@ def judge_denoiser(model: DenoisingFamily, batch: Batch, rng: Noise) -> Health:
             found[name].append(value)
     if model.readout.variance != "learned":
         del found["variance_ratio"]
-    shares = [error / independent for error, independent in zip(*list(found.values())[:2], strict=True)]
+    errors, independents = found["held_out_error"], found["independent_error"]
+    shares = [error / max(independent, 1e-30) for error, independent in zip(errors, independents, strict=True)]
     return Health({"bands": list(BANDS), **found}, held_out=sum(shares) / len(shares))
