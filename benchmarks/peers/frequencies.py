@@ -59,7 +59,7 @@ def main() -> None:
     about = {"torch": torch.__version__, "kernels": torch.backends.cpu.get_cpu_capability()}
     for threads, batch, onednn in itertools.product(asked.threads, asked.batch, asked.onednn):
         torch.set_num_threads(threads)
-        torch.backends.mkldnn.enabled = onednn == "on"  # type: ignore[assignment]
+        torch.backends.mkldnn.enabled = onednn == "on"
         rows.append({"threads": threads, "batch": batch, "onednn": onednn, **about, **hashes(family, u, batch)})
     print(json.dumps(rows))
 

@@ -330,7 +330,10 @@ def test_it_passes_check_family(options, steps):
     """It draws no samples, so those checks do not apply; the others do."""
     checked = check_family("autoencoder", {**FAST, **options}, steps=steps)
     assert not checked.failures, str(checked)
-    assert {c.detail for c in checked.checks if c.passed is None} == {"does not declare Samples", "does not declare Completes"}
+    assert {c.detail for c in checked.checks if c.passed is None} == {
+        "does not declare Samples",
+        "does not declare Completes",
+    }
     assert sum(c.passed is True for c in checked.checks) == 8
 
 

@@ -207,7 +207,11 @@ def test_the_picture_to_start_from_matters_to_both():
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
-        (DataSpec(name="words", shape=(9,), kind="sequence", levels=50), {}, "families for other data: autoregressive"),
+        (
+            DataSpec(name="words", shape=(9,), kind="sequence", levels=50),
+            {},
+            "give --part autoencoder=MODEL, or take autoregressive",
+        ),
         (DataSpec(name="bytes", shape=(1, 8, 8), kind="discrete", levels=5), {}, "through which gradients pass"),
         (ENHANCED, {"backbone": "mlp"}, "use backbone 'conv'"),
         (PICTURES, {"reconstruction": 1.0}, "set reconstruction=0"),

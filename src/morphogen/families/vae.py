@@ -45,7 +45,7 @@ from morphogen.core.capabilities import (
     Scores,
 )
 from morphogen.core.chunks import chunks
-from morphogen.core.data_spec import DataSpec
+from morphogen.core.data_spec import DataSpec, Measure
 from morphogen.core.distributions import Distribution, Gaussian, GaussianMixture, standard_normal
 from morphogen.core.errors import CapabilityError, SpecError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
@@ -227,7 +227,7 @@ class VAE(IntegerForm, Family):
         super().__init__(spec, data, parts)
         which, p, elements = "categorical", 0, data.shape
         if data.sequence is not None:
-            self.measure = "mass"
+            self.measure: Measure = "mass"
             if spec.likelihood != "auto" or spec.prior == "vamp" or spec.integer:
                 raise SpecError(
                     "texts have one likelihood, token by token, no pseudo-inputs and no integer form: leave out"

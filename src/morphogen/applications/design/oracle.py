@@ -112,11 +112,11 @@ class CountedOracle:
 
     def _of(self, text: str) -> float:
         smiles = canonical(text)
-        if smiles is None:
+        molecule = None if smiles is None else molecule_of(smiles)
+        if smiles is None or molecule is None:
             return 0.0
         if smiles in self.answers:
             return self.answers[smiles].score
-        molecule = molecule_of(smiles)
         if self._keep is not None and not molecule.HasSubstructMatch(self._keep):
             return 0.0
         if self.safety and (found := self.refused.get(smiles) or refusals(molecule)):

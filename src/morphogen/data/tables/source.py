@@ -112,8 +112,8 @@ def _inferred(
         except DataError as error:
             raise DataError(f"{name}: {error}") from None
         except pydantic.ValidationError as error:
-            said = str(error.errors(include_input=False, include_url=False)[0]["msg"]).removeprefix("Value error, ")
-            raise DataError(f"{name}: {said}; mend its cells, or give another type.") from None
+            why = str(error.errors(include_input=False, include_url=False)[0]["msg"]).removeprefix("Value error, ")
+            raise DataError(f"{name}: {why}; mend its cells, or give another type.") from None
         notes += found.notes
         if isinstance(found.column, LeftOut):
             left_out.append(found.column)
