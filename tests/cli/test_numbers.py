@@ -21,8 +21,15 @@ REQUIRED = {
     "models": "m",
     "family": "vae",
     "file": "a.png",
+    "molecules": "m.smi",
 }
-OUT = {"walk": "x.gif", "directions": "x.npz", "evaluate": "x.json", "evaluate-samples": "x.json"}
+OUT = {
+    "walk": "x.gif",
+    "directions": "x.npz",
+    "evaluate": "x.json",
+    "evaluate-samples": "x.json",
+    "impute": "x.csv",
+}
 NUMERIC = [(verb, p) for verb in verbs() for p in verb.parameters if is_option(p) and kind(p) in (int, float)]
 
 

@@ -71,9 +71,7 @@ def design(
         >>> found = mg.design("runs/molecules", "qed>=0.9, logp in 2..3", "runs/design", calls=500)
         >>> found.met, found.calls
     """
-    check_numbers(seed=seed)
-    if calls < 1 or seconds <= 0:
-        raise UsageError(f"a design needs at least 1 call and some time for each (got {calls} and {seconds:g} s).")
+    check_numbers(seed=seed, calls=calls, seconds=seconds)
     wants = read_wants(want, oracle is not None) if want.strip() else ()
     if not wants and oracle is None and similar_to is None:
         raise UsageError(

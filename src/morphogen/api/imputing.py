@@ -54,7 +54,7 @@ def impute(
         >>> filled.frame["draw"].max()
         5
     """
-    check_numbers(seed=seed, samples=draws)
+    check_numbers(seed=seed, draws=draws)
     family = open_model(model, device).module
     table = table_of(family)
     if mean and draws == 1:

@@ -25,6 +25,8 @@ WHOLE: Mapping[str, tuple[int, int]] = {
     "stops": (2, 10**6),
     "candidates": (1, 10**4),
     "samples": (1, 10**6),
+    "draws": (1, 10**6),
+    "calls": (1, 10**8),
     "factors": (0, 10**6),
     "scale": (2, 64),
 }
@@ -35,6 +37,7 @@ REAL: Mapping[str, tuple[float, float]] = {
     "temperature": (0.0, 100.0),
     "strength": (-1000.0, 1000.0),
     "fps": (0.1, 50.0),
+    "seconds": (0.001, 10**6),
 }
 
 
