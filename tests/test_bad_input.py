@@ -166,7 +166,7 @@ def test_data_of_another_shape_than_the_model_s(fails: Fails, trained: Path, tmp
             "unknown metric 'nlll': did you mean 'nll'?",
         ),
         (["sample", "{model}", "--out", "{out}.png", "--class", "3"], "knows no classes"),
-        (["sample", "{model}", "--out", "{out}.bmp"], "FILE.webp, FILE.npz, DIR/"),
+        (["sample", "{model}", "--out", "{out}.bmp"], "FILE.webp, FILE.npz, FILE.smi"),
         (["smaple", "{model}"], "sample"),
     ],
 )

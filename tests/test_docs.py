@@ -103,6 +103,8 @@ def flags(family: str) -> tuple[Any, Any]:
 def parse(line: str, whole: bool) -> None:
     """Read a command line as the real one does, without doing it. One that is not whole may lack arguments."""
     words = shlex.split(line, comments=True)
+    words = words[: words.index(">")] if ">" in words else words  # into a file of the shell
+    whole = whole and "--help" not in words
     command: Any = get_command(app)
     while words and hasattr(command, "commands"):
         if words[0] == "--help" or any(words[0] in parameter.opts for parameter in command.params):
@@ -111,7 +113,7 @@ def parse(line: str, whole: bool) -> None:
         command = command.commands[words.pop(0)]
     for parameter in command.params:
         parameter.required = parameter.required and whole
-    context = command.make_context(command.name, [word for word in words if word != "..."])
+    context = command.make_context(command.name, [word for word in words if word not in ("...", "--help")])
     if command.name == "train" and (context.params["family"] or "FAMILY") != "FAMILY":
         options, recipe = flags(context.params["family"])
         own = {parameter.name for parameter in command.params}

@@ -10,6 +10,7 @@ import inspect
 import re
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,12 @@ from morphogen.core import registry
 pytestmark = pytest.mark.filterwarnings("ignore::morphogen.MorphogenWarning")
 SHAPES = "shapes:size=16,n=1500"
 NETWORK: dict[str, Any] = {"widths": (16, 16), "blocks": (1,), "attention": 1}
-SMALL = [(r"\bsteps=\d+", "steps=1"), (r"\bn=100\b", "n=8")]
+SMALL = [
+    (r"\bsteps=\d+", "steps=1"),
+    (r"\bn=100\b", "n=8"),
+    (r"\bcalls=500\b", "calls=20"),
+    (r'"chembl", \["product", "fcd"\]', '"molecules.smi", ["product"], baselines=["copies"], n=32'),
+]
 NAMES = [name for name in mg.__all__ if inspect.isfunction(getattr(mg, name)) or inspect.isclass(getattr(mg, name))]
 FUNCTIONS = [name for name in NAMES if inspect.isfunction(getattr(mg, name))]
 
@@ -52,6 +58,12 @@ def patients(file: Path, n: int) -> None:
     file.write_text("sex,age,weight\n" + "".join(rows))
 
 
+def molecules(file: Path) -> None:
+    """Chains with a ring or a group at the end."""
+    ends = ("O", "N", "C(=O)O", "OC", "C1CC1", "c1ccccc1", "C(N)=O", "F", "S", "C#N")
+    file.write_text("\n".join(f"{'C' * length}{end}" for length in range(1, 13) for end in ends))
+
+
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the models and the pictures that examples name."""
@@ -76,6 +88,10 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         mg.train("diffusion", "photos", "runs/photos", steps=1, batch_size=8, options=few, **NETWORK)
         patients(folder / "patients.csv", 300)
         mg.train("diffusion", "patients.csv", "runs/patients", hidden=(16,), steps=1, batch_size=32, options=few)
+        if find_spec("rdkit"):
+            molecules(folder / "molecules.smi")
+            tiny: dict[str, Any] = {"token_width": 32, "token_blocks": 1}
+            mg.train("autoregressive", "molecules.smi", "runs/molecules", steps=1, batch_size=32, **tiny)
         yield folder
 
 
@@ -86,6 +102,8 @@ def examples(name: str) -> list[doctest.Example]:
 @pytest.mark.parametrize("name", [name for name in NAMES if examples(name)])
 def test_an_example_runs(name: str, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = examples(name)
+    if not find_spec("rdkit") and any("molecules" in example.source for example in found):
+        pytest.skip("needs the extra molecules")
     monkeypatch.setattr(registry, "_registered", {})  # a family that an example registers is gone after it
     trains = any(re.search(r"mg\.train(ing)?\(", example.source) for example in found)
     monkeypatch.chdir(tmp_path if trains else ready)  # a training makes the models that it names

@@ -135,7 +135,14 @@ def pack(model: mg.Model) -> None:
     integer: mg.Quantized = mg.quantize(model, "runs/integer", bits=16)
     packed: mg.Archive = mg.compress("runs/integer", "digits", "digits.mga", with_model=True)
     again: mg.Decompressed = mg.decompress("digits.mga", out="digits.npz")
-    print(integer.loss, packed.bits_per_dim, again.x.shape, mg.describe_archive("digits.mga", verify=True).warnings)
+    blocks: list[mg.Decompressed] = list(mg.decompressing("digits.mga", "runs/integer"))
+    print(
+        len(blocks),
+        integer.loss,
+        packed.bits_per_dim,
+        again.x.shape,
+        mg.describe_archive("digits.mga", verify=True).warnings,
+    )
 
 
 def design(model: mg.Model) -> None:
