@@ -203,7 +203,7 @@ def test_a_resumed_run_takes_the_plan_that_was_recorded(tmp_path, clock):
     began = clock.now
     resumed = fit(build(), changing(clock, SPEEDS["even"]), options, tmp_path / "m", resume=True)
     first = next(resumed)
-    assert first.total == pytest.approx(event.total, rel=0.05)  # what was measured counts, and nothing is tried again
+    assert first.total == pytest.approx(event.total, rel=0.1)  # its pace is known; what a checkpoint takes is not
     last = list(resumed)[-1]
     assert last.step == last.total
     assert last.elapsed_s == pytest.approx(60.0, abs=2.0)
