@@ -298,7 +298,7 @@ ANSWERS: dict[str, Callable[[FakeApi, Mapping[str, Any]], Any]] = {
     "restore": lambda api, given: _restored(given["n"]),
     "compare": lambda api, given: _comparison(given),
     "evaluate_samples": lambda api, given: _judged(given),
-    "evaluate_molecules": lambda api, given: _judged(given),
+    "evaluate_molecules": lambda api, given: _judged({**given, "samples": given["molecules"]}),
     "evaluate_alignment": lambda api, given: _alignment(given),
     "quantize": lambda api, given: real.Quantized(str(given["out"]), 16, (1.0, 1.001), 1e-3, 20, 200, 10, 99),
     "compress": lambda api, given: _archive(given["out"]),

@@ -108,7 +108,7 @@ def test_the_page_has_the_same_groups() -> None:
 @pytest.mark.parametrize("name", sorted(ANSWERS.keys() & set(real.__all__) - {"training"}))
 def test_the_stand_in_answers_with_the_classes_of_the_real_functions(name: str, api: FakeApi) -> None:
     given = {"model": MODEL, "models": [MODEL], "source": "digits", "name": "vae", "data": "digits", "samples": "s"}
-    given |= {"file": "a.mgz", "out": "b.mgz"}
+    given |= {"file": "a.mgz", "out": "b.mgz", "molecules": "m.smi"}
     given |= {"image": "a.png", "direction": ["factor-1"], "strength": [1.0]}
     function = getattr(real, name)
     wanted = {k: given[k] for k in inspect.signature(function).parameters if k in given}

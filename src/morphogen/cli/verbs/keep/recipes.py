@@ -57,6 +57,7 @@ class _Sample(_Recipe):
     avoid: Word | None = None
     guidance_interval: list[float] | None = Field(default=None, min_length=2, max_length=2)
     autoguidance: Scale | None = None
+    attribute: Word | None = None
 
 
 class _Draw(_Recipe):
