@@ -184,7 +184,7 @@ def test_a_budget_and_steps_end_at_the_first(tmp_path, monkeypatch, steps, made)
     assert (events[0].total == steps) is (made is not None)
     assert all(event.remaining_s <= 20.0 for event in events)
     if made is None:
-        assert 340 < events[-1].step == events[-1].total <= 400
+        assert 360 < events[-1].step == events[-1].total <= 400
         return
     assert events[-1].step == made
     run_of("alone", steps=steps)
@@ -203,7 +203,7 @@ def test_a_resumed_run_takes_the_plan_that_was_recorded(tmp_path, clock):
     began = clock.now
     resumed = fit(build(), changing(clock, SPEEDS["even"]), options, tmp_path / "m", resume=True)
     first = next(resumed)
-    assert first.total == pytest.approx(event.total, rel=0.1)  # its pace is known; what a checkpoint takes is not
+    assert first.total == pytest.approx(event.total, rel=0.05)  # what was measured counts, and nothing is tried again
     last = list(resumed)[-1]
     assert last.step == last.total
     assert last.elapsed_s == pytest.approx(60.0, abs=2.0)

@@ -49,5 +49,6 @@ def judge_denoiser(model: DenoisingFamily, batch: Batch, rng: Noise) -> Health:
     if model.readout.variance != "learned":
         del found["variance_ratio"]
     errors, independents = found["held_out_error"], found["independent_error"]
-    shares = [error / max(independent, 1e-30) for error, independent in zip(errors, independents, strict=True)]
+    scales = independents if all(independents) else [1.0] * len(errors)  # a single record has no spread
+    shares = [error / scale for error, scale in zip(errors, scales, strict=True)]
     return Health({"bands": list(BANDS), **found}, held_out=sum(shares) / len(shares))

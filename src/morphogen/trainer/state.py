@@ -5,6 +5,7 @@ A run continues only with the same family, spec, data, parts and recipe.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from morphogen.core.errors import UsageError
 from morphogen.core.family import Family
 from morphogen.core.printable import one_line
 from morphogen.trainer import checkpoint
+from morphogen.trainer.budget import Pauses
 from morphogen.trainer.checkpoint import prefixed, under
 from morphogen.trainer.distributed import fill, full
 from morphogen.trainer.trainer import Trainer
@@ -41,6 +43,7 @@ def save(trainer: Trainer, folder: Path, begun_with: Mapping[str, Any]) -> None:
     if world.leads:
         facts = {name: getattr(trainer, name) for name in _FACTS}
         length = {"total": trainer.budget.total, "plan": trainer.budget.state(), "elapsed_s": trainer.elapsed_s}
+        length["pauses"] = dataclasses.asdict(trainer.pauses)
         known = {"run": _run(trainer), "begun_with": dict(begun_with), "processes": world.size}
         checkpoint.write(folder, tensors, {**facts, **length, **known})
 
@@ -71,6 +74,7 @@ def restore(trainer: Trainer, folder: Path, prolonged: bool = False) -> list[str
     trainer.elapsed_before = facts["elapsed_s"]
     older = {"total": facts["total"], "from": [0, 0.0], "pace": None, "planned_at": None}  # of an earlier version
     trainer.budget.load_state(facts.get("plan") or older)
+    trainer.pauses = Pauses(**facts.get("pauses", {}))
     if other_length:
         trainer.budget.prolong(trainer.step, trainer.elapsed_before)
     with torch.no_grad():
