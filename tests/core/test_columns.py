@@ -26,6 +26,7 @@ from morphogen.core.columns import FEW, MAX_BINS, MAX_VALUES, Column, Table, qua
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.rng import Rng
+from tests.columns import of_numbers
 
 N = 2000
 NAN = math.nan
@@ -46,7 +47,7 @@ def table_of(values: dict[str, np.ndarray]) -> Table:
     steps = {"age": 1.0, "gain": 1.0, "temperature": 0.1, "day": 86400.0, "real": 0.0}
     missing = {"temperature": 0.2, "real": 0.1}
     numbers = tuple(
-        Column.of_numbers(name, v, steps[name], "datetime" if name == "day" else "number", missing=missing.get(name, 0))
+        of_numbers(name, v, steps[name], "datetime" if name == "day" else "number", missing=missing.get(name, 0))
         for name, v in values.items()
     )
     return Table(
@@ -231,7 +232,7 @@ def test_ranges_by_hand_need_no_knots() -> None:
 
 def test_a_real_number_that_many_records_hold_comes_back() -> None:
     values = np.concatenate((np.full(600, 0.75), np.random.default_rng(0).normal(size=400)))
-    alone = Table(columns=(Column.of_numbers("p", values),))
+    alone = Table(columns=(of_numbers("p", values),))
     u = Rng(6).uniform("draw", 4000, (1,), torch.float64)
     back = cells_of(alone, score(u))[:, 0]
     assert float((back == 0.75).double().mean()) == pytest.approx(0.6, abs=4 * math.sqrt(0.24 / 4000))

@@ -13,7 +13,7 @@ from morphogen.core.errors import DataError, UsageError
 from morphogen.data import load
 from morphogen.data.molecules.inspection import inspect_molecules, scaffold
 from morphogen.data.molecules.properties import PROPERTIES, compute
-from morphogen.data.molecules.standard_form import canonical, is_valid, standard_form
+from morphogen.data.molecules.standard_form import canonical, molecule_of, standard_form
 from morphogen.data.molecules.writing import smi_file
 from morphogen.data.sequences.tokenizers import to_texts
 
@@ -55,7 +55,7 @@ def test_what_is_no_molecule_is_refused_in_words(text):
     with pytest.raises(DataError) as error:
         standard_form(text)
     assert len(str(error.value)) < 300 and "\n" not in str(error.value)
-    assert not is_valid(text) and canonical(text) is None
+    assert molecule_of(text) is None and canonical(text) is None
 
 
 def test_a_file_of_lines_lists_what_was_changed_and_refused(tmp_path):
@@ -145,7 +145,7 @@ def test_selfies_are_molecules_whatever_the_tokens_are(tmp_path):
     x = torch.randint(3, spec.levels or 4, (50, spec.shape[0]), generator=torch.Generator().manual_seed(0))
     x[:, -1] = 2
     drawn = mg.Pictures(x.numpy(), spec)
-    assert all(is_valid(text) for text in drawn.texts)
+    assert all(molecule_of(text) is not None for text in drawn.texts)
 
 
 def test_drawn_molecules_are_written_with_a_mark_on_what_is_none(tmp_path):

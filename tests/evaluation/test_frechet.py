@@ -8,7 +8,8 @@ from torch import Tensor
 
 from morphogen.core.errors import DataError, UsageError
 from morphogen.core.rng import Rng
-from morphogen.evaluation.metrics.frechet import expansion, frechet, frechet_difference, least, parts
+from morphogen.evaluation.metrics.frechet import SquaredDistance, _expansion, frechet, frechet_difference, least, parts
+from morphogen.evaluation.metrics.frechet_expansion import Moments
 from morphogen.theory.divergences import frechet_distance
 from morphogen.theory.statistics.intervals import binomial_tail, shuffled
 
@@ -72,6 +73,11 @@ def test_influences_are_the_derivative_of_the_distance_and_make_the_jackknife() 
     assert float(slope) == pytest.approx(float((w * influences(a, b, 0)).mean()), rel=1e-8)
     want = influences(a, b, 1).var() / 60 + influences(b, a, 1).var() / 50
     assert expansion(a, b).jackknife == pytest.approx(float(want), rel=1e-8)
+
+
+def expansion(a: Tensor, b: Tensor) -> SquaredDistance:
+    """The second-order expansion of all records at once."""
+    return _expansion(a, b, Moments.of(a), Moments.of(b))
 
 
 def test_bias_and_pairs_of_whitened_gaussians_are_known() -> None:

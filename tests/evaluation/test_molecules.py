@@ -12,7 +12,7 @@ from morphogen.core.errors import DataError, UsageError
 from morphogen.data.molecules.alerts import REFUSED, alerts, passes_filters, refusals
 from morphogen.data.molecules.edits import neighbor
 from morphogen.data.molecules.similarity import fingerprints, mean_similarities, nearest, tanimoto
-from morphogen.data.molecules.standard_form import canonical, is_valid, molecule_of
+from morphogen.data.molecules.standard_form import canonical, molecule_of
 from morphogen.evaluation.molecules.baselines import characters, copies, neighbors, random_selfies
 from morphogen.evaluation.molecules.judge import judge_molecules
 from morphogen.evaluation.molecules.measures import MEASURES, Molecules, cosine, wasserstein
@@ -88,13 +88,13 @@ def test_diversity_of_equal_molecules_is_zero_and_bad_names_are_told():
 def test_baselines_are_what_they_are_called():
     assert all(text in TRAIN for text in copies(TRAIN, 30, 0)) and copies(TRAIN, 5, 1) == copies(TRAIN, 5, 1)
     changed = neighbors(TRAIN, 30, 0)
-    assert all(is_valid(text) for text in changed) and sum(text in TRAIN for text in changed) < 20
+    assert all(molecule_of(text) is not None for text in changed) and sum(text in TRAIN for text in changed) < 20
     grams = characters(TRAIN, 100, 0)
     assert all(len(text) <= 300 for text in grams) and len(set(grams)) > 10
     for text in grams:
         assert any(text[:9] == known[:9] for known in TRAIN), "a 10-gram begins as a training molecule does"
     pytest.importorskip("selfies")
-    assert np.mean([is_valid(text) for text in random_selfies(TRAIN, 60, 0)]) > 0.95
+    assert np.mean([molecule_of(text) is not None for text in random_selfies(TRAIN, 60, 0)]) > 0.95
 
 
 def test_a_neighbor_is_one_edit_away():
@@ -133,7 +133,7 @@ def test_common_drugs_are_not_refused_and_alerts_are_named():
         "CCOP(=O)(OCC)OCC",
     ):
         assert not refusals(molecule_of(smiles))
-    assert len(REFUSED) >= 9 and all(molecule is not None for molecule in map(refusals, [molecule_of("CCO")]))
+    assert REFUSED and refusals(molecule_of("CCO")) == []
     assert any("Brenk" in alert for alert in alerts(molecule_of("CC(=O)Oc1ccccc1C(=O)O")))
     assert passes_filters(["CCO", "O=[N+]([O-])c1ccccc1", "C1CC"]) == [True, False, False]
 

@@ -11,6 +11,7 @@ from scipy import integrate, stats
 from morphogen.core.columns import Column, Table
 from morphogen.core.rng import Rng
 from morphogen.theory.copula import copula_rows, correlations, independent_rows, interval_means, positive
+from tests.columns import of_numbers
 
 
 def two_categories() -> Table:
@@ -105,7 +106,7 @@ def test_dependence_makes_rows_more_likely() -> None:
 def test_numbers_are_uniform_within_their_bins() -> None:
     """Sums to one over the grid."""
     values = (Rng(0).uniform("v", 500, (), torch.float64) * 40).floor()
-    column = Column.of_numbers("n", values.numpy(), 1.0, "integer")
+    column = of_numbers("n", values.numpy(), 1.0, "integer")
     table = Table(columns=(column,))
     grid = torch.arange(column.low, column.high + 1.0, dtype=torch.float64)[:, None]
     assert float(independent_rows(table, values[:, None], grid).exp().sum()) == pytest.approx(1.0, abs=1e-12)
@@ -115,7 +116,7 @@ def test_columns_that_are_nearly_equal_keep_a_finite_likelihood() -> None:
     """Thirty columns of one number with a little noise: far more likely together than each by itself."""
     z = Rng(0).normal("z", 400, (31,), dtype=torch.float64)
     values = z[:, :1] + 0.1 * z[:, 1:]
-    table = Table(columns=tuple(Column.of_numbers(f"c{j}", values[:200, j].numpy()) for j in range(30)))
+    table = Table(columns=tuple(of_numbers(f"c{j}", values[:200, j].numpy()) for j in range(30)))
     train, held_out = values[:200], values[200:].clamp(values[:200].amin(0), values[:200].amax(0))
     together = copula_rows(table, train, held_out, Rng(0))
     assert torch.isfinite(together).all()

@@ -60,7 +60,10 @@ class Synthesized:
 def table_of(family: Family) -> Table:
     """The schema of a model's table. Raises `UsageError` where it knows no table."""
     if family.data.table is None:
-        raise UsageError(f"this model makes records of {family.data.name}, which is no table; use `morphogen sample`.")
+        raise UsageError(
+            f"this model makes records of {family.data.name}, which is no table: train one on a table, such as a .csv"
+            " or .parquet file."
+        )
     return family.data.table
 
 

@@ -162,14 +162,6 @@ class LatentFrequencies(Protocol):
 
 
 @runtime_checkable
-class Infills(Protocol):
-    """Draws the hidden elements of records given the others."""
-
-    def infill(self, x: Tensor, hidden: Tensor, cond: RawCondition | None, rng: Noise, **options: Any) -> Tensor:
-        """Records like x (n, *shape), with the elements `hidden` (n, *shape) bool drawn anew; the others stay."""
-
-
-@runtime_checkable
 class Quantizes(Protocol):
     """Has an integer form: integer weights, exact sums, and so the same bits on every machine."""
 
@@ -229,7 +221,6 @@ ALL: tuple[type, ...] = (
     Latents,
     Conditionals,
     LatentFrequencies,
-    Infills,
     Quantizes,
     Denoises,
     Discriminates,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pydantic
@@ -59,16 +59,6 @@ class Column(Spec):
     public: bool = False
     rare: tuple[int, ...] = ()
     common: tuple[float, float] | None = None
-
-    @classmethod
-    def of_numbers(
-        cls, name: str, values: ArrayLike, resolution: float = 0.0, type: ColumnType = "number", **more: Any
-    ) -> Column:
-        """A column of numbers with the range and the quantiles of `values` (N,), which are finite."""
-        v = np.asarray(values, dtype=np.float64)
-        low, high = float(v.min()), float(v.max())
-        fitted: dict[str, Any] = quantiles_of(v, resolution)
-        return cls(name=name, type=type, low=low, high=high, resolution=resolution, **fitted, **more)
 
     @pydantic.model_validator(mode="after")
     def _possible(self) -> Column:

@@ -48,7 +48,8 @@ def coder_of(family: Family) -> int:
         return CONDITIONALS
     if Quantizes in family.capabilities and LatentFrequencies not in family.capabilities:
         raise UsageError(
-            f"a {family.name!r} model codes by its integer form alone: make that with `morphogen quantize`."
+            f"a {family.name!r} model codes by its integer form alone: make that with"
+            " `morphogen quantize MODEL --out DIR`."
         )
     if LatentFrequencies in family.capabilities:
         return LATENTS

@@ -72,11 +72,6 @@ def parsed(smiles: str) -> Any:
     return molecule
 
 
-def is_valid(smiles: str) -> bool:
-    """Whether a text is a molecule of at least one atom."""
-    return molecule_of(smiles) is not None
-
-
 def molecule_of(smiles: str) -> Any | None:
     """The RDKit molecule of a SMILES string, or None."""
     if not smiles or len(smiles) > LONGEST:

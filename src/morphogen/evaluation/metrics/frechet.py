@@ -140,12 +140,6 @@ def _samples(a: Tensor, b: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     return intervals.shuffled(a, "first"), intervals.shuffled(b, "second")
 
 
-def expansion(a: Tensor, b: Tensor) -> SquaredDistance:
-    """The second-order expansion alone: the plain distance of a (N, D) and b (M, D) minus E|z|^2 / n + E|z|^2 / m."""
-    a, b = intervals.samples(a, b, 2, "a covariance needs two records")
-    return _expansion(a, b, Moments.of(a), Moments.of(b))
-
-
 def _groups(x: Tensor, whole: Moments, groups: int) -> list[Moments]:
     return [Moments.of(rows, whole.center) for rows in x.tensor_split(groups)]
 

@@ -45,4 +45,4 @@ def decompress(
     seconds = round(time.perf_counter() - seconds, 2)
     emit(target, {"records": n, "seconds": seconds}, json, warnings=warnings)
     if warnings:
-        raise DataError(f"{file} is damaged: {n:,} records are saved, others are lost. {warnings[0]}.")
+        raise DataError(f"{file} is damaged: {n:,} records are saved. {'; '.join(warnings[:3])}.")
