@@ -70,6 +70,7 @@ from morphogen.core.errors import (
     SpecError,
     UsageError,
 )
+from morphogen.core.privacy import PrivacyGuarantee
 from morphogen.core.registry import register
 from morphogen.data import Dataset, Inspection
 from morphogen.evaluation import Result
@@ -107,6 +108,7 @@ __all__ = [
     "NonFiniteError",
     "Pictures",
     "Plan",
+    "PrivacyGuarantee",
     "Quantized",
     "Reconstructions",
     "Restored",

@@ -9,6 +9,7 @@ from typing import Any, final
 
 from morphogen import artifact
 from morphogen.api.opened import OpenModel, path_of, so_far
+from morphogen.core.privacy import PrivacyGuarantee
 from morphogen.report.html import escape
 from morphogen.report.saving import chosen_format, json_file, write_whole
 
@@ -19,7 +20,8 @@ class Description:
     """What a model directory says of itself.
 
     Attributes:
-        facts: family, options, capabilities, parameters, data, recipe, provenance and evaluations, as plain JSON types
+        facts: family, options, capabilities, parameters, data, recipe, provenance, privacy and evaluations, as plain
+            JSON types
 
     Example:
         >>> mg.describe("runs/first")["capabilities"]
@@ -29,6 +31,12 @@ class Description:
 
     def __getitem__(self, name: str) -> Any:
         return self.facts[name]
+
+    @property
+    def privacy(self) -> PrivacyGuarantee | None:
+        """The guarantee of a private training; None for other models."""
+        found = self.facts["privacy"]
+        return None if found is None else PrivacyGuarantee.stored({"privacy": _without_sentence(found)})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -45,6 +53,10 @@ class Description:
         return f"<table><tr><th>model</th><td>{escape(str(self.facts['model']))}</td></tr>{rows}</table>"
 
 
+def _without_sentence(privacy: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in privacy.items() if name != "sentence"}
+
+
 def describe(model: OpenModel | Path | str) -> Description:
     """Describe a model by what is stored: no network is built.
 
@@ -54,7 +66,8 @@ def describe(model: OpenModel | Path | str) -> Description:
     Returns:
         What it is, what it was trained on and how, and its evaluations. `parameters` counts all real numbers among the
         stored weights. `used_as` is there for a model that serves to make another, which is of this family and has
-        these options.
+        these options. `privacy` is the guarantee of a private training, with epsilon, delta, unit, accountant and a
+        sentence, or None.
 
     Raises:
         ArtifactError: the directory is missing, damaged, altered or of a newer format.
@@ -66,6 +79,8 @@ def describe(model: OpenModel | Path | str) -> Description:
     where = so_far(path_of(model))
     stored = artifact.describe(where)
     serving = stored.serving
+    provenance = stored.content.get("provenance", {})
+    promise = PrivacyGuarantee.stored(provenance)
     learned: dict[str, Any] = {"family": stored.kind.name, "options": stored.options.to_dict()}
     if serving is not stored:
         learned["used_as"] = {"family": serving.kind.name, "options": serving.options.to_dict()}
@@ -77,7 +92,8 @@ def describe(model: OpenModel | Path | str) -> Description:
             "parameters": serving.numbers,
             "data": stored.data.to_dict(),
             "recipe": stored.content.get("recipe", {}),
-            "provenance": stored.content.get("provenance", {}),
+            "provenance": {name: value for name, value in provenance.items() if name != "privacy"},
+            "privacy": None if promise is None else {**promise.to_dict(), "sentence": promise.sentence()},
             "evaluations": artifact.read_evaluations(where),
         }
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from morphogen.core.printable import one_line
+from morphogen.core.privacy import PrivacyGuarantee
 
 _LIMITS = (
     "The model knows nothing beyond the records it was trained on, and repeats their errors and biases."
@@ -23,12 +24,25 @@ def card(spec: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> s
         f"# {title}\n{state}",
         _section("Data", _data(data)),
         _section("Model", {"family": spec["family"], **spec["spec"]}),
-        _section("Training", _given({**spec["recipe"], **provenance})),
+        _section("Training", _given({**spec["recipe"], **{n: v for n, v in provenance.items() if n != "privacy"}})),
+        _privacy(PrivacyGuarantee.stored(provenance)),
         _evaluation(evaluations),
         _usage(),
         f"## Limits\n\n{_LIMITS}\n",
     ]
-    return "\n".join(sections)
+    return "\n".join(section for section in sections if section)
+
+
+def _privacy(promise: PrivacyGuarantee | None) -> str:
+    """The guarantee of a private training in one sentence, and what was spent; nothing for other models."""
+    if promise is None:
+        return ""
+    rows = [
+        (_plain(item.what), f"{item.epsilon:.4g}", f"{item.delta:.3g}", str(item.rounds)) for item in promise.ledger
+    ]
+    spent = _table(["use of the records", "epsilon", "delta", "rounds"], rows)
+    sentence = promise.sentence()
+    return f"## Privacy\n\n{_plain(sentence[0].upper() + sentence[1:])}\n\n{spent}"
 
 
 def _data(data: Mapping[str, Any]) -> dict[str, Any]:
