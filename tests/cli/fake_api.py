@@ -261,6 +261,15 @@ def _design() -> Any:
     return real.Design((one,), ("qed>=0.9",), "tuning", (1, 10), ((0.9, 0.9),))
 
 
+def _detections() -> real.Detections:
+    """Four records, of which the first raises an alarm."""
+    scores, p = np.array([9.0, 1.0, 2.0, 3.0]), np.array([0.01, 0.9, 0.6, 0.3])
+    order, x = np.array([0, 3, 2, 1]), digits(4).x
+    kept = {"calibration": np.arange(99.0), "realized": None, "drift": 0.4, "warnings": ("few records",)}
+    shown = {"order": order, "x": x, "maps": None, "spec": DIGITS}
+    return real.Detections(np.arange(4), scores, p, p, p <= 0.05, 0.05, "neighbors", **kept, **shown)
+
+
 def _archive(path: Any, warnings: tuple[str, ...] = ()) -> real.Archive:
     counted: dict[str, Any] = {"ideal_bits_per_dim": 0.99, "gap": 0.01, "rivals": {"PNG": 2.0}, "break_even": 700}
     counted["warnings"] = warnings
@@ -306,4 +315,5 @@ ANSWERS: dict[str, Callable[[FakeApi, Mapping[str, Any]], Any]] = {
     "decompressing": lambda api, given: iter([real.Decompressed(digits(4).x, None, np.arange(4), 17, 0.0, api.damage)]),
     "describe_archive": lambda api, given: _archive(given["file"], api.damage),
     "design": lambda api, given: _design(),
+    "detect": lambda api, given: _detections(),
 }

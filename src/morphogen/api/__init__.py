@@ -15,6 +15,7 @@ from morphogen.api.data import inspect_data, load_data
 from morphogen.api.decompressing import decompress, decompressing, describe_archive
 from morphogen.api.description import Description, describe
 from morphogen.api.designing import design
+from morphogen.api.detecting import detect
 from morphogen.api.directing import directions, edit_latent
 from morphogen.api.drawing import draw
 from morphogen.api.editing import edit
@@ -42,6 +43,7 @@ from morphogen.api.results import (
     Decompressed,
     Design,
     DesignedMolecule,
+    Detections,
     Directions,
     Evaluation,
     Imputed,
@@ -93,6 +95,7 @@ __all__ = [
     "Description",
     "Design",
     "DesignedMolecule",
+    "Detections",
     "Difference",
     "Directions",
     "Evaluation",
@@ -130,6 +133,7 @@ __all__ = [
     "describe_archive",
     "describe_family",
     "design",
+    "detect",
     "directions",
     "draw",
     "edit",

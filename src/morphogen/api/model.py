@@ -12,6 +12,7 @@ from morphogen.api import (
     chaining,
     compressing,
     designing,
+    detecting,
     directing,
     drawing,
     editing,
@@ -76,6 +77,7 @@ class Model(OpenModel):
     quantize = quantizing.quantize
     compress = compressing.compress
     design = designing.design
+    detect = detecting.detect
     evaluate = evaluating.evaluate
     evaluate_alignment = aligning.evaluate_alignment
     alignment_curve = aligning_over_guidance.alignment_curve

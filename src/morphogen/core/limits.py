@@ -29,6 +29,7 @@ WHOLE: Mapping[str, tuple[int, int]] = {
     "calls": (1, 10**8),
     "factors": (0, 10**6),
     "scale": (2, 64),
+    "window": (4, 4096),
 }
 REAL: Mapping[str, tuple[float, float]] = {
     "guidance": (-1000.0, 1000.0),

@@ -80,10 +80,16 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 class SourceOptions(Spec):
     """Options of any source: written as text, and settled with what a model's data were prepared with.
 
-    `preparation` names those that say what a record looks like; the rest says which records there are.
+    `preparation` names those that say what a record looks like; the rest says which records there are. `own` names
+    those that data of the same name do not inherit.
+
+    calibration  training records to set aside for `detect` alone, by whose scores it measures what is normal: a share,
+                 or from 1 on a number
     """
 
     preparation: ClassVar[tuple[str, ...]] = ()
+    own: ClassVar[tuple[str, ...]] = ("only",)
+    calibration: Amount = 0.0
 
     def canonical(self, name: str) -> str:
         """The shortest source text that means the same."""
@@ -110,7 +116,8 @@ class SourceOptions(Spec):
             return options
         values = options.model_dump(mode="json", include=set(given))
         for key, wanted in like.preprocessing.items():
-            if key not in cls.model_fields or not (same or key in cls.preparation):
+            inherited = (same and key not in cls.own) or key in cls.preparation
+            if key not in cls.model_fields or not inherited:
                 continue
             if key not in values:
                 values[key] = wanted
@@ -136,6 +143,7 @@ class Options(SourceOptions):
     binary      "stochastic" draws each pixel once, as 1 with probability u / max; a number is a threshold
     context     pictures come with a degraded copy of themselves as their condition, to learn to restore them:
                 "down4", "blur1.5", "noise0.2" or "gray" (`data/context.py`)
+    only        the classes of which records are taken, joined by +; None: all
     """
 
     preparation = PREPARATION
@@ -146,6 +154,7 @@ class Options(SourceOptions):
     bits: Annotated[int, Field(ge=8, le=16)] | None = None
     binary: Binary = None
     context: Context = None
+    only: str | None = None
 
     @property
     def target(self) -> tuple[int, int] | None:

@@ -20,7 +20,7 @@ from morphogen.data.options import Captioned, Options, SourceOptions
 from morphogen.data.raw import Raw
 from morphogen.data.records import Dataset, Records
 from morphogen.data.sequences.encoding import encoded, with_ranges
-from morphogen.data.split import ORDER, keys, set_aside, validation_count
+from morphogen.data.split import ORDER, amount, keys, set_aside, validation_count
 from morphogen.data.tables.fitting import fitted
 from morphogen.data.tokenizer import Tokenizer
 
@@ -46,6 +46,8 @@ def prepare(
     are a `DataError`. Without, captions are read by the tokenizer of `reader`, if it is given, or teach one.
     """
     sequence = None
+    if isinstance(options, Options) and options.only is not None:
+        raw = _of_classes(raw, options.only, source)
     if raw.sequences is not None and raw.sequences:
         raw, sequence = encoded(raw, source, options, like, strict)
     if len(raw.stored) == 0:
@@ -154,6 +156,17 @@ def _table(
     return Dataset(spec, {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()}, raw.problems, notes)
 
 
+def _of_classes(raw: Raw, only: str, source: str) -> Raw:
+    """The records of these classes, joined by +. Raises `DataError` for a class that there is not."""
+    wanted = only.split("+")
+    for name in wanted:
+        if name not in raw.classes:
+            raise DataError(f"{source}: {unknown('class', name, raw.classes)}")
+    assert raw.labels is not None  # they have classes
+    numbers = torch.tensor([raw.classes.index(name) for name in wanted])
+    return raw.without(~torch.isin(raw.labels, numbers), [])
+
+
 def _is_as_stored(raw: Raw, like: DataSpec | None) -> bool:
     """Whether arrays of bytes are already in the fewer levels of a model's data, as what the model makes is."""
     if like is None or like.levels is None or raw.levels != 256 or raw.names is not None or like.kind == "sequence":
@@ -201,13 +214,15 @@ def _assigned(raw: Raw, source: str, options: SourceOptions, strict: bool) -> np
     validation, n = getattr(options, "validation", 0.0), len(raw.stored)
     if raw.split is None:
         counts = {"test": round(getattr(options, "test", 0.0) * n), "validation": round(validation * n)}
+        counts["calibration"] = amount(n, options.calibration)
         split = set_aside(keys(raw.stored, raw.groups), counts)
     else:
         split = np.array(raw.split, dtype=object)
         train = np.flatnonzero(split == "train")
-        if "validation" in raw.split or not len(train):
+        watched = 0 if "validation" in raw.split else validation_count(len(train), validation)
+        counts = {"validation": watched, "calibration": amount(len(train), options.calibration)}
+        if not len(train) or not any(counts.values()):
             return split
-        counts = {"validation": validation_count(len(train), validation)}
         groups = None if raw.groups is None else [raw.groups[i] for i in train]
         split[train] = set_aside(keys(raw.stored[torch.from_numpy(train)], groups), counts)
     if "train" not in split and not strict:

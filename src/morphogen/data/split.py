@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-ORDER = ("train", "validation", "test")
+ORDER = ("train", "validation", "test", "calibration")
 # What people call them.
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "fit"), "train"),
     **dict.fromkeys(("validation", "validate", "valid", "val", "dev", "devel", "development"), "validation"),
+    **dict.fromkeys(("calibration", "calibrate", "calib"), "calibration"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation", "holdout", "heldout", "unseen"), "test"),
 }
 _BESIDE = {"set", "data", "dataset", "split", "images", "image", "imgs", "img", "pictures", "photos", "files"}
@@ -65,3 +66,8 @@ def validation_count(n: int, amount: float) -> int:
     if amount == 0 or amount >= 1:
         return round(amount)
     return max(round(amount * n), min(64, n // 10))
+
+
+def amount(n: int, of: float) -> int:
+    """A share of `n` below 1, else a number."""
+    return round(of) if of >= 1 else round(of * n)

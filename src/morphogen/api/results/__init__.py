@@ -5,6 +5,7 @@ from morphogen.api.results.archives import Archive, Decompressed, Quantized
 from morphogen.api.results.attention import AttentionMaps
 from morphogen.api.results.chains import Chain, Variances
 from morphogen.api.results.designs import Design, DesignedMolecule
+from morphogen.api.results.detections import Detections
 from morphogen.api.results.directions import Directions
 from morphogen.api.results.evaluations import Comparison, Evaluation
 from morphogen.api.results.latents import LatentEdits, Latents
@@ -22,6 +23,7 @@ __all__ = [
     "Decompressed",
     "Design",
     "DesignedMolecule",
+    "Detections",
     "Directions",
     "Evaluation",
     "Imputed",

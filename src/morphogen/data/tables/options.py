@@ -32,6 +32,7 @@ class TableOptions(SourceOptions):
     schema_file a file that `morphogen data inspect --schema FILE` writes; "auto": STEM.schema.yaml or schema.yaml
                 beside the table, if there is one; "none": it is not read
     n           only the first n rows
+    only        COLUMN=VALUE: only the rows whose cell is written so
     validation, test     the shares of the rows to set aside, where the table comes without splits
     """
 
@@ -52,5 +53,6 @@ class TableOptions(SourceOptions):
     decimal: Literal["auto", "point", "comma"] = "auto"
     schema_file: str = "auto"
     n: Annotated[int, Field(ge=1)] | None = None
+    only: str | None = None
     validation: Share = 0.05
     test: Share = 0.10

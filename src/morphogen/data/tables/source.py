@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pydantic
+import torch
 from torch import Tensor
 
 from morphogen.core.columns import Column, LeftOut, Table
@@ -45,6 +46,9 @@ def from_read(
     license: str = "",
 ) -> Raw:
     """The rows of a frame as read."""
+    ids = None
+    if options.only is not None:
+        frame, ids = _only(frame, options.only, name)
     if options.n is not None:
         frame = frame.head(options.n)
     said = TableChoice(missing=options.missing, group=options.group) if known is not None else None
@@ -73,11 +77,23 @@ def from_read(
         stored=cells,
         levels=None,
         split=split,
+        ids=None if ids is None else ids[: frame.height],
         groups=groups if groups is not None else _contents(frame, table),
         table=table,
         license=license,
         notes=notes,
     )
+
+
+def _only(frame: polars.DataFrame, only: str, name: str) -> tuple[polars.DataFrame, Tensor]:
+    """The rows whose cell is written as COLUMN=VALUE says, and their numbers. Raises `DataError` for none."""
+    column, equals, value = only.partition("=")
+    if not equals or column not in frame.columns:
+        raise SpecError(f"{name}: only={only} is COLUMN=VALUE with a column of the table.")
+    kept = [text == value for text in texts_of(frame[column])]
+    if not any(kept):
+        raise DataError(f"{name}: no row has {value!r} in the column {column!r}.")
+    return frame.filter(polars_module().Series(kept)), torch.tensor(kept).nonzero()[:, 0]
 
 
 def _without(frame: polars.DataFrame, missing: tuple[str, ...]) -> polars.DataFrame:

@@ -1,0 +1,111 @@
+"""Detectors without a model: a view of records, and a rule that is fitted to normal ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import final
+
+import torch
+from torch import Tensor
+
+from morphogen.applications.anomalies import distances
+from morphogen.applications.anomalies.detector import Detector, checked
+from morphogen.applications.anomalies.distances import Rule
+from morphogen.applications.anomalies.gradients import energy, gradients
+from morphogen.applications.anomalies.views import Rows, picture_view, pixels
+from morphogen.core.rng import Noise
+from morphogen.data import Records
+
+MAX_REFERENCE = 60_000  # normal records that distances are measured to
+
+
+@final
+class PictureDistance(Detector):
+    """A rule on a view of pictures."""
+
+    is_baseline = True
+
+    def __init__(self, name: str, view: str, rule: Rule) -> None:
+        self.name, self.view, self.rule = name, view, rule
+
+    def fit(self, reference: Records) -> None:
+        self.rule.fit(picture_view(reference, self.view))
+
+    def score(self, records: Records, rng: Noise) -> Tensor:
+        return checked(self.rule.score(picture_view(records, self.view)), self.name, records)
+
+    def maps(self, records: Records, rng: Noise) -> Tensor | None:
+        """What the plane of the principal components leaves out of each pixel; None for other rules."""
+        if not isinstance(self.rule, distances.Residual) or self.view == "histograms":
+            return None
+        left_out = self.rule.left_out(picture_view(records, self.view))
+        return left_out.reshape(len(records), *records.spec.shape).square().sum(1)
+
+
+@final
+class RowDistance(Detector):
+    """A rule on the rows of a table, or on vectors."""
+
+    is_baseline = True
+
+    def __init__(self, name: str, rule: Rule) -> None:
+        self.name, self.rule, self.rows = name, rule, Rows()
+
+    def fit(self, reference: Records) -> None:
+        self.rule.fit(self.rows.fit(reference))
+
+    def score(self, records: Records, rng: Noise) -> Tensor:
+        return checked(self.rule.score(self.rows(records)), self.name, records)
+
+
+@final
+class GradientEnergy(Detector):
+    """How far the sharpness of a picture lies from that of normal ones: |log energy - median log energy|."""
+
+    name, is_baseline = "gradient energy", True
+
+    def fit(self, reference: Records) -> None:
+        self.usual = float(self._log(reference).median())
+
+    def score(self, records: Records, rng: Noise) -> Tensor:
+        return checked((self._log(records) - self.usual).abs(), self.name, records)
+
+    def maps(self, records: Records, rng: Noise) -> Tensor | None:
+        """The square of the gradient at each pixel."""
+        down, right = gradients(pixels(records.stored.cpu(), records.spec))
+        return down.square() + right.square()
+
+    @staticmethod
+    def _log(records: Records) -> Tensor:
+        found = [energy(pixels(part, records.spec)) for part in records.stored.cpu().split(4096)]
+        return (torch.cat(found).double() + 1e-9).log()
+
+
+def _picture(name: str, view: str, rule: Callable[[], Rule]) -> tuple[str, Callable[[], Detector]]:
+    return name, lambda: PictureDistance(name, view, rule())
+
+
+def _row(name: str, rule: Callable[[], Rule]) -> tuple[str, Callable[[], Detector]]:
+    return name, lambda: RowDistance(name, distances.Scaled(rule()))
+
+
+OF_PICTURES: Mapping[str, Callable[[], Detector]] = dict(
+    [
+        _picture("nearest pixels", "pixels", lambda: distances.Neighbors(1)),
+        _picture("nearest blurred pixels", "blurred", lambda: distances.Neighbors(1)),
+        _picture("principal components", "pixels", distances.Residual),
+        _picture("isolation forest", "pixels", distances.Forest),
+        _picture("neighbors of histograms", "histograms", lambda: distances.Neighbors(5)),
+        _picture("mahalanobis of histograms", "histograms", distances.Mahalanobis),
+        ("gradient energy", GradientEnergy),
+    ]
+)
+OF_ROWS: Mapping[str, Callable[[], Detector]] = dict(
+    [
+        _row("neighbors", lambda: distances.Neighbors(5)),
+        _row("whitened neighbors", lambda: distances.WhitenedNeighbors(5)),
+        _row("mahalanobis", distances.Mahalanobis),
+        _row("principal components", distances.Residual),
+        _row("isolation forest", distances.Forest),
+    ]
+)

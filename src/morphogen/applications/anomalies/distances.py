@@ -1,0 +1,171 @@
+"""How far a record lies from normal ones: four rules that are fitted to vectors of normal records.
+
+    neighbors    mean distance to the k nearest normal records (k = 1: the nearest)
+    mahalanobis  ((v - m)^T S^-1 (v - m))^1/2, with S shrunk towards a multiple of the identity (Ledoit and Wolf, 2004)
+    residual     |v - P v|, P the projection on the principal components of 90 % of the variance
+    forest       how few random cuts isolate v (Liu, Ting and Zhou, "Isolation forest", 2008), by scikit-learn
+
+Distances are in the units of the vectors. `Scaled` brings columns to the range of the normal records first.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, final
+
+import torch
+from torch import Tensor
+
+from morphogen.core.chunks import chunks
+
+_AT_ONCE = 1 << 24  # distances held together
+_KEPT_VARIANCE = 0.9
+TREES = 100
+
+
+class Rule(Protocol):
+    """Fitted to vectors of normal records, it scores others; larger is more anomalous."""
+
+    def fit(self, v: Tensor) -> None:
+        """Learn from the vectors (N, D) of normal records."""
+
+    def score(self, v: Tensor) -> Tensor:
+        """(M,) of vectors (M, D)."""
+
+
+@final
+class Neighbors:
+    """The mean distance to the k nearest normal records."""
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+
+    def fit(self, v: Tensor) -> None:
+        """Keep the vectors."""
+        self.center = v.mean(0)  # distances stay, and lose fewer digits
+        self.known = v - self.center
+        self.lengths = self.known.square().sum(1)
+
+    def score(self, v: Tensor) -> Tensor:
+        """The mean distance."""
+        k, found = min(self.k, len(self.known)), []
+        for rows in chunks(len(v), max(1, _AT_ONCE // len(self.known))):
+            some = v[rows] - self.center
+            d = torch.addmm(self.lengths, some, self.known.mT, alpha=-2.0)
+            least = d.topk(k, dim=1, largest=False).values + some.square().sum(1, keepdim=True)
+            found.append(least.clamp_min(0.0).sqrt().mean(1))
+        return torch.cat(found) if found else v.new_zeros(0)
+
+
+@final
+class Mahalanobis:
+    """The Mahalanobis distance to the mean of the normal records."""
+
+    def fit(self, v: Tensor) -> None:
+        """Mean and shrunk covariance."""
+        self.mean = v.double().mean(0)
+        values, vectors = torch.linalg.eigh(shrunk_covariance(v.double() - self.mean))
+        self.whitening = vectors / values.clamp_min(1e-12 * float(values[-1]) or 1.0).sqrt()
+
+    def whitened(self, v: Tensor) -> Tensor:
+        """(M, D) in coordinates in which the distance is Euclidean."""
+        return (v.double() - self.mean) @ self.whitening
+
+    def score(self, v: Tensor) -> Tensor:
+        """The distance."""
+        return self.whitened(v).square().sum(1).sqrt()
+
+
+def shrunk_covariance(centered: Tensor) -> Tensor:
+    """(1 - s) S + s m I of centered vectors (N, D), with the share s that Ledoit and Wolf (2004) estimate.
+
+    m = tr S / D, d^2 = |S - m I|^2 / D, b^2 = min(d^2, (1/N^2) sum_n |x_n x_n^T - S|^2 / D), s = b^2 / d^2.
+    """
+    n, dim = centered.shape
+    covariance = centered.T @ centered / n
+    mean = covariance.trace() / dim
+    spread = covariance.square().sum() / dim - mean.square()
+    fourth = centered.square().sum(1).square().sum() / n
+    noise = (fourth - covariance.square().sum()) / (n * dim)
+    share = float((noise / spread).clamp(0.0, 1.0)) if float(spread) > 0.0 else 0.0
+    shrunk = (1.0 - share) * covariance
+    shrunk.diagonal().add_(share * mean)
+    return shrunk
+
+
+@final
+class WhitenedNeighbors:
+    """The mean distance to the k nearest normal records, in coordinates in which their covariance is the identity."""
+
+    def __init__(self, k: int) -> None:
+        self.metric, self.neighbors = Mahalanobis(), Neighbors(k)
+
+    def fit(self, v: Tensor) -> None:
+        """Coordinates, and the vectors in them."""
+        self.metric.fit(v)
+        self.neighbors.fit(self.metric.whitened(v).float())
+
+    def score(self, v: Tensor) -> Tensor:
+        """The mean distance."""
+        return self.neighbors.score(self.metric.whitened(v).float())
+
+
+@final
+class Residual:
+    """The distance to the plane of the principal components that hold 90 % of the variance."""
+
+    def fit(self, v: Tensor) -> None:
+        """Mean and components."""
+        self.mean = v.double().mean(0)
+        centered = v.double() - self.mean
+        wide = centered.shape[1] > len(centered)
+        values, vectors = torch.linalg.eigh(centered @ centered.T if wide else centered.T @ centered)
+        values, vectors = values.flip(0).clamp_min(0.0), vectors.flip(1)
+        total = float(values.sum())
+        kept = 1 + int((values.cumsum(0) < _KEPT_VARIANCE * total).sum()) if total > 0.0 else 0
+        axes = centered.T @ vectors[:, :kept] if wide else vectors[:, :kept]
+        self.axes = axes / axes.norm(dim=0).clamp_min(1e-300)
+
+    def score(self, v: Tensor) -> Tensor:
+        """The distance."""
+        return self.left_out(v).norm(dim=1)
+
+    def left_out(self, v: Tensor) -> Tensor:
+        """(M, D) what the plane leaves out."""
+        centered = v.double() - self.mean
+        return centered - centered @ self.axes @ self.axes.T
+
+
+@final
+class Forest:
+    """The isolation forest of scikit-learn."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def fit(self, v: Tensor) -> None:
+        """Grow the trees."""
+        from sklearn.ensemble import IsolationForest  # a second to import
+
+        self.forest = IsolationForest(n_estimators=TREES, random_state=self.seed).fit(v.numpy())
+
+    def score(self, v: Tensor) -> Tensor:
+        """How few cuts isolate a record."""
+        return torch.from_numpy(-self.forest.score_samples(v.numpy()))
+
+
+@final
+class Scaled:
+    """A rule on columns that are brought to [0, 1] by the range of the normal records; constant columns stay."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+
+    def fit(self, v: Tensor) -> None:
+        """Learn the range, and the rule in it."""
+        self.low, high = v.amin(0), v.amax(0)
+        self.range = torch.where(high > self.low, high - self.low, torch.ones_like(high))
+        self.rule.fit((v - self.low) / self.range)
+
+    def score(self, v: Tensor) -> Tensor:
+        """The score of the rule."""
+        return self.rule.score((v - self.low) / self.range)

@@ -1,0 +1,101 @@
+"""Records as vectors, for rules that measure distances (`distances.py`).
+
+    pixels        the values of a picture, 0 to 1
+    blurred       after a Gaussian blur of 1/28 of the shorter side (1 pixel in 28)
+    histograms    of oriented gradients, cells of 1/7 of the shorter side that overlap by a half
+    rows          numbers of a table or of vectors as they are, categories one-hot times 1/sqrt(2), so that two
+                  different values are 1 apart, a flag for missing; a missing number is the median of normal ones
+
+Blurred pixels forgive small shifts, histograms also changes of brightness and contrast.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from morphogen.applications.anomalies.gradients import histograms
+from morphogen.core.chunks import chunks
+from morphogen.core.columns import Table
+from morphogen.core.data_spec import DataSpec
+from morphogen.data import Records
+
+_AT_ONCE = 1 << 22  # elements of pictures together
+
+
+def pixels(stored: Tensor, spec: DataSpec) -> Tensor:
+    """Pictures (N, C, H, W) float32 in [0, 1]."""
+    low, high = spec.stored_range
+    return (stored.float() - low) / (high - low)
+
+
+def blurred(x: Tensor, sigma: float) -> Tensor:
+    """Pictures x (N, C, H, W) under a Gaussian blur of `sigma` pixels; the border is continued."""
+    reach = min(math.ceil(3.0 * sigma), min(x.shape[2:]) - 1)
+    at = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
+    kernel = torch.softmax(-0.5 * (at / sigma).square(), 0)
+    flat = x.flatten(0, 1)[:, None]
+    flat = functional.pad(flat, (reach, reach, reach, reach), mode="replicate")
+    flat = functional.conv2d(functional.conv2d(flat, kernel[None, None, :, None]), kernel[None, None, None])
+    return flat[:, 0].unflatten(0, x.shape[:2])
+
+
+def scale_of(spec: DataSpec) -> float:
+    """Pixels of a picture for one of a picture whose shorter side has 28."""
+    return max(min(spec.shape[1:]) / 28.0, 0.25)
+
+
+def picture_view(records: Records, name: str) -> Tensor:
+    """(N, D) float32: "pixels", "blurred" or "histograms" of pictures."""
+    spec, found = records.spec, []
+    cell = max(2, round(min(spec.shape[1:]) / 7))
+    for rows in chunks(len(records), max(1, _AT_ONCE // spec.dimensions)):
+        x = pixels(records.stored[rows].cpu(), spec)
+        if name == "blurred":
+            x = blurred(x, scale_of(spec))
+        elif name == "histograms":
+            x = histograms(x, cell, max(1, cell // 2))
+        found.append(x.flatten(1))
+    return torch.cat(found)
+
+
+class Rows:
+    """Tables and vectors as vectors: `fit` learns what stands for missing numbers."""
+
+    def fit(self, records: Records) -> Tensor:
+        """Learn the medians of numbers, and give the vectors (N, D) of these records."""
+        numbers = _numbers(records)
+        medians = numbers.nanmedian(0).values
+        self.medians = torch.where(medians.isnan(), 0.0, medians)
+        return self(records)
+
+    def __call__(self, records: Records) -> Tensor:
+        """(N, D) float64."""
+        numbers = _numbers(records)
+        parts = [torch.where(numbers.isnan(), self.medians, numbers)]
+        table = records.spec.table
+        if table is not None:
+            parts += _places(records.stored, table)
+            flags = [j for j, column in enumerate(table.columns) if column.is_number and column.has_missing]
+            parts.append(records.stored[:, flags].isnan().double())
+        return torch.cat(parts, 1)
+
+
+def _numbers(records: Records) -> Tensor:
+    """(N, J) float64: the numbers, NaN where missing."""
+    table, stored = records.spec.table, records.stored.cpu().double()
+    if table is None:
+        return stored.flatten(1)
+    return stored[:, [j for j, column in enumerate(table.columns) if column.is_number]]
+
+
+def _places(cells: Tensor, table: Table) -> list[Tensor]:
+    found = []
+    for j, column in enumerate(table.columns):
+        if not column.is_number:
+            place = torch.where(cells[:, j].isnan(), len(column.values), cells[:, j]).long()
+            found.append(functional.one_hot(place, len(column.values) + 1).double() / math.sqrt(2.0))
+    return found
