@@ -33,7 +33,7 @@ from morphogen.theory.statistics import conformal
 
 
 @final
-class OutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
+class OutlierDetector(OutlierMixin, BaseEstimator):
     """Scores of normal rows, and a threshold that conformal p-values give.
 
     A part of the rows calibrates the threshold; the others are what the score learns from, and what a model is trained
