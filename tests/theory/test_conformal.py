@@ -230,7 +230,7 @@ def test_drift_is_noticed_and_anomalies_are_not_taken_for_it() -> None:
     assert drift(torch.arange(50.0), torch.full((30,), 1e3)).p_value is None
 
 
-@pytest.mark.parametrize(("n", "m", "d"), ((200, 300, 0.05), (200, 300, 0.1), (500, 500, 0.08), (60, 80, 0.2)))
+@pytest.mark.parametrize(("n", "m", "d"), ((200, 300, 0.05), (200, 300, 0.1), (500, 500, 0.08)))
 def test_the_law_of_the_statistic(n: int, m: int, d: float) -> None:
     exact = (
         scipy.stats.kstwo(n * m / (n + m)).sf(d)
