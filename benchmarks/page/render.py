@@ -22,6 +22,7 @@ from benchmarks.quality import (
     likelihood,
     modes,
     molecules,
+    privacy,
     pythae_likelihood,
     restoration,
     text,
@@ -46,6 +47,7 @@ QUALITY: dict[str, tuple[Figure, ...]] = {
     "Pictures from words": text.FIGURES,
     "Molecules": molecules.FIGURES,
     "Evaluation": (*estimators.FIGURES, *evaluation.FIGURES),
+    "Privacy": privacy.FIGURES,
     "Compression": (*compression.FIGURES, *machines.FIGURES),
     "Trust": (*kills.FIGURES, *situations.FIGURES, *fuzzing.FIGURES),
 }

@@ -44,6 +44,8 @@ def look(model: mg.Model) -> None:
     module: torch.nn.Module = model.module
     print(sum(p.numel() for p in module.parameters()), model.family, model.data.shape, model.device, model.path)
     described: mg.Description = mg.describe(model)
+    promise: mg.PrivacyGuarantee | None = described.privacy
+    print("" if promise is None else promise.sentence())
     print(described["family"], model.describe().to_dict(), described.save("described.json"))
     verified: mg.Verification = mg.verify("runs/first")
     print(verified.family, verified.unlisted, mg.fingerprint(model) == model.fingerprint)

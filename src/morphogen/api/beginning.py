@@ -29,6 +29,7 @@ def begin(
     """Everything before the first step; then the events of the training, one by one. A budget counts from `began`."""
     ready = prepare(asked, began, tell)
     asked, dataset, recipe = ready.asked, ready.dataset, ready.recipe
+    private = recipe.privacy is not None  # then no sheet and no health check reads records
     held_out = dataset.validation or dataset.train
 
     def show(trained: Family, step: int) -> Mapping[str, str]:
@@ -42,10 +43,10 @@ def begin(
         out,
         resume=resume,
         prolonged=asked.prolonged,
-        validation=held_out.batch(slice(0, HEALTH_RECORDS)),
+        validation=None if private else held_out.batch(slice(0, HEALTH_RECORDS)),
         provenance=_provenance(asked, dataset, started_from),
         begun_with=replace(asked, started_from=started_from).kept(),
-        on_sheet=show,
+        on_sheet=None if private else show,
         began=began,
         advice=ready.advice,
     )

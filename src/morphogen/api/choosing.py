@@ -10,7 +10,7 @@ from typing import Any
 from morphogen import data
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family
-from morphogen.core.recommendation import Choice, Situation
+from morphogen.core.recommendation import Choice, Situation, private_training
 from morphogen.core.spec import Spec
 from morphogen.data.symmetry import is_symmetric
 from morphogen.trainer import Recipe
@@ -53,9 +53,10 @@ def choose(
         return Chosen(spec, plan)
     seconds = None if plan.budget is None else plan.budget - (time.perf_counter() - began)
     described = dataset.spec
-    mirrored = described.text is None and is_symmetric(dataset.train)
+    mirrored = plan.privacy is None and described.text is None and is_symmetric(dataset.train)
     found = kind.recommend(Situation(described, len(dataset.train), seconds, mirrored))
-    training = _free(found.training, recipe) if leads_alone() else []  # processes share a batch as it is given
+    advised = found.training if plan.privacy is None else private_training(len(dataset.train))
+    training = _free(advised, recipe) if leads_alone() else []  # processes share a batch as it is given
     plan = Recipe.parse({**{c.name: c.value for c in training}, **recipe})
     if taken_whole:
         return Chosen(spec, plan, training, found.needs)

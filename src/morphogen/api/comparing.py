@@ -9,6 +9,7 @@ from morphogen import artifact
 from morphogen.api.contestants import by_name
 from morphogen.api.measuring import evaluation_of, find_network
 from morphogen.api.opened import AnyModel, OpenModel
+from morphogen.api.private_evaluation import NOT_KEPT, check_no_choice, is_private
 from morphogen.api.results import Comparison
 from morphogen.core.capabilities import Samples
 from morphogen.core.errors import ArtifactError, MorphogenError
@@ -59,6 +60,7 @@ def compare(
     given = find_network(network)
     metrics = [metrics] if isinstance(metrics, str) else metrics
     drawn = not metrics or set(metrics) & set(OF_SAMPLES)
+    check_no_choice(opened, dataset.spec, network, bool(drawn))
     reference = None
     if drawn and (made or any(Samples in one.module.capabilities for one in opened.values())):
         sizes = [len(one.stored) for one in made.values()] + [len(dataset.train)] * bool(made)
@@ -74,7 +76,8 @@ def compare(
         common: dict[str, Any] = {"split": split, "n": n, "seed": seed, "network": given, "reference": reference}
         if isinstance(one, OpenModel):
             measured[name] = measure(one.module, dataset, metrics, samples=samples, **common)
-            notes = _keep(one, measured[name]) if save else []
+            private = is_private(one)
+            notes = [NOT_KEPT] * save if private else _keep(one, measured[name]) if save else []
             found.append(evaluation_of(measured[name], data, notes, model=name, family=one.family))
         else:
             theirs = made[name]

@@ -13,17 +13,22 @@ from morphogen import artifact, data
 from morphogen.api.choosing import choose
 from morphogen.api.model_size import check_size
 from morphogen.api.parts import part
+from morphogen.api.private_training import check_private, one_pass, random_batches, with_fingerprint
 from morphogen.api.resuming import Asked
 from morphogen.artifact.store import own_state
 from morphogen.core import registry
+from morphogen.core.batch import BatchSource
+from morphogen.core.capabilities import Releases
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, resolve_preset
 from morphogen.core.printable import one_line
+from morphogen.core.privacy import parse_privacy
 from morphogen.core.recommendation import Choice, recommended_side
 from morphogen.core.rng import Rng
 from morphogen.core.spec import Spec
 from morphogen.data.in_memory import is_source
+from morphogen.data.public_description import public_dataset
 from morphogen.data.resolution import sized
 from morphogen.nn.conditioning.conditioner import READER
 from morphogen.trainer import Recipe
@@ -40,7 +45,7 @@ class Prepared:
 
     asked: Asked
     model: Family
-    stream: data.Stream
+    stream: BatchSource
     recipe: Recipe
     dataset: data.Dataset
     advice: Advice
@@ -70,11 +75,20 @@ def prepare(asked: Asked, began: float, tell: Callable[[str], object] | None = N
     if like is None and not asked.complete and recipe.get("auto", True) is not False:
         asked, resized = _sized(asked, Recipe.parse(recipe).budget)
     dataset = data.load(asked.data, like=like, tokenizer=None if reader is None or like else reader.data.text)
+    terms = parse_privacy(Recipe.parse(recipe).privacy)
+    if terms is not None:
+        check_private(asked, terms)
+        asked = with_fingerprint(asked, dataset.spec.fingerprint)
+        dataset = public_dataset(dataset, "ranges" in terms.public)
+    if Releases in found.capabilities:
+        recipe = one_pass(recipe)
 
-    def make(chosen: Spec, plan: Recipe) -> tuple[Family, data.Stream]:
+    def make(chosen: Spec, plan: Recipe) -> tuple[Family, BatchSource]:
         check_size(found, chosen, dataset.spec, stages)
         model = build(found, chosen, dataset.spec, stages, plan.seed)
         device = resolve_device(plan.device)
+        if terms is not None or Releases in found.capabilities:
+            return model, random_batches(dataset.train, plan, device)
         return model, data.Stream(dataset.train, plan.batch_size, plan.seed, plan.flips, device)
 
     def seconds_of(chosen: Spec, plan: Recipe) -> float:

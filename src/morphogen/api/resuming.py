@@ -40,6 +40,7 @@ class Asked:
     started_from: Mapping[str, Any] | None = None
     complete: bool = False  # it goes on with a run: there is nothing left to choose
     prolonged: bool = False  # with a new length
+    fingerprint: str | None = None  # of the data of a private run, which its model does not tell
 
     @classmethod
     def of(
@@ -70,6 +71,7 @@ class Asked:
             where = _storable(os.getcwd())
         parts = {name: _storable(str(path)) for name, path in self.parts.items()}
         about = {"preset": self.preset, "parts": parts, "started_from": self.started_from}
+        about |= {} if self.fingerprint is None else {"fingerprint": self.fingerprint}
         return {**about, "data": _storable(str(self.data)) if is_source(self.data) else None, "where": where}
 
 
@@ -116,7 +118,8 @@ def completed(asked: Asked, out: Path) -> Asked:
     if begun and asked.start is not None and named(asked.start)["sha256"] != (started_from or {}).get("sha256"):
         raise UsageError(f"the run in {out} did not begin with the weights of {asked.start}: leave out --start.")
     data = _found(begun["data"], where) if asked.data is None else asked.data
-    return Asked(name, data, begun.get("preset"), options, recipe, None, parts, started_from, True, bool(more))
+    about = begun.get("preset"), options, recipe, None, parts, started_from
+    return Asked(name, data, *about, True, bool(more), begun.get("fingerprint"))
 
 
 def _record(out: Path) -> dict[str, Any]:

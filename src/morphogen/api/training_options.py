@@ -30,6 +30,7 @@ class TrainingOptions(TypedDict, total=False):
     budget: str | float | None
     chain: int | None
     checkpoint_seconds: float
+    choice_share: float
     clip: float | None
     code_dim: int
     codebook_decay: float
@@ -43,6 +44,7 @@ class TrainingOptions(TypedDict, total=False):
     condition_dropout: float
     conditional: bool
     context_dropout: float
+    count_share: float
     counts: bool
     coupling: Literal["independent", "optimal", "optimal-across"]
     dead_below: float
@@ -65,7 +67,7 @@ class TrainingOptions(TypedDict, total=False):
     generator_lr: float
     grammar: bool
     grid: str
-    groups: tuple[int, ...] | list[int]
+    groups: tuple[int, ...] | list[int] | int
     guidance: float
     guidance_interval: tuple[float, float] | list[float]
     hidden: int | tuple[int, ...] | list[int]
@@ -86,6 +88,8 @@ class TrainingOptions(TypedDict, total=False):
     log_every: int
     lr: float | None
     lr_schedule: Literal["cosine", "linear", "constant"]
+    marginal_share: float
+    mean_share: float
     mismatch: float
     mixtures: int
     multi_scale: float
@@ -107,8 +111,10 @@ class TrainingOptions(TypedDict, total=False):
     prior_start: float
     prior_std: float | None
     prior_width: int
+    privacy: str | None
     pseudo_inputs: int
     quantizer: Literal["codebook", "fsq"]
+    radius: float | None
     rank: int
     reach: tuple[int, int] | list[int]
     reconstruction: float
@@ -121,11 +127,15 @@ class TrainingOptions(TypedDict, total=False):
     shrinkage: float
     skip: float | None
     spectral: bool
+    spread: float | None
     stem: tuple[int, int] | list[int]
     stepper: str
     steps: int | None
     tanh: bool
+    text_blocks: int
     text_encoder: Literal["transformer", "recurrent"]
+    text_latents: int
+    text_width: int
     time_mean: float
     time_std: float
     times: Literal["uniform", "log-normal"] | Literal["uniform", "logit-normal"]

@@ -6,16 +6,17 @@ All code outside `families` and `api` uses these protocols and never names a fam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from morphogen.core.batch import RawCondition
+from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.data_spec import Measure
 from morphogen.core.distributions import Distribution, Gaussian
+from morphogen.core.privacy import Mechanism
 from morphogen.core.rng import Noise
 
 
@@ -214,6 +215,18 @@ class Directions(Encodes, Protocol):
         """The `n` directions with the largest effect, largest first: unit vectors (n, D)."""
 
 
+@runtime_checkable
+class Releases(Protocol):
+    """Is made of a few sums over all records, so that each record is read once; it has no players."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether some of what it does is chosen by the records (`Mechanism.choose`)."""
+
+    def release(self, passes: Callable[[], Iterator[Batch]], mechanism: Mechanism) -> None:
+        """Learn from all records; each call of `passes` goes over them once. Only `mechanism` gives out what it saw."""
+
+
 ALL: tuple[type, ...] = (
     Samples,
     Scores,
@@ -226,4 +239,5 @@ ALL: tuple[type, ...] = (
     Discriminates,
     Directions,
     Completes,
+    Releases,
 )

@@ -40,7 +40,7 @@ class Column(Spec):
     levels      (K + 1) the shares of the training values below the knots, from 0 to 1; (): equal steps
     missing     the share of missing cells
     format      how its cells are written: "%Y-%m-%d", "0.0" (with a decimal), "0,0" (with a decimal comma) or ""
-    public      its range was given by hand, and says nothing about the records
+    public      its range or its values were given by hand, and say nothing about the records
     rare        the places in `values` that fewer than five training records hold
     common      beyond this range lie fewer than five training records on either side; None: it is not known
     """

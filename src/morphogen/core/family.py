@@ -112,6 +112,8 @@ class Family(nn.Module, ABC):
     compiled_networks: ClassVar[tuple[str, ...]] = ()  # networks called once per sampling step
     deployed_part: ClassVar[str | None] = None  # the part that this family adapts
     shardable: bool = True  # False if a loss differentiates a gradient (FSDP2 cannot)
+    blind_players: ClassVar[frozenset[str]] = frozenset()  # their updates see no record, only what others learned
+    private: bool = False  # in a private training no statistics of records are kept
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -14,14 +14,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import pydantic
+from torch import Tensor
 
-from morphogen.core.errors import ArtifactError, SpecError
+from morphogen.core.errors import ArtifactError, SpecError, unknown
 from morphogen.core.spec import Spec
 
 RECORD = "record"  # the unit where no column names another one
+PUBLIC = ("parts", "ranges", "start")  # what a user may declare to be known about the records anyway
 
 
 class Spending(Spec):
@@ -120,3 +122,82 @@ class PrivacyGuarantee:
 
 def _factor(epsilon: float) -> str:
     return "infinity" if epsilon > 700 else f"{math.exp(epsilon):.4g}"
+
+
+class PrivacyTerms(Spec):
+    """What a private training is asked for, written as `epsilon=1,delta=1e-5,clip=1.0,unit=patient`."""
+
+    epsilon: float = pydantic.Field(gt=0, le=1000, description="the most that all uses of the records cost together")
+    delta: float = pydantic.Field(gt=0, lt=0.1, description="the probability with which the promise may fail")
+    clip: float = pydantic.Field(1.0, gt=0, le=1e9, description="the largest norm of one unit's gradient")
+    unit: str | None = pydantic.Field(None, description="the column whose values name the units; none: each record")
+    copies: int = pydantic.Field(1, ge=1, le=64, description="how often a record is seen in a step, with other noise")
+    public: tuple[str, ...] = pydantic.Field((), description=f"what is public although it is not: {', '.join(PUBLIC)}")
+    seeded: bool = pydantic.Field(False, description="draw the noise from the seed; the model is then not for release")
+
+    @pydantic.field_validator("public")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in PUBLIC:
+                raise ValueError(unknown("thing that can be taken as public", name, PUBLIC))
+        return tuple(sorted(set(names)))
+
+    def __str__(self) -> str:
+        said = [f"epsilon={self.epsilon:g}", f"delta={self.delta:g}"]
+        for name, info in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name in ("epsilon", "delta") or value == info.default:
+                continue
+            written = "+".join(value) if isinstance(value, tuple) else f"{value:g}" if name == "clip" else str(value)
+            said.append(name if value is True else f"{name}={written}")
+        return ",".join(said)
+
+
+def parse_privacy(given: Any) -> PrivacyTerms | None:
+    """The terms in `epsilon=1,delta=1e-5,...` or in a mapping; None stays None. Raises `ValueError`."""
+    if given is None or isinstance(given, PrivacyTerms):
+        return given
+    values: dict[str, Any]
+    if isinstance(given, Mapping):
+        values = dict(given)
+    elif isinstance(given, str):
+        pairs = [part.partition("=") for part in given.split(",") if part.strip()]
+        values = {name.strip(): value.strip() if equals else True for name, equals, value in pairs}
+        if len(values) < len(pairs):
+            raise ValueError("each of epsilon, delta, clip, unit, copies, public and seeded is said once")
+    else:
+        raise ValueError("write privacy as epsilon=1,delta=1e-5")
+    if isinstance(values.get("public"), str):
+        values["public"] = tuple(name for name in values["public"].split("+") if name)
+    if missing := [name for name in ("epsilon", "delta") if name not in values]:
+        raise ValueError(
+            f"privacy needs epsilon and delta, as in epsilon=1,delta=1e-5 ({' and '.join(missing)} missing)"
+        )
+    try:
+        return PrivacyTerms.parse(values)
+    except SpecError as error:
+        raise ValueError(str(error).partition(": ")[2]) from None
+
+
+def privacy_text(given: Any) -> Any:
+    """The terms in their shortest form, for a recipe."""
+    terms = parse_privacy(given)
+    return None if terms is None else str(terms)
+
+
+class Mechanism(Protocol):
+    """How a family that is made of a few sums over all records learns them. Each use takes a share of the privacy.
+
+    The shares of all uses add up to 1. Without privacy nothing is changed.
+    """
+
+    def gaussian(self, value: Tensor, sensitivity: float, share: float, what: str) -> Tensor:
+        """`value`, of which one unit can change the Euclidean norm by `sensitivity`, with noise."""
+
+    def choose(self, scores: Tensor, sensitivity: float, share: float, what: str) -> int:
+        """The place of a large one of `scores` (K,), of which one unit can change each by `sensitivity`."""
+
+    @property
+    def deviations(self) -> Mapping[str, float]:
+        """The standard deviation of the noise of each use so far, by its name."""

@@ -16,6 +16,8 @@ from morphogen.core.data_spec import DataSpec
 _PASSES_SHARE = 16  # a batch is about this fraction of the records
 _SMALLEST, _LARGEST = 16, 128
 _SIDES, _LONG_S = (32, 64), 3600.0  # pixels, and the seconds from which on the larger ones pay
+_PRIVATE_PASSES, _PRIVATE_PART = 20, 128  # of a private training: a twentieth of the records, in parts of so many
+_PRIVATE_LARGEST = 2048
 _FEW = 5000  # records of which mirror images are worth having
 
 
@@ -93,3 +95,11 @@ def recommended_training(situation: Situation, most: int = _LARGEST) -> list[Cho
     if situation.mirrored and n < _FEW and situation.data.context_shape is None:
         found.append(Choice("flips", True, "mirror images look like records here, and there are few"))
     return found
+
+
+def private_training(records: int) -> list[Choice]:
+    """The batch of a private training: its noise is that of a sum, so that large batches have less of it a record."""
+    parts = max(1, min(records // _PRIVATE_PASSES, _PRIVATE_LARGEST) // _PRIVATE_PART)
+    size = parts * _PRIVATE_PART if records >= 2 * _PRIVATE_PART else max(1, records // 2)
+    why = "private steps need large batches, and noise hides small ones"
+    return [Choice("batch_size", size, why, ("accumulate",)), Choice("accumulate", parts, why, ("batch_size",))]

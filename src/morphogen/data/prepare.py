@@ -112,6 +112,7 @@ def prepare(
         names=raw.names,
         attributes=raw.attributes,
         present=raw.present,
+        groups=raw.groups,
     )
     splits = {s: whole.select(rows) for s, rows in members.items()}
     spec = spec.replace(fingerprint=fingerprint(splits))
@@ -150,7 +151,8 @@ def _table(
         splits={s: len(rows) for s, rows in members.items()},
         license=raw.license,
     )
-    whole = Records(spec=spec, stored=raw.stored, ids=raw.all_ids)
+    groups = None if raw.table.group is None else raw.groups
+    whole = Records(spec=spec, stored=raw.stored, ids=raw.all_ids, groups=groups)
     splits = {s: whole.select(rows) for s, rows in members.items()}
     spec = spec.replace(fingerprint=fingerprint(splits))
     return Dataset(spec, {s: dataclasses.replace(r, spec=spec) for s, r in splits.items()}, raw.problems, notes)

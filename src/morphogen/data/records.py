@@ -17,7 +17,7 @@ from morphogen.core.printable import listed, one_line
 from morphogen.core.rng import Rng
 from morphogen.data.context import Degradation
 
-_PER_RECORD = ("stored", "ids", "labels", "captions", "paraphrases", "text", "names", "attributes", "present")
+_PER_RECORD = ("stored", "ids", "labels", "captions", "paraphrases", "text", "names", "attributes", "present", "groups")
 
 
 def picked(values: Any, rows: Tensor | slice) -> Any:
@@ -89,6 +89,7 @@ class Records:
     captions    a text each, "" where there is none; paraphrases: further ones of each record
     text        (N, V, L) int64, all of them as token ids, the caption first, each as often as any other to within one
     attributes  (N, A) float32, the value or the position in `Attribute.values`; present (N, A) bool
+    groups      the name of what each record belongs to, such as a patient, where the source says so
     """
 
     spec: DataSpec
@@ -101,6 +102,7 @@ class Records:
     names: list[str] | None = None
     attributes: Tensor | None = None
     present: Tensor | None = None
+    groups: list[str] | None = None
 
     def __len__(self) -> int:
         return self.stored.shape[0]

@@ -7,6 +7,8 @@ batch may straddle two epochs, and nothing depends on the number of processes or
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -62,6 +64,12 @@ class Stream:
         forms = 1 if self._source.text is None else self._source.text.shape[1]
         form = self._rng.integers("caption", index, forms) if forms > 1 else None
         return self._source.batch(rows, index, flip, form)
+
+    def passes(self, size: int = 4096) -> Iterator[Batch]:
+        """All records once, in their order, so many at a time."""
+        for start in range(0, self.records, size):
+            end = min(start + size, self.records)
+            yield self._source.batch(slice(start, end), torch.arange(start, end))
 
     def _order(self, epoch: int) -> Tensor:
         if epoch not in self._orders:

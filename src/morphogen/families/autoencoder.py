@@ -195,7 +195,7 @@ class Autoencoder(Family):
     def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         q = Gaussian(*self.network("inference")(batch.x))
         z = q.rsample(rng.normal("z", batch.address, self.latent_shape))
-        if self.training:
+        if self.training and not self.private:
             self.moments.update(z)
         if isinstance(self.decoder, CausalSequences):
             log_p, rate = self.network("decoder")(batch.x, z.flatten(1)), q.kl(self._prior(z))

@@ -79,6 +79,7 @@ class GAN(Family):
     part_names = (FIRST_STAGE, READER)
     capabilities = frozenset({Samples, Discriminates, Encodes, Directions})
     takes_context = True
+    blind_players = frozenset({"generator"})
     presets = {
         "classic": {
             "game": "non_saturating",

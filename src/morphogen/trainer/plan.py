@@ -43,6 +43,7 @@ class Plan:
         needs: fewer steps than this make nothing that resembles the records
         chosen: what was chosen from data and time, each with its reason
         ways_out: what to do if there are too few steps
+        privacy: of a private training, what it promises and the noise that this takes
 
     Example:
         >>> print(mg.plan("vae", "digits", steps=200))
@@ -57,6 +58,7 @@ class Plan:
     noun: str = "records"
     chosen: Sequence[Choice] = ()
     ways_out: Sequence[str] = ()
+    privacy: Sequence[str] = ()
 
     @property
     def passes(self) -> float:
@@ -87,7 +89,7 @@ class Plan:
                 f"warning: {self.steps:,} of the about {self.needs:,} steps after which samples resemble {self.noun}."
                 f" Ways out: {'; '.join(self.ways_out)}"
             )
-        return found
+        return [*found, *self.privacy]
 
     def choices(self) -> dict[str, Any]:
         """What depends on no measurement, for the log."""
@@ -104,7 +106,7 @@ class Plan:
         }
         told |= {"seconds": self.seconds, "memory_mb": self.memory_mb, "hopeless": self.hopeless}
         chosen = [{"name": c.name, "value": c.value, "why": c.why} for c in self.chosen]
-        return {**told, "chosen": chosen, "ways_out": list(self.ways_out)}
+        return {**told, "chosen": chosen, "ways_out": list(self.ways_out), "privacy": list(self.privacy)}
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -143,6 +145,7 @@ def plan(trainer: Trainer, records: int, advice: Advice) -> Plan:
         noun="pictures" if data.is_picture else "records",
         chosen=tuple(advice.chosen),
         ways_out=tuple(_ways_out(steps, recipe, data, records, advice.needs, pace)),
+        privacy=() if trainer.private is None else tuple(trainer.private.lines()),
     )
 
 
@@ -152,6 +155,8 @@ def measured(family: Family, stream: BatchSource, recipe: Recipe, began: float, 
     trainer = Trainer(family, stream, recipe, world, Log(Path(os.devnull), world), Stop(), began)
     trainer.budget.pace = trainer.try_steps(most_s)
     trainer.replan()
+    if trainer.private is not None:
+        trainer.private.plan(trainer.budget.total or 1)
     return trainer
 
 

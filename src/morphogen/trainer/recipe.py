@@ -12,6 +12,7 @@ from pydantic import Field
 
 from morphogen.core.durations import seconds
 from morphogen.core.limits import MAX_SEED
+from morphogen.core.privacy import PrivacyTerms, parse_privacy, privacy_text
 from morphogen.core.spec import Spec
 
 
@@ -54,6 +55,9 @@ class Recipe(Spec):
     flips: bool = Field(default=False, description="mirror pictures left to right at random")
     auto: bool = Field(default=True, description="choose from data and time what is not given")
     log_every: int = Field(default=50, ge=1, le=10**9, description="steps between two lines of the log")
+    privacy: Annotated[str | None, pydantic.BeforeValidator(privacy_text)] = Field(
+        default=None, description="differential privacy: epsilon=1,delta=1e-5 and more; none: a training without it"
+    )
     patience: int | None = Field(
         default=None,
         ge=1,
@@ -74,3 +78,20 @@ class Recipe(Spec):
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is not divisible by accumulate {self.accumulate}")
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _private(self) -> Recipe:
+        if self.privacy is None:
+            return self
+        if self.patience is not None:
+            raise ValueError("a private training cannot end by what held-out records say: leave out patience")
+        if self.precision == "bf16" or self.compile == "on":
+            raise ValueError("a private training computes in fp32, uncompiled: leave out precision and compile")
+        if self.flips:
+            raise ValueError("a private training does not mirror pictures: leave out flips")
+        return self
+
+    @property
+    def terms(self) -> PrivacyTerms | None:
+        """What is asked for about privacy."""
+        return parse_privacy(self.privacy)

@@ -137,7 +137,8 @@ class Run:
     def _tell_plan(self) -> None:
         found = plan(self.trainer, self.trainer.stream.records, self.advice)
         self.log.write({"step": 0, "kind": "plan", **found.choices()})
-        if self.world.leads and (self.trainer.budget.pace is not None or self.advice.chosen):
+        private = self.trainer.private
+        if self.world.leads and (self.trainer.budget.pace is not None or self.advice.chosen or private is not None):
             self.advice.say(*found.lines())
 
     def _between(self, replanned: bool) -> tuple[bool, bool]:
@@ -325,6 +326,7 @@ class Run:
             "compiled": bool(trainer.compiled),
             "versions": facts.versions(),
             "hardware": facts.hardware(self.world.device, self.world.size),
+            **({} if trainer.private is None else {"privacy": trainer.private.guarantee().to_dict()}),
         }
 
     @contextmanager

@@ -44,8 +44,12 @@ def save(trainer: Trainer, folder: Path, begun_with: Mapping[str, Any]) -> None:
         facts = {name: getattr(trainer, name) for name in _FACTS}
         length = {"total": trainer.budget.total, "plan": trainer.budget.state(), "elapsed_s": trainer.elapsed_s}
         length["pauses"] = dataclasses.asdict(trainer.pauses)
+        if trainer.private is not None:
+            length["private"] = trainer.private.state()
         known = {"run": _run(trainer), "begun_with": dict(begun_with), "processes": world.size}
         checkpoint.write(folder, tensors, {**facts, **length, **known})
+        if trainer.private is not None:
+            trainer.private.ledger.settle()
 
 
 def size(trainer: Trainer) -> int:
@@ -84,9 +88,12 @@ def restore(trainer: Trainer, folder: Path, prolonged: bool = False) -> list[str
         optimizer.load_state(under(tensors, f"players/{name}"))
     trainer.meters.terms.load_state(under(tensors, "terms"), trainer.world.device)
     trainer.meters.metrics.load_state(under(tensors, "metrics"), trainer.world.device)
+    said = []
+    if trainer.private is not None and (lost := trainer.private.load_state(facts["private"])):
+        said.append(f"{lost} private rounds of the killed run are lost, and count: so many fewer are left.")
     before, now = facts.get("processes", trainer.world.size), trainer.world.size
     if before == now:
-        return []
+        return said
     return [
         f"from step {trainer.step} on, the run is made by {now} process{'es' * (now > 1)}, and was by {before}: sums"
         " are rounded otherwise, so that it is not bit for bit what it would have been."

@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from morphogen.core.batch import BatchSource
-from morphogen.core.errors import SpecError
+from morphogen.core.capabilities import Releases
+from morphogen.core.errors import SpecError, UsageError
 from morphogen.core.family import Family, Progress
 from morphogen.core.printable import printable
 from morphogen.core.rng import Rng
@@ -21,6 +22,9 @@ from morphogen.trainer.interrupt import Stop
 from morphogen.trainer.log import Event, Log, Meters
 from morphogen.trainer.monitors import Guard
 from morphogen.trainer.optim import PlayerOptimizer, factor
+from morphogen.trainer.private.ledger import Ledger
+from morphogen.trainer.private.releasing import Exact, Passes, ReleaseUpdates
+from morphogen.trainer.private.training import PrivateTraining, private_source
 from morphogen.trainer.recipe import Recipe
 from morphogen.trainer.updates import UpdateSchedule
 
@@ -28,6 +32,7 @@ EVENT_S = 0.5  # observers get an event at least this often
 _TRIALS, _TRIALS_SHARE = 5, 0.02  # at most so many trial steps, of this share of the budget
 _EARLY = 0.4  # share of a training before which nothing is said about its samples
 _TRIALS_S, _MANY = 5.0, 200  # the same without a budget, for a run of many steps
+Updates = UpdateSchedule | PrivateTraining | ReleaseUpdates
 OnSheet = Callable[[Family, int], Mapping[str, str] | None]  # what is wrong with the samples, by its cause
 
 
@@ -70,7 +75,20 @@ class Trainer:
         self._seen: set[str] = set()  # causes at the last look
         self._mended: list[str] = []
         self._new_warnings: list[str] = []
-        self._updates = UpdateSchedule(family, stream, recipe, world, self.optimizers, self.guard)
+        self.private: PrivateTraining | None = None
+        self._updates: Updates
+        if recipe.privacy is not None:
+            self.precision, self.compiled = "fp32", False
+            stream = private_source(stream)
+            self.private = PrivateTraining(family, stream, recipe, world, self.optimizers, log)
+            self._updates = self.private
+        elif isinstance(family, Releases):
+            self.compiled = False
+            if not isinstance(stream, Passes):
+                raise UsageError(f"a {family.name!r} model reads all records in order, which this stream cannot give.")
+            self._updates = ReleaseUpdates(family, stream, Exact(), Ledger(None))
+        else:
+            self._updates = UpdateSchedule(family, stream, recipe, world, self.optimizers, self.guard)
         self._globals = Rng(recipe.seed).child(f"global:{world.rank}")
         self._last_event = self._prepared = time.perf_counter()
         self._began = self._last_event if began is None else began  # a budget counts from here
@@ -130,7 +148,9 @@ class Trainer:
 
     def prepare(self, tell: Callable[[str], object] = lambda line: None) -> None:
         """Compile as the checkpoint says, or decide and record it; plan the length; start to count steps."""
-        if self.compiled is None:
+        if self.private is not None or isinstance(self.family, Releases):
+            self._prepare_private()
+        elif self.compiled is None:
             if self.budget.limit is not None or (self.budget.total or 0) >= _MANY:
                 self.budget.pace = self.try_steps(_TRIALS_SHARE * (self.budget.limit or _TRIALS_S / _TRIALS_SHARE))
             if compilation.may_compile(self.recipe, self.world, self._expected_s()):
@@ -152,6 +172,20 @@ class Trainer:
         self.replan()
         self._first_step = self._last_step = self.step
         self._last_event = self._prepared = time.perf_counter()
+
+    def _prepare_private(self) -> None:
+        """Plan the steps of a private training, and the noise for them; they never become more."""
+        if self.budget.limit is not None and self.budget.pace is None:
+            self.budget.pace = self.try_steps(_TRIALS_SHARE * self.budget.limit)
+        self.replan()
+        if self.private is None:
+            return
+        self.private.plan(self.budget.total or 1)
+        left = self.private.steps_left(self.step)
+        self.budget.asked = min(self.budget.asked or self.step + left, self.step + left)
+        if self.budget.total is None or self.budget.total > self.budget.asked:
+            self.budget.total = self.budget.asked
+        self.log.write({"step": self.step, "kind": "choices", "compiled": False, "precision": self.precision})
 
     def try_steps(self, most_s: float) -> float:
         """The seconds of a step: the fewest of some trial steps, which take about `most_s` seconds or are only two."""

@@ -221,7 +221,8 @@ def _of_values(
         lower = [value.strip().lower() for value in values]
         values = values if lower == sorted(lower) else tuple(v for _, v in sorted(zip(lower, values, strict=True)))
     form = "number" if numeric or series.dtype.is_numeric() else ""
-    return Column(name=series.name, type=kind, values=values, missing=share, format=form)
+    said = bool(choice.values)
+    return Column(name=series.name, type=kind, values=values, missing=share, format=form, public=said)
 
 
 def ordered(values: set[str]) -> tuple[str, ...]:

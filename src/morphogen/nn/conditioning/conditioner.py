@@ -22,6 +22,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError, SpecError
 from morphogen.core.rng import Noise
 from morphogen.core.spec import Spec
+from morphogen.core.tapping import expanded
 from morphogen.nn.conditioning.text import EncoderName, TextEncoder
 
 COND = 64  # width of the tokens and the pooled vector
@@ -53,7 +54,7 @@ class _RealField(nn.Module):
         value = (value - self.middle) / self.spread
         angle = value[:, None] * self.frequencies
         features = torch.cat((value[:, None], angle.sin(), angle.cos()), dim=-1)
-        return torch.where(known[:, None], self.linear(features), self.null)
+        return torch.where(known[:, None], self.linear(features), expanded(self.null, len(value)))
 
 
 class Conditioner(nn.Module):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from morphogen.core.batch import Condition
+from morphogen.core.tapping import expanded
 from morphogen.nn.layers.initialization import zeroed
 
 HEAD_WIDTH = 64
@@ -95,7 +96,7 @@ class CrossAttention(nn.Module):
         self, x: Tensor, tokens: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         (q,) = _split(self.q(x), 1, self.heads)
-        kv = self.null.to(q.dtype).expand(len(x), 1, -1)
+        kv = expanded(self.null, len(x))[:, None].to(q.dtype)
         if tokens is not None:
             kv = torch.cat((kv, self.kv(tokens)), dim=1)
         k, v = _split(kv, 2, self.heads)

@@ -1,0 +1,341 @@
+"""Private models: what is left of the records at a given epsilon, and what private steps cost.
+
+    python -m benchmarks.quality.privacy mnist --epsilon 1           # accuracy of a classifier of synthetic pictures
+    python -m benchmarks.quality.privacy fashion --epsilon 10
+    python -m benchmarks.quality.privacy mnist --makers vae          # private steps of 15 minutes
+    python -m benchmarks.quality.privacy adult --epsilon 1           # a table: train on synthetic, test on real rows
+    python -m benchmarks.quality.privacy cost                        # private steps beside plain ones
+    python -m benchmarks.quality.privacy mnist --show
+
+Pictures: a maker learns the 60,000 training pictures with (epsilon, 1e-5). Then a convolutional network learns 40,000
+synthetic pictures with their classes, four passes at a fixed learning rate, and is tested on the 10,000 real test
+pictures once; its last weights count, so no test picture chooses anything. `real records` trains the same network on
+real pictures: what a perfect maker would reach.
+
+Tables: makers, splits and the judge are those of `benchmarks.quality.tables`. The schema of each table (types, ranges,
+values) is taken as public.
+
+Cost: the seconds of a training step with privacy over those of a plain one, same network and batch, interleaved.
+
+Results are merged into benchmarks/results/privacy-NAME.json, one entry a maker, an epsilon and a seed. Pictures and all
+tables but `breast` need MORPHOGEN_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks import harness
+from benchmarks.harness import QUICK, RUNS, Json, describe_training, load_data, load_family, read, training
+from benchmarks.page.tables import Figure, LeftOut, Seen, at_least, at_most
+from benchmarks.quality import tables
+from benchmarks.quality.tables import Split
+from morphogen.core.batch import RawCondition
+from morphogen.core.rng import Rng
+from morphogen.evaluation.evaluation import draw_rows
+from morphogen.evaluation.tables.judge import judge_table
+from morphogen.report.progress import watch
+from morphogen.theory.statistics.intervals import binomial_interval
+
+PICTURES = {"mnist": "mnist:validation=0", "fashion": "fashion_mnist:validation=0"}
+TABLES = ("adult", "breast", "heart", "ilpd", "heart_failure", "support2")
+DELTA, SYNTHETIC, PASSES, BATCH = 1e-5, 40_000, 4, 128
+REAL = "real records"
+_STEPS: Json = {"batch_size": 1024, "accumulate": 4, "lr_schedule": "constant", "warmup": 0, "checkpoint_seconds": 1e6}
+MAKERS: dict[str, Json] = {
+    "class_gaussian": {"family": "class_gaussian", "options": {}, "recipe": {}},
+    "class_gaussian of rank 40": {"family": "class_gaussian", "options": {"rank": 40}, "recipe": {}},
+    "class_gaussian of rank 100": {"family": "class_gaussian", "options": {"rank": 100}, "recipe": {}},
+    "vae": {
+        "family": "vae",
+        "options": {"conditional": True, "backbone": "mlp", "hidden": (256,), "latent_dim": 10, "lr": 2e-3},
+        "recipe": {**_STEPS, "steps": 600},
+    },
+}
+TABLE_MAKERS: dict[str, Json] = {
+    "marginal_tree": {"family": "marginal_tree", "options": {}, "recipe": {}},
+    "vae": {"family": "vae", "options": {}, "recipe": {**_STEPS, "batch_size": 512, "steps": 400}},
+}
+
+
+# ---------------------------------------------------------------------------------------------- pictures
+
+
+class Network(nn.Module):
+    """The classifier of synthetic pictures (B, 1, 28, 28)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 16, 5, padding=2), nn.Conv2d(16, 32, 5, padding=2)
+        self.hidden, self.out = nn.Linear(32 * 49, 128), nn.Linear(128, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.max_pool2d(self.first(x).relu(), 2)
+        h = F.max_pool2d(self.second(h).relu(), 2)
+        return self.out(F.dropout(self.hidden(h.flatten(1)).relu(), 0.3, self.training))
+
+
+def classify(x: Tensor, labels: Tensor, seed: int, passes: int = PASSES) -> Network:
+    """The network after `passes` over x (N, 1, 28, 28) in [-1, 1]."""
+    torch.manual_seed(seed)
+    network = Network()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    steps = passes * (len(x) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=max(2, steps))
+    for _ in range(passes):
+        for rows in torch.randperm(len(x)).split(BATCH):
+            if len(rows) < BATCH:
+                continue
+            optimizer.zero_grad()
+            F.cross_entropy(network(x[rows]), labels[rows], label_smoothing=0.05).backward()
+            optimizer.step()
+            schedule.step()
+    return network.eval()
+
+
+@torch.no_grad()
+def right(network: Network, x: Tensor, labels: Tensor) -> int:
+    """How many pictures it gets right."""
+    return sum(int((network(a).argmax(1) == b).sum()) for a, b in zip(x.split(1000), labels.split(1000), strict=True))
+
+
+def synthetic(model: Path, n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """`n` pictures of each class in turn, as bytes would show them, and their classes."""
+    family, found = load_family(model), []
+    for start in range(0, n, 2000):
+        label = (torch.arange(start, min(n, start + 2000))) % len(family.data.classes)
+        x = family.sample(len(label), RawCondition(label), Rng(seed).shifted(start))
+        found.append(family.data.encode(family.data.decode(x)))
+    return torch.cat(found), torch.arange(n) % len(family.data.classes)
+
+
+def pictures(name: str, maker: str, epsilon: float, seed: int, quick: bool) -> Json:
+    """One maker on one data set: the accuracy on real test pictures."""
+    data, started = load_data(PICTURES[name]), time.perf_counter()
+    n, about = 500 if quick else SYNTHETIC, dict[str, Any]()
+    train, test = data.train, data.split("test")
+    assert train.labels is not None and test.labels is not None
+    if maker == REAL:
+        x, labels = train.spec.encode(train.stored[:n]), train.labels[:n]
+    else:
+        out = (QUICK if quick else RUNS) / "privacy" / name / f"{maker.replace(' ', '-')}-{epsilon:g}-{seed}"
+        about = trained(MAKERS[maker], PICTURES[name], out, epsilon, seed, quick)
+        x, labels = synthetic(out, n, seed)
+    made = time.perf_counter()
+    network = classify(x, labels, seed)
+    hits = right(network, test.spec.encode(test.stored), test.labels)
+    low, high = binomial_interval(hits, len(test))
+    return {
+        **about,
+        "accuracy": {"value": hits / len(test), "interval": [low, high], "n": len(test)},
+        "synthetic": n,
+        "maker_s": round(made - started, 1),
+        "classifier_s": round(time.perf_counter() - made, 1),
+    }
+
+
+def trained(maker: Json, source: str, out: Path, epsilon: float, seed: int, quick: bool, public: str = "") -> Json:
+    """Train a maker privately; what it took and what it promises. A run that is there is made anew."""
+    shutil.rmtree(out, ignore_errors=True)
+    recipe = {**maker["recipe"], "seed": seed, "privacy": f"epsilon={epsilon:g},delta={DELTA:g}{public}"}
+    if quick and "steps" in recipe:
+        recipe["steps"] = 2
+    started = time.perf_counter()
+    for _ in watch(training(maker["family"], source, out, options=maker["options"], recipe=recipe), label=out.name):
+        pass
+    about: Json = {"fit_s": round(time.perf_counter() - started, 1), "training": describe_training(out)}
+    import morphogen as mg
+
+    return about | {"privacy": mg.describe(out)["privacy"]}
+
+
+# ------------------------------------------------------------------------------------------------ tables
+
+
+def rows(name: str, maker: str, epsilon: float, number: int, quick: bool) -> Json:
+    """One maker on one split of a table."""
+    split = Split(tables.TASKS[name], number, quick)
+    out = split.path.parent / f"{number}-private-{maker}-{epsilon:g}"
+    how, n = dict(TABLE_MAKERS[maker]), len(split.dataset.train)
+    if how["recipe"]:
+        how = {**how, "recipe": {**how["recipe"], "batch_size": min(512, max(8, n // 8 // 4 * 4))}}
+    about = trained(how, split.source, out, epsilon, number, quick, ",public=ranges")
+    made = draw_rows(load_family(out), split.reference, split.dataset.spec)
+    results, left_out, _ = judge_table(made, baselines=False)
+    found = {r.name: {"value": r.value, "interval": r.interval, "floor": r.floor} for r in results}
+    return {**about, "results": found, "left_out": left_out}
+
+
+# -------------------------------------------------------------------------------------------------- cost
+
+COSTS: dict[str, tuple[str, Json]] = {
+    "perceptron": ("vae", {"backbone": "mlp", "hidden": (512, 256)}),
+    "conv vae": ("vae", {"backbone": "conv"}),
+    "u-net": ("diffusion", {"backbone": "unet", "widths": (32, 64), "blocks": (1, 1)}),
+}
+
+
+def cost(name: str, batch: int, rounds: int) -> Json:
+    """The seconds of private and of plain steps, in turn: the median of the ratios, and each way's fastest."""
+    import os
+
+    from morphogen.core import registry
+    from morphogen.core.data_spec import DataSpec
+    from morphogen.core.family import Progress
+    from morphogen.core.strong_noise import StrongSource
+    from morphogen.data import PoissonStream, Records, Stream
+    from morphogen.trainer.distributed import World
+    from morphogen.trainer.interrupt import Stop
+    from morphogen.trainer.log import Log
+    from morphogen.trainer.private import probing
+    from morphogen.trainer.private.ledger import Ledger
+    from morphogen.trainer.private.updates import PrivateUpdates
+    from morphogen.trainer.recipe import Recipe
+    from morphogen.trainer.trainer import Trainer
+
+    kind, options = COSTS[name]
+    spec = DataSpec(name="noise", shape=(1, 28, 28), kind="continuous", levels=256)
+    stored = torch.randint(0, 256, (60_000, 1, 28, 28), dtype=torch.uint8)
+    records = Records(spec, stored, torch.arange(60_000))
+    family_of = registry.family(kind)
+    with Rng(0).forked():
+        family = family_of(family_of.Spec.parse(options), spec, {})
+    recipe = Recipe.parse({"steps": 1, "batch_size": batch, "device": "cpu", "precision": "fp32", "compile": "off"})
+    world = World(torch.device("cpu"))
+    plain = Trainer(family, Stream(records, batch, 0), recipe, world, Log(Path(os.devnull), world), Stop())
+    players = {n: o.parameters for n, o in plain.optimizers.items()}
+    ways = {"layers": probing.readable(family, players) is None}
+    source = StrongSource()
+    stream = PoissonStream(records, batch, source)
+    private = {
+        way: PrivateUpdates(family, stream, recipe, plain.optimizers, Ledger(None), source, 1.0, way == "layers")
+        for way in (["layers"] if ways["layers"] else []) + ["one by one"]
+    }
+
+    def seconds(updates: Any, step: int) -> float:
+        start = time.perf_counter()
+        for optimizer, norm in updates.of(Progress(step, 0.5), "fp32", None):
+            optimizer.move(norm, 0.0)
+        return time.perf_counter() - start
+
+    times: dict[str, list[float]] = {"plain": [], **{way: [] for way in private}}
+    for i in range(rounds):
+        times["plain"].append(seconds(plain._updates, i))
+        for way, updates in private.items():
+            if way == "layers" or i < 3:
+                times[way].append(seconds(updates, i))
+    best = {way: min(found) for way, found in times.items()}
+    ratio = {way: best[way] / best["plain"] for way in private}
+    return {"batch": batch, "images_per_s": {way: batch / s for way, s in best.items()}, "ratio": ratio}
+
+
+# --------------------------------------------------------------------------------------------- the whole
+
+
+def _accuracy(epsilon: float) -> Any:
+    """How the best maker's accuracy at an epsilon is read."""
+
+    def read_it(record: Mapping[str, Any]) -> Seen:
+        ours = {k: e["accuracy"] for k, e in record["entries"].items() if f"epsilon {epsilon:g}," in k}
+        if not ours:
+            raise LeftOut("no maker at this epsilon")
+        name, best = max(ours.items(), key=lambda item: float(item[1]["value"]))
+        return Seen(best["value"], (best["interval"][0], best["interval"][1]), name.partition(",")[0], ".1%")
+
+    return read_it
+
+
+def _slower(name: str) -> Any:
+    """How the cost of private steps is read."""
+
+    def read_it(record: Mapping[str, Any]) -> Seen:
+        return Seen(min(record["entries"][name]["ratio"].values()), None, "", ".2f")
+
+    return read_it
+
+
+_MNIST = "MNIST: accuracy on real digits of a classifier of synthetic ones"
+_COMMAND = "quality.privacy"
+FIGURES = (
+    Figure(f"{_MNIST}, epsilon 1", f"{_COMMAND} mnist", at_least(0.94), ("privacy-mnist",), _accuracy(1)),
+    Figure(
+        f"{_MNIST}, epsilon 10", f"{_COMMAND} mnist --epsilon 10", at_least(0.95), ("privacy-mnist",), _accuracy(10)
+    ),
+    Figure(
+        "Fashion-MNIST: the same, epsilon 1", f"{_COMMAND} fashion", at_least(0.80), ("privacy-fashion",), _accuracy(1)
+    ),
+    *(
+        Figure(
+            f"a private step of a {name} over a plain one",
+            f"{_COMMAND} cost",
+            at_most(bound, stretch=stretch),
+            ("privacy-cost",),
+            _slower(name),
+        )
+        for name, bound, stretch in (("perceptron", 2.0, 1.4), ("conv vae", 3.0, 2.0), ("u-net", 4.0, 3.0))
+    ),
+)
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """What is known as Markdown."""
+    lines = []
+    for key, entry in sorted(record["entries"].items()):
+        if "accuracy" in entry:
+            low, high = entry["accuracy"]["interval"]
+            lines.append(f"| {key} | {100 * entry['accuracy']['value']:.1f} ({100 * low:.1f} to {100 * high:.1f}) |")
+        elif "ratio" in entry:
+            said = ", ".join(f"{way} {ratio:.2f}" for way, ratio in entry["ratio"].items())
+            lines.append(f"| {key} | {entry['images_per_s']['plain']:,.0f} images/s plain; times slower: {said} |")
+        else:
+            names = ("accuracy", "associations", "tstr_linear", "tstr_boosting")
+            told = (f"{n} {entry['results'][n]['value']:.3f}" for n in names if n in entry["results"])
+            lines.append(f"| {key} | {', '.join(told)} |")
+    return "\n".join(["| maker, epsilon, seed | result |", "| --- | --- |", *lines])
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = harness.plain_parser(__doc__)
+    found.add_argument("name", choices=[*PICTURES, *TABLES, "cost"])
+    found.add_argument("--epsilon", type=float, default=1.0)
+    known = ", ".join(dict.fromkeys((*MAKERS, REAL, *TABLE_MAKERS)))
+    found.add_argument("--makers", help=f"joined by +: {known}; class_gaussian or marginal_tree by default")
+    found.add_argument("--seeds", type=int, default=1, help="so many trainings of pictures, or splits of a table")
+    found.add_argument("--show", action="store_true", help="only print what is known")
+    found.add_argument("--quick", action="store_true", help="few records, to see that all of it runs")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make, judge and write."""
+    asked = parser().parse_args(arguments)
+    name, out = asked.name, harness.path_of(f"privacy-{asked.name}", asked.quick)
+    record: Json = read(out) if out.exists() else {"what": f"private models: {asked.name}", "entries": {}}
+    makers = (asked.makers or ("class_gaussian" if name in PICTURES else "marginal_tree")).split("+")
+    jobs = [] if asked.show else [(m, s) for m in makers for s in range(asked.seeds)]
+    if name == "cost" and not asked.show:
+        for network in COSTS:
+            record["entries"][network] = cost(network, 16 if asked.quick else 256, 2 if asked.quick else 8)
+        jobs = []
+    for maker, seed in jobs:
+        make = pictures if name in PICTURES else rows
+        entry = make(name, maker, asked.epsilon, seed, asked.quick)
+        key = f"{maker}, {seed}" if maker == REAL else f"{maker}, epsilon {asked.epsilon:g}, {seed}"
+        record["entries"][key] = entry
+        harness.write(out, record)
+    harness.write(out, record)
+    print(table(record), flush=True)
+
+
+if __name__ == "__main__":
+    main()

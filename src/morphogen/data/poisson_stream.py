@@ -1,0 +1,78 @@
+"""`PoissonStream`: batches of units that each take part with the same probability, independently of each other.
+
+A unit is a record, or all records of one group. In each step it takes part with probability q = b / U, for U units and
+an expected size of b units. So batches differ in size, and one may be empty. This is the sampling that the accountant
+of a private training counts on. The choice is drawn anew whenever a step is asked for, and nobody can predict it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from morphogen.core.batch import Batch
+from morphogen.core.errors import DataError
+from morphogen.core.strong_noise import NoiseSource
+from morphogen.data.records import Records
+
+
+class PoissonStream:
+    """Batches of about `batch_size` units.
+
+    groups  the name of each record's unit; None: each record is one
+    copies  how often each chosen record comes in its batch, each time with another address of its noise
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        batch_size: int,
+        source: NoiseSource,
+        groups: Sequence[str] | None = None,
+        copies: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.records, self.copies = len(records), copies
+        self.units = self.records
+        self._of_record: Tensor | None = None
+        if groups is not None:
+            places = {name: i for i, name in enumerate(dict.fromkeys(groups))}
+            self._of_record, self.units = torch.tensor([places[g] for g in groups]), len(places)
+        if batch_size > self.units:
+            raise DataError(
+                f"there are {self.units:,} units, fewer than one batch of {batch_size:,}: lower batch_size."
+            )
+        self.batch_size = batch_size
+        self._records, self._noise = records.to(device), source
+
+    @property
+    def rate(self) -> float:
+        """The probability with which a unit takes part in a step."""
+        return self.batch_size / self.units
+
+    def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
+        """A new random batch, with the copies of a record one after the other."""
+        chosen = self._noise.uniform(self.units) < self.rate
+        if self._of_record is None:
+            rows = chosen.nonzero()[:, 0]
+        else:
+            rows = chosen[self._of_record].nonzero()[:, 0]
+            rows = rows[self._of_record[rows].argsort(stable=True)]  # the rows of a unit come together
+        rows = rows.repeat_interleave(self.copies)
+        copy = torch.arange(len(rows)) % self.copies
+        return self._records.batch(rows, (step * self.copies + copy) * self.records + rows)
+
+    def units_of(self, batch: Batch) -> Tensor | None:
+        """(B,) int64, rising: which of its units each row belongs to; None where each row is a unit."""
+        if self._of_record is None and self.copies == 1:
+            return None
+        rows = batch.address % self.records
+        which = rows if self._of_record is None else self._of_record[rows]
+        return which.unique_consecutive(return_inverse=True)[1]
+
+    def passes(self, size: int = 4096) -> Iterator[Batch]:
+        """All records once, so many at a time; a unit is not cut where each is one record."""
+        for start in range(0, self.records, size):
+            yield self._records.batch(slice(start, start + size), torch.arange(start, min(start + size, self.records)))

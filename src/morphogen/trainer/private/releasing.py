@@ -1,0 +1,108 @@
+"""A release: a family that is made of a few sums over all records, which are looked at once (`Releases`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from morphogen.core.batch import Batch
+from morphogen.core.capabilities import Releases
+from morphogen.core.errors import UsageError
+from morphogen.core.family import Progress
+from morphogen.core.privacy import PrivacyTerms, Spending
+from morphogen.core.strong_noise import NoiseSource, noisy
+from morphogen.theory.privacy import concentrated_epsilon, concentrated_rho, gaussian_epsilon, gaussian_noise
+from morphogen.trainer.log import Meters
+from morphogen.trainer.optim import PlayerOptimizer
+from morphogen.trainer.precision import Precision
+from morphogen.trainer.private.ledger import Ledger
+
+_SLACK = 1e-6
+
+
+@runtime_checkable
+class Passes(Protocol):
+    """Records that can be read from the first to the last."""
+
+    def passes(self, size: int = 4096) -> Iterator[Batch]:
+        """All records, once."""
+
+
+class Exact:
+    """No noise."""
+
+    deviations: Mapping[str, float] = {}
+
+    def gaussian(self, value: Tensor, sensitivity: float, share: float, what: str) -> Tensor:
+        """`value` itself."""
+        return value.double()
+
+    def choose(self, scores: Tensor, sensitivity: float, share: float, what: str) -> int:
+        """The place of the largest score."""
+        return int(scores.argmax())
+
+
+class Shared:
+    """Divides epsilon among the uses: noise with 1 / s^2 = share / s_0^2, and choices that cost share * rho.
+
+    Gaussian uses alone are as private as one of noise s_0. With choices the costs rho add up.
+    """
+
+    def __init__(self, terms: PrivacyTerms, source: NoiseSource, with_choices: bool) -> None:
+        self._terms, self._source, self._left = terms, source, 1.0
+        self.rho = concentrated_rho(terms.epsilon, terms.delta) if with_choices else 0.0
+        self.noise = 1.0 / math.sqrt(2.0 * self.rho) if with_choices else gaussian_noise(terms.epsilon, terms.delta)
+        self.deviations: dict[str, float] = {}
+        self.spent: list[Spending] = []
+
+    def gaussian(self, value: Tensor, sensitivity: float, share: float, what: str) -> Tensor:
+        """`value` with noise of `sensitivity` * s_0 / sqrt(share)."""
+        self._take(share, what)
+        noise = self.noise / math.sqrt(share)
+        self.deviations[what] = noise * sensitivity
+        cost = gaussian_epsilon(noise, self._terms.delta)
+        self.spent.append(Spending(what=what, epsilon=cost, delta=self._terms.delta, noise=noise, rounds=1))
+        return noisy(value, noise * sensitivity, self._source)
+
+    def choose(self, scores: Tensor, sensitivity: float, share: float, what: str) -> int:
+        """The exponential mechanism, by the largest score plus Gumbel noise."""
+        if not self.rho:
+            raise UsageError("a family that chooses by its records says so in `chooses`.")
+        self._take(share, what)
+        epsilon = math.sqrt(8.0 * self.rho * share)
+        gumbel = -torch.log(-torch.log(self._source.uniform(len(scores))))
+        self.spent.append(Spending(what=what, epsilon=epsilon, delta=0.0, rounds=1))
+        return int((scores.double() * (epsilon / (2.0 * sensitivity)) + gumbel).argmax())
+
+    def _take(self, share: float, what: str) -> None:
+        if not 0.0 < share <= self._left + _SLACK:
+            raise UsageError(f"{what}: the uses of the records take more than the whole of epsilon.")
+        self._left -= share
+
+    @property
+    def epsilon(self) -> float:
+        """What all uses so far cost together."""
+        share, delta = 1.0 - max(0.0, self._left), self._terms.delta
+        if share <= 0.0:
+            return 0.0
+        if self.rho:
+            return concentrated_epsilon(share * self.rho, delta)
+        return gaussian_epsilon(self.noise / math.sqrt(share), delta)
+
+
+class ReleaseUpdates:
+    """The only step of such a family; it has no optimizers."""
+
+    def __init__(self, family: Releases, stream: Passes, mechanism: Exact | Shared, ledger: Ledger) -> None:
+        self._family, self._stream, self._mechanism, self._ledger = family, stream, mechanism, ledger
+
+    def of(self, at: Progress, precision: Precision, meters: Meters | None) -> Iterator[tuple[PlayerOptimizer, Tensor]]:
+        """Release everything in the first step; a trial does nothing."""
+        if meters is not None and at.step == 0:
+            self._ledger.before_round()
+            self._family.release(self._stream.passes, self._mechanism)
+        return iter(())
