@@ -55,6 +55,7 @@ MAKERS: dict[str, Json] = {
     "class_gaussian": {"family": "class_gaussian", "options": {}, "recipe": {}},
     "class_gaussian of rank 40": {"family": "class_gaussian", "options": {"rank": 40}, "recipe": {}},
     "class_gaussian of rank 100": {"family": "class_gaussian", "options": {"rank": 100}, "recipe": {}},
+    "mean_embedding": {"family": "mean_embedding", "options": {}, "recipe": {"steps": 1500, "warmup": 20}},
     "vae": {
         "family": "vae",
         "options": {"conditional": True, "backbone": "mlp", "hidden": (256,), "latent_dim": 10, "lr": 2e-3},

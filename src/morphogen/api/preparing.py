@@ -80,7 +80,7 @@ def prepare(asked: Asked, began: float, tell: Callable[[str], object] | None = N
         check_private(asked, terms)
         asked = with_fingerprint(asked, dataset.spec.fingerprint)
         dataset = public_dataset(dataset, "ranges" in terms.public)
-    if Releases in found.capabilities:
+    if Releases in found.capabilities and not found.blind_players:
         recipe = one_pass(recipe)
 
     def make(chosen: Spec, plan: Recipe) -> tuple[Family, BatchSource]:

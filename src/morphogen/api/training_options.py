@@ -57,6 +57,7 @@ class TrainingOptions(TypedDict, total=False):
     dropout: float
     ema: float | None
     epochs: float | None
+    features: int
     fixed_order: float
     flips: bool
     fold: int
@@ -90,6 +91,7 @@ class TrainingOptions(TypedDict, total=False):
     lr_schedule: Literal["cosine", "linear", "constant"]
     marginal_share: float
     mean_share: float
+    middle_share: float
     mismatch: float
     mixtures: int
     multi_scale: float
@@ -119,6 +121,7 @@ class TrainingOptions(TypedDict, total=False):
     reach: tuple[int, int] | list[int]
     reconstruction: float
     residual: int
+    rest_share: float
     schedule: Literal["linear-beta", "cosine", "edm", "ve", "rectified-flow"]
     score_evaluations: int
     seed: int

@@ -217,7 +217,10 @@ class Directions(Encodes, Protocol):
 
 @runtime_checkable
 class Releases(Protocol):
-    """Is made of a few sums over all records, so that each record is read once; it has no players."""
+    """Is made of a few sums over all records, which are read in the first step and never again.
+
+    What players it has are blind: they learn from what was released.
+    """
 
     @property
     def chooses(self) -> bool:

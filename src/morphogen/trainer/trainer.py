@@ -86,7 +86,7 @@ class Trainer:
             self.compiled = False
             if not isinstance(stream, Passes):
                 raise UsageError(f"a {family.name!r} model reads all records in order, which this stream cannot give.")
-            self._updates = ReleaseUpdates(family, stream, Exact(), Ledger(None))
+            self._updates = ReleaseUpdates(family, stream, Exact(), Ledger(None), self.optimizers, recipe.seed)
         else:
             self._updates = UpdateSchedule(family, stream, recipe, world, self.optimizers, self.guard)
         self._globals = Rng(recipe.seed).child(f"global:{world.rank}")

@@ -11,15 +11,17 @@ from torch import Tensor
 
 from morphogen.core.batch import Batch
 from morphogen.core.capabilities import Releases
-from morphogen.core.errors import UsageError
-from morphogen.core.family import Progress
+from morphogen.core.errors import NonFiniteError, UsageError
+from morphogen.core.family import Family, Progress, require
 from morphogen.core.privacy import PrivacyTerms, Spending
+from morphogen.core.rng import Rng
 from morphogen.core.strong_noise import NoiseSource, noisy
 from morphogen.theory.privacy import concentrated_epsilon, concentrated_rho, gaussian_epsilon, gaussian_noise
 from morphogen.trainer.log import Meters
 from morphogen.trainer.optim import PlayerOptimizer
 from morphogen.trainer.precision import Precision
 from morphogen.trainer.private.ledger import Ledger
+from morphogen.trainer.private.probing import nobody
 
 _SLACK = 1e-6
 
@@ -95,14 +97,39 @@ class Shared:
 
 
 class ReleaseUpdates:
-    """The only step of such a family; it has no optimizers."""
+    """The steps of such a family: the release, and then updates of blind players on records of nobody."""
 
-    def __init__(self, family: Releases, stream: Passes, mechanism: Exact | Shared, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        family: Family,
+        stream: Passes,
+        mechanism: Exact | Shared,
+        ledger: Ledger,
+        optimizers: Mapping[str, PlayerOptimizer],
+        seed: int,
+    ) -> None:
         self._family, self._stream, self._mechanism, self._ledger = family, stream, mechanism, ledger
+        self._optimizers, self._rng = optimizers, Rng(seed, family.device).child("train")
+        if strangers := set(optimizers) - family.blind_players:
+            raise UsageError(f"players of a release are blind, and {sorted(strangers)[0]!r} is not declared so.")
 
     def of(self, at: Progress, precision: Precision, meters: Meters | None) -> Iterator[tuple[PlayerOptimizer, Tensor]]:
-        """Release everything in the first step; a trial does nothing."""
+        """Release everything in the first step; a trial does not."""
         if meters is not None and at.step == 0:
             self._ledger.before_round()
-            self._family.release(self._stream.passes, self._mechanism)
-        return iter(())
+            require(self._family, Releases, "release").release(self._stream.passes, self._mechanism)
+        if not self._optimizers:
+            return
+        for move in self._family.steps(nobody(self._family, 1, address=at.step), self._rng, at):
+            optimizer = self._optimizers[move.player]
+            loss = torch.stack(list(move.terms.values())).sum(0).mean()
+            loss.backward(inputs=optimizer.parameters)
+            norm = optimizer.gradient_norm()
+            if not bool(torch.isfinite(norm)):
+                raise NonFiniteError(f"step {at.step}: the gradient is not finite. Try a smaller learning rate.")
+            if meters is not None:
+                meters.metrics.add("grad_norm", norm)
+                for name, term in move.terms.items():
+                    meters.terms.add(name, term.mean())
+            yield optimizer, norm
+            optimizer.clear()

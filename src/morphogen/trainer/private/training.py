@@ -26,6 +26,7 @@ from morphogen.trainer.private.updates import PrivateSource, PrivateUpdates
 from morphogen.trainer.recipe import Recipe
 
 _NOT_COVERED = ("records outside of the training split", "how long the training took")
+_UNBOUND = 10**9  # steps
 _ALWAYS_PUBLIC = ("the number of units", "the shape of a record", "the names of classes")
 _WORDS = {
     "ranges": "the ranges and values in the description of the data",
@@ -76,7 +77,7 @@ class PrivateTraining:
         if isinstance(family, Releases):
             self.players: list[str] = []
             self._mechanism = Shared(terms, self._source, family.chooses)
-            self._updates = ReleaseUpdates(family, stream, self._mechanism, self.ledger)
+            self._updates = ReleaseUpdates(family, stream, self._mechanism, self.ledger, optimizers, recipe.seed)
             return
         if any(len(list(part.parameters())) for part in family.parts.values()) and "parts" not in terms.public:
             raise SpecError(
@@ -105,8 +106,8 @@ class PrivateTraining:
 
     def steps_left(self, step: int) -> int:
         """How many more steps may be made."""
-        if self._mechanism is not None:
-            return max(0, 1 - step)
+        if self._mechanism is not None:  # steps after the release see no record
+            return max(0, (self._recipe.steps or _UNBOUND) - step)
         return max(0, self.planned - self.ledger.spent) // max(1, len(self.players))
 
     def lines(self) -> list[str]:
