@@ -42,6 +42,7 @@ _WORDS = {**_UNET, "attention": 1, "conditional": True}
 _DIT = {**_WORDS, "backbone": "dit", "patch": 4, "width": 16, "depth": 1, "stepper": "euler"}
 _CODES = {"widths": (8,), "codes": 8, "code_dim": 2, "prior_width": 8, "prior_blocks": 1}
 _PIXELS = {"width": 16, "inner": 8, "blocks": 1, "hidden": 8, "stem": (2, 2), "ema": None}
+_LOSSY = {"fold": 4, "widths": (8, 8), "prior_width": 8, "hyper_channels": 2, "groups": 3, "ema": None}
 _LADDER = {"widths": (8, 8), "groups": (1, 1), "latent_channels": (1, 1)}
 
 
@@ -59,6 +60,7 @@ TOYS = {
     "ladder": Toy("hierarchical_vae", "digits", _LADDER, batch_size=64),
     "autoencoder": Toy("autoencoder", "digits", {"widths": (8,), "blocks": 1, "latent_channels": 2}, batch_size=64),
     "codes": Toy("vq_vae", "digits", _CODES, batch_size=64),
+    "lossy": Toy("rate_distortion", "digits", _LOSSY, steps=100),
     "pixels": Toy("autoregressive", "digits", _PIXELS, steps=80),
     "mlp": Toy("diffusion", "digits", {"backbone": "mlp", "hidden": (16,), "steps": 4}, batch_size=64),
     "diffusion of points": Toy("diffusion", POINTS, {"hidden": (16,), "steps": 4}),

@@ -20,6 +20,7 @@ from benchmarks.quality import (
     equal_time,
     gan,
     likelihood,
+    lossy,
     modes,
     molecules,
     privacy,
@@ -48,7 +49,7 @@ QUALITY: dict[str, tuple[Figure, ...]] = {
     "Molecules": molecules.FIGURES,
     "Evaluation": (*estimators.FIGURES, *evaluation.FIGURES),
     "Privacy": privacy.FIGURES,
-    "Compression": (*compression.FIGURES, *machines.FIGURES),
+    "Compression": (*compression.FIGURES, *lossy.FIGURES, *machines.FIGURES),
     "Trust": (*kills.FIGURES, *situations.FIGURES, *fuzzing.FIGURES),
 }
 FIGURES: tuple[Figure, ...] = (*SPEED, *chain.from_iterable(QUALITY.values()))

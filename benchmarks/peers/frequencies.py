@@ -3,7 +3,8 @@
     python -m benchmarks.peers.frequencies MODEL pictures.npy --threads 1 2 --batch 1 7 --onednn on off
 
 Prints a JSON list, for each combination the sha256 of all integer frequencies of the pictures (N, *shape), computed
-`--batch` at a time, and that of the code of all of them together.
+`--batch` at a time, and that of the code of all of them together. Of a model that codes with a loss, the first is that
+of the pictures which it makes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ import torch
 from torch import Tensor
 
 from morphogen import artifact
-from morphogen.applications.compression import by_conditionals
+from morphogen.applications.compression import by_conditionals, by_integers
+from morphogen.core.capabilities import CodesWithLoss
+
+QUALITY = 50  # of a model that codes with a loss
 
 
 def options() -> argparse.ArgumentParser:
@@ -36,6 +40,12 @@ def options() -> argparse.ArgumentParser:
 
 def hashes(family: Any, u: Tensor, batch: int) -> dict[str, str]:
     """The hashes for one setting."""
+    if CodesWithLoss in family.capabilities:
+        parts = [by_integers.encode(family, part, QUALITY)[2].tobytes() for part in u.split(batch)]
+        lossy = by_integers.encode(family, u, QUALITY)[0]
+        return {
+            name: hashlib.sha256(of).hexdigest() for name, of in (("frequencies", b"".join(parts)), ("code", lossy))
+        }
     each = [hashlib.sha256() for _ in range(len(u))]
     for rows in torch.arange(len(u)).split(batch):
         s = family.symbols(u[rows])

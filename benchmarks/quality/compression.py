@@ -5,9 +5,9 @@
 
 Each row trains a model, makes its integer form, packs the test split and reads it back, each in a process of its own,
 and counts: bits per dimension of the file and of the integer form's likelihood or bound; what the integers lost, on
-1,000 records; the time of both ways; the bytes of the model; the same records by JPEG XL, WebP and PNG as one mosaic,
-and by LZMA. Rows of VAEs are coded by bits-back, the others by their conditionals. Models stay in runs/compression/ROW.
-Needs MORPHOGEN_DATA.
+1,000 records; pictures a second both ways; the bytes of the model; the same records by JPEG XL, WebP and PNG as one
+mosaic, and by LZMA. Rows of VAEs are coded by bits-back, the others by their conditionals. Models stay in
+runs/compression/ROW. Needs MORPHOGEN_DATA.
 """
 
 from __future__ import annotations
@@ -64,13 +64,16 @@ def packed(bits: int) -> Callable[[Run], Json]:
             bound = wrote["ideal_bits_per_dim"]  # by conditionals, the likelihood itself
             if "conditionals" not in wrote["blocks"]:
                 bound = evaluate(integers, data, ["bits_per_dim"])["results"][0]["value"]
-            others = json.loads(run_in("codecs", "benchmarks.peers.mosaic", _saved(stored, folder)))
+            codecs = json.loads(run_in("codecs", "benchmarks.peers.mosaic", _saved(stored, folder)))
+        others = codecs["bytes"]
+        speeds = {way: len(stored) / of["seconds"] for way, of in (("encode", wrote), ("decode", read))}
         best = min(others, key=others.get)
         archive = wrote["bytes"] - wrote["model_bytes"]
         found = {
             "integer_form": form,
             "archive": wrote,
             "seconds": {"compress": wrote["seconds"], "decompress": read["seconds"]},
+            "images_per_s": {"morphogen": speeds, **codecs["images_per_s"]},
             "records": len(stored),
             "bytes": {"archive": archive, "model": wrote["model_bytes"], **others},
             "bits_per_dim": {
@@ -82,7 +85,7 @@ def packed(bits: int) -> Callable[[Run], Json]:
             "with_model_over_best": wrote["bytes"] / others[best],
             "best": best,
         }
-        print(json.dumps({k: found[k] for k in ("bytes", "bits_per_dim", "seconds", "with_model_over_best")}))
+        print(json.dumps({k: found[k] for k in ("bytes", "bits_per_dim", "images_per_s", "with_model_over_best")}))
         return found
 
     return judge
@@ -161,8 +164,9 @@ def _sum(record: Result) -> Seen:
 
 
 def _time(record: Result) -> Seen:
-    taken = record["seconds"]
-    return Seen(taken["decompress"], None, f"{record['records']:,} pictures; encoding {taken['compress']:.0f} s", ".0f")
+    taken, speeds = record["seconds"], record["images_per_s"]
+    said = "; ".join(f"{name} {of['encode']:.0f} and {of['decode']:.0f}" for name, of in speeds.items())
+    return Seen(taken["decompress"], None, f"pictures a second, encoded and decoded: {said}", ".0f")
 
 
 _RATE, _GAP, _LOST = "bits/dim of the file, the model not counted", "file over its own likelihood", "lost by integers"

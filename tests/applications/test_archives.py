@@ -337,3 +337,13 @@ def test_hostile_heads_take_no_memory(tmp_path):
     bomb = plain.encode(np.zeros((1 << 20, 1), np.uint8), 256)
     with warnings.catch_warnings(), pytest.raises(mg.DataError):
         plain.unpress(bomb[1:], 1000)
+
+
+def test_plain_blocks_need_no_model(integers, tmp_path):
+    """An archive whose blocks are all plain is read without the model that it was made with."""
+    noise = np.random.default_rng(0).integers(0, 17, (20, 1, 8, 8)).astype(np.uint8)
+    noise[:] = noise[:1]
+    a = mg.compress(integers, iter([noise]), tmp_path / "a.mgz")
+    assert a.blocks == {"plain": 1} and a.model is not None
+    assert np.array_equal(mg.decompress(tmp_path / "a.mgz").x, noise)
+    assert mg.describe_archive(tmp_path / "a.mgz", verify=True).warnings == ()

@@ -26,7 +26,16 @@ def hashes(model, pictures, kernels, settings):
 
 @pytest.mark.parametrize("kernels", [KERNELS[::2], pytest.param(KERNELS, marks=pytest.mark.slow)], ids=["few", "all"])
 def test_the_coder_reads_the_same_bits(toy, tmp_path, kernels):
-    mg.quantize(toy("pixels"), tmp_path / "integers", "digits", n=2)
+    _the_same(toy("pixels"), tmp_path, kernels)
+
+
+@pytest.mark.parametrize("kernels", [KERNELS[::2], pytest.param(KERNELS, marks=pytest.mark.slow)], ids=["few", "all"])
+def test_codes_with_a_loss_and_their_pictures_are_the_same_bits(toy, tmp_path, kernels):
+    _the_same(toy("lossy"), tmp_path, kernels)
+
+
+def _the_same(model, tmp_path, kernels):
+    mg.quantize(model, tmp_path / "integers", "digits", n=2)
     np.save(tmp_path / "pictures.npy", mg.load_data("digits").test.stored[:8].numpy())
     rows = [row for k in kernels for row in hashes(tmp_path / "integers", tmp_path / "pictures.npy", k, EVERY)]
     assert len(rows) == 8 * len(kernels)

@@ -36,6 +36,10 @@ def test_compress_tells_what_counts(api: FakeApi, tmp_path: Path, capsys: Captur
         "from 700 records on",
     ):
         assert part in said
+    assert run(["compress", "m", "--data", "digits", "--quality", "40", "--out", str(tmp_path / "c.mgz")]) == 0
+    assert api.told("compress")["quality"] == 40
+    assert run(["compress", "m", "--data", "digits", "--quality", "101", "--out", str(tmp_path / "c.mgz")]) == 2
+    capsys.readouterr()
     assert run(["compress", "--data", "digits", "--out", str(tmp_path / "b.mgz"), "--json"]) == 0
     assert api.told("compress")["model"] is None
     assert json.loads(capsys.readouterr().out)["bits_per_dim"] == 1.0

@@ -19,6 +19,7 @@ SMALL = {
     "vq_vae": {"width": 8},
     "autoencoder": {"width": 8},
     "gan": {"width": 8},
+    "rate_distortion": {"widths": (8, 8), "prior_width": 8},
     "diffusion": {"width": 8},
     "flow_matching": {"width": 8},
     "autoregressive": {"width": 8},

@@ -34,6 +34,8 @@ def reading_family(path: Path, header: Header, model: AnyModel | None) -> Iterat
         yield None
     elif model is not None:
         yield _same(open_model(model, "cpu"), header, path)
+    elif not archives.needs_model(path):
+        yield None
     elif (inside := archives.read_inside(path)) is None:
         raise UsageError(
             f"{path} needs the {header.family} model with the fingerprint {header.model[:16]}: say with --model"
@@ -62,6 +64,7 @@ def archive_of(path: Path, header: Header, tally: Tally, rivals: Mapping[str, fl
     whole = tally.modeled == tally.records and tally.modeled > 0
     ideal = tally.bits / values if whole else None
     gap = rate / ideal - 1.0 if rate is not None and ideal else None
+    near = [sum(values) / len(tally.nearness) for values in zip(*tally.nearness, strict=True)] or [None, None]
     return Archive(
         path=str(path),
         records=tally.records,
@@ -78,5 +81,8 @@ def archive_of(path: Path, header: Header, tally: Tally, rivals: Mapping[str, fl
         rivals=rivals,
         break_even=None if rate is None else counting.break_even(model_bytes, rate, rivals.values(), header.dimensions),
         seconds=round(tally.seconds, 2),
+        quality=header.quality,
+        psnr=near[0],
+        ms_ssim=near[1],
         warnings=warn_of(tally.problems),
     )

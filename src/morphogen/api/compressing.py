@@ -12,9 +12,10 @@ from morphogen.api.archive_models import archive_of, coding_family
 from morphogen.api.opened import AnyModel, open_model
 from morphogen.api.results.archives import Archive
 from morphogen.applications.compression import archives, coding, counting, model_inside
-from morphogen.applications.compression.container import PLAIN, Header
+from morphogen.applications.compression.container import INTEGERS, PLAIN, Header
 from morphogen.applications.compression.records import is_stream, records_of
 from morphogen.core.errors import MorphogenError, UsageError
+from morphogen.core.family import Family
 from morphogen.core.paths import without_folders
 from morphogen.data.in_memory import AnyData
 from morphogen.trainer.provenance import hardware, versions
@@ -29,6 +30,7 @@ def compress(
     with_model: bool = False,
     this_machine_only: bool = False,
     compare: bool = False,
+    quality: int | None = None,
 ) -> Archive:
     """Pack records into one archive, from which `decompress` gives back the same bytes and names.
 
@@ -44,13 +46,14 @@ def compress(
         with_model: put the model into the archive.
         this_machine_only: allow a model that is no integer form. Another machine may not read the archive.
         compare: also code the records by PNG, WebP, LZMA and bzip2.
+        quality: 1 to 100, for a model that codes with a loss (`rate_distortion`); 100 is nearest to the pictures.
 
     Returns:
         The archive and what it counts.
 
     Raises:
         CapabilityError: a model that cannot code records.
-        UsageError: a model that is no integer form.
+        UsageError: a model that is no integer form; a model with a loss and no quality, or the reverse.
         DataError: records that do not fit the model, or are no bytes.
 
     Example:
@@ -59,6 +62,7 @@ def compress(
     """
     held = None if model is None else open_model(model, "cpu")
     family = None if held is None else coding_family(held, this_machine_only)
+    _check_quality(quality, family)
     if compare and is_stream(data):
         raise UsageError("a stream passes once: leave --compare out, or give a source.")
     spec, records = records_of(data, None if held is None else held.data, split)
@@ -67,6 +71,7 @@ def compress(
         shape=list(spec.shape),
         levels=spec.levels or 256,
         block=archives.block_of(spec.dimensions, PLAIN if family is None else coding.coder_of(family)),
+        quality=quality,
         model=None if held is None else held.fingerprint,
         family=None if held is None else held.family,
         exact=exact,
@@ -82,6 +87,17 @@ def compress(
     others = counting.rivals(np.concatenate([x for x, _ in records_of(data, spec, split)[1]])) if compare else {}
     size = len(inside or (b"" if held is None else model_inside.pressed(held.path))) if compare else 0
     return archive_of(Path(out), header, tally, others, size)
+
+
+def _check_quality(quality: int | None, family: Family | None) -> None:
+    """Raise `UsageError` unless a quality is given to a model that codes with a loss, and to no other."""
+    lossy = family is not None and coding.coder_of(family) == INTEGERS
+    if lossy and quality is None:
+        raise UsageError("this model codes with a loss: say how much with --quality, 1 to 100.")
+    if quality is not None and not lossy:
+        raise UsageError("--quality is for models that code with a loss (rate_distortion), in their integer form.")
+    if quality is not None and not 1 <= quality <= 100:
+        raise UsageError(f"--quality is 1 to 100 (got {quality}).")
 
 
 def _machine() -> str:

@@ -162,6 +162,33 @@ class LatentFrequencies(Protocol):
         """The values (n D,) that digits spell."""
 
 
+@dataclass(frozen=True)
+class CodedIntegers:
+    """Integers of pictures whose frequencies are known, as digits.
+
+    digits   yields what is known of one digit after the other, frequencies (T, K) of sum 2^24 and the row (m,) of each
+             integer, and is sent the digits (m,)
+    known    all these digits, where the pictures are known
+    """
+
+    digits: Generator[tuple[Tensor, Tensor], Tensor, None]
+    known: list[Tensor] | None
+
+
+@runtime_checkable
+class CodesWithLoss(Protocol):
+    """Codes pictures as few integers, from which it makes similar pictures; how similar is a number from 1 to 100.
+
+    Integer forms have it, so integers, frequencies and pictures are the same bits on every machine.
+    """
+
+    def code_walk(self, n: int, quality: int, stored: Tensor | None) -> Generator[CodedIntegers, list[Tensor], Tensor]:
+        """Yield the integers of `n` pictures, group by group; the caller sends their digits.
+
+        `stored` (n, *shape) are the pictures, where they are known. Returns those that are made of the integers.
+        """
+
+
 @runtime_checkable
 class Quantizes(Protocol):
     """Has an integer form: integer weights, exact sums, and so the same bits on every machine."""
@@ -237,6 +264,7 @@ ALL: tuple[type, ...] = (
     Latents,
     Conditionals,
     LatentFrequencies,
+    CodesWithLoss,
     Quantizes,
     Denoises,
     Discriminates,

@@ -19,7 +19,7 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -114,6 +114,31 @@ class ArrayFile:
                 f" {in_words(needed)}, and {in_words(there)} are left."
             )
         return {name: self._values(name, header) for name, header in headers.items()}
+
+    def pieces(self, name: str, records: int) -> Iterator[np.ndarray]:
+        """An array of bytes in pieces of so many records, of which one at a time is in memory.
+
+        Raises `DataError` where it is no array of bytes, in the order of C.
+        """
+        header = self.header(name)
+        if header.dtype != np.uint8 or header.fortran or len(header.shape) < 2:
+            raise self.error(f"its member {_shown(name)} is no array of bytes that can be read in pieces")
+        size = math.prod(header.shape[1:])
+        try:
+            with self._zip.open(self._members[name]) as member:
+                _skip(member, header.start)
+                for start in range(0, header.shape[0], records):
+                    n = min(records, header.shape[0] - start)
+                    raw = bytearray()
+                    while len(raw) < n * size:
+                        part = member.read(min(_CHUNK, n * size - len(raw)))
+                        if not part:
+                            raise EOFError("it ends too early")
+                        raw += part
+                    yield np.frombuffer(raw, np.uint8).reshape(n, *header.shape[1:])
+                member.read(1)  # at the end the sum is compared
+        except _BROKEN as error:
+            raise self._broken(name, error) from None
 
     def header(self, name: str) -> Header:
         """What the member `name` says that it holds. Raises `DataError` where that is no plain array, or not true."""

@@ -66,6 +66,11 @@ def of_arrays(arrays: Mapping[str, np.ndarray], options: Options) -> Raw:
     return dataclasses.replace(raw, notes=notes + _on_classes(raw))
 
 
+def arrays_of_records(file: ArrayFile) -> list[str]:
+    """The names of the arrays that hold records, in the order in which `read` gives them. Raises `DataError`."""
+    return [part["x"] for part in _parts(file)[0].values()]
+
+
 class _Given:
     """Arrays in memory with the interface that `_parts` needs."""
 

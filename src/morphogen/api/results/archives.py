@@ -35,6 +35,9 @@ class Archive:
         break_even: from how many such records on the file with the model is smaller than by the best of them; None
             where it never is, or where it is not known
         seconds: it took
+        quality: 1 to 100 of pictures that were coded with a loss; None without one
+        psnr: of these pictures in dB, the mean over them; None where it was read and not written
+        ms_ssim: their multi-scale structural similarity, likewise
         warnings: what is damaged, or should be known
 
     Example:
@@ -58,6 +61,9 @@ class Archive:
     rivals: Mapping[str, float] = field(default_factory=dict)
     break_even: int | None = None
     seconds: float = 0.0
+    quality: int | None = None
+    psnr: float | None = None
+    ms_ssim: float | None = None
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

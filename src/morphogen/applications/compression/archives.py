@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import torch
 
 from morphogen.applications.compression import coding, container, model_inside
 from morphogen.applications.compression.coding import Decoded
 from morphogen.applications.compression.container import (
     CODERS,
     CONDITIONALS,
+    INTEGERS,
     LATENTS,
     PLAIN,
     Block,
@@ -32,9 +34,10 @@ from morphogen.artifact.files import replacing
 from morphogen.core.errors import DataError
 from morphogen.core.family import Family
 from morphogen.core.reading import open_regular
+from morphogen.theory import picture_quality
 
 Records = tuple[np.ndarray, Sequence[str] | None]  # values (n, *shape) uint8, and a name each
-VALUES = {PLAIN: 1 << 19, CONDITIONALS: 1 << 19, LATENTS: 1 << 21}  # of a block, about
+VALUES = {PLAIN: 1 << 19, CONDITIONALS: 1 << 19, LATENTS: 1 << 21, INTEGERS: 1 << 20}  # of a block, about
 
 
 @dataclass
@@ -46,6 +49,7 @@ class Tally:
     model_bytes        of the model inside
     coders             blocks by coder
     bits               what the model's probabilities ask for, of the `modeled` records that it coded
+    nearness           PSNR and MS-SSIM of each picture, where there is a loss
     seconds            it took
     problems           what is damaged
     """
@@ -57,6 +61,7 @@ class Tally:
     coders: Counter[str] = field(default_factory=Counter)
     bits: float = 0.0
     modeled: int = 0
+    nearness: list[tuple[float, float]] = field(default_factory=list)
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
 
@@ -77,8 +82,10 @@ def write(path: Path, header: Header, records: Iterable[Records], family: Family
         for index, (values, names) in enumerate(_blocks(records, header)):
             coded = coding.encode(index, values, names, header, family)
             container.write_block(file, coded.block)
-            content = zlib.crc32(values.tobytes(), content)
+            content = zlib.crc32(coded.made.tobytes(), content)
             _count(tally, coded.block)
+            if header.quality is not None:
+                tally.nearness += nearness(values, coded.made, header.levels)
             if coded.bits is not None:
                 tally.bits, tally.modeled = tally.bits + coded.bits, tally.modeled + len(values)
         if not tally.records:
@@ -134,6 +141,11 @@ def blocks(path: Path, tally: Tally) -> Iterator[Block]:
         tally.bytes = file.seek(0, 2)
 
 
+def needs_model(path: Path) -> bool:
+    """Whether a block of an archive is coded by a model."""
+    return any(block.coder != PLAIN for block in blocks(path, Tally()))
+
+
 def read(path: Path, header: Header, family: Family | None, tally: Tally) -> Iterator[Decoded]:
     """The records of an archive, block by block. Damaged blocks are left out and told in `tally.problems`."""
     begun = time.perf_counter()
@@ -145,6 +157,14 @@ def read(path: Path, header: Header, family: Family | None, tally: Tally) -> Ite
             hint = "" if header.exact else f"; it was coded on {header.machine}, and promises nothing elsewhere"
             tally.problems.append(f"block {block.index} of {block.records:,} records is lost: {error}{hint}")
     tally.seconds = time.perf_counter() - begun
+
+
+def nearness(values: np.ndarray, made: np.ndarray, levels: int) -> list[tuple[float, float]]:
+    """PSNR in dB and MS-SSIM of each picture (n, C, H, W)."""
+    a, b = torch.from_numpy(values).double(), torch.from_numpy(made).double()
+    peak = float(levels - 1)
+    pairs = zip(picture_quality.psnr(a, b, peak).tolist(), picture_quality.ms_ssim(a, b, peak).tolist(), strict=True)
+    return list(pairs)
 
 
 def _count(tally: Tally, block: Block) -> None:

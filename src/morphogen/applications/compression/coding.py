@@ -1,7 +1,7 @@
 """One block of an archive: records and their names to bytes and back, by the coder that is best for it.
 
 Which coder a model has follows from its capabilities. A block takes the plain coder where that needs fewer bytes, so no
-archive is larger than plain coding and the heads around it.
+archive is larger than plain coding and the heads around it. A model that codes with a loss gives similar records.
 """
 
 from __future__ import annotations
@@ -15,22 +15,36 @@ from typing import Any
 import numpy as np
 import torch
 
-from morphogen.applications.compression import by_conditionals, by_latents, plain
-from morphogen.applications.compression.container import CONDITIONALS, LATENTS, PLAIN, Block, Damaged, Header
-from morphogen.core.capabilities import Conditionals, LatentFrequencies, Quantizes
+from morphogen.applications.compression import by_conditionals, by_integers, by_latents, plain
+from morphogen.applications.compression.container import (
+    CONDITIONALS,
+    INTEGERS,
+    LATENTS,
+    PLAIN,
+    Block,
+    Damaged,
+    Header,
+)
+from morphogen.core.capabilities import CodesWithLoss, Conditionals, LatentFrequencies, Quantizes
 from morphogen.core.errors import CapabilityError, UsageError
 from morphogen.core.family import Family, require
 from morphogen.core.reading import parse_json
 
 MAX_NAMES = 1 << 24  # bytes of a block's names
+_DENSE = 4  # plain coding is tried beside coding with a loss where that saves less than this factor
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A block, and what is known of it. `bits` is what the model's probabilities ask for; None for plain coding."""
+    """A block, and what is known of it.
+
+    bits   what the model's probabilities ask for; None for plain coding
+    made   the records that it decodes to
+    """
 
     block: Block
     bits: float | None
+    made: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,8 @@ def coder_of(family: Family) -> int:
     """The coder that a model has. Raises `CapabilityError` for one that has none."""
     if Conditionals in family.capabilities:
         return CONDITIONALS
+    if CodesWithLoss in family.capabilities:
+        return INTEGERS
     if Quantizes in family.capabilities and LatentFrequencies not in family.capabilities:
         raise UsageError(
             f"a {family.name!r} model codes by its integer form alone: make that with"
@@ -71,15 +87,37 @@ def is_exact(family: Family) -> bool:
 def encode(index: int, values: np.ndarray, names: Sequence[str] | None, header: Header, family: Family | None) -> Coded:
     """The block of records (n, *shape) uint8."""
     said = b"" if names is None else json.dumps(list(names), ensure_ascii=False, separators=(",", ":")).encode()
-    content = zlib.crc32(said, zlib.crc32(values.tobytes()))
-    coder, code, bits = PLAIN, plain.encode(values, header.levels), None
+    if header.quality is None:
+        coder, code, bits = _without_loss(values, header, family)
+        made = values
+    else:
+        coder, code, bits, made = _with_loss(values, header, family)
+    content = zlib.crc32(said, zlib.crc32(made.tobytes()))
+    return Coded(Block(index, len(values), coder, plain.press(said) if said else b"", code, content), bits, made)
+
+
+def _without_loss(values: np.ndarray, header: Header, family: Family | None) -> tuple[int, bytes, float | None]:
+    """Coder, code and bits of records."""
+    code = plain.encode(values, header.levels)
     if family is not None:
         kind = coder_of(family)
         way: Any = by_conditionals if kind == CONDITIONALS else by_latents
         found, needed = way.encode(family, torch.from_numpy(values), header.levels)
         if found is not None and len(found) < len(code):
-            coder, code, bits = kind, found, needed
-    return Coded(Block(index, len(values), coder, plain.press(said) if said else b"", code, content), bits)
+            return kind, found, needed
+    return PLAIN, code, None
+
+
+def _with_loss(
+    values: np.ndarray, header: Header, family: Family | None
+) -> tuple[int, bytes, float | None, np.ndarray]:
+    """Coder, code and bits of pictures, and the pictures that it decodes to."""
+    assert header.quality is not None
+    model = require(family, CodesWithLoss, "compress with a loss")
+    code, bits, made = by_integers.encode(model, torch.from_numpy(values), header.quality)
+    if _DENSE * len(code) > values.nbytes and len(exact := plain.encode(values, header.levels)) <= len(code):
+        return PLAIN, exact, None, values
+    return INTEGERS, code, bits, made
 
 
 def decode(block: Block, header: Header, family: Family | None) -> Decoded:
@@ -89,8 +127,11 @@ def decode(block: Block, header: Header, family: Family | None) -> Decoded:
         values = plain.decode(block.code, n, shape, header.levels)
     elif family is None:
         raise Damaged("it is coded by a model, and the archive names none")
-    elif coder_of(family) != block.coder:
+    elif coder_of(family) != block.coder or (block.coder == INTEGERS and header.quality is None):
         raise Damaged("it is of a coder that the model does not have")
+    elif header.quality is not None:
+        model = require(family, CodesWithLoss, "decompress with a loss")
+        values = by_integers.decode(model, block.code, n, shape, header.levels, header.quality)
     else:
         way: Any = by_conditionals if block.coder == CONDITIONALS else by_latents
         values = way.decode(family, block.code, n, shape, header.levels)

@@ -5,9 +5,10 @@
     a block:  head (`_BLOCK`), names, code          as many as there are
     the end:  head (`_END`)
 
-All integers are little-endian. Lengths are believed only after the CRC of the head that states them, and only up to
-fixed limits, so that a hostile file takes neither memory nor time. A reader that meets a damaged head looks for the
-next one that is whole: damage costs the block that it hits and no other.
+The version is 1, or 2 where blocks are coded with a loss, so that an older reader refuses what it cannot read. All
+integers are little-endian. Lengths are believed only after the CRC of the head that states them, and only up to fixed
+limits, so that a hostile file takes neither memory nor time. A reader that meets a damaged head looks for the next one
+that is whole: damage costs the block that it hits and no other.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ from morphogen.core.printable import one_line
 from morphogen.core.reading import parse_json
 
 MAGIC = b"\x93MGZ\r\n\x1a\n"
-VERSION = 1
+VERSION = 2
+LOSSLESS = 1  # the version of archives without loss
 MAX_HEADER = 1 << 20
 MAX_VALUES = 1 << 26  # decoded bytes of a block
 MAX_MODEL = 1 << 28  # bytes of a model inside, pressed or not
-PLAIN, CONDITIONALS, LATENTS = 0, 1, 2  # the coder of a block
-CODERS = {PLAIN: "plain", CONDITIONALS: "conditionals", LATENTS: "latents"}
+PLAIN, CONDITIONALS, LATENTS, INTEGERS = 0, 1, 2, 3  # the coder of a block
+CODERS = {PLAIN: "plain", CONDITIONALS: "conditionals", LATENTS: "latents", INTEGERS: "integers"}
 _START = struct.Struct("<8sHII")
 _BLOCK = struct.Struct("<4sIIBIIII")  # mark, index, records, coder, bytes of names, of code, CRC of content, of both
 _END = struct.Struct("<4sIQI")  # mark, blocks, records, CRC of all decoded records
@@ -61,6 +63,7 @@ class Header(pydantic.BaseModel):
     exact     whether the code is the same on every machine
     levels    values are integers in 0 .. levels - 1
     block     records of a block, but for the last one
+    quality   1 to 100 of pictures that are coded with a loss; None for none
     """
 
     model_config = pydantic.ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
@@ -68,6 +71,7 @@ class Header(pydantic.BaseModel):
     shape: list[int] = Field(min_length=1, max_length=8)
     levels: int = Field(ge=2, le=256)
     block: int = Field(ge=1, le=1 << 20)
+    quality: int | None = Field(None, ge=1, le=100)
     model: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     family: str | None = Field(None, max_length=200)
     exact: bool = True
@@ -130,7 +134,8 @@ Part = Block | End | Problem
 def write_start(file: BinaryIO, header: Header) -> None:
     """Write all that comes before the first block or the model."""
     text = header.model_dump_json(exclude_defaults=True).encode()
-    file.write(_START.pack(MAGIC, VERSION, len(text), zlib.crc32(text)) + text)
+    version = LOSSLESS if header.quality is None else VERSION
+    file.write(_START.pack(MAGIC, version, len(text), zlib.crc32(text)) + text)
 
 
 def write_block(file: BinaryIO, block: Block) -> None:

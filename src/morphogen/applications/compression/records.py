@@ -13,8 +13,9 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError
 from morphogen.data.in_memory import AnyData
 from morphogen.data.load import load
+from morphogen.data.pieces import in_pieces
 
-PIECE = 4096  # records handed over together
+PIECE = 512  # records handed over together
 
 
 def is_stream(data: Any) -> TypeGuard[Iterator[Any]]:
@@ -25,10 +26,14 @@ def is_stream(data: Any) -> TypeGuard[Iterator[Any]]:
 def records_of(data: AnyData, like: DataSpec | None, split: str | None) -> tuple[DataSpec, Iterator[Records]]:
     """The description of records, and the records of a split, or all of them in the order of their source.
 
-    An iterator of arrays (n, *shape) of bytes is taken as it comes. Raises `DataError` for records that are no bytes.
+    An iterator of arrays (n, *shape) of bytes is taken as it comes, and a folder or an .npz file of pictures in pieces.
+    Raises `DataError` for records that are no bytes.
     """
     if is_stream(data):
         return _of_stream(data, like)
+    found = in_pieces(data, like, PIECE) if split is None else None
+    if found is not None:
+        return found.spec, found.pieces
     dataset = load(data, like=like)
     spec = like or dataset.spec
     chosen = [dataset.split(split)] if split is not None else list(dataset.splits.values())

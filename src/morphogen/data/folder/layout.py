@@ -66,8 +66,13 @@ class _Said:
     used: set[str] = field(default_factory=set)
 
 
-def read(root: Path, options: OwnSplits) -> Raw:
-    """All pictures under `root` in the order of their names."""
+def list_pictures(root: Path) -> tuple[list[str], list[Problem]]:
+    """The names of all pictures under `root`, in the order in which `read` gives them, and what cannot be used."""
+    _, files, said = _listed(root)
+    return [file.name for file in files], said.problems
+
+
+def _listed(root: Path) -> tuple[Listing, list[_File], _Said]:
     found = list_folder(root)
     said = _Said(problems=list(found.problems))
     files = [file for scope in _scopes(found, said) for file in _read_scope(scope, said)]
@@ -75,6 +80,12 @@ def read(root: Path, options: OwnSplits) -> Raw:
     if not files:
         empty = "there is no picture in this folder" if not found.pictures else "no record of this folder can be used"
         raise DataError(f"{root}: {empty}." + _lines(said.problems))
+    return found, files, said
+
+
+def read(root: Path, options: OwnSplits) -> Raw:
+    """All pictures under `root` in the order of their names."""
+    found, files, said = _listed(root)
     names = [file.name for file in files]
     shown = [one_line(name) for name in names]
     collected = collect(shown, [partial(open_file, found.path(name)) for name in names], options)

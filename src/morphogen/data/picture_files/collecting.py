@@ -7,7 +7,7 @@ than 8 bits a value. Those share one range, so that equal values stay equal in t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -76,6 +76,12 @@ def collect(names: Sequence[str], openers: Sequence[Opener], options: Options) -
     if most == 3:
         pictures = [with_channels(p, "rgb", options.background_rgb) for p in pictures]
     return Collected(torch.cat(pictures), kept, problems, notes, bits)
+
+
+def commonest_size(openers: Iterable[Opener]) -> tuple[tuple[int, int] | None, bool]:
+    """Height and width of most pictures, and whether one has more than 8 bits a value; only headers are read."""
+    headers = [_header(opener) for opener in openers]
+    return _commonest_size(headers), any(h is not None and h.deep for h in headers)
 
 
 def _header(opener: Opener) -> Header | None:

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from morphogen.core.errors import ArtifactError, CapabilityError
 from morphogen.nn.backbones.causal import CausalConv, CausalNet
 from morphogen.nn.backbones.symbols import Log1p as RealLog1p
+from morphogen.nn.backbones.transform_coding import Transform
 from morphogen.nn.integer.causal import IntegerCausalConv
 from morphogen.nn.integer.grid import LARGEST, TERMS, UNIT
-from morphogen.nn.integer.layers import IntegerConv2d, IntegerEmbedding, IntegerLinear, IntegerRows
+from morphogen.nn.integer.layers import GridRounding, IntegerConv2d, IntegerEmbedding, IntegerLinear, IntegerRows
 from morphogen.nn.integer.smooth import IntegerActivation, Smooth
 from morphogen.nn.integer.tables import Log1p
+from morphogen.nn.layers.grid_point import GridPoint
 
 BITS = 16  # of a weight
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.SiLU: "silu", nn.GELU: "gelu", nn.Tanh: "tanh"}  # ReLU is exact
@@ -42,6 +44,10 @@ def to_integers(
         return IntegerConv2d.of(module, bits)
     if isinstance(module, nn.Embedding):
         return IntegerEmbedding.of(module)
+    if isinstance(module, Transform):
+        return IntegerConv2d.of_matrix(module.matrix(), bits)
+    if isinstance(module, GridPoint):
+        return GridRounding()
     if type(module) in ACTIVATIONS and smooth is not None:
         return IntegerActivation(ACTIVATIONS[type(module)], smooth)
     if isinstance(module, RealLog1p):

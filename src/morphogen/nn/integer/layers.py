@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from morphogen.nn.integer.grid import FRACTION, LARGEST, LIMIT, UNIT, integer_rows, require_exact
+from morphogen.nn.integer.grid import FRACTION, LARGEST, LIMIT, UNIT, integer_rows, require_exact, to_grid
 
 
 class IntegerRows(nn.Module):
@@ -127,8 +127,22 @@ class IntegerConv2d(nn.Module):
         made.rows.set(layer.weight.flatten(1), layer.bias, bits)
         return made
 
+    @classmethod
+    def of_matrix(cls, matrix: Tensor, bits: int) -> IntegerConv2d:
+        """The product with a matrix (n_out, n_in) at each place."""
+        made = cls(matrix.shape[1], matrix.shape[0], 1, 1, 0)
+        made.rows.set(matrix, None, bits)
+        return made
+
     def forward(self, a: Tensor) -> Tensor:
         p, k, s = self.padding, self.kernel, self.stride
         a = F.pad(a, (p, p, p, p)) if p else a
         windows = a.unfold(2, k, s).unfold(3, k, s)  # (B, n_in, H', W', k, k)
         return self.rows(windows.permute(0, 2, 3, 1, 4, 5).flatten(3)).permute(0, 3, 1, 2)
+
+
+class GridRounding(nn.Module):
+    """The nearest numbers on the grid, where a network multiplies or divides by something else than its weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return to_grid(x)

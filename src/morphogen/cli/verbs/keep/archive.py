@@ -48,6 +48,9 @@ def lines_of(found: Archive) -> list[str]:
         f"{found.records:,} records of {size} in {found.bytes:,} bytes{rate}",
         f"blocks: {blocks or 'none'}",
     ]
+    if found.quality is not None:
+        near = "" if found.psnr is None else f": PSNR {found.psnr:.2f} dB, MS-SSIM {found.ms_ssim:.4f}"
+        lines.append(f"coded with a loss, quality {found.quality}{near}")
     if found.model is not None:
         where = f"inside, {found.model_bytes:,} bytes" if found.model_bytes else "not inside"
         promise = "the same on every machine" if found.exact else "for the machine that made it only"

@@ -28,11 +28,17 @@ def compress(
         bool, typer.Option("--this-machine-only", help="Allow a model that others may compute otherwise.")
     ] = False,
     compare: Annotated[bool, typer.Option("--compare", help="Also by PNG, WebP, LZMA and bzip2.")] = False,
+    quality: Annotated[
+        int | None, typer.Option("--quality", min=1, max=100, help="Of a model that codes with a loss; 100 is best.")
+    ] = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Pack records into one archive by what a model knows of them; `decompress` gives back the same bytes."""
+    """Pack records into one archive by what a model knows of them; `decompress` gives back the same bytes.
+
+    With --quality, and a model that codes with a loss, similar pictures.
+    """
     target = Output.parse(out, [".mgz"], overwrite)
     if model is not None:
         require_folder(model)
@@ -48,5 +54,6 @@ def compress(
             with_model=with_model,
             this_machine_only=this_machine_only,
             compare=compare,
+            quality=quality,
         )
     emit(None, found.to_dict(), json, warnings=found.warnings, lines=[*lines_of(found), f"wrote {found.path}"])
