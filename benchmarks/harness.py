@@ -16,6 +16,7 @@ import json
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ from benchmarks.peers.environments import ROOT
 from morphogen.applications.sampling import sample_in_chunks
 from morphogen.core.rng import Rng
 from morphogen.data import Dataset
+from morphogen.data.named import folder
 from morphogen.report.progress import watch
 from morphogen.trainer import provenance
 from morphogen.trainer.compile import wrap_for_drawing
@@ -215,6 +217,18 @@ def evaluate_alignment(model: Path, data: str, **how: Any) -> Any:
 def alignment_curve(model: Path, data: str, scales: Sequence[float], **how: Any) -> list[Json]:
     """Alignment and fidelity at each scale of guidance."""
     return [point.to_dict() for point in mg.alignment_curve(model, data, scales, **how)]
+
+
+def detect(data: Any, **how: Any) -> mg.Detections:
+    """The detection of anomalies without a model."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mg.MorphogenWarning)
+        return mg.detect(None, data, **how)
+
+
+def data_folder(name: str) -> Path:
+    """Where a named set lies."""
+    return folder(name)
 
 
 def frechet(x: np.ndarray, data: str) -> Json:

@@ -43,6 +43,7 @@ LONG = (
     ("speed.sampling hierarchical-vae", "how fast the hierarchical VAE samples", "a minute"),
     ("speed.sampling gan", "how fast a GAN draws", "a minute"),
     ("quality.tables breast", "synthetic rows of the breast cancer table by trivial makers", "5 minutes"),
+    ("quality.anomalies all", "anomalies beside baselines, false alarms, time", "2 hours"),
     ("quality.compression all", "archives beside general codecs, every row", "hours"),
     ("quality.molecules all", "molecules of ChEMBL by six models, and wanted values", "4 hours"),
     ("validity.steppers", "order of convergence of every stepper", "3 minutes"),

@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks import run
 from benchmarks.page.tables import Contest, Figure, Results, count, speed_table, table
 from benchmarks.quality import (
+    anomalies,
     compression,
     diffusion,
     equal_time,
@@ -50,6 +51,7 @@ QUALITY: dict[str, tuple[Figure, ...]] = {
     "Evaluation": (*estimators.FIGURES, *evaluation.FIGURES),
     "Privacy": privacy.FIGURES,
     "Compression": (*compression.FIGURES, *lossy.FIGURES, *machines.FIGURES),
+    "Anomalies": anomalies.FIGURES,
     "Trust": (*kills.FIGURES, *situations.FIGURES, *fuzzing.FIGURES),
 }
 FIGURES: tuple[Figure, ...] = (*SPEED, *chain.from_iterable(QUALITY.values()))

@@ -37,6 +37,7 @@ def detect(
     compare: bool = False,
     known: str | np.ndarray | None = None,
     window: int | None = None,
+    maps: int = SHOWN,
     seed: int = 0,
     device: str | None = None,
 ) -> Detections:
@@ -60,6 +61,7 @@ def detect(
         known: which records are anomalies: (n,) bool, the names of classes joined by commas, or COLUMN=VALUE. Scores
             are then measured by how well they separate them.
         window: the side in pixels of overlapping windows, for pictures larger than the model's.
+        maps: how many of the most anomalous records the result holds, with their maps.
         seed: where the noise starts.
         device: where to compute; None leaves a held model where it is.
 
@@ -76,7 +78,7 @@ def detect(
         >>> found.compared[0].separation.auroc.value > 0.9
         True
     """
-    check_numbers(seed=seed, window=window)
+    check_numbers(seed=seed, window=window, maps=maps)
     promise = Promise(alpha, confidence, discoveries)
     family = None if model is None else open_model(model, device).module
     described = None if family is None else family.data
@@ -88,8 +90,8 @@ def detect(
     fewest = conformal.fewest(alpha, confidence)
     material = parted(usual, judged, learns, fewest, seed, name_of(data))
     marks = _marks(data, known, judged, None if window else like)
-    found = find(material, family, Asked(promise, score, compare, window, seed), marks)
-    return _result(found, material, promise)
+    found = find(material, family, Asked(promise, score, compare, window, maps, seed), marks)
+    return _result(found, material, promise, maps)
 
 
 def _marks(
@@ -106,7 +108,7 @@ def _marks(
     return marks
 
 
-def _result(found: Found, material: Material, promise: Promise) -> Detections:
+def _result(found: Found, material: Material, promise: Promise, maps: int) -> Detections:
     judged, records = found.judged, material.judged
     return Detections(
         ids=records.names if records.names is not None else records.ids.numpy(),
@@ -120,7 +122,7 @@ def _result(found: Found, material: Material, promise: Promise) -> Detections:
         realized=found.realized,
         drift=judged.drift.p_value,
         order=found.order.numpy(),
-        x=records.stored[found.order[:SHOWN]].numpy(),
+        x=records.stored[found.order[:maps]].numpy(),
         maps=None if found.maps is None else found.maps.numpy(),
         spec=records.spec,
         discoveries=promise.discoveries,

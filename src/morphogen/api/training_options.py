@@ -122,6 +122,7 @@ class TrainingOptions(TypedDict, total=False):
     reconstruction: float
     residual: int
     rest_share: float
+    robust: float
     schedule: Literal["linear-beta", "cosine", "edm", "ve", "rectified-flow"]
     score_evaluations: int
     seed: int

@@ -30,6 +30,7 @@ WHOLE: Mapping[str, tuple[int, int]] = {
     "factors": (0, 10**6),
     "scale": (2, 64),
     "window": (4, 4096),
+    "maps": (1, 10**6),
 }
 REAL: Mapping[str, tuple[float, float]] = {
     "guidance": (-1000.0, 1000.0),

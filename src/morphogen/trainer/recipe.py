@@ -53,6 +53,9 @@ class Recipe(Spec):
         default="ddp", description="under torchrun: ddp replicates the model, fsdp shards it"
     )
     flips: bool = Field(default=False, description="mirror pictures left to right at random")
+    robust: float = Field(
+        default=0.0, ge=0.0, le=0.5, description="share of each batch, that of the largest losses, to leave out"
+    )
     auto: bool = Field(default=True, description="choose from data and time what is not given")
     log_every: int = Field(default=50, ge=1, le=10**9, description="steps between two lines of the log")
     privacy: Annotated[str | None, pydantic.BeforeValidator(privacy_text)] = Field(

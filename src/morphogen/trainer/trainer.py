@@ -243,6 +243,8 @@ class Trainer:
             entry = {"step": self.step, "elapsed_s": round(self.elapsed_s, 3), "images_per_s": speed}
             self.log.write({**entry, "terms": terms, "metrics": metrics})
             self.meters.clear()
+            if self.done and (left_out := self._updates.trimming.entry(self.step)) is not None:
+                self.log.write(left_out)
         said = self.take_warnings()
         about = self.step, self.budget.total, self.elapsed_s, self._remaining()
         return Event(*about, terms, metrics, speed, said, mended=self.take_mended())

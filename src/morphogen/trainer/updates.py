@@ -24,6 +24,7 @@ from morphogen.trainer.monitors import Guard
 from morphogen.trainer.optim import PlayerOptimizer
 from morphogen.trainer.precision import Precision, autocast
 from morphogen.trainer.recipe import Recipe
+from morphogen.trainer.robust import Trimming
 
 
 class UpdateSchedule:
@@ -41,6 +42,7 @@ class UpdateSchedule:
         self._family, self._stream, self._world = family, stream, world
         self._optimizers, self._guard = optimizers, guard
         self._parts = recipe.accumulate
+        self.trimming = Trimming(family, recipe.robust)
         self._noise = Rng(recipe.seed, world.device).child("train")
 
     def of(self, at: Progress, precision: Precision, meters: Meters | None) -> Iterator[tuple[PlayerOptimizer, Tensor]]:
@@ -59,7 +61,10 @@ class UpdateSchedule:
         context = autocast(precision, self._world.device)
         while True:
             # Autocast is on while a generator runs, and off in the backward pass.
-            computed = [self._backward(generator, context) for generator in generators]
+            computed = [
+                self._backward(generator, context, part.ids, at.fraction)
+                for generator, part in zip(generators, parts, strict=True)
+            ]
             moves = [move for move, _ in computed if move is not None]
             if not moves:
                 return
@@ -78,14 +83,14 @@ class UpdateSchedule:
                 other.clear()
 
     def _backward(
-        self, generator: Iterator[Step], context: AbstractContextManager[object]
+        self, generator: Iterator[Step], context: AbstractContextManager[object], ids: Tensor, fraction: float
     ) -> tuple[Step | None, Tensor]:
         """The next update of one part and its share of the loss; gradients are added to those of the other parts."""
         with context:
             move = next(generator, None)
         if move is None:
             return None, torch.zeros(())
-        loss = reduce(torch.add, move.terms.values()).float().mean()
+        loss = self.trimming.mean(reduce(torch.add, move.terms.values()).float(), ids, fraction)
         loss = loss if self._parts == 1 else loss / self._parts
         # Sharded parameters are not the leaves of the graph, so the gradients of all players are computed.
         loss.backward(inputs=None if self._world.sharded else self._optimizer_of(move.player).parameters)

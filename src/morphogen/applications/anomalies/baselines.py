@@ -1,4 +1,8 @@
-"""Detectors without a model: a view of records, and a rule that is fitted to normal ones."""
+"""Detectors without a model: a view of records, and a rule that is fitted to normal ones.
+
+`OF_PICTURES` and `OF_ROWS` hold the usual ones, which every comparison shows, and `MORE_...` those that the default
+adds to them (`detectors.py`).
+"""
 
 from __future__ import annotations
 
@@ -10,23 +14,19 @@ from torch import Tensor
 
 from morphogen.applications.anomalies import distances
 from morphogen.applications.anomalies.detector import Detector, checked
-from morphogen.applications.anomalies.distances import Rule
+from morphogen.applications.anomalies.distances import Rule, Scale
 from morphogen.applications.anomalies.gradients import energy, gradients
 from morphogen.applications.anomalies.views import Rows, picture_view, pixels
 from morphogen.core.rng import Noise
 from morphogen.data import Records
-
-MAX_REFERENCE = 60_000  # normal records that distances are measured to
 
 
 @final
 class PictureDistance(Detector):
     """A rule on a view of pictures."""
 
-    is_baseline = True
-
-    def __init__(self, name: str, view: str, rule: Rule) -> None:
-        self.name, self.view, self.rule = name, view, rule
+    def __init__(self, name: str, view: str, rule: Rule, is_baseline: bool = True) -> None:
+        self.name, self.view, self.rule, self.is_baseline = name, view, rule, is_baseline
 
     def fit(self, reference: Records) -> None:
         self.rule.fit(picture_view(reference, self.view))
@@ -36,7 +36,7 @@ class PictureDistance(Detector):
 
     def maps(self, records: Records, rng: Noise) -> Tensor | None:
         """What the plane of the principal components leaves out of each pixel; None for other rules."""
-        if not isinstance(self.rule, distances.Residual) or self.view == "histograms":
+        if not isinstance(self.rule, distances.Residual) or self.view not in ("pixels", "blurred"):
             return None
         left_out = self.rule.left_out(picture_view(records, self.view))
         return left_out.reshape(len(records), *records.spec.shape).square().sum(1)
@@ -46,10 +46,8 @@ class PictureDistance(Detector):
 class RowDistance(Detector):
     """A rule on the rows of a table, or on vectors."""
 
-    is_baseline = True
-
-    def __init__(self, name: str, rule: Rule) -> None:
-        self.name, self.rule, self.rows = name, rule, Rows()
+    def __init__(self, name: str, rule: Rule, is_baseline: bool = True) -> None:
+        self.name, self.rule, self.rows, self.is_baseline = name, rule, Rows(), is_baseline
 
     def fit(self, reference: Records) -> None:
         self.rule.fit(self.rows.fit(reference))
@@ -81,12 +79,15 @@ class GradientEnergy(Detector):
         return (torch.cat(found).double() + 1e-9).log()
 
 
-def _picture(name: str, view: str, rule: Callable[[], Rule]) -> tuple[str, Callable[[], Detector]]:
-    return name, lambda: PictureDistance(name, view, rule())
+Named = tuple[str, Callable[[], Detector]]
 
 
-def _row(name: str, rule: Callable[[], Rule]) -> tuple[str, Callable[[], Detector]]:
-    return name, lambda: RowDistance(name, distances.Scaled(rule()))
+def _picture(name: str, view: str, rule: Callable[[], Rule], usual: bool = True) -> Named:
+    return name, lambda: PictureDistance(name, view, rule(), usual)
+
+
+def _row(name: str, rule: Callable[[], Rule], by: Scale = "range", usual: bool = True) -> Named:
+    return name, lambda: RowDistance(name, distances.Scaled(rule(), by), usual)
 
 
 OF_PICTURES: Mapping[str, Callable[[], Detector]] = dict(
@@ -107,5 +108,19 @@ OF_ROWS: Mapping[str, Callable[[], Detector]] = dict(
         _row("mahalanobis", distances.Mahalanobis),
         _row("principal components", distances.Residual),
         _row("isolation forest", distances.Forest),
+    ]
+)
+MORE_OF_PICTURES: Mapping[str, Callable[[], Detector]] = dict(
+    [
+        _picture("principal histograms", "signed", lambda: distances.PrincipalNeighbors(5), usual=False),
+        _picture("neighbors of gradients", "gradients", lambda: distances.Neighbors(5), usual=False),
+        _picture("neighbors of blurred pixels", "blurred", lambda: distances.Neighbors(5), usual=False),
+    ]
+)
+MORE_OF_ROWS: Mapping[str, Callable[[], Detector]] = dict(
+    [
+        _row("local neighbors", distances.LocalNeighbors, usual=False),
+        _row("local quartiles", lambda: distances.LocalNeighbors(absolute=True), "quartiles", usual=False),
+        _row("local ranks", lambda: distances.LocalNeighbors(power=1.0), "ranks", usual=False),
     ]
 )

@@ -27,6 +27,7 @@ class Asked:
 
     score    a name, several joined by +, or "default"
     compare  also every other score, with the baselines
+    maps     how many of the most anomalous records have maps
     window   the side of windows in pixels, for pictures that are larger than a detector knows; None: whole pictures
     """
 
@@ -34,6 +35,7 @@ class Asked:
     score: str = detectors.DEFAULT
     compare: bool = False
     window: int | None = None
+    maps: int = SHOWN
     seed: int = 0
 
 
@@ -81,7 +83,7 @@ def detect(material: Material, family: Family | None, asked: Asked, known: Tenso
     if material.further is not None:
         checked = realized(asked.promise, calibration, chosen.score(material.further, rng.child("further")))
     order = scores.argsort(descending=True, stable=True)
-    maps = chosen.maps(material.judged.select(order[:SHOWN]), rng.child("maps")) if len(order) else None
+    maps = chosen.maps(material.judged.select(order[: asked.maps]), rng.child("maps")) if len(order) else None
     others, all_scores = [], {found.name: (scores, chosen.is_baseline)}
     for name in _others(material, family, asked, chosen.name):
         one = make(name, asked.window, material, family, asked.seed)

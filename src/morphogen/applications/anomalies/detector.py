@@ -15,13 +15,15 @@ class Detector(ABC):
     """A score, fitted to normal records where it needs some.
 
     name        what it is called in tables and by `--score`
-    is_baseline whether it uses no model
+    is_baseline whether it is one of the usual scores that need no model
     learns      whether `fit` uses its records
+    is_cheap    whether it may be fitted several times
     """
 
     name: str
     is_baseline: bool = False
     learns: bool = True
+    is_cheap: bool = True
 
     @abstractmethod
     def fit(self, reference: Records) -> None:

@@ -1,7 +1,7 @@
 """The detectors by name: those without a model, and the scores that a model can give.
 
-The default is one for all data: of pictures the neighbors of their histograms of gradients and of their blurred pixels,
-of other records the neighbors, together with the score of the model, if there is one, that `MODEL_SCORES` names first.
+The default is one for all data: the sum of the surprises of `PICTURES` or of `ROWS`, and of the score of the model, if
+there is one, that `MODEL_SCORES` names first. docs/results/anomalies.md says how it was chosen.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from morphogen.applications.anomalies.baselines import OF_PICTURES, OF_ROWS
+from morphogen.applications.anomalies.baselines import MORE_OF_PICTURES, MORE_OF_ROWS, OF_PICTURES, OF_ROWS
 from morphogen.applications.anomalies.detector import Detector
 from morphogen.applications.anomalies.ensemble import Ensemble
 from morphogen.applications.anomalies.model_scores import of_model
@@ -18,8 +18,8 @@ from morphogen.core.errors import CapabilityError, UsageError, unknown
 from morphogen.core.family import Family
 
 DEFAULT = "default"
-PICTURES = ("neighbors of histograms", "nearest blurred pixels")
-ROWS = ("neighbors",)
+PICTURES = ("neighbors of histograms", "principal histograms", "neighbors of gradients", "neighbors of blurred pixels")
+ROWS = ("neighbors", "local neighbors", "local quartiles", "local ranks")
 MODEL_SCORES = ("denoising", "reconstruction", "likelihood", "realness")
 Makers = Mapping[str, Callable[[], Detector]]
 
@@ -29,6 +29,11 @@ def baselines(spec: DataSpec) -> Makers:
     if spec.is_picture:
         return OF_PICTURES
     return {} if spec.kind in ("sequence", "discrete") else OF_ROWS
+
+
+def more(spec: DataSpec) -> Makers:
+    """Further detectors that need no model: parts of the default."""
+    return {} if not baselines(spec) else MORE_OF_PICTURES if spec.is_picture else MORE_OF_ROWS
 
 
 def of_family(family: Family | None) -> Makers:
@@ -55,7 +60,7 @@ def detector(asked: str, spec: DataSpec, family: Family | None, seed: int = 0) -
         UsageError: a name that is not known for these records and this model.
         CapabilityError: no score fits them.
     """
-    known = {**baselines(spec), **of_family(family)}
+    known = {**baselines(spec), **more(spec), **of_family(family)}
     if not known:
         raise CapabilityError(f"there is no score of {spec.kind} records without a model that scores them: give one.")
     names = default_names(spec, family) if asked == DEFAULT else [name.strip() for name in asked.split("+")]

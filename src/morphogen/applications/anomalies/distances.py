@@ -1,24 +1,32 @@
-"""How far a record lies from normal ones: four rules that are fitted to vectors of normal records.
+"""How far a record lies from normal ones: rules that are fitted to vectors of normal records.
 
     neighbors    mean distance to the k nearest normal records (k = 1: the nearest)
+    local        the same mean, divided by the root of what is usual there: the mean of it at the 20 nearest normal
+                 records (between the plain distance and the local outlier factor of Breunig et al., 2000)
     mahalanobis  ((v - m)^T S^-1 (v - m))^1/2, with S shrunk towards a multiple of the identity (Ledoit and Wolf, 2004)
     residual     |v - P v|, P the projection on the principal components of 90 % of the variance
+    principal    the mean distance to the k nearest on the first principal components, each at variance 1
     forest       how few random cuts isolate v (Liu, Ting and Zhou, "Isolation forest", 2008), by scikit-learn
 
-Distances are in the units of the vectors. `Scaled` brings columns to the range of the normal records first.
+Distances are in the units of the vectors. `Scaled` brings columns to one scale first: "range" to [0, 1] by the smallest
+and largest normal value, "quartiles" to an interquartile range of 1.35, as that of the standard normal has, "ranks" to
+the normal quantile of their rank.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, final
+from typing import Literal, Protocol, final
 
 import torch
 from torch import Tensor
 
 from morphogen.core.chunks import chunks
+from morphogen.core.rng import Rng
 
 _AT_ONCE = 1 << 24  # distances held together
 _KEPT_VARIANCE = 0.9
+Scale = Literal["range", "quartiles", "ranks"]
+_AROUND, _MOST_LOCAL = 20, 10_000
 TREES = 100
 
 
@@ -54,6 +62,42 @@ class Neighbors:
             least = d.topk(k, dim=1, largest=False).values + some.square().sum(1, keepdim=True)
             found.append(least.clamp_min(0.0).sqrt().mean(1))
         return torch.cat(found) if found else v.new_zeros(0)
+
+
+@final
+class LocalNeighbors:
+    """The mean distance to the k nearest normal records, in units between one and what is usual around them.
+
+    Absolute distances are sums over columns of |v - w| (`absolute`), else Euclidean.
+    """
+
+    def __init__(self, k: int = 5, power: float = 0.5, absolute: bool = False) -> None:
+        self.k, self.power, self.norm = k, power, 1.0 if absolute else 2.0
+
+    def fit(self, v: Tensor) -> None:
+        """Keep the vectors (at most 10,000 of them), and what is usual around each."""
+        self.known = v[Rng(0).permutation("local", 0, len(v))[:_MOST_LOCAL]].contiguous()
+        own = self._nearest(self.known, own=True)[0][:, : self.k].mean(1)
+        floor = 1e-9 * float(own.mean()) or 1.0  # records that are all equal
+        self.usual = own + floor
+
+    def score(self, v: Tensor) -> Tensor:
+        """The mean distance, divided by what is usual around to the power of 1/2."""
+        distances, around = self._nearest(v)
+        return distances[:, : self.k].mean(1) / self.usual[around].mean(1).pow(self.power)
+
+    def _nearest(self, v: Tensor, own: bool = False) -> tuple[Tensor, Tensor]:
+        """The distances to the 20 nearest normal records, and which they are; without itself if it is its `own`."""
+        count = min(_AROUND, len(self.known) - own) or 1
+        values, places = [], []
+        for rows in chunks(len(v), max(1, _AT_ONCE // len(self.known))):
+            d = torch.cdist(v[rows], self.known, p=self.norm)
+            if own and len(self.known) > 1:
+                d[:, rows.start : rows.start + len(d)].fill_diagonal_(torch.inf)
+            least = d.topk(count, dim=1, largest=False)
+            values.append(least.values)
+            places.append(least.indices)
+        return torch.cat(values), torch.cat(places)
 
 
 @final
@@ -110,6 +154,31 @@ class WhitenedNeighbors:
 
 
 @final
+class PrincipalNeighbors:
+    """The mean distance to the k nearest normal records on the first principal components, each at variance 1.
+
+    A twentieth of the mean variance is added to each, so that directions that hardly vary count for little.
+    """
+
+    def __init__(self, k: int, axes: int = 120) -> None:
+        self.neighbors, self.axes = Neighbors(k), axes
+
+    def fit(self, v: Tensor) -> None:
+        """Components, and the vectors on them."""
+        self.mean = v.mean(0)
+        centered = (v - self.mean).double()
+        values, vectors = torch.linalg.eigh(centered.T @ centered / len(centered))
+        values, vectors = values[-self.axes :].clamp_min(0.0), vectors[:, -self.axes :]
+        usual = float(values.mean()) or 1.0
+        self.whitening = (vectors / (values + 0.05 * usual).sqrt()).to(v.dtype)
+        self.neighbors.fit((v - self.mean) @ self.whitening)
+
+    def score(self, v: Tensor) -> Tensor:
+        """The mean distance."""
+        return self.neighbors.score((v - self.mean) @ self.whitening)
+
+
+@final
 class Residual:
     """The distance to the plane of the principal components that hold 90 % of the variance."""
 
@@ -155,17 +224,32 @@ class Forest:
 
 @final
 class Scaled:
-    """A rule on columns that are brought to [0, 1] by the range of the normal records; constant columns stay."""
+    """A rule on columns that are brought to one scale; constant columns stay."""
 
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
+    def __init__(self, rule: Rule, by: Scale = "range") -> None:
+        self.rule, self.by = rule, by
 
     def fit(self, v: Tensor) -> None:
-        """Learn the range, and the rule in it."""
-        self.low, high = v.amin(0), v.amax(0)
-        self.range = torch.where(high > self.low, high - self.low, torch.ones_like(high))
-        self.rule.fit((v - self.low) / self.range)
+        """Learn the scale, and the rule in it."""
+        v = v.double()
+        self.ordered = v.T.sort().values.contiguous()  # (D, N)
+        low, high = v.amin(0), v.amax(0)
+        spread = high - low
+        if self.by == "quartiles":
+            last = self.ordered.shape[1] - 1
+            quarter, three = self.ordered[:, round(0.25 * last)], self.ordered[:, round(0.75 * last)]
+            spread = torch.where(three > quarter, (three - quarter) / 1.35, v.std(0, correction=0))
+            low = v.median(0).values
+        self.low, self.spread = low, torch.where(spread > 0.0, spread, torch.ones_like(spread))
+        self.rule.fit(self._scaled(v))
 
     def score(self, v: Tensor) -> Tensor:
         """The score of the rule."""
-        return self.rule.score((v - self.low) / self.range)
+        return self.rule.score(self._scaled(v.double()))
+
+    def _scaled(self, v: Tensor) -> Tensor:
+        if self.by != "ranks":
+            return (v - self.low) / self.spread
+        columns, n = v.T.contiguous(), self.ordered.shape[1]
+        both = torch.searchsorted(self.ordered, columns) + torch.searchsorted(self.ordered, columns, right=True)
+        return torch.special.ndtri((0.5 * both.double() + 0.5) / (n + 1.0)).T.contiguous()

@@ -29,8 +29,7 @@ class Ensemble(Detector):
     def __init__(self, members: Sequence[Detector], seed: int = 0) -> None:
         self.members, self.seed = tuple(members), seed
         self.name = " + ".join(member.name for member in self.members)
-        self.is_baseline = all(member.is_baseline for member in self.members)
-        self.learns = True
+        self.is_cheap = all(member.is_cheap for member in self.members)
         self.surprises: list[Surprise] = []
 
     def fit(self, reference: Records) -> None:
@@ -65,8 +64,8 @@ class Ensemble(Detector):
         if not member.learns:
             return member.score(reference.select(torch.cat([part[:each] for part in parts])), rng)
         found = []
-        for k, part in enumerate(parts if member.is_baseline else parts[:1]):
+        for k, part in enumerate(parts if member.is_cheap else parts[:1]):
             rest = torch.cat([other for j, other in enumerate(parts) if j != k])
             member.fit(reference.select(rest))
-            found.append(member.score(reference.select(part[:each] if member.is_baseline else part[:SCALED_BY]), rng))
+            found.append(member.score(reference.select(part[:each] if member.is_cheap else part[:SCALED_BY]), rng))
         return torch.cat(found)

@@ -28,7 +28,15 @@ def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
     return down.gather(1, strongest)[:, 0], right.gather(1, strongest)[:, 0]
 
 
-def histograms(x: Tensor, cell: int, stride: int | None = None, block: int = BLOCK, bins: int = BINS) -> Tensor:
+def histograms(
+    x: Tensor,
+    cell: int,
+    stride: int | None = None,
+    block: int = BLOCK,
+    bins: int = BINS,
+    soft: bool = False,
+    signed: bool = False,
+) -> Tensor:
     """Histograms of oriented gradients.
 
     Args:
@@ -37,16 +45,13 @@ def histograms(x: Tensor, cell: int, stride: int | None = None, block: int = BLO
         stride: pixels from cell to cell; None: `cell`, so that cells do not overlap.
         block: cells along a side of a block.
         bins: orientations.
+        soft: a vote is shared by the two bins whose middles are nearest.
+        signed: orientations of 360 degrees, so that dark on light differs from light on dark.
 
     Returns:
         (N, D), block by block.
     """
-    down, right = gradients(x)
-    magnitude = (down.square() + right.square()).sqrt()
-    orientation = torch.rad2deg(torch.atan2(down, right)) % 180.0
-    number = (orientation / (180.0 / bins)).long().clamp_(0, bins - 1)
-    votes = x.new_zeros(len(x), bins, *x.shape[2:]).scatter_(1, number[:, None], magnitude[:, None])
-    cells = functional.avg_pool2d(votes, cell, stride or cell)
+    cells = votes(x, cell, stride or cell, bins, soft, signed)
     block = min(block, *cells.shape[2:])
     blocks = functional.unfold(cells, block)  # (N, bins block^2, L)
     blocks = blocks.unflatten(1, (bins, block * block))
@@ -55,6 +60,23 @@ def histograms(x: Tensor, cell: int, stride: int | None = None, block: int = BLO
         blocks = blocks / length
         blocks = blocks if cut is None else blocks.clamp_max(cut)
     return blocks.permute(0, 3, 2, 1).flatten(1)
+
+
+def votes(x: Tensor, cell: int, stride: int, bins: int, soft: bool, signed: bool) -> Tensor:
+    """(N, bins, h, w) the mean votes of the cells of pictures x (N, C, H, W)."""
+    down, right = gradients(x)
+    magnitude = (down.square() + right.square()).sqrt()
+    circle = 360.0 if signed else 180.0
+    place = (torch.rad2deg(torch.atan2(down, right)) % circle) / (circle / bins)
+    found = x.new_zeros(len(x), bins, *x.shape[2:])
+    if soft:
+        lower = (place - 0.5).floor()
+        share = place - 0.5 - lower
+        found.scatter_add_(1, (lower.long() % bins)[:, None], (magnitude * (1.0 - share))[:, None])
+        found.scatter_add_(1, ((lower.long() + 1) % bins)[:, None], (magnitude * share)[:, None])
+    else:
+        found.scatter_(1, place.long().clamp_(0, bins - 1)[:, None], magnitude[:, None])
+    return functional.avg_pool2d(found, cell, stride)
 
 
 def energy(x: Tensor) -> Tensor:

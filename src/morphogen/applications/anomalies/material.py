@@ -167,7 +167,8 @@ def judged_records(source: AnyData, like: DataSpec, own: str, split: str | None,
 
 def name_of(source: AnyData | None) -> str:
     """The name or path of a source without its options; "" for data in memory."""
-    return parse(str(source), tuple(data.sources())).name if source and is_source(source) else ""
+    named = is_source(source) and str(source) != ""
+    return parse(str(source), tuple(data.sources())).name if named else ""
 
 
 def without(records: Records, others: Records, what: str, notes: list[str], same: bool) -> Records:

@@ -2,11 +2,14 @@
 
     pixels        the values of a picture, 0 to 1
     blurred       after a Gaussian blur of 1/28 of the shorter side (1 pixel in 28)
-    histograms    of oriented gradients, cells of 1/7 of the shorter side that overlap by a half
+    histograms    of oriented gradients of 180 degrees, cells of 8/28 of the shorter side that overlap by a half
+    signed        the same of 360 degrees, cells of 10/28
+    gradients     roots of the mean votes of cells of 7/28, not scaled by blocks, so that contrast counts
     rows          numbers of a table or of vectors as they are, categories one-hot times 1/sqrt(2), so that two
                   different values are 1 apart, a flag for missing; a missing number is the median of normal ones
 
-Blurred pixels forgive small shifts, histograms also changes of brightness and contrast.
+Blurred pixels forgive small shifts, histograms also changes of brightness and contrast. Votes are shared by the two
+nearest bins.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from morphogen.applications.anomalies.gradients import histograms
+from morphogen.applications.anomalies.gradients import histograms, votes
 from morphogen.core.chunks import chunks
 from morphogen.core.columns import Table
 from morphogen.core.data_spec import DataSpec
@@ -49,17 +52,32 @@ def scale_of(spec: DataSpec) -> float:
 
 
 def picture_view(records: Records, name: str) -> Tensor:
-    """(N, D) float32: "pixels", "blurred" or "histograms" of pictures."""
+    """(N, D) float32: a view of pictures by its name."""
     spec, found = records.spec, []
-    cell = max(2, round(min(spec.shape[1:]) / 7))
     for rows in chunks(len(records), max(1, _AT_ONCE // spec.dimensions)):
         x = pixels(records.stored[rows].cpu(), spec)
         if name == "blurred":
             x = blurred(x, scale_of(spec))
         elif name == "histograms":
-            x = histograms(x, cell, max(1, cell // 2))
+            x = histograms(x, *_cells(spec, 8), soft=True)
+        elif name == "signed":
+            x = histograms(_padded(x, spec, 3), *_cells(spec, 10), bins=12, soft=True, signed=True)
+        elif name == "gradients":
+            x = votes(_padded(x, spec, 2), *_cells(spec, 7), bins=12, soft=True, signed=True).sqrt()
         found.append(x.flatten(1))
     return torch.cat(found)
+
+
+def _cells(spec: DataSpec, side: int) -> tuple[int, int]:
+    """The side of a cell in pixels, `side` of a picture of 28, and the pixels from cell to cell."""
+    cell = min(max(2, round(side * min(spec.shape[1:]) / 28)), *spec.shape[1:])
+    return cell, max(1, (cell + 1) // 2)
+
+
+def _padded(x: Tensor, spec: DataSpec, side: int) -> Tensor:
+    """With a margin of zeros, so that the border counts as often as the middle."""
+    margin = round(side * min(spec.shape[1:]) / 28)
+    return functional.pad(x, (margin, margin, margin, margin))
 
 
 class Rows:

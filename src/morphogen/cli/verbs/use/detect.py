@@ -51,6 +51,7 @@ def detect(
     window: Annotated[
         int | None, typer.Option("--window", metavar="PX", min=4, help="Large pictures by windows of this side.")
     ] = None,
+    maps: Annotated[int, typer.Option("--maps", metavar="K", min=1, help="Records on the sheet.")] = 24,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
@@ -78,6 +79,7 @@ def detect(
             compare=compare,
             known=known,
             window=window,
+            maps=maps,
             seed=seed,
             device=device,
         )
