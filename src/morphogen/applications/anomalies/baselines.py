@@ -21,6 +21,19 @@ from morphogen.core.rng import Noise
 from morphogen.data import Records
 
 
+def held_out(rule: Rule, v: Tensor, parts: list[Tensor], most: int) -> Tensor:
+    """Fit a rule to vectors (N, D), and give the scores of some that it was not fitted to: each part is left out once.
+
+    `parts` are rows, parted at random.
+    """
+    found = []
+    for k, part in enumerate(parts):
+        rule.fit(v[torch.cat([other for j, other in enumerate(parts) if j != k])])
+        found.append(rule.score(v[part[: max(1, most // len(parts))]]))
+    rule.fit(v)
+    return torch.cat(found).double()
+
+
 @final
 class PictureDistance(Detector):
     """A rule on a view of pictures."""
@@ -30,6 +43,9 @@ class PictureDistance(Detector):
 
     def fit(self, reference: Records) -> None:
         self.rule.fit(picture_view(reference, self.view))
+
+    def fit_and_hold_out(self, reference: Records, parts: list[Tensor], most: int, rng: Noise) -> Tensor:
+        return held_out(self.rule, picture_view(reference, self.view), parts, most)
 
     def score(self, records: Records, rng: Noise) -> Tensor:
         return checked(self.rule.score(picture_view(records, self.view)), self.name, records)
@@ -51,6 +67,9 @@ class RowDistance(Detector):
 
     def fit(self, reference: Records) -> None:
         self.rule.fit(self.rows.fit(reference))
+
+    def fit_and_hold_out(self, reference: Records, parts: list[Tensor], most: int, rng: Noise) -> Tensor:
+        return held_out(self.rule, self.rows.fit(reference), parts, most)
 
     def score(self, records: Records, rng: Noise) -> Tensor:
         return checked(self.rule.score(self.rows(records)), self.name, records)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 from morphogen.core.errors import DataError
@@ -17,17 +18,27 @@ class Detector(ABC):
     name        what it is called in tables and by `--score`
     is_baseline whether it is one of the usual scores that need no model
     learns      whether `fit` uses its records
-    is_cheap    whether it may be fitted several times
     """
 
     name: str
     is_baseline: bool = False
     learns: bool = True
-    is_cheap: bool = True
 
     @abstractmethod
     def fit(self, reference: Records) -> None:
         """Learn from normal records."""
+
+    def fit_and_hold_out(self, reference: Records, parts: list[Tensor], most: int, rng: Noise) -> Tensor:
+        """Fit to all records, and give the scores of at most `most` of them that it was not fitted to.
+
+        `parts` are their rows, parted at random. By default the first part is left out, and then learned, too.
+        """
+        if not self.learns:
+            return self.score(reference.select(torch.cat([part[: most // len(parts)] for part in parts])), rng)
+        self.fit(reference.select(torch.cat(parts[1:])))
+        found = self.score(reference.select(parts[0][:most]), rng)
+        self.fit(reference)
+        return found
 
     @abstractmethod
     def score(self, records: Records, rng: Noise) -> Tensor:

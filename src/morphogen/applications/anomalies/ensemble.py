@@ -29,7 +29,6 @@ class Ensemble(Detector):
     def __init__(self, members: Sequence[Detector], seed: int = 0) -> None:
         self.members, self.seed = tuple(members), seed
         self.name = " + ".join(member.name for member in self.members)
-        self.is_cheap = all(member.is_cheap for member in self.members)
         self.surprises: list[Surprise] = []
 
     def fit(self, reference: Records) -> None:
@@ -43,8 +42,7 @@ class Ensemble(Detector):
         parts = list(order.tensor_split(FOLDS))
         self.surprises = []
         for member in self.members:
-            self.surprises.append(Surprise(self._held_out(member, reference, parts, rng.child("scale"))))
-            member.fit(reference)
+            self.surprises.append(Surprise(member.fit_and_hold_out(reference, parts, SCALED_BY, rng.child("scale"))))
 
     def score(self, records: Records, rng: Noise) -> Tensor:
         found = [
@@ -57,15 +55,3 @@ class Ensemble(Detector):
         found = [maps for member in self.members if (maps := member.maps(records, rng)) is not None]
         scaled = [maps / maps.mean().clamp_min(1e-12) for maps in found]
         return torch.stack(scaled).sum(0) if scaled else None
-
-    @staticmethod
-    def _held_out(member: Detector, reference: Records, parts: list[Tensor], rng: Noise) -> Tensor:
-        each = SCALED_BY // FOLDS
-        if not member.learns:
-            return member.score(reference.select(torch.cat([part[:each] for part in parts])), rng)
-        found = []
-        for k, part in enumerate(parts if member.is_cheap else parts[:1]):
-            rest = torch.cat([other for j, other in enumerate(parts) if j != k])
-            member.fit(reference.select(rest))
-            found.append(member.score(reference.select(part[:each] if member.is_cheap else part[:SCALED_BY]), rng))
-        return torch.cat(found)

@@ -47,7 +47,7 @@ WEAK, STRONG = 8.0, -6.0  # its ends
 class ModelScore(Detector):
     """A score of a model, chunk by chunk."""
 
-    learns, is_cheap = False, False
+    learns = False
 
     def __init__(self, family: Family) -> None:
         self.family = family
