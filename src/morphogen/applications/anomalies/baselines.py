@@ -22,14 +22,14 @@ from morphogen.data import Records
 
 
 def held_out(rule: Rule, v: Tensor, parts: list[Tensor], most: int) -> Tensor:
-    """Fit a rule to vectors (N, D), and give the scores of some that it was not fitted to: each part is left out once.
+    """Fit a rule to vectors (N, D), and give the scores of at most `most` that it was not fitted to.
 
-    `parts` are rows, parted at random.
+    `parts` are rows, parted at random. Each is left out once; where the first alone has `most` rows, it alone is.
     """
     found = []
-    for k, part in enumerate(parts):
+    for k, part in enumerate(parts if len(parts[0]) < most else parts[:1]):
         rule.fit(v[torch.cat([other for j, other in enumerate(parts) if j != k])])
-        found.append(rule.score(v[part[: max(1, most // len(parts))]]))
+        found.append(rule.score(v[part[:most]]))
     rule.fit(v)
     return torch.cat(found).double()
 

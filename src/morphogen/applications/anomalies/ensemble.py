@@ -22,8 +22,9 @@ SCALED_BY = 1000  # normal records that bring scores to one scale
 class Ensemble(Detector):
     """The sum of the surprises of several detectors.
 
-    The scale of each comes from its scores of normal records that it was not fitted to: five times a fifth is left out.
-    After that each is fitted to all of them. A detector that learns nothing beside its model scores them as they are.
+    The scale of each comes from its scores of normal records that it was not fitted to: five times a fifth is left
+    out, or once if that is enough. After that each is fitted to all of them. A detector that learns nothing beside its
+    model scores them as they are.
     """
 
     def __init__(self, members: Sequence[Detector], seed: int = 0) -> None:
