@@ -92,6 +92,8 @@ class Recipe(Spec):
             raise ValueError("a private training computes in fp32, uncompiled: leave out precision and compile")
         if self.flips:
             raise ValueError("a private training does not mirror pictures: leave out flips")
+        if self.robust:
+            raise ValueError("a private training does not tell which records differ: leave out robust")
         return self
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from morphogen.core.capabilities import Denoises
+from morphogen.core.capabilities import Denoises, Releases
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family
 
@@ -30,7 +30,7 @@ class Trimming:
         self.share = share
         self._seen: Counter[int] = Counter()
         self._left_out: Counter[int] = Counter()
-        if share and (len(family.players()) > 1 or Denoises in family.capabilities):
+        if share and (len(family.players()) != 1 or {Denoises, Releases} & family.capabilities):
             raise SpecError(
                 f"a {family.name!r} model is not trained robustly: the loss of its steps does not tell a record that"
                 " does not belong from one that drew more noise. Take vae, autoencoder, vq_vae or autoregressive."

@@ -26,6 +26,7 @@ from morphogen.trainer.private.ledger import Ledger
 from morphogen.trainer.private.releasing import Exact, Passes, ReleaseUpdates
 from morphogen.trainer.private.training import PrivateTraining, private_source
 from morphogen.trainer.recipe import Recipe
+from morphogen.trainer.robust import Trimming
 from morphogen.trainer.updates import UpdateSchedule
 
 EVENT_S = 0.5  # observers get an event at least this often
@@ -76,6 +77,7 @@ class Trainer:
         self._mended: list[str] = []
         self._new_warnings: list[str] = []
         self.private: PrivateTraining | None = None
+        self.trimming = Trimming(family, recipe.robust)
         self._updates: Updates
         if recipe.privacy is not None:
             self.precision, self.compiled = "fp32", False
@@ -88,7 +90,7 @@ class Trainer:
                 raise UsageError(f"a {family.name!r} model reads all records in order, which this stream cannot give.")
             self._updates = ReleaseUpdates(family, stream, Exact(), Ledger(None), self.optimizers, recipe.seed)
         else:
-            self._updates = UpdateSchedule(family, stream, recipe, world, self.optimizers, self.guard)
+            self._updates = UpdateSchedule(family, stream, recipe, world, self.optimizers, self.guard, self.trimming)
         self._globals = Rng(recipe.seed).child(f"global:{world.rank}")
         self._last_event = self._prepared = time.perf_counter()
         self._began = self._last_event if began is None else began  # a budget counts from here
@@ -243,7 +245,7 @@ class Trainer:
             entry = {"step": self.step, "elapsed_s": round(self.elapsed_s, 3), "images_per_s": speed}
             self.log.write({**entry, "terms": terms, "metrics": metrics})
             self.meters.clear()
-            if self.done and (left_out := self._updates.trimming.entry(self.step)) is not None:
+            if self.done and (left_out := self.trimming.entry(self.step)) is not None:
                 self.log.write(left_out)
         said = self.take_warnings()
         about = self.step, self.budget.total, self.elapsed_s, self._remaining()

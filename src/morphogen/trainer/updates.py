@@ -38,11 +38,12 @@ class UpdateSchedule:
         world: World,
         optimizers: Mapping[str, PlayerOptimizer],
         guard: Guard,
+        trimming: Trimming,
     ) -> None:
         self._family, self._stream, self._world = family, stream, world
         self._optimizers, self._guard = optimizers, guard
         self._parts = recipe.accumulate
-        self.trimming = Trimming(family, recipe.robust)
+        self._trimming = trimming
         self._noise = Rng(recipe.seed, world.device).child("train")
 
     def of(self, at: Progress, precision: Precision, meters: Meters | None) -> Iterator[tuple[PlayerOptimizer, Tensor]]:
@@ -90,7 +91,7 @@ class UpdateSchedule:
             move = next(generator, None)
         if move is None:
             return None, torch.zeros(())
-        loss = self.trimming.mean(reduce(torch.add, move.terms.values()).float(), ids, fraction)
+        loss = self._trimming.mean(reduce(torch.add, move.terms.values()).float(), ids, fraction)
         loss = loss if self._parts == 1 else loss / self._parts
         # Sharded parameters are not the leaves of the graph, so the gradients of all players are computed.
         loss.backward(inputs=None if self._world.sharded else self._optimizer_of(move.player).parameters)
