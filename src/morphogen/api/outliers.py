@@ -30,6 +30,7 @@ from morphogen.core.errors import MorphogenWarning
 from morphogen.core.rng import Rng
 from morphogen.data import Records
 from morphogen.theory.statistics import conformal
+from morphogen.theory.statistics.surprise import FEWEST
 
 
 @final
@@ -129,7 +130,9 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     def _made(self, learned: np.ndarray) -> Detector:
         """The detector, fitted; a model is trained in a folder that does not stay."""
         if self.family is None:
-            found = detectors.detector(self.score_name, self._spec, None, self.random_state)
+            few = self.score_name == detectors.DEFAULT and len(learned) < FEWEST
+            name = detectors.ROWS[0] if few else self.score_name  # one score needs no common scale
+            found = detectors.detector(name, self._spec, None, self.random_state)
             found.fit(self._records(learned))
             return found
         with tempfile.TemporaryDirectory() as folder:

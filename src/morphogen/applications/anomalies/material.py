@@ -1,8 +1,8 @@
 """The records that a detection works with: what is judged, what calibrates, what detectors learn from.
 
 What is trained on never calibrates. Normal records of the same source as the training or the judged ones are told apart
-by their ids. Of other sources equal content tells, but only where more than half of them are equal: some records are
-equal by nature, such as rows of few columns, and to leave those out would change what is normal.
+by their ids. Of other sources equal content tells, but only of pictures, and where more than half of them are equal:
+rows of few columns and blank pictures are equal by nature, and to leave those out would change what is normal.
 
 The normal records are parted at random. A fifth (at most 1,000) checks the rate of false alarms and is used for nothing
 else. Where detectors have to learn and the training records are not at hand, half of the others are what they learn
@@ -181,7 +181,8 @@ def without(records: Records, others: Records, what: str, notes: list[str], same
     else:
         equal = np.isin(keys(records.stored.contiguous(), None), keys(others.stored.contiguous(), None))
     count = int(equal.sum())
-    if not same and 0 < count <= len(records) // 2:
+    natural = not records.spec.is_picture or count <= len(records) // 2
+    if not same and natural and 0 < count < len(records):
         notes.append(f"{count:,} of {len(records):,} normal records equal some that are {what}; they are kept")
         return records
     if not count:
