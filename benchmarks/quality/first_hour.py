@@ -52,7 +52,18 @@ CANDIDATES: dict[str, tuple[str, Json, Json]] = {  # row, options, recipe
     "d32-wide": ("aerial-32", {**_SMALL, "widths": (64, 128)}, {"batch_size": 16}),
     "d32-lr": ("aerial-32", {**_SMALL, "lr": 2e-3}, {"batch_size": 16}),
     "d64-fold4": ("aerial-64", {**_SMALL, "fold": 4, "widths": (64, 128)}, {"batch_size": 16}),
+    "d64-fold4-lr": ("aerial-64", {**_SMALL, "fold": 4, "widths": (64, 128), "lr": 2e-3}, {"batch_size": 16}),
     "d64-fold2": ("aerial-64", _SMALL, {"batch_size": 16}),
+    "d64-three": (
+        "aerial-64",
+        {**_SMALL, "widths": (32, 64, 128), "blocks": (1, 1, 1), "time_mean": 0.0},
+        {"batch_size": 16},
+    ),
+    "d64-three-lr": (
+        "aerial-64",
+        {**_SMALL, "widths": (32, 64, 128), "blocks": (1, 1, 1), "time_mean": 0.0, "lr": 2e-3},
+        {"batch_size": 16},
+    ),
     "v64-plain": ("aerial-64-vae", {}, {"batch_size": 16}),
     "v64-flow": (
         "aerial-64-vae",
