@@ -142,7 +142,7 @@ def to_onnx(graph: Graph, about: Mapping[str, str]) -> tuple[bytes, float]:
                 graph.function, tuple(graph.inputs.values()), dynamic_shapes=shapes, strict=False
             )
             program = torch.onnx.export(
-                traced,
+                traced.run_decompositions({torch.ops.aten.hypot.default: _hypot}),
                 dynamo=True,
                 input_names=names,
                 output_names=list(graph.outputs),
@@ -150,10 +150,9 @@ def to_onnx(graph: Graph, about: Mapping[str, str]) -> tuple[bytes, float]:
                 verbose=False,
             )
     except Exception as error:  # whatever an operator without a translation raises
-        reason = str(error).strip().splitlines()
         raise MorphogenError(
-            f"the {graph.name} cannot be written as ONNX ({type(error).__name__}: {reason[0] if reason else ''})."
-            " Its weights go out with --format safetensors."
+            f"the {graph.name} cannot be written as ONNX ({_reason(error)}). Its weights go out with --format"
+            " safetensors."
         ) from error
     assert program is not None
     proto = program.model_proto
@@ -243,6 +242,18 @@ def _condition(family: Family, n: int, seed: int) -> dict[str, Tensor]:
     if data.context_shape is not None and family.takes_context:
         found["context"] = rng.uniform("context", n, tuple(data.context_shape)).float() * 2.0 - 1.0
     return found
+
+
+def _hypot(a: Tensor, b: Tensor) -> Tensor:
+    """For ONNX, which has no such operator."""
+    return (a * a + b * b).sqrt()
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the error that began it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager
