@@ -15,9 +15,9 @@ rest is new, F_g(t) = c + (1 - c) F_h(t), so
 
 estimates the copied share, also if F_h(t) > alpha because many held-out records occur in the training set.
 
-**Few held-out records**, from 30 on: what a training record is to the others, a new record is to the training set. So the
-distance of each training record to the nearest *other* one joins the held-out distances (leave one out, the k-fold of
-k = N). It is that of a new record to N - 1 records, which is larger than to N by a share of about 1 / (N D) in D
+**Few held-out records**, from 30 on: what a training record is to the others, a new record is to the training set. So
+the distance of each training record to the nearest *other* one joins the held-out distances (leave one out, the k-fold
+of k = N). It is that of a new record to N - 1 records, which is larger than to N by a share of about 1 / (N D) in D
 dimensions: far less than the tests can see. Records that occur twice in the training set stay out.
 
 **Two tests** complement each other, each at half the level (Bonferroni):
