@@ -30,7 +30,7 @@ def logged(out: Path) -> dict[int, float]:
 def test_mirrors_say_what_the_log_says_and_go_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
     for event in mg.training("vae", "digits", out, steps=60, log=["csv", "tensorboard"], **OPTIONS):
-        if event.step == 34:
+        if event.step >= 30:
             break
     assert {10, 20, 30} <= scalars(out, "loss/distortion").keys()
     mg.train(out=out, resume=True)  # the mirrors go on unasked

@@ -12,6 +12,7 @@ from morphogen.api.opened import AnyModel, OpenModel
 from morphogen.api.private_evaluation import NOT_KEPT, check_no_choice, is_private
 from morphogen.api.results import Comparison
 from morphogen.core.capabilities import Samples
+from morphogen.core.chunks import limited
 from morphogen.core.errors import ArtifactError, MorphogenError
 from morphogen.data import load
 from morphogen.data.in_memory import AnyData
@@ -21,6 +22,7 @@ from morphogen.evaluation import Evaluation as Measured
 from morphogen.evaluation import evaluate as measure
 
 
+@limited
 def compare(
     models: Sequence[AnyModel],
     data: AnyData,
@@ -32,6 +34,7 @@ def compare(
     seed: int = 0,
     network: str | None = None,
     device: str | None = None,
+    batch_size: int | None = None,
     save: bool = True,
 ) -> Comparison:
     """Measure several models, or sets of samples, on the same records, and each pair's differences.
@@ -43,6 +46,7 @@ def compare(
         models: held models, their paths, or the paths of samples; each is judged in the units of the first model's
             data.
         data, metrics, split, n, samples, seed, network, device, save: as of `evaluate`.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         What was measured of each, and the differences with their intervals.

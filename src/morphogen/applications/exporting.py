@@ -138,6 +138,7 @@ def to_onnx(graph: Graph, about: Mapping[str, str]) -> tuple[bytes, float]:
     shapes = (*rows[:own], rows[own:]) if own < len(names) else rows
     try:
         with _quietly(), torch.no_grad():
+            graph.function(*graph.inputs.values())  # so that matrices that are made once and kept are real numbers
             traced = torch.export.export(
                 graph.function, tuple(graph.inputs.values()), dynamic_shapes=shapes, strict=False
             )
