@@ -22,6 +22,7 @@ def interpolate(
     ],
     n: N = 8,
     steps: Annotated[int, typer.Option("--steps", min=2, help="How many pictures from one to the other.")] = 8,
+    split: Annotated[str | None, typer.Option("--split", help="Of the data; test by default.")] = None,
     device: Device = "auto",
     batch_size: BatchSize = None,
     threads: Threads = None,
@@ -31,7 +32,7 @@ def interpolate(
     """Walk between pairs of held-out records in latent space: a row, or an animation, for each pair."""
     target = Output.parse(out, [*PICTURE, ".gif", ".npz"], overwrite)
     with busy("interpolating"):
-        found = hold(model, device, threads).interpolate(data, n, steps=steps, batch_size=batch_size)
+        found = hold(model, device, threads).interpolate(data, n, steps=steps, batch_size=batch_size, split=split)
     if target.format == ".gif":
         target.write(_animated(found, steps))
     else:

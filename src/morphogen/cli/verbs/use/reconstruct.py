@@ -19,6 +19,7 @@ def reconstruct(
     data: Data,
     out: Annotated[str, typer.Option("--out", metavar="FILE.png|.jpg|.webp|.npz", help="A sheet, or arrays.")],
     n: N = 16,
+    split: Annotated[str | None, typer.Option("--split", help="Of the data; test by default.")] = None,
     device: Device = "auto",
     batch_size: BatchSize = None,
     threads: Threads = None,
@@ -28,6 +29,6 @@ def reconstruct(
     """Pass held-out records through a model: originals above, reconstructions below."""
     target = Output.parse(out, [*PICTURE, ".npz"], overwrite)
     with busy("reconstructing"):
-        found = hold(model, device, threads).reconstruct(data, n, batch_size=batch_size)
+        found = hold(model, device, threads).reconstruct(data, n, batch_size=batch_size, split=split)
     keep(target, found, {"verb": "reconstruct", "model": str(model), "data": data})
     emit(target, {"n": len(found.original)}, json)
