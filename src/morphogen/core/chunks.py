@@ -10,7 +10,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from morphogen.core.limits import check_numbers
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 _MOST: ContextVar[int | None] = ContextVar("rows at a time", default=None)
 
 
