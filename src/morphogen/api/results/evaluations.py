@@ -75,7 +75,7 @@ class Evaluation:
         """Plain JSON types."""
         about = {**self.of, "data": self.data, "results": [result.to_dict() for result in self.results]}
         notes = {"notes": list(self.notes)} if "samples" in self.of or self.notes else {}
-        verdict = {} if self.verdict is None else {"verdict": self.verdict.to_dict()}
+        verdict: dict[str, Any] = {} if self.verdict is None else {"verdict": self.verdict.to_dict()}
         verdict |= {"sentence": self.sentence} if self.sentence else {}
         return {**about, "left_out": dict(self.left_out), "ladders": dict(self.ladders), **notes, **verdict}
 

@@ -115,7 +115,7 @@ def read(root: Path, options: FolderOptions) -> Raw:
 def _content(path: Path) -> str:
     """The hash of a file's bytes: equal files stay on one side, whatever the pictures are made into."""
     with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def _scopes(found: Listing, said: _Said) -> list[_Scope]:
