@@ -120,5 +120,5 @@ def test_records_go_into_a_data_loader():
     x, labels = next(iter(torch.utils.data.DataLoader(records, batch_size=5)))
     assert torch.equal(x, records.batch(slice(0, 5)).x) and torch.equal(labels, records.labels[:5])
     assert torch.equal(records[-1][0], records.batch(slice(len(records) - 1, None)).x[0])
-    with pytest.raises(IndexError, match="record 1"):
+    with pytest.raises(IndexError, match="record 7 of 7"):
         records[len(records)]
