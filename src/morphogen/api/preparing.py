@@ -82,14 +82,14 @@ def prepare(asked: Asked, began: float, tell: Callable[[str], object] | None = N
         asked = with_fingerprint(asked, dataset.spec.fingerprint)
         dataset = public_dataset(dataset, "ranges" in terms.public)
     if Releases in found.capabilities and not found.blind_players:
-        recipe = one_pass(recipe)
+        recipe = one_pass(recipe, len(dataset.train))
 
     def make(chosen: Spec, plan: Recipe) -> tuple[Family, BatchSource]:
         check_size(found, chosen, dataset.spec, stages)
         model = build(found, chosen, dataset.spec, stages, plan.seed)
         device = resolve_device(plan.device)
         if terms is not None or Releases in found.capabilities:
-            return model, random_batches(dataset.train, plan, device)
+            return model, random_batches(dataset.train, plan, device, Releases in found.capabilities)
         return model, data.Stream(dataset.train, plan.batch_size, plan.seed, plan.flips, device)
 
     tried: list[tuple[Spec, Recipe, float]] = []

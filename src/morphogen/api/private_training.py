@@ -42,18 +42,20 @@ def with_fingerprint(asked: Asked, fingerprint: str) -> Asked:
     return replace(asked, fingerprint=fingerprint)
 
 
-def one_pass(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe of a family that reads the records once. Raises `SpecError` for another length."""
-    if recipe.get("epochs") is not None or recipe.get("steps") not in (None, 1, "1"):
-        raise SpecError("this family reads the records once and has no length: leave out steps and epochs.")
-    return {**recipe, "steps": 1, "budget": None, "epochs": None}
+def one_pass(recipe: Mapping[str, Any], records: int) -> dict[str, Any]:
+    """The recipe of a family that reads all records once, in one step. Raises `SpecError` for another length."""
+    length, batch = recipe.get("steps"), recipe.get("batch_size")
+    if recipe.get("epochs") is not None or str(length) not in ("None", "1") or str(batch) not in ("None", str(records)):
+        raise SpecError("this family reads all records once: leave out steps, epochs and batch_size.")
+    return {**recipe, "steps": 1, "budget": None, "epochs": None, "batch_size": records}
 
 
-def random_batches(records: data.Records, recipe: Recipe, device: torch.device) -> data.PoissonStream:
+def random_batches(records: data.Records, recipe: Recipe, device: torch.device, reads_once: bool) -> data.PoissonStream:
     """Batches of random units, as the accountant counts them."""
     terms = parse_privacy(recipe.privacy)
-    if terms is None:  # all records, once
-        return data.PoissonStream(records, min(recipe.batch_size, len(records)), StrongSource(), device=device)
-    source = SeededSource(recipe.seed) if terms.seeded else StrongSource()
-    groups = units(records, terms.unit)
-    return data.PoissonStream(records, recipe.batch_size, source, groups, terms.copies, device)
+    source = SeededSource(recipe.seed) if terms is not None and terms.seeded else StrongSource()
+    groups = None if terms is None else units(records, terms.unit)
+    size = recipe.batch_size
+    if reads_once:  # what counts are the passes over all records
+        size = min(size, len(records) if groups is None else len(set(groups)))
+    return data.PoissonStream(records, size, source, groups, 1 if terms is None else terms.copies, device)

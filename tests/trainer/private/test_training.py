@@ -276,6 +276,15 @@ def test_what_tells_of_records_outside_of_epsilon_is_refused(tmp_path: Path) -> 
     plain = api.train("vae", "digits", tmp_path / "plain", steps=1, **SMALL)
     with pytest.raises(UsageError, match="cannot start from a model"):
         api.train("vae", "digits", tmp_path / "d", steps=1, privacy=PRIVACY, start=plain, **SMALL)
+    rows = "".join(f"p{i // 3},{20 + i % 50},{'fm'[i % 2]}\n" for i in range(600))
+    (tmp_path / "g.csv").write_text("patient,age,sex\n" + rows)
+    grouped, several = f"{tmp_path / 'g.csv'}:group=patient", "epsilon=2,delta=1e-4,public=ranges,unit=patient"
+    with pytest.raises(
+        SpecError, match="protects single records"
+    ):  # each measure counts rows, of which a unit has more
+        api.train("marginal_tree", grouped, tmp_path / "f", privacy=several)
+    with pytest.raises(SpecError, match="leave out steps, epochs and batch_size"):
+        api.train("class_gaussian", "digits", tmp_path / "g", privacy=PRIVACY, steps=5)
     with pytest.raises(UsageError, match="names no units"):
         api.train("vae", "digits", tmp_path / "e", steps=1, privacy=PRIVACY + ",unit=patient", **SMALL)
 

@@ -75,6 +75,11 @@ class PrivateTraining:
         self._released: PrivacyGuarantee | None = None
         self._updates: PrivateUpdates | ReleaseUpdates
         if isinstance(family, Releases):
+            if terms.unit is not None or terms.copies > 1:
+                raise SpecError(
+                    f"a {family.name!r} model protects single records, which it reads once: leave out unit and copies,"
+                    " or take a family that is trained in private steps, such as vae."
+                )
             self.players: list[str] = []
             self._mechanism = Shared(terms, self._source, family.chooses)
             self._updates = ReleaseUpdates(family, stream, self._mechanism, self.ledger, optimizers, recipe.seed)
