@@ -62,7 +62,12 @@ class Line(Family):
         yield Step("mean", {"distance": 0.5 * away.square().sum(1)})
 
 
-registry.register("line", f"{__name__}:Line")  # as artifacts name it
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The family by the name that artifacts give it, for these tests alone."""
+    monkeypatch.setattr(registry, "_registered", {"line": f"{__name__}:Line"})
+
+
 DATA = DataSpec(name="points", shape=(2,), kind="continuous")
 
 
