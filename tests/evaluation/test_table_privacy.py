@@ -38,27 +38,6 @@ def test_the_variance_of_the_share_is_that_of_all_relabelings() -> None:
     assert distances._deviation(w) == pytest.approx(np.std(sums), abs=1e-12)
 
 
-def test_the_chance_of_hits_is_that_of_all_orders() -> None:
-    """Of 4 + 4 rows in random order: hits before the second other row."""
-    orders = list(combinations(range(8), 4))  # the places of the members
-    for hits in range(5):
-        count = sum(_hits(set(members)) >= hits for members in orders)
-        assert distances._hypergeometric(hits, 1, 4) == pytest.approx(count / len(orders), abs=1e-12)
-
-
-def _hits(members: set[int]) -> int:
-    """Members that rank before the second other row."""
-    found = others = 0
-    for place in range(8):
-        if place in members:
-            found += 1
-        else:
-            others += 1
-            if others > 1:
-                break
-    return found
-
-
 def test_equal_rows_are_counted_missing_cells_and_all() -> None:
     train, held_out = patients(100, 0), patients(100, 1)
     made = train.take(slice(0, 30)).joined(held_out.take(slice(0, 10)))

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from morphogen.core.errors import DataError
 from morphogen.core.rng import Rng
-from morphogen.evaluation.metrics.two_sample import auc, two_sample_test
+from morphogen.evaluation.metrics.two_sample import two_sample_test
 from morphogen.theory.statistics.intervals import binomial_interval, binomial_tail
 
 
 def normal(seed: int, n: int, d: int = 5, shift: float = 0.0, scale: float = 1.0) -> Tensor:
     return scale * Rng(seed).normal("x", n, (d,)) + shift
-
-
-def test_auc_equals_scikit_learn_with_ties() -> None:
-    low, high = (Rng(0).integers(name, n, 7).double() for name, n in (("low", 40), ("high", 55)))
-    want = roc_auc_score([0] * 40 + [1] * 55, torch.cat((low, high)).numpy())
-    assert auc(low, high) == pytest.approx(want, rel=1e-12)
 
 
 def test_the_level_is_kept_where_a_classifier_can_memorize() -> None:

@@ -11,7 +11,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError
 from morphogen.evaluation.context import cache
@@ -91,7 +90,5 @@ class Features:
         assert self.network is not None
         parameter = next(self.network.parameters(), None) if isinstance(self.network, nn.Module) else None
         device = torch.device("cpu") if parameter is None else parameter.device
-        parts = [
-            self.network(pictures[rows].to(device).float() / 127.5 - 1.0).cpu() for rows in chunks(len(pictures), CHUNK)
-        ]
+        parts = [self.network(part.to(device).float() / 127.5 - 1.0).cpu() for part in pictures.split(CHUNK)]
         return torch.cat(parts)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from morphogen.core.errors import DataError
 from morphogen.core.rng import Rng
-from morphogen.theory.statistics import intervals
+from morphogen.theory.statistics import intervals, roc
 from morphogen.theory.statistics.intervals import Estimate
 
 BLOCKS = 5
@@ -74,16 +74,10 @@ def two_sample_test(a: Tensor, b: Tensor, rng: Rng, method: Method = "logistic")
         score = _classifier(method).fit(past, names).predict_proba(judged)[:, 1]
         right += int(((score > 0.5) == truth).sum())
         count += len(truth)
-        areas.append(auc(torch.from_numpy(score[truth == 0]), torch.from_numpy(score[truth == 1])))
+        low, high = (torch.from_numpy(score[truth == kind]) for kind in (0, 1))
+        areas.append(roc.auc_and_variance(high, low)[0])
     accuracy = Estimate(right / count, intervals.binomial_interval(right, count))
     return TwoSample(accuracy, intervals.binomial_tail(right, count, 0.5), sum(areas) / len(areas), count)
-
-
-def auc(low: Tensor, high: Tensor) -> float:
-    """P(a score of `high` (M,) exceeds one of `low` (N,)), ties counting half: the area under the ROC curve."""
-    ordered = low.sort().values
-    below = torch.searchsorted(ordered, high) + torch.searchsorted(ordered, high, right=True)
-    return float(below.double().mean()) / (2.0 * len(low))
 
 
 def _blocks(x: Tensor, rng: Rng, name: str) -> list[Any]:

@@ -26,12 +26,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from morphogen.core.errors import DataError
 from morphogen.evaluation.tables.encoding import Encoder, Matrix
 from morphogen.evaluation.tables.rows import Cells, Rows
-from morphogen.evaluation.tables.separation import auc
-from morphogen.theory.statistics import intervals
+from morphogen.theory.statistics import intervals, roc
 from morphogen.theory.statistics.intervals import Estimate
 
 MIN_ROWS = 20
@@ -126,23 +126,10 @@ def nearest(made: Rows, of: Halves, encoder: Encoder) -> Nearest:
 def membership(made: Rows, of: Halves, encoder: Encoder) -> Membership:
     """The attack by the distance to the nearest made row."""
     y, t, h = (encoder.positions(rows) for rows in (made, of.train, of.held_out))
-    member, other = -closest(t, y)[0], -closest(h, y)[0]
-    m = len(member)
-    area, variance = auc(member, other)
-    variance = max(variance, 1.0 / (12.0 * m * m))
-    found = intervals.normal(area, variance)
-    assert found.interval is not None
-    null = (2 * m + 1) / (12.0 * m * m)
-    allowed = math.floor(FALSE_POSITIVES * m)
-    threshold = np.sort(other)[::-1][allowed]
-    hits = int((member > threshold + _TIE).sum())
-    return Membership(
-        Estimate(area, (max(0.0, found.interval[0]), min(1.0, found.interval[1]))),
-        Estimate(hits / m, intervals.binomial_interval(hits, m)),
-        _upper((area - 0.5) / math.sqrt(null)),
-        _hypergeometric(hits, allowed, m),
-        m,
-    )
+    member, other = (torch.from_numpy(-closest(rows, y)[0]) for rows in (t, h))
+    found = roc.true_positives(member - _TIE, other, FALSE_POSITIVES)
+    p_auc = roc.auc_p_value(member, other)
+    return Membership(roc.auc(member, other), found.found, p_auc, found.p_value, len(member))
 
 
 def closest(x: Matrix, to: Matrix) -> tuple[Cells, np.ndarray]:
@@ -170,23 +157,6 @@ def _z(w: np.ndarray, m: int) -> float:
 
 def _upper(z: float) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2.0))
-
-
-def _hypergeometric(hits: int, allowed: int, m: int) -> float:
-    """P(at least so many members rank before the (allowed + 1)-th other row) if all 2 m are exchangeable.
-
-    That is the chance of at most `allowed` other rows among the first hits + allowed.
-    """
-    first = hits + allowed
-    if hits == 0:
-        return 1.0
-    at = np.arange(max(0, first - m), min(allowed, first) + 1)
-
-    def log_choose(n: int, k: np.ndarray) -> np.ndarray:
-        return np.array([math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in k])
-
-    whole = log_choose(2 * m, np.array([first]))[0]
-    return float(min(1.0, np.exp(log_choose(m, at) + log_choose(m, first - at) - whole).sum()))
 
 
 def _step(cells: Cells) -> float:

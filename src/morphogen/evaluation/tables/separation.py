@@ -16,11 +16,12 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from morphogen.core.errors import DataError
 from morphogen.evaluation.tables.encoding import Encoder, Matrix, tree_matrix
 from morphogen.evaluation.tables.rows import Rows
-from morphogen.theory.statistics import intervals
+from morphogen.theory.statistics import intervals, roc
 from morphogen.theory.statistics.intervals import Estimate
 
 FOLDS = 5
@@ -60,27 +61,13 @@ def _mean_auc(x: Matrix, truth: np.ndarray, fold: np.ndarray, make: Any) -> Esti
     for k in range(FOLDS):
         judged = fold == k
         score = fitted(make(), x[~judged], truth[~judged]).predict_proba(x[judged])[:, 1]
-        area, variance = auc(score[truth[judged] == 1], score[truth[judged] == 0])
+        made, real = (torch.from_numpy(score[truth[judged] == kind]) for kind in (1, 0))
+        area, variance = roc.auc_and_variance(made, real)
         areas.append(area)
         variances.append(variance)
     found = intervals.normal(float(np.mean(areas)), 2.0 * float(np.sum(variances)) / FOLDS**2)
     assert found.interval is not None
     return Estimate(found.value, (max(0.0, found.interval[0]), min(1.0, found.interval[1])))
-
-
-def auc(high: np.ndarray, low: np.ndarray) -> tuple[float, float]:
-    """P(high > low), ties counting half, and DeLong's variance of it."""
-    above = _placements(high, low)
-    below = _placements(low, high)
-    area = float(above.mean())
-    variance = sum(float(v.var(ddof=1)) / len(v) if len(v) > 1 else 0.25 for v in (above, below))
-    return area, variance
-
-
-def _placements(x: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """The share of `among` below each x, ties counting half."""
-    ordered = np.sort(among)
-    return (np.searchsorted(ordered, x) + np.searchsorted(ordered, x, side="right")) / (2.0 * len(ordered))
 
 
 def boosting(categorical: list[bool], regression: bool = False) -> Any:

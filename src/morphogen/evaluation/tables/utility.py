@@ -20,11 +20,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from morphogen.core.errors import DataError
 from morphogen.evaluation.tables.encoding import Encoder, Matrix, tree_matrix
 from morphogen.evaluation.tables.rows import Rows
-from morphogen.evaluation.tables.separation import auc, boosting, fitted, logistic
+from morphogen.evaluation.tables.separation import boosting, fitted, logistic
+from morphogen.theory.statistics import roc
 from morphogen.theory.statistics.intervals import Estimate
 
 DRAWS = 200
@@ -107,15 +109,19 @@ def _judged(
     )
 
 
+def _auc(high: np.ndarray, low: np.ndarray) -> float:
+    return roc.auc_and_variance(torch.from_numpy(high), torch.from_numpy(low))[0]
+
+
 def _macro_auc(truth: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> float:
     if len(classes) == 2:
         is_second = truth == classes[1]
-        return auc(scores[is_second, 1], scores[~is_second, 1])[0] if 0 < is_second.sum() < len(truth) else np.nan
+        return _auc(scores[is_second, 1], scores[~is_second, 1]) if 0 < is_second.sum() < len(truth) else np.nan
     parts = []
     for k, name in enumerate(classes):
         own = truth == name
         if 0 < own.sum() < len(truth):
-            parts.append(auc(scores[own, k], scores[~own, k])[0])
+            parts.append(_auc(scores[own, k], scores[~own, k]))
     return float(np.mean(parts)) if parts else np.nan
 
 
