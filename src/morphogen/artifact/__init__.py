@@ -7,6 +7,7 @@
     parts/NAME/          models that this one stands on, artifacts themselves
     log.jsonl            the training log
     evaluation/*.json    results, added later by `write_evaluation`
+    audit/*.json         results of audits, added later by `write_audit`
     card.md              all of it in words
     manifest.json        size and sha256 of each file above, written last
 
@@ -18,7 +19,7 @@ time (`locks.py`) replaces the directory as a whole (`folders.py`), or some file
 """
 
 from morphogen.artifact import files, manifest
-from morphogen.artifact.evaluations import read_evaluations, write_evaluation
+from morphogen.artifact.evaluations import read_audits, read_evaluations, write_audit, write_evaluation
 from morphogen.artifact.files import replacing
 from morphogen.artifact.schemas import FORMAT
 from morphogen.artifact.snapshot import MANIFEST
@@ -34,10 +35,12 @@ __all__ = [
     "files",
     "load",
     "manifest",
+    "read_audits",
     "read_evaluations",
     "replacing",
     "save",
     "verified",
     "verify",
+    "write_audit",
     "write_evaluation",
 ]

@@ -11,12 +11,14 @@ from morphogen.core.privacy import PrivacyGuarantee
 
 _LIMITS = (
     "The model knows nothing beyond the records it was trained on, and repeats their errors and biases."
-    " What is not listed under Evaluation was not measured. Samples may resemble training records."
+    " What is not listed under Evaluation and Audit was not measured. Samples may resemble training records."
 )
 
 
-def card(spec: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown from the content of spec.json and the evaluations, the oldest first."""
+def card(
+    spec: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]], audits: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """Markdown from the content of spec.json, the evaluations and the results of audits, the oldest first."""
     data, provenance = spec["data"], spec["provenance"]
     title = _plain(f"{spec['family']} trained on {data['name']}")
     state = "" if provenance.get("complete", True) else "\n**Training was interrupted; this model is not finished.**\n"
@@ -26,7 +28,8 @@ def card(spec: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> s
         _section("Model", {"family": spec["family"], **spec["spec"]}),
         _section("Training", _given({**spec["recipe"], **{n: v for n, v in provenance.items() if n != "privacy"}})),
         _privacy(PrivacyGuarantee.stored(provenance)),
-        _evaluation(evaluations),
+        _results("Evaluation", evaluations, "Not evaluated yet: `morphogen evaluate MODEL --data SOURCE`."),
+        _results("Audit", audits, "Not audited yet: `morphogen audit MODEL --data SOURCE --out DIR`."),
         _usage(),
         f"## Limits\n\n{_LIMITS}\n",
     ]
@@ -88,11 +91,11 @@ def _section(title: str, values: Mapping[str, Any]) -> str:
     return f"## {title}\n\n" + _table(["", ""], _flat(values))
 
 
-def _evaluation(evaluations: Sequence[Mapping[str, Any]]) -> str:
-    if not evaluations:
-        return "## Evaluation\n\nNot evaluated yet: `morphogen evaluate MODEL --data SOURCE`.\n"
-    parts = ["## Evaluation\n"]
-    for entry in evaluations:
+def _results(title: str, entries: Sequence[Mapping[str, Any]], none: str) -> str:
+    if not entries:
+        return f"## {title}\n\n{none}\n"
+    parts = [f"## {title}\n"]
+    for entry in entries:
         result = {name: value for name, value in _given(entry["result"]).items() if name != "name"}
         parts.append(_plain(f"### {entry['name']} ({str(entry['written'])[:10]})") + "\n")
         parts.append(_table(["", ""], _flat(result)))

@@ -1,4 +1,7 @@
-"""Add results to an artifact. Each result is a separate file, listed in the manifest and in the card."""
+"""Add results to an artifact: evaluations and audits.
+
+Each result is a separate file, listed in the manifest and in the card.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ from morphogen.artifact.snapshot import Snapshot, taken
 from morphogen.core.errors import ArtifactError
 from morphogen.core.paths import without_folders
 
-FOLDER = "evaluation/"
+EVALUATIONS, AUDITS = "evaluation/", "audit/"
+_NAMES = {EVALUATIONS: "evaluation", AUDITS: "audit"}
 
 
 def write_evaluation(path: Path | str, name: str, result: Mapping[str, Any]) -> Path:
@@ -27,9 +31,30 @@ def write_evaluation(path: Path | str, name: str, result: Mapping[str, Any]) -> 
 
     `result` is plain JSON. The same result again changes nothing. Raises `ArtifactError`.
     """
-    root = Path(path)
+    return _write(Path(path), EVALUATIONS, name, result)
+
+
+def write_audit(path: Path | str, name: str, result: Mapping[str, Any]) -> Path:
+    """Add the result `name` of an audit to an artifact and to its card, as `write_evaluation` does."""
+    return _write(Path(path), AUDITS, name, result)
+
+
+def read_evaluations(path: Path | str) -> list[dict[str, Any]]:
+    """All evaluations of an artifact as {"name", "written", "result"}, the oldest first."""
+    with taken(path) as snapshot:
+        return _entries(snapshot, EVALUATIONS)
+
+
+def read_audits(path: Path | str) -> list[dict[str, Any]]:
+    """All results of audits of an artifact, as `read_evaluations` gives evaluations."""
+    with taken(path) as snapshot:
+        return _entries(snapshot, AUDITS)
+
+
+def _write(root: Path, folder: str, name: str, result: Mapping[str, Any]) -> Path:
+    what = _NAMES[folder]
     if not re.fullmatch(r"[\w-]{1,100}", name):
-        raise ArtifactError(f"an evaluation's name is made of letters, digits, - and _ (got {name!r}).")
+        raise ArtifactError(f"the name of an {what} is made of letters, digits, - and _ (got {name!r}).")
     result = {name: without_folders(value) if name == "data" else value for name, value in result.items()}
     try:
         content = json.dumps(result, sort_keys=True, allow_nan=False)
@@ -37,33 +62,28 @@ def write_evaluation(path: Path | str, name: str, result: Mapping[str, Any]) -> 
         entry = {"name": name, "written": now, "result": result}
         data = json_bytes(entry)
     except (TypeError, ValueError) as error:
-        raise ArtifactError(f"the evaluation {name!r} is no plain JSON ({error}).") from None
-    checked(Evaluation, f"the evaluation {name!r}", data)
-    listed_as = f"{FOLDER}{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"
+        raise ArtifactError(f"the {what} {name!r} is no plain JSON ({error}).") from None
+    checked(Evaluation, f"the {what} {name!r}", data)
+    listed_as = f"{folder}{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"
     with taken(root):  # check that it exists: a lock without an artifact would stay
         pass
     target = root.resolve()
     try:
-        with locked(target, "writing", "adding an evaluation", WAIT_S):
+        with locked(target, "writing", f"adding an {what}", WAIT_S):
             folders.recover(target)
             with taken(target) as snapshot:
                 if listed_as in snapshot.entries:
                     return root / listed_as
                 spec = store.stored_spec(snapshot)
-                text = card(spec, [*_evaluations(snapshot), entry])
+                known = {each: _entries(snapshot, each) for each in _NAMES}
+                text = card(spec, *([*known[each], *([entry] if each == folder else [])] for each in _NAMES))
             manifest.commit(target, {listed_as: data, "card.md": text.encode()})
     except OSError as error:
-        raise ArtifactError(f"{path}: the evaluation could not be added ({error}).") from error
+        raise ArtifactError(f"{root}: the {what} could not be added ({error}).") from error
     return root / listed_as
 
 
-def read_evaluations(path: Path | str) -> list[dict[str, Any]]:
-    """All evaluations of an artifact as {"name", "written", "result"}, the oldest first."""
-    with taken(path) as snapshot:
-        return _evaluations(snapshot)
-
-
-def _evaluations(snapshot: Snapshot) -> list[dict[str, Any]]:
-    names = [n for n in snapshot.entries if n.startswith(FOLDER) and n.endswith(".json")]
+def _entries(snapshot: Snapshot, folder: str) -> list[dict[str, Any]]:
+    names = [n for n in snapshot.entries if n.startswith(folder) and n.endswith(".json")]
     found = [checked(Evaluation, str(snapshot.root / n), snapshot.data(n))[1] for n in names]
     return sorted(found, key=lambda e: str(e["written"]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from morphogen.artifact import manifest, store, weights
-from morphogen.artifact.evaluations import FOLDER
+from morphogen.artifact.evaluations import AUDITS, EVALUATIONS
 from morphogen.artifact.schemas import Evaluation, Manifest, checked
 from morphogen.artifact.snapshot import MANIFEST, Snapshot, taken
 from morphogen.artifact.store import Description
@@ -41,7 +41,7 @@ def verified(path: Path | str) -> Verified:
             store.refuse(snapshot.root, problems)
         described = store.described(snapshot, "", False)
         for name in snapshot.entries:
-            if name.startswith(FOLDER) and name.endswith(".json"):
+            if name.startswith((EVALUATIONS, AUDITS)) and name.endswith(".json"):
                 checked(Evaluation, str(snapshot.root / name), snapshot.data(name))
         store.check_shapes(snapshot.root, described)
         _look(snapshot, "", described)
