@@ -1,0 +1,1 @@
+"""Attacks on the rows of a table by synthetic rows alone."""
