@@ -209,6 +209,12 @@ def evaluate(model: Path, data: str, metrics: list[str], **how: Any) -> Json:
     return mg.evaluate(model, data, metrics, **how).to_dict()
 
 
+def audit(model: Path, data: str, out: Path, **how: Any) -> Json:
+    """What the attacks on the privacy of a model find."""
+    found: Json = mg.audit(model, data, "privacy", out=out, **how).to_dict()["checks"]["privacy"]
+    return found
+
+
 def evaluate_alignment(model: Path, data: str, **how: Any) -> Any:
     """The alignment of a model's drawings with prompts of held-out records."""
     return mg.evaluate_alignment(model, data, **how)

@@ -45,6 +45,7 @@ LONG = (
     ("quality.tables breast", "synthetic rows of the breast cancer table by trivial makers", "5 minutes"),
     ("quality.anomalies all", "anomalies beside baselines, false alarms, time", "2 hours"),
     ("quality.compression all", "archives beside general codecs, every row", "hours"),
+    ("quality.membership all", "attacks on a model of each family, and the bound of epsilon", "an hour"),
     ("quality.molecules all", "molecules of ChEMBL by six models, and wanted values", "4 hours"),
     ("validity.steppers", "order of convergence of every stepper", "3 minutes"),
     ("validity.estimators", "coverage of every interval, beside torchmetrics and prdc", "20 minutes"),
