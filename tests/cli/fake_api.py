@@ -22,6 +22,7 @@ import morphogen.api as real
 import morphogen.quickstart as real_quickstart
 from morphogen.core.data_spec import DataSpec
 from morphogen.data.records import Dataset, Problem, Records
+from morphogen.safeguards.audit import Finding
 
 DIGITS = DataSpec(name="digits", shape=(1, 8, 8), kind="continuous", levels=17, classes=tuple("0123456789"))
 POINTS = DataSpec(name="points", shape=(2,), kind="continuous")
@@ -232,6 +233,10 @@ def _judged(given: Mapping[str, Any]) -> real.Evaluation:
     return real.Evaluation({"samples": given["samples"]}, given["data"], (RESULT,), left_out, LADDERS, notes)
 
 
+def _audited(given: Mapping[str, Any]) -> real.Audit:
+    return real.Audit({"model": "m", "family": "vae"}, given["data"], {"privacy": Finding((RESULT,))})
+
+
 def _alignment(given: Mapping[str, Any]) -> real.Alignment:
     """Ten drawings, of which four are beside training pictures."""
     spec = DIGITS.replace(levels=256)
@@ -276,10 +281,6 @@ def _archive(path: Any, warnings: tuple[str, ...] = ()) -> real.Archive:
     return real.Archive(str(path), 360, (1, 8, 8), 3000, 100, 1.0, "f" * 64, "vae", True, {"plain": 1}, **counted)
 
 
-def _exported(out: str) -> real.Exported:
-    return real.Exported("onnx", {"decoder": out}, {"decoder": ("z",)}, {"decoder": ("x",)}, {"decoder": 2e-7}, 99)
-
-
 def _both(api: FakeApi, n: int, made: int) -> real.Reconstructions:
     return real.Reconstructions(digits(n, api.spec), digits(made, api.spec))
 
@@ -310,11 +311,11 @@ ANSWERS: dict[str, Callable[[FakeApi, Mapping[str, Any]], Any]] = {
     "upscale": lambda api, given: _restored(given["n"]),
     "restore": lambda api, given: _restored(given["n"]),
     "compare": lambda api, given: _comparison(given),
+    "audit": lambda api, given: _audited(given),
     "evaluate_samples": lambda api, given: _judged(given),
     "evaluate_molecules": lambda api, given: _judged({**given, "samples": given["molecules"]}),
     "evaluate_alignment": lambda api, given: _alignment(given),
     "quantize": lambda api, given: real.Quantized(str(given["out"]), 16, (1.0, 1.001), 1e-3, 20, 200, 10, 99),
-    "export": lambda api, given: _exported(str(given["out"])),
     "compress": lambda api, given: _archive(given["out"]),
     "decompress": lambda api, given: real.Decompressed(digits(4).x, None, np.arange(4), 17, 1.0, api.damage),
     "decompressing": lambda api, given: iter([real.Decompressed(digits(4).x, None, np.arange(4), 17, 0.0, api.damage)]),

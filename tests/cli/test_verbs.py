@@ -137,6 +137,7 @@ def test_quickstart_ends_with_what_to_try(api: FakeApi, capsys: pytest.CaptureFi
         ["show", "m"],
         ["verify", "m"],
         ["check", "vae"],
+        ["audit", "m", "--data", "digits", "--out", "{tmp}/audit/"],
     ],
 )
 def test_json_is_all_that_stdout_holds(

@@ -7,6 +7,7 @@ which is always prepared as the model's own `DataSpec` says, so that nothing has
 from morphogen.api.aligning import evaluate_alignment
 from morphogen.api.aligning_over_guidance import alignment_curve
 from morphogen.api.attending import attention_maps
+from morphogen.api.auditing import audit
 from morphogen.api.catalogue import check_family, describe_family, list_families
 from morphogen.api.chaining import forward_chain, reverse_chain
 from morphogen.api.comparing import compare
@@ -21,7 +22,6 @@ from morphogen.api.drawing import draw
 from morphogen.api.editing import edit
 from morphogen.api.encoding import encode, interpolate, manifold
 from morphogen.api.evaluating import evaluate
-from morphogen.api.exporting import export
 from morphogen.api.fitting import train
 from morphogen.api.following import Following, follow
 from morphogen.api.imputing import impute
@@ -39,6 +39,7 @@ from morphogen.api.results import (
     AlignmentPoint,
     Archive,
     AttentionMaps,
+    Audit,
     Chain,
     Comparison,
     Decompressed,
@@ -47,7 +48,6 @@ from morphogen.api.results import (
     Detections,
     Directions,
     Evaluation,
-    Exported,
     Imputed,
     LatentEdits,
     Latents,
@@ -88,6 +88,7 @@ __all__ = [
     "Archive",
     "ArtifactError",
     "AttentionMaps",
+    "Audit",
     "CapabilityError",
     "Chain",
     "Comparison",
@@ -102,7 +103,6 @@ __all__ = [
     "Directions",
     "Evaluation",
     "Event",
-    "Exported",
     "Following",
     "Imputed",
     "Inspection",
@@ -127,6 +127,7 @@ __all__ = [
     "Verification",
     "alignment_curve",
     "attention_maps",
+    "audit",
     "check_family",
     "compare",
     "compress",
@@ -146,7 +147,6 @@ __all__ = [
     "evaluate_alignment",
     "evaluate_molecules",
     "evaluate_samples",
-    "export",
     "fingerprint",
     "follow",
     "forward_chain",

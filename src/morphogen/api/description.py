@@ -20,8 +20,8 @@ class Description:
     """What a model directory says of itself.
 
     Attributes:
-        facts: family, options, capabilities, parameters, data, recipe, provenance, privacy and evaluations, as plain
-            JSON types
+        facts: family, options, capabilities, parameters, data, recipe, provenance, privacy, evaluations and
+            audits, as plain JSON types
 
     Example:
         >>> mg.describe("runs/first")["capabilities"]
@@ -64,10 +64,10 @@ def describe(model: OpenModel | Path | str) -> Description:
         model: a held model, or the path of a model directory.
 
     Returns:
-        What it is, what it was trained on and how, and its evaluations. `parameters` counts all real numbers among the
-        stored weights. `used_as` is there for a model that serves to make another, which is of this family and has
-        these options. `privacy` is the guarantee of a private training, with epsilon, delta, unit, accountant and a
-        sentence, or None.
+        What it is, what it was trained on and how, its evaluations and audits. `parameters` counts all real numbers
+        among the stored weights. `used_as` is there for a model that serves to make another, which is of this family
+        and has these options. `privacy` is the guarantee of a private training, with epsilon, delta, unit, accountant
+        and a sentence, or None.
 
     Raises:
         ArtifactError: the directory is missing, damaged, altered or of a newer format.
@@ -95,5 +95,6 @@ def describe(model: OpenModel | Path | str) -> Description:
             "provenance": {name: value for name, value in provenance.items() if name != "privacy"},
             "privacy": None if promise is None else {**promise.to_dict(), "sentence": promise.sentence()},
             "evaluations": artifact.read_evaluations(where),
+            "audits": artifact.read_audits(where),
         }
     )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
 from morphogen.api.looping import training
 from morphogen.api.model import Model, load
 from morphogen.api.opened import OpenModel
+from morphogen.api.showing import shown_events
 from morphogen.api.training_options import TrainingOptions
-from morphogen.core.errors import MorphogenWarning
 from morphogen.data.in_memory import AnyData
 from morphogen.trainer import Event
 
@@ -30,7 +29,6 @@ def train(
     recipe: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     on_event: Callable[[Event], object] | None = None,
-    log: str | Sequence[str] | None = None,
     **settings: Unpack[TrainingOptions],
 ) -> Model:
     """Train a model, to the end, with a progress bar on a terminal.
@@ -48,8 +46,6 @@ def train(
             "text", which reads captions, is a directory of `transformers` with a text encoder and its tokenizer.
         progress: show progress on standard error; None does so on a terminal.
         on_event: called with each event of the training.
-        log: "csv", "tensorboard" or both: what the log says also goes to `out`/logs/log.csv, or as events of
-            TensorBoard to `out`/logs/tensorboard, while it trains. A resumed run goes on with them.
         settings: options of the family (`latent_dim=8`) and of the training (`steps=2000`, `budget="10min"`, `seed=1`);
             `mg.describe_family` lists them. Ten minutes where no length is given.
         options, recipe: the same as mappings, for programs: options of the family, and of the training.
@@ -68,9 +64,9 @@ def train(
     """
     given: dict[str, Any] = {"preset": preset, "resume": resume, "start": start, "parts": parts}
     shown = progress is True or (progress is None and sys.stderr is not None and sys.stderr.isatty())
-    given |= {"options": options, "recipe": recipe, "on_plan": _tell if shown else None, "log": log}
+    given |= {"options": options, "recipe": recipe, "on_plan": _tell if shown else None}
     events = training(family, data, out, **given, **settings)
-    for event in _shown(events, family or "training", shown):
+    for event in shown_events(events, family or "training", shown):
         if on_event is not None:
             on_event(event)
     assert out is not None  # `training` has seen to it
@@ -79,16 +75,3 @@ def train(
 
 def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _shown(events: Iterator[Event], label: str, progress: bool) -> Iterator[Event]:
-    """The events, shown as they pass; without a progress bar their warnings become `MorphogenWarning`s."""
-    from morphogen.report.progress import watch
-
-    if progress:
-        yield from watch(events, label=label)
-        return
-    for event in events:
-        for warning in event.warnings:
-            warnings.warn(warning, MorphogenWarning, stacklevel=3)
-        yield event

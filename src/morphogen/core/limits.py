@@ -27,6 +27,8 @@ WHOLE: Mapping[str, tuple[int, int]] = {
     "samples": (1, 10**6),
     "draws": (1, 10**6),
     "calls": (1, 10**8),
+    "references": (0, 1000),
+    "canaries": (0, 10**6),
     "factors": (0, 10**6),
     "scale": (2, 64),
     "window": (4, 4096),

@@ -14,6 +14,7 @@ from typing import Any
 MISSING = "–"
 _BETTER = {"lower": "↓", "higher": "↑"}
 RESULT_HEADERS = ("measure", "value", "95% interval", "unit", "n", "baselines", "floor", "place")
+AUDIT_HEADERS = ("measure", "value", "95% interval", "unit", "n", "found at 1%", "at 0.1%", "controls")
 DIFFERENCE_HEADERS = ("measure", "a", "b", "a - b", "95% interval", "paired", "verdict")
 
 
@@ -82,6 +83,33 @@ def results_rows(results: Iterable[Mapping[str, Any]]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def audit_rows(results: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """One row a result of an audit, under `AUDIT_HEADERS`."""
+    rows = []
+    for result in results:
+        rates = (result.get("details") or {}).get("true_positives") or {}
+        rows.append(
+            [
+                str(result.get("name") or MISSING),
+                number(result.get("value"), result.get("interval")),
+                span(result.get("interval")),
+                str(result.get("unit") or ""),
+                number(result.get("n")),
+                *(_percent(rates.get(rate)) for rate in ("0.01", "0.001")),
+                ", ".join(f"{name} {number(v)}" for name, v in (result.get("baselines") or {}).items()) or MISSING,
+            ]
+        )
+    return rows
+
+
+def _percent(found: Mapping[str, Any] | None) -> str:
+    """A share with its interval, in percent."""
+    if found is None:
+        return MISSING
+    low, high = found["interval"]
+    return f"{found['value']:.1%} ({low:.1%} to {high:.1%})"
 
 
 def difference_rows(differences: Iterable[Mapping[str, Any]]) -> list[list[str]]:

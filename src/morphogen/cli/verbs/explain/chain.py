@@ -10,7 +10,6 @@ from morphogen import UsageError
 from morphogen.cli.console import busy
 from morphogen.cli.models import hold
 from morphogen.cli.options import (
-    BatchSize,
     Class,
     Device,
     Grid,
@@ -57,7 +56,6 @@ def chain(
     grid: Grid = None,
     guidance: Guidance = None,
     device: Device = "auto",
-    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -71,11 +69,9 @@ def chain(
     every = None if target.format == ".gif" else 10
     with busy("following the chain"):
         held = hold(model, device, threads)
-        reverse = held.reverse_chain(
-            n, seed, label=label, text=text, times=times or every, batch_size=batch_size, **how
-        )
+        reverse = held.reverse_chain(n, seed, label=label, text=text, times=times or every, **how)
         shown = len(reverse.t)
-        forward = None if data is None else held.forward_chain(data, n, times=shown, seed=seed, batch_size=batch_size)
+        forward = None if data is None else held.forward_chain(data, n, times=shown, seed=seed)
     if target.format == ".gif":
         target.write(_animated(reverse, forward))
     else:

@@ -46,12 +46,14 @@ def show(
     from morphogen.report.tables import RESULT_HEADERS, results_rows
 
     table = found["data"].pop("table", None)
-    print_fields({name: value for name, value in found.items() if name not in ("evaluations", "privacy")})
-    if found["privacy"] is not None:
+    print_fields({name: value for name, value in found.items() if name not in ("evaluations", "audits", "privacy")})
+    if found.get("privacy") is not None:
         print_text(f"privacy: {found['privacy']['sentence']}")
     if table is not None:
         print_fields(schema_facts(table))
         print_table(HEADERS, schema_rows(table))
+    if found.get("audits"):
+        print_table(RESULT_HEADERS, results_rows(entry["result"] for entry in found["audits"]), "audits")
     if found["evaluations"]:
         print_table(RESULT_HEADERS, results_rows(entry["result"] for entry in found["evaluations"]))
     else:

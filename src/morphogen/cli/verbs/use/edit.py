@@ -11,7 +11,6 @@ import typer
 from morphogen.cli.console import busy
 from morphogen.cli.models import hold
 from morphogen.cli.options import (
-    BatchSize,
     Class,
     Device,
     Grid,
@@ -66,7 +65,6 @@ def edit(
     guidance: Guidance = None,
     negative: Negative = None,
     device: Device = "auto",
-    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -77,9 +75,7 @@ def edit(
     asked: dict[str, Any] = {"strength": strength, "n": n, "seed": seed, "tiles": tiles}
     with busy("editing"):
         held = hold(model, device, threads)
-        made = held.edit(
-            image, mask=mask, label=label, text=text, negative=negative, batch_size=batch_size, **asked, **how
-        )
+        made = held.edit(image, mask=mask, label=label, text=text, negative=negative, **asked, **how)
     recipe = {"verb": "edit", "model": str(model), "image": str(image), "mask": None if mask is None else str(mask)}
     recipe |= {"class": label, "text": text, "negative": negative, **asked, **how}
 
