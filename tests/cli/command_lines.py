@@ -159,7 +159,9 @@ def _right(parameter: Any, rng: random.Random, places: Mapping[str, Sequence[str
     if parameter.name in WORDS:
         return rng.choice(WORDS[parameter.name])
     shown = str(parameter.metavar or "")
-    place = "OUT" if parameter.name in ("out", "sheet") else next((p for p in places if p in shown), "FILE")
+    place = (
+        "OUT" if parameter.name in ("out", "sheet") else max((p for p in places if p in shown), key=len, default="FILE")
+    )
     return rng.choice(places[place])
 
 

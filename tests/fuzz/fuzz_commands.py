@@ -10,7 +10,7 @@ import os
 import random
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,18 @@ from morphogen.cli.flags import flag
 from morphogen.cli.main import run
 from morphogen.core import registry
 
-_LONG = ("train", "quickstart", "check", "evaluate", "evaluate-samples", "alignment", "directions")  # honest work,
-_MAX_LONG_S = 4  # of which the beginning is enough
+_LONG = (
+    "train",
+    "quickstart",
+    "check",
+    "evaluate",
+    "evaluate-samples",
+    "alignment",
+    "directions",
+    "suggest",
+    "design",
+)  # honest work,
+_MAX_LONG_S = 2  # of which the beginning is enough
 _OUTS = [
     "out.png",
     "out.npz",
@@ -41,6 +51,7 @@ _OUTS = [
     "two",
 ]
 _SOURCES = ["digits", "shapes:size=16,n=40", "photos", "photos:size=8,resize=crop", "arrays.npz", "photos:skip_bad"]
+_SOURCES += ["breast_cancer", "rows.csv", "rows.csv:target=sex", "words.txt", "molecules.smi"]
 _FAMILIES = tuple(registry.names())
 _FIELDS_OF_DATA = ("size", "n", "seed", "validation", "resize", "channels", "binary", "context", "classes", "test")
 
@@ -55,9 +66,14 @@ def try_command(number: int, seed: int, models: Mapping[str, Good], scratch: Pat
         "IMAGE": ["drawn.png", "photo.jpg", "photos/a/0.png", "broken.png"],
         "SOURCE": _SOURCES,
         "OUT": _OUTS,
-        "FILE": ["drawn.png", "samples.npz", "text.txt", "mask.png", "drawn"],
+        "FILE": ["drawn.png", "samples.npz", "text.txt", "mask.png", "drawn", "rows.csv", "molecules.smi"],
+        "FILE.mgz": ["coded.mgz", "plain.mgz", "text.txt"],
+        "FILE.csv": ["rows.csv", "text.txt"],
         "SAMPLES": ["samples.npz", "drawn", "photos/a", "arrays.npz"],
         "DIR": ["two", "models/vae", "out"],
+        "CONDITIONS": ["mean radius>20", "target=0", "x=1", "mean radius>20,mean radius<10"],
+        "COLUMN": ["target", "mean radius", "x"],
+        "SMILES": ["CCO", "xx"],
         "PROMPT": ["a red circle", "a (small:1.5) blue square", "two"],
     }
     random_ = random.Random(f"commands/{seed}/{number}")
@@ -90,7 +106,9 @@ def _training(models: Mapping[str, Good], random_: random.Random) -> list[str]:
     """A short training with strange values of the fields of its family, of its recipe or of its data."""
     family = random_.choice(_FAMILIES)
     known = api.describe_family(family)
-    data = random_.choice(("digits", "shapes:size=16,n=40", "photos", "arrays.npz", "digits:binary"))
+    data = random_.choice(
+        ("digits", "shapes:size=16,n=40", "photos", "arrays.npz", "digits:binary", "rows.csv", "words.txt")
+    )
     if random_.random() < 0.15:
         data += (":" if ":" not in data else ",") + random_.choice(_FIELDS_OF_DATA) + "=" + _value(random_)
     line = ["train", family, "--data", data, "--out", "new", "--device", "cpu", "--compile", "off"]
@@ -179,8 +197,18 @@ def _make(root: Path, models: Mapping[str, Good]) -> None:
     Image.fromarray(mask).save(work / "mask.png")
     (work / "broken.png").write_bytes((work / "mask.png").read_bytes()[:50])
     (work / "text.txt").write_text("a red circle\na blue square\n", encoding="utf-8")
+    (work / "rows.csv").write_text("age,sex,when\n" + "".join(_rows()), encoding="utf-8")
+    (work / "molecules.smi").write_text("CCO\nc1ccccc1\nCCN\nxx\n" * 5, encoding="utf-8")
+    for name in ("words.txt", "coded.mgz", "plain.mgz"):
+        shutil.copy(models["integers"].path.parent / name, work)
     np.savez(work / "arrays.npz", x=random.integers(0, 256, (20, 16, 16, 3), dtype=np.uint8), y=np.arange(20) % 2)
     np.savez(work / "samples.npz", x=random.integers(0, 256, (20, 8, 8), dtype=np.uint8))
     os.chdir(work)
     if run(["sample", "models/vae", "--n", "4", "--out", "drawn.png"]):
         raise SystemExit("the good model draws nothing")
+
+
+def _rows() -> Iterator[str]:
+    """Lines of a table, with missing cells."""
+    for i in range(40):
+        yield f"{20 + i % 7},{('f', 'm', '')[i % 3]},2020-01-{i % 28 + 1:02}\n"

@@ -24,6 +24,7 @@ from fuzz_findings import Item, judge
 from fuzz_json import TEXTS, damage_bytes, damage_json, strange
 from fuzz_models import Good
 from fuzz_pictures import damage_picture, damage_recipe, picture
+from fuzz_records import archive, table, texts, unpacked
 from strange_arrays import write_random
 
 from morphogen import data
@@ -55,14 +56,15 @@ def try_files(number: int, seed: int, models: Mapping[str, Good], scratch: Path)
     shutil.rmtree(scratch / "item", ignore_errors=True)
     work.mkdir(parents=True)
     out.mkdir()
-    kind = random_.choice((*["folder"] * 6, *["arrays"] * 3, "picture", "recipe"))
+    kind = random_.choice((*["folder"] * 5, *["arrays"] * 3, *["table"] * 3, "texts", "archive", "picture", "recipe"))
     item.made.append(kind)
     lines, source = _MAKERS[kind](work, models, random_, item.made)
 
     def look() -> list[Any]:
         os.chdir(work)
-        statuses = [run([*line, "--out", str(out / "x.png")] if line[0] != "data" else line) for line in lines]
-        return [*statuses, _read(work, source) if source else ""]
+        statuses = [run([*line, "--out", str(out / _OUT[line[0]])] if line[0] in _OUT else line) for line in lines]
+        said = _read(work, source) if source else unpacked(work, models, out) if kind == "archive" else ""
+        return [*statuses, said]
 
     before = snapshot(work)
     outcome = run_in_child(look, [out, Path(os.environ["MORPHOGEN_CACHE"])], scratch)
@@ -88,7 +90,7 @@ def _read(work: Path, source: str) -> str:
         x = split.batch(slice(0, len(split))).x if len(split) else torch.zeros(0, *found.spec.shape)
         if tuple(x.shape[1:]) != tuple(found.spec.shape):
             return f"{name}: records of shape {tuple(x.shape[1:])}, described as {found.spec.shape}"
-        if not torch.isfinite(x).all():
+        if not torch.isfinite(x).all() and found.spec.kind != "columns":  # of which some are missing
             return f"{name}: records that are not finite"
         known = len(found.spec.classes)
         if split.labels is not None and not ((split.labels >= -1) & (split.labels < known)).all():
@@ -322,3 +324,6 @@ def _recipe(work: Path, models: Mapping[str, Good], random_: random.Random, made
 
 
 _MAKERS = {"folder": _folder, "arrays": _arrays, "picture": _picture, "recipe": _recipe}
+_MAKERS |= {"table": table, "texts": texts, "archive": archive}
+_OUT = {"restore": "x.png", "edit": "x.png", "upscale": "x.png", "recall": "x.png", "evaluate-samples": "x.json"}
+_OUT |= {"impute": "x.csv", "train": "x"}

@@ -1,4 +1,4 @@
-"""Good things to damage: six tiny models, trained for a few steps in seconds.
+"""Good things to damage: ten tiny models, trained for a few steps in seconds, and archives.
 
 python tests/fuzz/fuzz_models.py DIR
 """
@@ -13,8 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from morphogen.api import load_data
 from morphogen.cli.main import run
 
+_WORDS = ("red", "blue", "one", "two", "large", "small", "left", "right")
 SHAPES = "shapes:size=16,n=120"
 _TRAINED = {  # name -> the command line after `train`
     "vae": "vae --data digits --hidden 8 --latent-dim 2",
@@ -24,8 +28,12 @@ _TRAINED = {  # name -> the command line after `train`
     "diffusion": f"diffusion --data {SHAPES} --conditional --backbone mlp --hidden 16 --width 16 --depth 1",
     "autoencoder": f"autoencoder --data {SHAPES} --widths 8,8 --blocks 1 --latent-channels 2",
     "latent": f"diffusion --data {SHAPES} --backbone mlp --hidden 16",
+    "table": "autoregressive --data breast_cancer --width 8 --hidden 8",
+    "rows": "vae --data breast_cancer --hidden 8 --latent-dim 2",
+    "texts": "autoregressive --data {root}/words.txt --token-width 16 --token-blocks 1",
     "read": f"vae --data {SHAPES} --conditional --backbone mlp --hidden 16 --latent-dim 2",
 }
+OF_RECORDS = ("table", "rows", "texts")  # no pictures
 _QUICK = "--steps 3 --batch-size 16 --compile off --precision fp32 --device cpu"
 
 
@@ -39,8 +47,11 @@ class Good:
 
 def make_models(root: Path) -> None:
     """Train the models into folders of `root`; each has an evaluation, too."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "words.txt").write_text("".join(f"{a} {b}\n" for a in _WORDS for b in _WORDS), encoding="utf-8")
     for name, line in _TRAINED.items():
         parts: list[str] = []
+        line = line.format(root=root)
         if name == "latent":
             parts = ["--part", f"autoencoder={root / 'autoencoder'}"]
         elif name == "read":
@@ -50,13 +61,32 @@ def make_models(root: Path) -> None:
         _do(["train", *line.split(), *_QUICK.split(), *parts, "--out", str(root / name)])
         if name == "vae":
             _do(["evaluate", str(root / name), "--data", "digits", "--metrics", "nll", "--samples", "1", "--n", "20"])
+    _make_archives(root)
+
+
+def _make_archives(root: Path) -> None:
+    """The integer form of a model, archives with and without it, and a table."""
+    import polars as pl
+
+    ages = [20 + i % 7 for i in range(40)]
+    pl.DataFrame({"age": ages, "sex": ["f", "m", None, "f"] * 10}).write_parquet(root / "rows.parquet")
+    integers, data = str(root / "integers"), str(root / "digits.npz")
+    np.savez(data, x=packed_digits())
+    _do(["quantize", str(root / "autoregressive"), "--data", "digits", "--n", "4", "--out", integers])
+    for name, how in {"plain": [], "coded": [integers], "with-model": [integers, "--with-model"]}.items():
+        _do(["compress", *how, "--data", data, "--out", str(root / f"{name}.mgz")])
+
+
+def packed_digits() -> np.ndarray:
+    """The records of the archives: 24 of the embedded digits."""
+    return load_data("digits").train.stored.numpy()[:24]
 
 
 def good_models(root: Path) -> Mapping[str, Good]:
     """What `make_models` has made in `root`, by name."""
     few = {"diffusion": ("--steps", "2"), "latent": ("--steps", "2"), "autoencoder": ()}
     found = {}
-    for name in _TRAINED:
+    for name in (*_TRAINED, "integers"):
         if (root / name / "manifest.json").is_file():
             draw = ("--n", "2", *few.get(name, ())) if name != "autoencoder" else ()
             found[name] = Good(root / name, draw)
