@@ -25,6 +25,7 @@ from fuzz_json import TEXTS, damage_bytes, damage_json, strange
 from fuzz_models import Good
 from fuzz_pictures import damage_picture, damage_recipe, picture
 from fuzz_records import archive, table, texts, unpacked
+from PIL import Image
 from strange_arrays import write_random
 
 from morphogen import data
@@ -44,6 +45,8 @@ _OPTIONS = (
 _ARRAYS = ("x", "images", "y", "labels", "captions", "class_names", "split", "train_x", "test_x", "arr_0", "z")
 _TYPES = ("u1", "u1", "u1", "f4", "f8", "f2", "i8", "?", "U5", "c8", "M8[s]", "u8", ">i4", "not finite")
 _SHAPES = ((), (2,), (8, 8), (8, 8), (8, 8, 1), (8, 8, 3), (3, 8, 8), (0,), (1, 1, 1, 1, 1), (8, 8, 4))
+
+_LARGE = 64 * 64
 
 Made = tuple[list[list[str]], str]  # command lines, and the source to load
 
@@ -304,6 +307,10 @@ def _picture(work: Path, models: Mapping[str, Good], random_: random.Random, mad
     content, said = damage_picture(content, random_)
     made.append(f"{suffix}: {said}")
     (work / f"given{suffix}").write_bytes(content)
+    if _size(content) > _LARGE:  # to restore so many pixels is honest work for minutes
+        (work / "data").mkdir()
+        (work / f"given{suffix}").rename(work / f"data/given{suffix}")
+        return [["data", "inspect", "data"]], ""
     model = str(models["diffusion"].path)
     lines = {
         "restore": ["restore", model, f"given{suffix}", "--degradation", "gray", "--steps", "2"],
@@ -311,6 +318,15 @@ def _picture(work: Path, models: Mapping[str, Good], random_: random.Random, mad
         "upscale": ["upscale", model, f"given{suffix}", "--steps", "2"],
     }
     return [lines[random_.choice(sorted(lines))]], ""
+
+
+def _size(content: bytes) -> int:
+    """The number of pixels that a picture says it has."""
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"]) as opened:
+            return opened.width * opened.height
+    except Exception:
+        return 0
 
 
 def _recipe(work: Path, models: Mapping[str, Good], random_: random.Random, made: list[str]) -> Made:

@@ -7,11 +7,18 @@ import math
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pydantic_core
 
 MAX_JSON_BYTES = 256 << 20
+_PIECE = 1 << 22
+
+
+class Readable(Protocol):
+    """A file that is open for reading bytes."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 def open_regular(path: Path) -> io.BufferedReader:
@@ -39,10 +46,19 @@ def read_bytes(path: Path, most: int) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise ValueError(f"it has {size:,} bytes, and at most {most:,} are read")
-        data = file.read(most + 1)
+        data = read_at_most(file, most + 1)
     if len(data) > most:
         raise ValueError(f"it has more than the {most:,} bytes that are read")
     return data
+
+
+def read_at_most(file: Readable, most: int) -> bytes:
+    """Up to `most` bytes of an open file, in pieces: one `read` of so many would reserve them all at once."""
+    pieces = []
+    while most > 0 and (piece := file.read(min(most, _PIECE))):
+        pieces.append(piece)
+        most -= len(piece)
+    return b"".join(pieces)
 
 
 def parse_json(text: bytes | str) -> Any:

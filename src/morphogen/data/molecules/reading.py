@@ -21,7 +21,7 @@ from morphogen.core.data_spec import Attribute
 from morphogen.core.errors import DataError, UsageError, unknown
 from morphogen.core.memory import available_bytes
 from morphogen.core.printable import listed, one_line
-from morphogen.core.reading import read_bytes
+from morphogen.core.reading import read_at_most, read_bytes
 from morphogen.data.molecules.chemistry import selfies
 from morphogen.data.molecules.options import COLUMNS, NONE, MoleculeOptions
 from morphogen.data.molecules.properties import PROPERTIES, compute
@@ -166,7 +166,7 @@ def _text(path: Path) -> str:
         data = read_bytes(path, most)
         if path.suffix.lower() == ".gz":
             with gzip.open(io.BytesIO(data)) as packed:
-                data = packed.read(most + 1)
+                data = read_at_most(packed, most + 1)
             if len(data) > most:
                 raise DataError(f"{path.name} unpacks to more than {most:,} bytes, which is too much to read.")
         return data.decode("utf-8-sig")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from morphogen.core.columns import MAX_COLUMNS
 from morphogen.core.errors import DataError, UsageError
 from morphogen.core.printable import listed, one_line, shortened
-from morphogen.core.reading import read_bytes
+from morphogen.core.reading import read_at_most, read_bytes
 from morphogen.data.tables.options import TableOptions
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _kind(value: Any) -> str:
 
 def _unpacked(data: bytes) -> bytes:
     with gzip.open(io.BytesIO(data)) as file:
-        found = file.read(MAX_BYTES + 1)
+        found = read_at_most(file, MAX_BYTES + 1)
     if len(found) > MAX_BYTES:
         raise ValueError(f"unpacked it has more than {MAX_BYTES:,} bytes")
     return found
