@@ -67,6 +67,7 @@ def run_fuzzer() -> int:
     cache = scratch / "cache"
     cache.mkdir(exist_ok=True)
     os.environ.update(MORPHOGEN_CACHE=str(cache), TMPDIR=str(cache), HOME=str(scratch / "item/home"))
+    tempfile.tempdir = str(cache)  # known already, and so no longer read from TMPDIR
     models_at = scratch / "models" if options.models is None else options.models.resolve()
     if not models_at.is_dir():
         _in_a_child(lambda: make_models(models_at))
