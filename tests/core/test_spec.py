@@ -71,3 +71,9 @@ def test_replace_validates() -> None:
         options.replace(bet=2.0)
     with pytest.raises(SpecError, match="beta"):
         options.replace(beta=-2.0)
+
+
+@pytest.mark.parametrize("values", [{"latent_dim": 10**30}, {"hidden": [8, -(2**70)]}])
+def test_whole_numbers_fit_into_63_bits(values: dict[str, object]) -> None:
+    with pytest.raises(SpecError, match="63 bits"):
+        Options.parse(values)

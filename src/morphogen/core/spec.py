@@ -29,7 +29,8 @@ class Spec(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _bounded(self) -> Self:
         for name, value in self:
-            if isinstance(value, int) and name not in self.unsigned and not -(1 << 63) <= value < 1 << 63:
+            numbers = value if isinstance(value, tuple | list) else (value,)
+            if name not in self.unsigned and any(isinstance(n, int) and not -(1 << 63) <= n < 1 << 63 for n in numbers):
                 raise ValueError(f"option {name!r} takes whole numbers of at most 63 bits")
             if isinstance(value, Sized) and not isinstance(value, str) and len(value) > self.most_values:
                 raise ValueError(f"option {name!r} takes at most {self.most_values:,} values (got {len(value):,})")

@@ -16,7 +16,7 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import torch
 from pydantic import Field, model_validator
@@ -96,7 +96,7 @@ class DenoisingSpec(DenoiserSpec, ConditionSpec):
     shift: float = Field(
         1.0, gt=0, description="factor of the noise-to-signal ratio at every t: about side / 64 for large pictures"
     )
-    fourier: tuple[int, ...] = Field(
+    fourier: tuple[Annotated[int, Field(ge=-16, le=64)], ...] = Field(
         (), description="also show the network sin and cos of 2^k pi x_t for these k: 2,4,6,8 helps likelihoods"
     )
     context_dropout: float = Field(
