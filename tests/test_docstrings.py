@@ -31,6 +31,7 @@ SMALL = [
     (r'"chembl", \["product", "fcd"\]', '"molecules.smi", ["product"], baselines=["copies"], n=32'),
 ]
 NAMES = [name for name in mg.__all__ if inspect.isfunction(getattr(mg, name)) or inspect.isclass(getattr(mg, name))]
+LONG = ("alignment_curve",)  # it draws and judges 600 pictures
 FUNCTIONS = [name for name in NAMES if inspect.isfunction(getattr(mg, name))]
 
 
@@ -99,7 +100,9 @@ def examples(name: str) -> list[doctest.Example]:
     return doctest.DocTestParser().get_examples(getattr(mg, name).__doc__ or "")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if examples(name)])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in NAMES if examples(n)]
+)
 def test_an_example_runs(name: str, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = examples(name)
     if not find_spec("rdkit") and any("molecules" in example.source for example in found):

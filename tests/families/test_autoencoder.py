@@ -337,6 +337,7 @@ def test_it_passes_check_family(options, steps):
     assert sum(c.passed is True for c in checked.checks) == 8
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     """Losses, the adversarial weight, and the latent scale, of which each process sees but half."""
     run_two_processes(__file__, str(tmp_path / "2"))

@@ -302,6 +302,7 @@ def test_parts_of_a_batch_train_as_one(tmp_path):
     _agree(_tiny_run(tmp_path / "whole"), _tiny_run(tmp_path / "parts", accumulate=4))
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     run_two_processes(__file__, str(tmp_path / "2"))
     log = [line for line in map(json.loads, (tmp_path / "2" / "log.jsonl").open()) if "terms" in line]

@@ -272,6 +272,7 @@ def test_a_batch_in_parts_is_the_whole_batch(tmp_path):
             assert torch.allclose(one[name], four[name], rtol=1e-3, atol=1e-4), name
 
 
+@pytest.mark.slow
 def test_two_processes_end_where_one_does(tmp_path):
     options = {"residual": 2, "conditional": True, "codes": 20}
     told = {"options": options, "recipe": {"steps": 15, "log_every": 1, "accumulate": 2}, "out": str(tmp_path / "two")}
