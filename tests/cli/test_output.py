@@ -194,3 +194,9 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     with pytest.raises(MorphogenError, match=r"--out .*/new/.* could not be written \(No space left on device\)"):
         target.write_folder({"0.png": b"x"}) if formats == [FOLDER] else target.write(b"x")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize("end", ["", "x.png"])
+def test_a_path_that_is_too_deep_is_said(end: str) -> None:
+    with pytest.raises(UsageError, match=r"2,00\d folders is too deep"):
+        Output.parse("a/" * 2000 + end, (".png", FOLDER), overwrite=False)

@@ -311,6 +311,7 @@ def test_health_names_a_discriminator_that_has_won():
         (RGB, {"likelihood": "bernoulli"}, "discretized_logistic"),
         (RGB, {"adversarial_form": 0.5}, "adversarial_from"),
         (RGB, {"widths": ()}, "widths"),
+        (RGB, {"widths": (8, 0)}, "widths"),
     ],
 )
 def test_impossible_options_say_what_is_possible(data, options, message):

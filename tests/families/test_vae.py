@@ -217,6 +217,7 @@ def test_health_names_a_collapsed_posterior():
     [
         (POINTS, {"likelihood": "bernoulli"}, "gaussian_learned"),
         (POINTS, {"backbone": "conv"}, "mlp"),
+        (POINTS, {"hidden": (8, 0)}, "hidden"),
         (POINTS, {"free_bits": 0.1, "importance_samples": 5}, "KL per dimension"),
         (POINTS, {"latent_dims": 3}, "latent_dim"),
         (POINTS, {"prior": "flow", "latent_dim": 1}, "at least 2"),

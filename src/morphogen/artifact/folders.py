@@ -24,6 +24,7 @@ from morphogen.artifact.locks import WAIT_S, locked
 from morphogen.artifact.manifest import MARKER
 from morphogen.artifact.snapshot import MANIFEST
 from morphogen.core.errors import ArtifactError
+from morphogen.core.paths import check_depth
 from morphogen.core.reading import read_json
 
 NEW, OLD = "new", "old"
@@ -44,6 +45,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """An empty folder to fill; it takes the place of `path` if the block ends well, and is removed if not."""
     recover(path)
     new = files.temporary(path)
+    check_depth(new)
     new.mkdir(parents=True)
     try:
         _mark(new, new.name, NEW)

@@ -20,6 +20,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from morphogen.core.errors import ArtifactError
+from morphogen.core.paths import check_depth
 from morphogen.core.reading import read_json
 
 WAIT_S = 600.0  # a writer needs only moments
@@ -41,6 +42,7 @@ def locked(path: Path | str, purpose: Purpose, doing: str, wait_s: float = 0.0) 
     """
     target = Path(os.path.abspath(path))
     file = target.with_name(f".{target.name}.{purpose}.lock")
+    check_depth(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_dir() and not _writable(file):  # whose user cannot exchange it either
         file = target / f"{INSIDE}{purpose}.lock"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from morphogen.cli.console import print_json, print_text
 from morphogen.core.errors import MorphogenError, UsageError
+from morphogen.core.paths import check_depth
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,6 +45,7 @@ class Output:
         A folder is what ends in a slash, or exists as one, or has no suffix.
         """
         path = Path(text)
+        check_depth(path)
         is_folder = text.endswith(("/", os.sep)) or path.is_dir() or not path.suffix
         double = "".join(path.suffixes[-2:]).lower()
         kind = FOLDER if is_folder else double if double in formats else path.suffix.lower()

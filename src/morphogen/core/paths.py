@@ -1,4 +1,7 @@
-"""Cut absolute paths to their last names, so that an artifact does not tell the folders of its maker's machine."""
+"""Paths: how deep those that are written to may lie, and absolute ones cut to their last names.
+
+An artifact does not tell the folders of its maker's machine.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,19 @@ import re
 from pathlib import Path
 from typing import Any
 
+from morphogen.core.errors import UsageError
+
 _BEGIN = r"(?:~[\w.-]*[/\\]|[A-Za-z]:[/\\]|/|\\\\)"
 _WHOLE = re.compile(rf"(?P<path>{_BEGIN}[^:\n]*)(?P<rest>(?::.*)?)", re.DOTALL)
+_DEEPEST = 200
 _REST = r"[^\s:,;'\"|()<>]*"
 _WITHIN = re.compile(rf"(?<![\w.~:/\\-]){_BEGIN}{_REST}")
+
+
+def check_depth(path: Path) -> None:
+    """Raise `UsageError` for a path of more folders than `Path.mkdir` and `shutil.rmtree` can go through."""
+    if len(path.parts) > _DEEPEST:
+        raise UsageError(f"a path of {len(path.parts):,} folders is too deep: choose one of at most {_DEEPEST}.")
 
 
 def without_folders(value: Any) -> Any:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sized
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import pydantic
 
 from morphogen.core.errors import SpecError, unknown
 from morphogen.core.printable import one_line
+
+Width = Annotated[int, pydantic.Field(ge=1)]
+"""The number of channels or units of a layer."""
 
 _SHOWN = 8  # the most problems in a message
 _LONGEST = 200  # the most characters of a value in a message

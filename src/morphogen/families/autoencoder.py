@@ -47,7 +47,7 @@ from morphogen.core.distributions import Distribution, Gaussian, standard_normal
 from morphogen.core.errors import SpecError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
 from morphogen.core.rng import Noise
-from morphogen.core.spec import Spec
+from morphogen.core.spec import Spec, Width
 from morphogen.nn.backbones.encoders import centered
 from morphogen.nn.backbones.patch_discriminator import PatchDiscriminator
 from morphogen.nn.backbones.spatial import PictureLayer, SpatialDecoder, SpatialEncoder, grid
@@ -70,7 +70,7 @@ WON = 0.95  # share of right answers on patches from which the discriminator has
 class AutoencoderSpec(Spec):
     """Options of the autoencoder."""
 
-    widths: tuple[int, ...] = Field(
+    widths: tuple[Width, ...] = Field(
         (64, 128), min_length=1, description="channels at 1/2, 1/4, ... resolution: the latents' is the last"
     )
     blocks: int = Field(2, ge=0, description="residual blocks per resolution")
@@ -89,7 +89,7 @@ class AutoencoderSpec(Spec):
         0.0, ge=0, description="the discriminator's gradient as a share of the reconstruction's; 0: no discriminator"
     )
     adversarial_from: float = Field(0.3, ge=0, lt=1, description="fraction of training after which it begins")
-    discriminator_widths: tuple[int, ...] = Field(
+    discriminator_widths: tuple[Width, ...] = Field(
         (64, 128), min_length=1, description="channels of the discriminator at 1/2, 1/4, ... resolution"
     )
     discriminator_lr: float = Field(2e-4, gt=0, description="peak learning rate of the discriminator")

@@ -41,7 +41,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError
 from morphogen.core.family import Family, Player, Progress, Step
 from morphogen.core.rng import Noise
-from morphogen.core.spec import Spec
+from morphogen.core.spec import Spec, Width
 from morphogen.families.denoiser_part import denoiser_part
 from morphogen.families.denoising import COND, DenoisingFamily
 from morphogen.nn.backbones.adversarial_nets import MLPDiscriminator, PictureDiscriminator, Sloped
@@ -74,7 +74,7 @@ class DistilledSpec(Spec):
     adversarial: float = Field(
         0.4, ge=0, description="weight of a discriminator of the student's records and those of the data; 0: none"
     )
-    discriminator_widths: tuple[int, ...] = Field(
+    discriminator_widths: tuple[Width, ...] = Field(
         (32, 64, 128),
         min_length=1,
         description="channels of the discriminator at 1/2, 1/4, ... resolution; without pictures, its layers",

@@ -29,7 +29,7 @@ from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, Player, Progress, Step
 from morphogen.core.privacy import Mechanism
 from morphogen.core.rng import Noise, Rng
-from morphogen.core.spec import Spec
+from morphogen.core.spec import Spec, Width
 from morphogen.nn.backbones.mlp import MLP
 
 LENGTHS = (0.1, 0.2, 0.4)  # shares of the largest distance of two records
@@ -42,7 +42,7 @@ class MeanEmbeddingSpec(Spec):
 
     features: int = Field(2000, ge=8, le=100_000, description="frequencies, each with a cosine and a sine")
     latent_dim: int = Field(16, ge=1, description="dimensions of z")
-    hidden: tuple[int, ...] = Field((256, 256), min_length=1, description="layers of the generator")
+    hidden: tuple[Width, ...] = Field((256, 256), min_length=1, description="layers of the generator")
     count_share: float = Field(0.05, gt=0, lt=1, description="share of the privacy for the sizes of the classes")
     lr: float = Field(2e-3, gt=0, description="peak learning rate")
     ema: float | None = Field(0.99, gt=0, lt=1, description="decay of the averaged weights; none turns it off")

@@ -38,7 +38,7 @@ from morphogen.core.errors import CapabilityError, SpecError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.recommendation import Recommendation, Situation, recommended_training
 from morphogen.core.rng import Noise
-from morphogen.core.spec import Spec
+from morphogen.core.spec import Spec, Width
 from morphogen.families.integer_form import IntegerForm
 from morphogen.families.latent_density import LatentDensity
 from morphogen.nn.backbones.hyperprior import SHRINK, FactorizedPrior, Hyperprior
@@ -62,7 +62,7 @@ class RateDistortionSpec(Spec):
     """Options of the rate-distortion autoencoder."""
 
     fold: Literal[4, 8, 16] = Field(8, description="side of the blocks of pixels that become one place of latents")
-    widths: tuple[int, int] = Field((48, 96), description="channels of the networks at 2 / fold and 1 / fold size")
+    widths: tuple[Width, Width] = Field((48, 96), description="channels of the networks at 2 / fold and 1 / fold size")
     blocks: int = Field(1, ge=0, description="residual blocks at each size")
     prior: Literal["hyperprior", "factorized"] = Field(
         "hyperprior", description="what is known of latents: hyper-latents and groups of channels, or each alone"

@@ -51,6 +51,7 @@ from morphogen.core.errors import CapabilityError, SpecError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
 from morphogen.core.recommendation import Recommendation, Situation
 from morphogen.core.rng import Noise
+from morphogen.core.spec import Width
 from morphogen.families import recommending
 from morphogen.families.integer_form import IntegerForm
 from morphogen.nn.backbones.conv import ConvDecoder, ConvEncoder
@@ -76,9 +77,9 @@ class VAESpec(ConditionSpec):
 
     backbone: Backbone = Field("auto", description="network: mlp, conv, or auto (conv for pictures of 12 px and more)")
     latent_dim: int = Field(16, ge=1, description="dimensions of z")
-    hidden: tuple[int, ...] = Field((512, 256), description="mlp: encoder layers; the decoder mirrors them")
+    hidden: tuple[Width, ...] = Field((512, 256), description="mlp: encoder layers; the decoder mirrors them")
     gated: bool = Field(False, description="mlp: gated linear units instead of the activation")
-    widths: tuple[int, ...] = Field((32, 64), min_length=1, description="conv: channels at 1/2, 1/4, ... resolution")
+    widths: tuple[Width, ...] = Field((32, 64), min_length=1, description="conv: channels at 1/2, 1/4, ... resolution")
     blocks: int = Field(2, ge=0, description="conv: residual blocks per resolution")
     norm: bool = Field(True, description="conv: group normalization")
     activation: Activation = Field("silu", description="activation of the hidden layers")

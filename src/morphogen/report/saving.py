@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from morphogen.core.errors import UsageError
+from morphogen.core.paths import check_depth
 from morphogen.report.json_text import as_json
 
 PLACES = ("model", "image", "mask", "directions", "data")  # entries of recipes that are paths, or sources
@@ -91,6 +92,7 @@ def chosen_format(path: Path | str, formats: Sequence[str]) -> str:
 def write_whole(path: Path | str, data: bytes) -> Path:
     """Write a file by way of a temporary one beside it, and make the folders above it. Raises `OSError`."""
     target = Path(path).expanduser()
+    check_depth(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:

@@ -18,6 +18,7 @@ from morphogen.applications.compression.coding import Decoded
 from morphogen.applications.compression.container import Header
 from morphogen.artifact.files import replacing, temporary
 from morphogen.core.errors import DataError, MorphogenError, UsageError
+from morphogen.core.paths import check_depth
 
 MOST = 1 << 34  # bytes of records that are put together in memory
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -87,6 +88,7 @@ def picture_folder(out: Path, levels: int, overwrite: bool = False) -> Iterator[
         raise UsageError(f"--out {out} exists: choose another name.")
     new, taken = temporary(out), set[str]()
     try:
+        check_depth(new)
         new.mkdir(parents=True)
         yield lambda found: _add(new, taken, found, levels)
         if out.is_dir():
