@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from morphogen.api.looping import training
 from morphogen.api.opened import OpenModel
 from morphogen.api.showing import shown_events
 from morphogen.artifact import load
-from morphogen.core.errors import UsageError
+from morphogen.core.errors import MorphogenWarning, UsageError
 from morphogen.core.privacy import PrivacyGuarantee
 from morphogen.safeguards.privacy.reference_models import Retrain, Retrained, Retraining
 from morphogen.trainer import Recipe
@@ -47,8 +48,10 @@ def retrainer(model: OpenModel, records: int, out: Path, progress: bool) -> Retr
             options=stored["spec"],
             recipe={**recipe, **_NO_SHEETS, **length, **size, "seed": asked.seed, "device": str(model.device)},
         )
-        for _ in shown_events(events, asked.name, progress):
-            pass
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MorphogenWarning)  # they are about models that nobody uses
+            for _ in shown_events(events, asked.name, progress):
+                pass
         found = load(folder, model.device)
         return Retrained(found.family, PrivacyGuarantee.stored(found.provenance))
 
