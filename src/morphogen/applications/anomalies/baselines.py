@@ -116,6 +116,7 @@ OF_PICTURES: Mapping[str, Callable[[], Detector]] = dict(
         _picture("principal components", "pixels", distances.Residual),
         _picture("isolation forest", "pixels", distances.Forest),
         _picture("neighbors of histograms", "histograms", lambda: distances.Neighbors(5)),
+        _picture("neighbors of signed histograms", "signed", lambda: distances.Neighbors(5)),
         _picture("mahalanobis of histograms", "histograms", distances.Mahalanobis),
         ("gradient energy", GradientEnergy),
     ]
