@@ -76,4 +76,4 @@ def detector(asked: str, spec: DataSpec, family: Family | None, seed: int = 0) -
     if len(set(names)) < len(names):
         raise UsageError(f"each score of an ensemble counts once (got {asked!r}).")
     members = [known[name]() for name in names]
-    return members[0] if len(members) == 1 else Ensemble(members, seed)
+    return members[0] if len(members) == 1 else Ensemble(members, seed, "cpu" if family is None else family.device)

@@ -27,8 +27,8 @@ class Ensemble(Detector):
     model scores them as they are.
     """
 
-    def __init__(self, members: Sequence[Detector], seed: int = 0) -> None:
-        self.members, self.seed = tuple(members), seed
+    def __init__(self, members: Sequence[Detector], seed: int = 0, device: torch.device | str = "cpu") -> None:
+        self.members, self.seed, self.device = tuple(members), seed, device
         self.name = " + ".join(member.name for member in self.members)
         self.surprises: list[Surprise] = []
 
@@ -38,7 +38,7 @@ class Ensemble(Detector):
                 f"several scores are brought to one scale by at least {FEWEST} normal records, and there are"
                 f" {len(reference)}: give more, or take one score."
             )
-        rng = Rng(self.seed)
+        rng = Rng(self.seed, self.device)
         order = rng.permutation("scale", 0, len(reference))
         parts = list(order.tensor_split(FOLDS))
         self.surprises = []

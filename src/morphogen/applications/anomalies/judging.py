@@ -13,8 +13,6 @@ from morphogen.theory.statistics.drift import Drift, drift
 from morphogen.theory.statistics.intervals import Estimate, binomial_interval
 from morphogen.theory.statistics.ranking import Separation, auroc_difference, separation
 
-DRIFTED = 0.01  # p-value of the test of drift below which it is said
-
 
 @dataclass(frozen=True)
 class Promise:
