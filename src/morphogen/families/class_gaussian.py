@@ -2,14 +2,15 @@ r"""A Gaussian for each class, from five sums over the records: a generator that
 
 With c(x) the coefficients of a record in a public basis (cosines for pictures, the lowest frequencies first), scaled so
 that a record has values in [0, 1], each class k has the mean m_k, in the first r coefficients the covariance S_k, and
-in the others independent noise, of one variance in each of some bands. They are released one after the other, each sum
-over the records of a class, with noise (Dwork et al., 2006):
+beyond them independent noise in each element, whose variance is a smooth map. They are released one after the other,
+each sum over the records of a class, with noise (Dwork et al., 2006):
 
     n_k = sum 1,         M = sum clip(c, 0.6 sqrt(D)) over all,     M_k = sum clip(c - M / n, R),
-    C_k = sum d d^T,     E_kb = sum |t in band b|^2,
+    C_k = sum d d^T,     V_k = sum (first q coefficients of the map t^2),
 
-for d = clip(first r of c - m_k, R'), t = clip(the others, R') and |clip(v, R)| <= R. A record is in one class, so it
-changes one n_k by 1, M by 0.6 sqrt(D), one M_k by R, one C_k, in the Frobenius norm, by R'^2, and one row of E by R'^2.
+for d = clip(first r of c - m_k, R'), t = what clip(the others, R') shows and |clip(v, R)| <= R. A record is in one
+class, so it changes one n_k by 1, M by 0.6 sqrt(D), one M_k by R, one C_k, in the Frobenius norm, by R'^2, and one V_k
+by R'^2 at most, as |t^2| <= |t|^2.
 
 What noise adds to the eigenvalues of a symmetric matrix ends at sqrt(2 r) deviations (Wigner, 1955). Eigenvalues below
 that edge say nothing; larger ones are shrunk by what the noise has added. The mean covariance of all classes has less
@@ -36,7 +37,7 @@ from morphogen.core.spec import Spec
 from morphogen.theory.cosine_basis import picture_basis
 from morphogen.theory.privacy import clipped
 
-BANDS = 8
+SMOOTH = 64  # coefficients of a map of variances
 FARTHEST = 0.6  # of the largest norm that a record can have; few records are beyond
 LARGEST = 4096  # elements of a record; the basis is a matrix of their square
 
@@ -92,8 +93,7 @@ class ClassGaussian(Family):
         self.register_buffer("basis", basis, persistent=False)
         self.register_buffer("counts", torch.ones(self.classes, dtype=torch.float64))
         self.register_buffer("means", torch.zeros(self.classes, data.dimensions, dtype=torch.float64))
-        rest = data.dimensions - self.rank
-        self.register_buffer("rest", torch.zeros(self.classes, rest, dtype=torch.float64))  # standard deviations
+        self.register_buffer("rest", torch.zeros(self.classes, data.dimensions, dtype=torch.float64))  # deviations
         self.register_buffer("factors", torch.zeros(self.classes, self.rank, self.rank, dtype=torch.float64))
 
     @property
@@ -128,25 +128,25 @@ class ClassGaussian(Family):
         for batch in passes():
             sums.index_add_(0, self._labels(batch), clipped(self._coefficients(batch.x) - middle, radius))
         means = middle + mechanism.gaussian(sums, radius, s.mean_share, "means of classes") / counts[:, None]
-        squares, energies = torch.zeros(k, r, r, dtype=torch.float64), torch.zeros(k, BANDS, dtype=torch.float64)
+        smooth = self.basis[: min(SMOOTH, d)]
+        squares, maps = torch.zeros(k, r, r, dtype=torch.float64), torch.zeros(k, len(smooth), dtype=torch.float64)
         for batch in passes():
             c, label = self._coefficients(batch.x), self._labels(batch)
             away = c - means[label]
             first, rest = clipped(away[:, :r], spread), clipped(away[:, r:], spread)
             for i in label.unique().tolist():
                 squares[i] += first[label == i].T @ first[label == i]
-            energies.index_add_(0, label, rest.square() @ self._bands())
+            maps.index_add_(0, label, (rest @ self.basis[r:]).square() @ smooth.T)
         share = 1.0 - s.count_share - s.middle_share - s.mean_share - s.rest_share
         squares = mechanism.gaussian(self._triangle(squares), spread**2, share, "covariances of classes")
-        energies = mechanism.gaussian(energies, spread**2, s.rest_share, "variances of the rest")
-        self._learn(counts, means, squares, energies, mechanism.deviations.get("covariances of classes", 0.0))
+        maps = mechanism.gaussian(maps, spread**2, s.rest_share, "variances of the rest")
+        self._learn(counts, means, squares, maps @ smooth, mechanism.deviations.get("covariances of classes", 0.0))
 
-    def _learn(self, counts: Tensor, means: Tensor, squares: Tensor, energies: Tensor, deviation: float) -> None:
+    def _learn(self, counts: Tensor, means: Tensor, squares: Tensor, maps: Tensor, deviation: float) -> None:
         """From the noisy sums to the model."""
         self.counts.copy_(counts)
         self.means.copy_(means)
-        sizes = self._bands().sum(0).clamp_min(1.0)
-        self.rest.copy_((energies / counts[:, None] / sizes).clamp_min(0.0).sqrt() @ self._bands().T)
+        self.rest.copy_((maps / counts[:, None]).clamp_min(0.0).sqrt())
         edge = deviation * math.sqrt(2.0 * self.rank)
         mean = _denoised(self._square(squares.sum(0)) / counts.sum(), edge * math.sqrt(self.classes) / counts.sum())
         for i in range(self.classes):
@@ -162,20 +162,14 @@ class ClassGaussian(Family):
         label = (u[:, None] > bounds[:-1]).sum(1)
         if cond is not None and cond.label is not None:
             label = torch.where(cond.label < 0, label, cond.label.to(label))
-        z = rng.normal("x", n, (self.data.dimensions,), torch.float64).to(self.counts)
+        z = rng.normal("x", n, (self.rank,), torch.float64).to(self.counts)
         c = self.means[label]
-        c[:, : self.rank] += torch.einsum("nij,nj->ni", self.factors[label], z[:, : self.rank])
-        c[:, self.rank :] += self.rest[label] * z[:, self.rank :]
-        unit = (c @ self.basis).clamp(0.0, 1.0).view(n, *self.data.shape)
+        c[:, : self.rank] += torch.einsum("nij,nj->ni", self.factors[label], z)
+        rest = self.rest[label] * rng.normal("rest", n, (self.data.dimensions,), torch.float64).to(z)
+        unit = (c @ self.basis + rest).clamp(0.0, 1.0).view(n, *self.data.shape)
         if self.data.kind == "binary":
             return unit.float()
         return (2.0 * unit - 1.0).float()
-
-    def _bands(self) -> Tensor:
-        """(D - r, bands) which coefficient of the rest is in which band; bands widen with the frequency."""
-        n = self.data.dimensions - self.rank
-        band = (BANDS * (torch.arange(n, dtype=torch.float64) / max(1, n)).sqrt()).long()
-        return nn.functional.one_hot(band, BANDS).double()
 
     def _coefficients(self, x: Tensor) -> Tensor:
         """The coefficients (B, D) in the basis of x, whose values become those of [0, 1]."""
