@@ -7,7 +7,7 @@
     python -m benchmarks.quality.privacy cost                        # private steps beside plain ones
     python -m benchmarks.quality.privacy mnist --show
 
-Pictures: a maker learns the 60,000 training pictures with (epsilon, 1e-5). Then a convolutional network learns 40,000
+Pictures: a maker learns the 60,000 training pictures with (epsilon, 1e-5). Then a convolutional network learns 20,000
 synthetic pictures with their classes, four passes at a fixed learning rate, and is tested on the 10,000 real test
 pictures once; its last weights count, so no test picture chooses anything. `real records` trains the same network on
 real pictures: what a perfect maker would reach.
@@ -48,7 +48,7 @@ from morphogen.theory.statistics.intervals import binomial_interval
 
 PICTURES = {"mnist": "mnist:validation=0", "fashion": "fashion_mnist:validation=0"}
 TABLES = ("adult", "breast", "heart", "ilpd", "heart_failure", "support2")
-DELTA, SYNTHETIC, PASSES, BATCH = 1e-5, 40_000, 4, 128
+DELTA, SYNTHETIC, PASSES, BATCH = 1e-5, 20_000, 4, 128
 REAL = "real records"
 _STEPS: Json = {"batch_size": 1024, "accumulate": 4, "lr_schedule": "constant", "warmup": 0, "checkpoint_seconds": 1e6}
 MAKERS: dict[str, Json] = {
