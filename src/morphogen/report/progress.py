@@ -155,7 +155,9 @@ class _Line(ProgressColumn):
     def render(self, task: Task) -> Text:
         event, width = task.fields["event"], self._console.width - 1
         marks = ("━", "─") if "utf" in (self._console.encoding or "").lower() else ("#", "-")
-        said = f"{self._label}  starting" if event is None else bar_line(event, self._label, width, *marks)
+        said = f"{self._label}  starting"
+        if event is not None:
+            said = bar_line(event, getattr(event, "label", self._label), width, *marks)
         return Text(said, no_wrap=True, overflow="crop")
 
 
@@ -180,4 +182,5 @@ class _Lines:
     def _print(self, event: ProgressEvent) -> None:
         self._printed_at, self._last = time.monotonic(), None
         # soft_wrap: a log file has no width to wrap at.
-        self._console.print(f"{self._label}  {line(event)}", markup=False, highlight=False, soft_wrap=True)
+        label = getattr(event, "label", self._label)
+        self._console.print(f"{label}  {line(event)}", markup=False, highlight=False, soft_wrap=True)

@@ -55,12 +55,14 @@ def sheet(
     column_labels: Sequence[str] = (),
     scale: int | None = None,
     background: Color = GAP,
+    gap: int | None = None,
 ) -> Image.Image:
     """Lay pictures (N, C, H, W) uint8 out in rows; the same pictures always give the same bytes.
 
     columns  pictures in a row; about a square by default
     row_labels, column_labels   text left of the rows and above the columns, escaped where no font of ours draws it
     scale    whole enlargement factor; by default such that a picture is about 64 pixels wide
+    gap      pixels between two pictures; by default a thin line
     """
     array = np.asarray(pictures)
     _check(array)
@@ -68,7 +70,7 @@ def sheet(
     columns = columns or _about_square(n)
     rows = math.ceil(n / columns)
     scale = scale or max(1, round(_TILE / max(height, width)))
-    gap = max(2, scale // 3)
+    gap = max(2, scale // 3) if gap is None else gap
     beside, above = ([lettered(text) for text in labels] for labels in (row_labels[:rows], column_labels[:columns]))
     left = max((math.ceil(font.getlength(text)) for text, font in beside), default=-10) + 10
     top = 20 if column_labels else 0
