@@ -106,7 +106,7 @@ def load(model: Path | str, device: str = "auto") -> Model:
     """Load a model, once, to be held and used.
 
     Args:
-        model: the path of a model directory.
+        model: the path of a model directory, or the name of a model of the package: "emoji" or "portraits".
         device: "cpu", "cuda", "cuda:N", or "auto": a GPU where there is one.
 
     Returns:
@@ -118,6 +118,7 @@ def load(model: Path | str, device: str = "auto") -> Model:
     Example:
         >>> model = mg.load("runs/first")
         >>> model.sample(4, seed=1).save("four.png")
+        >>> mg.load("emoji").draw("a red heart", n=4).save("hearts.png")
     """
     held = open_model(model, device)
     return Model(held.path, held.module, held.stored, held.fingerprint)

@@ -13,6 +13,7 @@ import torch
 from morphogen import artifact
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.family import Family
+from morphogen.core.shipped import located
 from morphogen.trainer.distributed import resolve_device
 from morphogen.trainer.snapshots import LAST
 
@@ -66,7 +67,7 @@ def open_model(model: AnyModel, device: str | None = None) -> OpenModel:
     """A model that is held as it is, or the one in a directory, verified.
 
     Args:
-        model: a held model, or the path of a model directory.
+        model: a held model, the path of a model directory, or the name of a model of the package.
         device: "cpu", "cuda", "cuda:N" or "auto", to which a held model moves. None leaves it where it is, and is
             "auto" for a path.
 
@@ -78,7 +79,7 @@ def open_model(model: AnyModel, device: str | None = None) -> OpenModel:
         if device is not None:
             model.module.to(resolve_device(device))
         return model
-    place = so_far(Path(model))
+    place = so_far(located(model))
     loaded = artifact.load(place, resolve_device(device or "auto"))
     return OpenModel(place, loaded.family, loaded.spec, fingerprint_of(place))
 
@@ -94,7 +95,7 @@ def fingerprint_of(model: Path | str) -> str:
 
     Evaluations and audits that are added later leave it as it is. Raises `ArtifactError` where there is no model.
     """
-    listed = artifact.manifest.read(Path(model))
+    listed = artifact.manifest.read(located(model))
     drawn_from = [name for name in sorted(listed) if name.startswith(("spec.json", "weights.", "tokenizer.", "parts/"))]
     said = "\n".join(f"{listed[name].sha256} {name}" for name in drawn_from)
     return hashlib.sha256(said.encode()).hexdigest()
@@ -102,4 +103,4 @@ def fingerprint_of(model: Path | str) -> str:
 
 def path_of(model: AnyModel) -> Path:
     """Where a model lies."""
-    return model.path if isinstance(model, OpenModel) else Path(model)
+    return model.path if isinstance(model, OpenModel) else located(model)

@@ -7,6 +7,7 @@ from pathlib import Path
 from morphogen import artifact
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.family import Family
+from morphogen.core.shipped import located
 from morphogen.data import tokenizer
 from morphogen.families.pretrained_text import PretrainedText, PretrainedTextSpec
 from morphogen.nn.conditioning import pretrained_text
@@ -15,16 +16,18 @@ from morphogen.nn.conditioning.conditioner import READER
 
 def part(name: str, path: Path | str) -> Family:
     """The model in an artifact; for the part "text" also the text encoder in a directory of `transformers`."""
-    if name == READER and not (Path(path) / artifact.MANIFEST).is_file():
+    path = located(path)
+    if name == READER and not (path / artifact.MANIFEST).is_file():
         return _text_encoder(path)
     return artifact.load(path, as_part=name == READER).family
 
 
 def named(model: Path | str) -> dict[str, str]:
     """What a model was called, and which one it was."""
-    listed = Path(model) / artifact.MANIFEST
-    files = [listed] if listed.is_file() else sorted(Path(model).rglob("*.safetensors"))
-    return {"model": Path(model).resolve().name, "sha256": " ".join(artifact.files.sha256(file) for file in files)}
+    path = located(model)
+    listed = path / artifact.MANIFEST
+    files = [listed] if listed.is_file() else sorted(path.rglob("*.safetensors"))
+    return {"model": path.resolve().name, "sha256": " ".join(artifact.files.sha256(file) for file in files)}
 
 
 def _text_encoder(path: Path | str) -> Family:

@@ -26,6 +26,7 @@ from morphogen.core.printable import one_line
 from morphogen.core.privacy import parse_privacy
 from morphogen.core.recommendation import Choice, recommended_side
 from morphogen.core.rng import Rng
+from morphogen.core.shipped import located
 from morphogen.core.spec import Spec
 from morphogen.data.in_memory import is_source
 from morphogen.data.public_description import public_dataset
@@ -126,13 +127,13 @@ def build(kind: type[Family], spec: Spec, described: DataSpec, parts: Mapping[st
 
 def _inherited(start: Path | str, kind: type[Family]) -> dict[str, Any]:
     """The options of the model whose weights to begin with, if it is of this family."""
-    stored = artifact.describe(start)
+    stored = artifact.describe(located(start))
     return stored.options.to_dict() if stored.kind is kind else {}
 
 
 def _begin_with(model: Family, start: Path | str) -> None:
     """Copy the weights of a trained model. Raises `SpecError` where the networks differ, or the words they read."""
-    begun = artifact.load(start).family
+    begun = artifact.load(located(start)).family
     read = [family.data.text.fingerprint for family in (begun, model) if family.conditional and family.data.text]
     if len(set(read)) > 1:
         raise SpecError(f"cannot start from {start}: it has learned other words than these captions have.")

@@ -21,6 +21,7 @@ from morphogen.artifact.schemas import Evaluation, checked
 from morphogen.artifact.snapshot import Snapshot, taken
 from morphogen.core.errors import ArtifactError
 from morphogen.core.paths import without_folders
+from morphogen.core.shipped import is_shipped
 
 EVALUATIONS, AUDITS = "evaluation/", "audit/"
 _NAMES = {EVALUATIONS: "evaluation", AUDITS: "audit"}
@@ -53,6 +54,8 @@ def read_audits(path: Path | str) -> list[dict[str, Any]]:
 
 def _write(root: Path, folder: str, name: str, result: Mapping[str, Any]) -> Path:
     what = _NAMES[folder]
+    if is_shipped(root):
+        raise ArtifactError(f"{root.name}, a model of the package, keeps no numbers: copy its folder to add some.")
     if not re.fullmatch(r"[\w-]{1,100}", name):
         raise ArtifactError(f"the name of an {what} is made of letters, digits, - and _ (got {name!r}).")
     result = {name: without_folders(value) if name == "data" else value for name, value in result.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 from morphogen.artifact.files import temporary_for
 from morphogen.core.printable import one_line
 from morphogen.core.reading import parse_json
+from morphogen.core.shipped import names
 from morphogen.core.tensor_header import read_metadata
 
 CHECKPOINT = "checkpoint/state.safetensors"
@@ -38,7 +39,10 @@ def explained(root: Path) -> Explained:
                 f"{shown} is missing, and .{root.name}.old beside it may be what it was before a training was killed:"
                 " look into it, and rename it."
             )
-        return Explained(f"{shown}: no such model directory; give one that a training has made.")
+        packaged = " or ".join(names())
+        return Explained(
+            f"{shown}: no such model directory; give one that a training has made, or {packaged} of the package."
+        )
     if not root.is_dir():
         return Explained(f"{shown} is a file and no model directory; give one that a training has made.")
     if (root / CHECKPOINT).exists():

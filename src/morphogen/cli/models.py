@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from morphogen.core.errors import ArtifactError
 from morphogen.core.printable import one_line
+from morphogen.core.shipped import located, names
 
 if TYPE_CHECKING:
     from morphogen.api import Model
@@ -27,8 +28,12 @@ def require_folder(model: Path) -> None:
     """Raise `ArtifactError` where there is neither a model nor what a killed writer has left beside its place."""
     with suppress(OSError, ValueError):
         left = f".{model.name}.morphogen-"
-        if not os.path.lexists(model) and not any(name.startswith(left) for name in _names(model.parent)):
-            raise ArtifactError(f"{one_line(str(model))}: no such model directory; give one that a training has made.")
+        if not os.path.lexists(located(model)) and not any(name.startswith(left) for name in _names(model.parent)):
+            packaged = " or ".join(names())
+            raise ArtifactError(
+                f"{one_line(str(model))}: no such model directory; give one that a training has made, or {packaged} of"
+                " the package."
+            )
 
 
 def limit_threads(threads: int | None) -> None:

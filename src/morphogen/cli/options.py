@@ -16,7 +16,9 @@ from morphogen.core.limits import REAL, WHOLE, check_numbers
 _PATHS = ("out", "sheet", "samples", "network")  # options that are text, and paths
 _CONDITION, _SAMPLING, _GUIDANCE, _COMPUTING, _OUTPUT = "What it shows", "Sampling", "Guidance", "Computing", "Output"
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model directory.")]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A model directory, or emoji or portraits of the package.")
+]
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture file.")]
 Data = Annotated[str, typer.Option("--data", metavar="SOURCE", help="Where the records come from.")]
 N = Annotated[int, typer.Option("--n", min=1, help="How many.")]

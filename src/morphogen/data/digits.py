@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from morphogen.data.options import Amount, Options
@@ -9,12 +11,14 @@ from morphogen.data.pictures import prepared
 from morphogen.data.raw import Raw, SourceReader
 
 LEVELS = 17
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 class DigitsOptions(Options):
-    """`validation`: below 1 a share of the training records, else a number of them."""
+    """`validation`: below 1 a share of the training records, else a number of them. `words`: captions, no classes."""
 
     validation: Amount = 100
+    words: bool = False
 
 
 def read(options: DigitsOptions) -> Raw:
@@ -24,12 +28,15 @@ def read(options: DigitsOptions) -> Raw:
     found = load_digits()
     pictures = torch.from_numpy(found.images.astype("uint8"))[:, None]
     n = len(pictures)
+    words: dict[str, Any] = {"labels": torch.from_numpy(found.target.astype("int64")), "classes": tuple("0123456789")}
+    if options.words:
+        words = {"captions": [NAMES[k] for k in found.target]}
+        words["paraphrases"] = [(f"a {name}", f"the digit {name}") for name in words["captions"]]
     return Raw(
         stored=prepared(pictures, options, LEVELS),
         levels=LEVELS,
         split=["test" if i % 6 == 5 else "train" for i in range(n)],
-        labels=torch.from_numpy(found.target.astype("int64")),
-        classes=tuple(str(c) for c in range(10)),
+        **words,
         license="CC BY 4.0 (UCI Machine Learning Repository, Optical Recognition of Handwritten Digits;"
         " E. Alpaydin and C. Kaynak, 1998)",
     )

@@ -11,7 +11,7 @@ from typing import Any
 from morphogen.core.data_spec import DataSpec, TextSchema
 from morphogen.core.errors import DataError, UsageError, unknown
 from morphogen.core.printable import printable
-from morphogen.data import digits, folder, named, npz, shapes
+from morphogen.data import digits, folder, named, npz, portraits, shapes
 from morphogen.data.in_memory import AnyData, is_source, named_arrays
 from morphogen.data.molecules import reading as molecules
 from morphogen.data.molecules.options import MoleculeOptions
@@ -28,7 +28,7 @@ from morphogen.data.tables.reading import SUFFIXES, header_of, is_frame, is_tabl
 from morphogen.data.tables.source import from_file, from_frame
 
 IN_MEMORY = "data in memory"
-_EMBEDDED = {"digits": digits.READER, "shapes": shapes.READER}
+_EMBEDDED = {"digits": digits.READER, "portraits": portraits.READER, "shapes": shapes.READER}
 _MAX_LISTED = 10
 _ALIKE = ("shape", "kind", "levels", "classes", "text", "sequence", "table", "context_shape", "shift", "scale")
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})

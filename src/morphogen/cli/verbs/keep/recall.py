@@ -18,6 +18,7 @@ from morphogen.cli.verbs.use.draw import drawn_again
 from morphogen.cli.verbs.use.sample import sampled_again
 from morphogen.core.printable import shortened
 from morphogen.core.reading import parse_json, read_bytes
+from morphogen.core.shipped import located
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,7 +54,7 @@ def recall(
     import numpy as np
 
     recipe, old = _read(file)
-    where = _model(file, recipe["model"]) if model is None else model
+    where = _model(file, recipe["model"]) if model is None else located(model)
     if where is None or not where.is_dir():
         raise UsageError(
             f"{file} was drawn by the model {recipe['model']!r}, which is not beside it nor in the current folder: say"
@@ -90,14 +91,14 @@ def recall(
 
 
 def _model(file: Path, name: str) -> Path | None:
-    """The model of this name below the folder of the file, or below the current one.
+    """The model of this name below the folder of the file or below the current one, or of the package.
 
     A recipe may be anybody's, so that it leads nowhere else.
     """
     path = Path(name)
     if path.is_absolute() or path.drive or ".." in path.parts or not path.parts:
         return None
-    return next((place for place in (file.parent / path, path) if place.is_dir()), None)
+    return next((place for place in (file.parent / path, path, located(path)) if place.is_dir()), None)
 
 
 def _read(file: Path) -> tuple[dict[str, Any], Any]:
