@@ -13,10 +13,10 @@ from morphogen.core.errors import MorphogenError
 BEGAN = time.perf_counter()  # of the command: this module is imported at once
 
 if TYPE_CHECKING:
-    from morphogen.api import Event
+    from morphogen.report.progress import E
 
 
-def watch(events: Iterable[Event], label: str) -> Event:
+def watch(events: Iterable[E], label: str) -> E:
     """Run to the end under a progress bar; the last event. Raises `MorphogenError` where there is none."""
     from morphogen.report import progress
 

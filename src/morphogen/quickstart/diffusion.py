@@ -1,22 +1,41 @@
-"""A diffusion model with a small U-Net: what noise does to a digit, how it is undone, and how certain a step is."""
+"""Diffusion models with a small U-Net: what noise does to a picture, how it is undone, and how certain a step is."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from morphogen.quickstart.chapter import DATA, Chapter, Training, logged, samples
-from morphogen.report.animations import animation
-from morphogen.report.chain_plots import chain_frames, chain_sheet, variance_figure
+import numpy as np
+from PIL import Image
+
+from morphogen.quickstart.chapter import DIGITS, PORTRAITS, Chapter, Training, airy, by_class, logged, mosaic
+from morphogen.report.chain_plots import chain_sheet, variance_figure
 from morphogen.report.html import Report
 from morphogen.report.sheets import to_bytes
+from morphogen.report.sliders import slider
 
-STEPS = 20  # from noise to digit: enough, and as few as let the bounds of the variance be told apart
+STEPS = 20  # from noise to picture: enough, and as few as let the bounds of the variance be told apart
+SHORT = {  # for trainings of a minute: `docs/text-to-image.md`, under short trainings
+    "parametrization": "x0",
+    "schedule": "edm",
+    "times": "log-normal",
+    "time_mean": -0.7,
+    "time_std": 1.5,
+    "widths": (32, 64),
+    "blocks": (1, 1),
+    "fold": 2,
+    "lr": 4e-3,
+    "ema": 0.995,
+    "steps": STEPS,
+}
 JUDGED = Training(
     "diffusion",
+    "diffusion model of digits",
     "diffusion",
+    DIGITS,
     steps=1800,
-    share=0.17,
+    enough=600,
+    share=0.12,
     options={
         "conditional": True,
         "widths": (32, 64),
@@ -30,43 +49,48 @@ JUDGED = Training(
     batch_size=64,
     look_every=20.0,  # before, it knows less than independent pixels do, and would say so
 )
+PORTRAIT = Training(
+    "portraits-diffusion",
+    "diffusion model of portraits",
+    "diffusion",
+    PORTRAITS,
+    steps=8000,
+    enough=1200,
+    share=0.15,
+    options=SHORT,
+    batch_size=32,
+    look_every=20.0,
+)
 
 
 def write_chapter(report: Report, out: Path) -> None:
     from morphogen import api
 
-    model = api.load(out / JUDGED.name)
-    report.section(
-        "A diffusion model: samples",
-        f"The same digits, learned by a model that removes noise, {STEPS} times in a row for each. None was chosen.",
-    )
-    report.figures(samples(model, "begin with the same noise"))
-    report.section(
-        "Noise, and back",
-        "The forward chain has nothing to learn: it adds noise until nothing is left, as measured by log-SNR, the"
-        " logarithm of the signal's share over the noise's. The reverse chain starts at noise. At each step the network"
-        " says what the digit may be, E[x_0 | x_t], the mean of all digits that the noise could hide, and the step goes"
-        " some way towards it.",
-    )
-    forward = model.forward_chain(DATA, 6)
-    reverse = model.reverse_chain(4, seed=2)
+    portraits, digits = api.load(out / PORTRAIT.name), api.load(out / JUDGED.name)
+    report.figure(airy(portraits.sample(24, seed=1).pixels, columns=8), "24 new portraits; none was chosen")
+    report.element(_noise(portraits.reverse_chain(6, seed=2, times=None)))
+    forward = digits.forward_chain(DIGITS, 4)
     report.figures(
         [
-            (chain_sheet(_chains(forward), forward.t, forward.log_snr, "forward"), "Test digits turn into noise"),
-            (chain_sheet(_chains(reverse), reverse.t, reverse.log_snr, "reverse"), "Noise turns into digits"),
+            by_class(digits, "begin with the same noise"),
+            (
+                chain_sheet(_chains(forward), forward.t, forward.log_snr, "forward"),
+                "The way there has nothing to learn: held-out digits turn into noise",
+            ),
         ]
     )
-    moving = model.reverse_chain(16, seed=2, times=None)
-    frames = chain_frames(_chains(moving), moving.t, moving.log_snr, "reverse")
-    report.figure(animation(frames, frames_per_second=6, hold_s=2), "16 samples on their way, and their estimates")
-    report.section(
-        "How certain a step is",
-        "A step of the reverse chain is a normal distribution. Its variance lies between two bounds that are known"
-        " without a network: beta_tilde, if the digit were known, and beta, if nothing were. The network has learned"
-        " where in between (Nichol and Dhariwal, 2021). The dots are what it should have learned: the variance that"
-        " the squared error of its estimates makes, on test digits. What is drawn is each variance over beta.",
-    )
-    found = model.variances(DATA)
+    with report.folded("More: how certain a step is"):
+        report.text(
+            "A step of the reverse chain is a normal distribution. Its variance lies between two bounds that are known"
+            " without a network: beta_tilde, if the digit were known, and beta, if nothing were. The network has"
+            " learned where in between (Nichol and Dhariwal, 2021). The dots are what it should have learned: the"
+            " variance that the squared error of its estimates makes, on held-out digits."
+        )
+        report.figures(_certainty(digits))
+
+
+def _certainty(digits: Any) -> list[tuple[Any, str]]:
+    found = digits.variances(DIGITS)
     variance = variance_figure(
         found.log_snr,
         beta=found.beta,
@@ -76,16 +100,32 @@ def write_chapter(report: Report, out: Path) -> None:
         interval=found.interval,
         title=f"Variance of a reverse step, of {STEPS}",
     )
-    what = f"From noise on the left to digits on the right; means over {found.n} test digits, bars hold 95 %"
     loss = logged(
-        model,
+        digits,
         "terms",
         "The training loss: squared error of what the network puts out, over all noise levels",
         ["error"],
         title="Training loss",
         y_label="squared error",
     )
-    report.figures([(variance, what), *loss])
+    what = f"From noise on the left to digits on the right; means over {found.n} held-out digits, bars hold 95 %"
+    return [(variance, what), *loss]
+
+
+def _noise(chain: Any) -> str:
+    """A slider from noise to portraits: every other state, with the estimates below."""
+    states, estimates = to_bytes(chain.x, chain.spec), to_bytes(chain.estimates, chain.spec)
+    shown = sorted({*range(0, states.shape[1], 2), states.shape[1] - 1})
+    frames: list[Image.Image] = [
+        mosaic(np.concatenate([states[:, k], estimates[:, k]]), columns=len(states)) for k in shown
+    ]
+    return slider(
+        [frames],
+        "From noise to portraits: the state above, and below what the network believes the picture to be",
+        names=["noise is removed"],
+        labels=[f"{k} of {states.shape[1] - 1} steps, time {chain.t[k]:.2f}" for k in shown],
+        scale=2,
+    )
 
 
 def _chains(chain: Any) -> dict[str, Any]:
@@ -94,4 +134,10 @@ def _chains(chain: Any) -> dict[str, Any]:
     return {name: to_bytes(x, chain.spec) for name, x in named.items()}
 
 
-CHAPTER = Chapter("diffusion", (JUDGED,), write_chapter)
+CHAPTER = Chapter(
+    "A diffusion model",
+    "It learns to remove noise from pictures; begun with noise alone, it removes all of it and leaves a new picture.",
+    "diffusion",
+    (JUDGED, PORTRAIT),
+    write_chapter,
+)

@@ -1,91 +1,104 @@
-"""All judged models, measured on the same digits with the same noise."""
+"""All models, measured on held-out digits and portraits with the same noise; in words, then in tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from morphogen.quickstart.chapter import DATA, Chapter
+from morphogen.quickstart.chapter import DIGITS, Chapter
 from morphogen.report.evaluation_page import ladders
 from morphogen.report.html import Report
-from morphogen.report.tables import (
-    DIFFERENCE_HEADERS,
-    RESULT_HEADERS,
-    difference_rows,
-    duration,
-    number,
-    results_rows,
-    span,
+from morphogen.report.tables import DIFFERENCE_HEADERS, RESULT_HEADERS, difference_rows, results_rows
+
+OF_DIGITS = ("fd", "coverage", "modes", "copied", "copied_pixels")
+OF_PORTRAITS = ("fd", "coverage", "copied")
+CAPTIONED = "portraits"
+PORTRAITS_DRAWN = 400  # by each model
+IMPORTANCE_SAMPLES = 500
+EXPLAINED = (
+    "How likely they find unseen digits: bits per pixel beside general compressors, and for the autoencoder the"
+    " evidence lower bound (elbo) and the importance-sampled likelihood (nll) in nats. How good what they draw is: the"
+    " Fréchet distance of its features to real ones (FD), the share of real pictures that have a drawn one near by"
+    " (coverage), and whether drawings are copies of training pictures (copied). Arrows say which direction is better."
+    " A model must beat its baselines to have learned anything, and cannot be expected to beat the floor, which is what"
+    " held-out real pictures get."
 )
 
-DRAWN = ("fd", "coverage", "modes", "copied", "copied_pixels")
-IMPORTANCE_SAMPLES = 500
+Found = Mapping[str, Any]
 
 
-def judge(out: Path, chapters: Sequence[Chapter]) -> dict[str, Any]:
-    """What `api.compare` finds of the judged models, with the measures that are a chapter's own before the others."""
+def tasks(out: Path, chapters: Sequence[Chapter]) -> list[tuple[str, Callable[[], Found]]]:
+    """What is to be judged, each by its name, in the order of its worth."""
+    return [
+        ("judging digits", lambda: _digits(out, [c for c in chapters if c.classes])),
+        ("judging portraits", lambda: _portraits(out, chapters)),
+    ]
+
+
+def _digits(out: Path, chapters: Sequence[Chapter]) -> Found:
+    """What `api.compare` finds of the models of digits, with a chapter's own measures before the others."""
     from morphogen import api
 
-    models = {c.judged: api.load(out / c.judged) for c in chapters}
-    found = api.compare([models[c.judged] for c in chapters], DATA, DRAWN).to_dict()
-    likely = api.compare([models[c.judged] for c in chapters if c.likelihood], DATA, ("bits_per_dim",)).to_dict()
-    found["differences"] = likely["differences"] + found["differences"]
-    bits = iter(likely["models"])
+    models = {c.of_digits.name: api.load(out / c.of_digits.name) for c in chapters}
+    found = api.compare(list(models.values()), DIGITS, OF_DIGITS).to_dict()
+    likely = [models[c.of_digits.name] for c in chapters if c.likelihood]
+    bits = api.compare(likely, DIGITS, ("bits_per_dim",)).to_dict()
+    found["differences"] = bits["differences"] + found["differences"]
+    measured = iter(bits["models"])
     for chapter, one in zip(chapters, found["models"], strict=True):
-        own = next(bits)["results"] if chapter.likelihood else []
+        own = next(measured)["results"] if chapter.likelihood else []
         if chapter.measures:
-            measured = api.evaluate(models[chapter.judged], DATA, chapter.measures, samples=IMPORTANCE_SAMPLES)
-            own = measured.to_dict()["results"] + own
+            more = api.evaluate(models[chapter.of_digits.name], DIGITS, chapter.measures, samples=IMPORTANCE_SAMPLES)
+            own = more.to_dict()["results"] + own
         one["results"] = own + one["results"]
-    return found
+    return {**found, "of": "digits", "titles": [c.title for c in chapters]}
 
 
-def headlines(report: Report, found: Mapping[str, Any], chapters: Sequence[Chapter], took: float) -> None:
-    """The likelihood and the samples' distance of each model, and what trivial models reach."""
-    bits = [_named(one, "bits_per_dim") for one, c in zip(found["models"], chapters, strict=True) if c.likelihood]
-    distances = [_named(one, "FD") for one in found["models"]]
-    for chapter, result in zip([c for c in chapters if c.likelihood], bits, strict=True):
-        value = number(result["value"], result["interval"])
-        report.headline(value, f"bits per pixel, {chapter.title}", span(result["interval"]))
-    name, least = min(bits[0]["baselines"].items(), key=lambda item: item[1])
-    report.headline(number(least), "bits per pixel, best trivial model", name)
-    for chapter, result in zip(chapters, distances, strict=True):
-        value = number(result["value"], result["interval"])
-        report.headline(value, f"FD, {chapter.title}", beside(result))
-    report.headline(duration(took), "in all")
+def _portraits(out: Path, chapters: Sequence[Chapter]) -> Found:
+    """The same of the models of portraits; the one that reads comes first, as records are prepared for the first."""
+    from morphogen import api
+
+    reading_last = sorted(chapters, key=lambda c: c.classes)
+    models = [api.load(out / c.of_portraits.name) for c in reading_last]
+    found = api.compare(models, CAPTIONED, OF_PORTRAITS, n=PORTRAITS_DRAWN).to_dict()
+    return {**found, "of": "portraits", "titles": [c.title for c in reading_last]}
 
 
-def write_judgment(report: Report, found: Mapping[str, Any]) -> None:
-    """A table for each model, their differences, and where their distances stand."""
-    report.section(
-        "How good they are",
-        "How likely they find unseen digits: bits per pixel beside general compressors, and for the autoencoder the"
-        " evidence lower bound (elbo) and the importance-sampled likelihood (nll) in nats. How good the digits are that"
-        " they draw: the Frechet distance of their features to real ones (FD), the share of real digits that have a"
-        " drawn one near by (coverage), the classes that they make, and whether they are copies of training digits"
-        " (copied). Arrows say which direction is better; a model must beat its baselines to have learned anything, and"
-        " cannot be expected to beat the floor, which is what held-out real digits get.",
+def in_words(found: Found) -> str:
+    """Whose pictures are nearest to real ones, and whether any look copied."""
+    distances = {title: _named(one, "FD")["value"] for title, one in zip(found["titles"], found["models"], strict=True)}
+    first, *others = (_inside(title) for title in sorted(distances, key=lambda title: distances[title]))
+    copies = any("cop" in w for one in found["models"] for r in one["results"] for w in r["warnings"])
+    copied = "Some drawings look copied: see the warnings." if copies else "None of their drawings looks copied."
+    return (
+        f"Of {found['of']}, {first} draws those nearest to real ones, by the Fréchet distance of their features; then"
+        f" come {' and '.join(others)}. {copied}"
     )
-    for one in found["models"]:
-        report.table(RESULT_HEADERS, results_rows(one["results"]), caption=f"{one['model']}, a {one['family']} model")
-        for warning in sorted({w for result in one["results"] for w in result["warnings"]}):
-            report.text(f"Warning: {warning}")
-    report.table(DIFFERENCE_HEADERS, difference_rows(found["differences"]), caption="The differences")
-    ladders(report, found["models"])
 
 
-def beside(result: Mapping[str, Any]) -> str:
-    """A result's interval, what the best trivial model reaches, and the floor."""
-    best = min if result["better"] == "lower" else max
-    parts = [span(result["interval"])]
-    if result["baselines"]:
-        name, value = best(result["baselines"].items(), key=lambda item: item[1])
-        parts.append(f"{name}: {number(value)}")
-    if result.get("floor") is not None:
-        parts.append(f"real pictures: {number(result['floor'], result.get('floor_interval'))}")
-    return "; ".join(parts)
+def write_judgment(report: Report, judged: Sequence[Found], left_out: Sequence[str]) -> None:
+    """A sentence for each set; tables, differences and ladders below."""
+    said = [in_words(found) for found in judged]
+    said += [f"Time was too short for {what}." for what in left_out]
+    report.section("How good they are", "\n\n".join(said))
+    with report.folded("All numbers, with intervals, baselines and differences"):
+        report.text(EXPLAINED)
+        for found in judged:
+            for one in found["models"]:
+                report.table(
+                    RESULT_HEADERS, results_rows(one["results"]), caption=f"{one['model']}, a {one['family']} model"
+                )
+                for warning in sorted({w for result in one["results"] for w in result["warnings"]}):
+                    report.text(f"Warning: {warning}")
+            report.table(DIFFERENCE_HEADERS, difference_rows(found["differences"]), caption=f"Of {found['of']}")
+            ladders(report, found["models"])
 
 
 def _named(one: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return next(r for r in one["results"] if r["name"].split("-")[0] == name)
+
+
+def _inside(title: str) -> str:
+    """A chapter's title within a sentence."""
+    return "the model that reads" if title.startswith("From") else title[0].lower() + title[1:]

@@ -21,16 +21,19 @@ def quickstart(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Train four kinds of models, judge them, and write one report to look at.
+    """Draw with a model of the package, train four kinds of models, judge them, and write one report to look at.
 
-    A VAE, a GAN and a diffusion model of handwritten digits, and a diffusion model that draws shapes as told in words.
+    A VAE, a GAN, a diffusion model and one that reads learn cartoon portraits and handwritten digits. The report is
+    there after some seconds, and fills while they train.
     """
     limit_threads(threads)
     from morphogen.quickstart import next_commands
     from morphogen.quickstart import quickstart as make_report
 
-    last = watch(make_report(out, budget), "quickstart")
-    report = (out / "report.html").resolve()
+    moments, report = make_report(out, budget), (out / "report.html").resolve()
+    if not json:
+        print_text(f"open {report}: it fills while models train")
+    last = watch(moments, "quickstart")
     if json:
         print_json({"report": str(report), "elapsed_s": last.elapsed_s})
     else:
