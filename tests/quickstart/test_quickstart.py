@@ -31,6 +31,7 @@ def as_fast_as_any(monkeypatch):
     monkeypatch.setattr(judging, "IMPORTANCE_SAMPLES", 20)
 
 
+@pytest.mark.timeout(900)  # the machine may be busy
 def test_quickstart_writes_a_self_contained_report(tmp_path, as_fast_as_any):
     out = tmp_path / "first"
     labels, pages = [], []
