@@ -104,6 +104,8 @@ def measure(model: mg.Model, other: mg.Model) -> None:
     aligned: mg.Alignment = model.evaluate_alignment("shapes", n=100)
     curve: tuple[mg.AlignmentPoint, ...] = model.alignment_curve("shapes", [1.0, 4.0], n=300)
     print(aligned.drawn.save("drawn.png"), aligned.results[0].value, [point.guidance for point in curve])
+    alarms: mg.Detections = mg.detect(model, "digits", normal="digits:only=3", alpha=0.1, batch_size=64)
+    print(alarms.p_values.shape, alarms.alarms.sum(), alarms.save("alarms.csv"))
     try:
         mg.load("nowhere", device="cuda")
     except (
