@@ -36,6 +36,7 @@ def of_latents(toy, tmp_path_factory):
 @pytest.fixture
 def small_blocks(monkeypatch):
     monkeypatch.setattr(archives, "VALUES", dict.fromkeys(archives.VALUES, 64 * 40))  # 40 digits
+    monkeypatch.setattr(archives, "LOCKSTEP", 1)
 
 
 def digits():
@@ -197,6 +198,12 @@ def test_a_stream_goes_through_in_blocks(integers, tmp_path, small_blocks):
     assert np.array_equal(np.concatenate([block.x for block in read]), x) and len(read) == -(-len(x) // 40)
     assert len(list((tmp_path / "pictures").iterdir())) == len(x)
     assert np.array_equal(mg.decompress(tmp_path / "a.mgz", integers).x, x)
+
+
+def test_large_records_are_coded_many_at_a_time():
+    sizes = [archives.block_of(d, container.CONDITIONALS) for d in (64, 784, 3 * 128 * 128, 3 * 1024 * 1024, 1 << 26)]
+    assert sizes == [8192, 668, 64, 21, 1]
+    assert archives.block_of(3 * 128 * 128, container.PLAIN) == 10
 
 
 def test_a_model_travels_inside(integers, tmp_path):

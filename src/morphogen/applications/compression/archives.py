@@ -23,6 +23,7 @@ from morphogen.applications.compression.container import (
     CONDITIONALS,
     INTEGERS,
     LATENTS,
+    MAX_VALUES,
     PLAIN,
     Block,
     Damaged,
@@ -38,6 +39,7 @@ from morphogen.theory import picture_quality
 
 Records = tuple[np.ndarray, Sequence[str] | None]  # values (n, *shape) uint8, and a name each
 VALUES = {PLAIN: 1 << 19, CONDITIONALS: 1 << 19, LATENTS: 1 << 21, INTEGERS: 1 << 20}  # of a block, about
+LOCKSTEP = 64  # records that are worth coding together
 
 
 @dataclass
@@ -67,8 +69,13 @@ class Tally:
 
 
 def block_of(dimensions: int, coder: int) -> int:
-    """How many records make a block. Those of bits-back are larger, since each begins with records coded plainly."""
-    return max(1, min(VALUES[coder] // dimensions, 1 << 20))
+    """How many records make a block.
+
+    Those of bits-back are larger, since each begins with records coded plainly. Conditionals take their time for each
+    element, of however many records in lockstep, so that large records are not coded few at a time.
+    """
+    least = LOCKSTEP if coder == CONDITIONALS else 1
+    return max(1, min(max(VALUES[coder] // dimensions, least), MAX_VALUES // dimensions, 1 << 20))
 
 
 def write(path: Path, header: Header, records: Iterable[Records], family: Family | None, inside: bytes | None) -> Tally:
