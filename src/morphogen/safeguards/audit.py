@@ -42,9 +42,10 @@ class Subject:
             raise UsageError("an audit compares training records with others: give another split than 'train'.")
 
     @property
-    def is_trained_on(self) -> bool:
-        """Whether these are the very records that the model was trained on."""
-        return self.family.data.fingerprint == self.dataset.spec.fingerprint
+    def is_another(self) -> bool:
+        """Whether these are known to be other data than the model was trained on; a private model does not tell."""
+        known = self.family.data.fingerprint
+        return known not in ("", self.dataset.spec.fingerprint)
 
     def about(self) -> dict[str, Any]:
         """What each result says of its data."""

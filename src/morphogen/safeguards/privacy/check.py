@@ -66,7 +66,7 @@ class _Run:
                     raise  # they were asked for
                 self.left_out[name] = str(error)
         notes = []
-        if not self.subject.is_trained_on:
+        if self.subject.is_another:
             notes.append(
                 "these data are not those that the model was trained on (their fingerprint differs): their training"
                 " split is taken for its training records."
