@@ -45,14 +45,27 @@ ROWS: dict[str, tuple[str, str, float]] = {  # family, data, minutes
 }
 _EDM: Json = {"parametrization": "x0", "schedule": "edm", "times": "log-normal", "time_mean": -0.7, "time_std": 1.5}
 _SMALL: Json = {**_EDM, "lr": 4e-3, "widths": (32, 64), "blocks": (1, 1), "fold": 2}
+_DEEP: Json = {**_SMALL, "widths": (64, 128, 128), "blocks": (2, 2, 2), "conditional": True}
 _FLOW: Json = {"likelihood": "gaussian", "variance": 0.02, "latent_dim": 128, "prior": "flow", "norm": False}
 CANDIDATES: dict[str, tuple[str, Json, Json]] = {  # row, options, recipe
     "d32-small": ("aerial-32", _SMALL, {"batch_size": 16, "flips": True}),
     "d32-no-flips": ("aerial-32", _SMALL, {"batch_size": 16}),
     "d32-wide": ("aerial-32", {**_SMALL, "widths": (64, 128)}, {"batch_size": 16}),
     "d32-lr": ("aerial-32", {**_SMALL, "lr": 2e-3}, {"batch_size": 16}),
-    "d64-fold4": ("aerial-64", {**_SMALL, "fold": 4, "widths": (64, 128)}, {"batch_size": 16}),
-    "d64-fold2": ("aerial-64", _SMALL, {"batch_size": 16}),
+    "d32-deep": ("aerial-32", _DEEP, {"batch_size": 16, "flips": True}),
+    "d32-deep-lr": ("aerial-32", {**_DEEP, "lr": 2e-3}, {"batch_size": 16, "flips": True}),
+    "d64-fold4": ("aerial-64", {**_DEEP, "fold": 4, "widths": (128, 256, 256)}, {"batch_size": 16, "flips": True}),
+    "d64-fold4-lr": (
+        "aerial-64",
+        {**_DEEP, "fold": 4, "widths": (128, 256, 256), "lr": 1e-3, "time_mean": 0.0},
+        {"batch_size": 16, "flips": True},
+    ),
+    "d64-fold2": ("aerial-64", {**_DEEP, "lr": 2e-3, "time_mean": 0.0}, {"batch_size": 16, "flips": True}),
+    "d64-fold2-four": (
+        "aerial-64",
+        {**_DEEP, "lr": 2e-3, "time_mean": 0.0, "widths": (64, 128, 128, 128), "blocks": (1, 1, 2, 2)},
+        {"batch_size": 16, "flips": True},
+    ),
     "v64-plain": ("aerial-64-vae", {}, {"batch_size": 16}),
     "v64-flow": (
         "aerial-64-vae",

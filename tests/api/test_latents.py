@@ -265,3 +265,15 @@ def test_the_command_line_goes_the_whole_way(toy: Toys, tmp_path: Path, capsys: 
     assert not (tmp_path / "f.png").exists()
     with Image.open(tmp_path / "w.gif") as animation:
         assert getattr(animation, "n_frames", 1) == 8
+
+
+def test_batch_size_limits_what_is_computed_together(toy: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = mg.load(toy("vae"))
+    seen: list[int] = []
+    encode = model.module.encode
+    monkeypatch.setattr(model.module, "encode", lambda x, cond=None: (seen.append(len(x)), encode(x, cond))[1])
+    few, all_of_them = (model.encode("digits", n=20, batch_size=size).mean for size in (7, None))
+    assert seen == [7, 7, 6, 20] and np.allclose(few, all_of_them, atol=1e-6)
+    seen.clear()
+    model.evaluate("digits", ["nll"], n=40, samples=2, batch_size=16, save=False)
+    assert max(seen) <= 16

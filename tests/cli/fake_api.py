@@ -281,6 +281,10 @@ def _archive(path: Any, warnings: tuple[str, ...] = ()) -> real.Archive:
     return real.Archive(str(path), 360, (1, 8, 8), 3000, 100, 1.0, "f" * 64, "vae", True, {"plain": 1}, **counted)
 
 
+def _exported(out: str) -> real.Exported:
+    return real.Exported("onnx", {"decoder": out}, {"decoder": ("z",)}, {"decoder": ("x",)}, {"decoder": 2e-7}, 99)
+
+
 def _both(api: FakeApi, n: int, made: int) -> real.Reconstructions:
     return real.Reconstructions(digits(n, api.spec), digits(made, api.spec))
 
@@ -316,6 +320,7 @@ ANSWERS: dict[str, Callable[[FakeApi, Mapping[str, Any]], Any]] = {
     "evaluate_molecules": lambda api, given: _judged({**given, "samples": given["molecules"]}),
     "evaluate_alignment": lambda api, given: _alignment(given),
     "quantize": lambda api, given: real.Quantized(str(given["out"]), 16, (1.0, 1.001), 1e-3, 20, 200, 10, 99),
+    "export": lambda api, given: _exported(str(given["out"])),
     "compress": lambda api, given: _archive(given["out"]),
     "decompress": lambda api, given: real.Decompressed(digits(4).x, None, np.arange(4), 17, 1.0, api.damage),
     "decompressing": lambda api, given: iter([real.Decompressed(digits(4).x, None, np.arange(4), 17, 0.0, api.damage)]),

@@ -1,4 +1,4 @@
-"""The verbs quantize, compress, decompress and archive: what they pass on, what they say, and how they fail."""
+"""The verbs quantize, export, compress, decompress and archive: what they pass on, what they say, and how they fail."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ def test_quantize_tells_the_loss(api: FakeApi, tmp_path: Path, capsys: Capture) 
     said = capsys.readouterr().out
     assert "+0.1000%" in said and "plain integers: all equal" in said and "2^53" in said
     assert run(["quantize", "m", "--out", out, "--bits", "3"]) == 2
+
+
+def test_export_passes_the_place_and_tells_the_difference(api: FakeApi, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "first.onnx"
+    assert run(["export", "m", "--out", str(out), "--graph", "decoder"]) == 0
+    assert api.told("export") == {"model": Held(Path("m"), "cpu"), "out": out, "graph": "decoder"}
+    assert "decoder, z -> x; within 2.0e-07 of the model" in capsys.readouterr().out
+    assert run(["export", "m", "--out", str(tmp_path / "first.pt")]) == 2
 
 
 def test_compress_tells_what_counts(api: FakeApi, tmp_path: Path, capsys: Capture) -> None:

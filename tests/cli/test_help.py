@@ -28,7 +28,8 @@ COMPUTES = {verb.words for verb in verbs()} - {
     ("verify",),
     ("data", "inspect"),
 }
-CODES = {("quantize",), ("compress",), ("decompress",), ("archive",)}  # on the processor, where the coders are
+ON_CPU = {("quantize",), ("compress",), ("decompress",), ("archive",), ("export",)}
+TOGETHER = {("attention",), ("design",), ("audit",)}  # 64 pictures in one call; batches of their own
 SAME = ("--seed", "--device", "--threads", "--batch-size", "--json", "--overwrite", "--precision", "--guidance")
 
 
@@ -75,8 +76,9 @@ def test_every_verb_that_computes_takes_threads(verb: Verb) -> None:
     assert ("--threads" in flags(verb)) == (verb.words in COMPUTES)
     if "--out" in flags(verb) and verb.words[0] not in ("train", "quantize", "quickstart"):
         assert {"--json", "--overwrite"} <= flags(verb)
-    if "model" in {parameter.name for parameter in verb.parameters} and verb.words in COMPUTES - CODES:
+    if "model" in {parameter.name for parameter in verb.parameters} and verb.words in COMPUTES - ON_CPU:
         assert "--device" in flags(verb)
+        assert "--batch-size" in flags(verb) or verb.words in TOGETHER
 
 
 def test_verbs_stand_in_groups(capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,6 +58,23 @@ def test_duplicates_land_on_one_side_and_the_order_of_names_does_not_matter(tmp_
         }
 
 
+def test_a_picture_stays_on_its_side_at_every_size(tmp_path):
+    for i in range(40):
+        picture(tmp_path / f"{i:02}.png", seed=i)
+    one, two = load(f"{tmp_path}:size=12"), load(f"{tmp_path}:size=8,channels=gray")
+    assert {s: r.names for s, r in one.splits.items()} == {s: r.names for s, r in two.splits.items()}
+
+
+def test_data_of_a_model_of_earlier_versions_keep_their_split(tmp_path):
+    for i in range(60):
+        picture(tmp_path / f"{i:02}.png", seed=i)
+    by_pixels, by_file = load(f"{tmp_path}:split_by=pixels"), load(tmp_path)
+    kept = {name: value for name, value in by_pixels.spec.preprocessing.items() if name != "split_by"}
+    again = load(tmp_path, like=by_pixels.spec.replace(preprocessing=kept))
+    assert {s: r.names for s, r in again.splits.items()} == {s: r.names for s, r in by_pixels.splits.items()}
+    assert again.split("test").names != by_file.split("test").names
+
+
 def test_class_subfolders(tmp_path):
     for i in range(20):
         picture(tmp_path / ("cat" if i % 2 else "dog") / "deeper" / f"{i}.png", seed=i)

@@ -113,3 +113,12 @@ def test_bad_sizes_are_explained():
     vectors = Records(DataSpec(name="v", shape=(2,), kind="continuous"), torch.zeros(3, 2), torch.arange(3))
     with pytest.raises(UsageError, match="flips mirror pictures"):
         Stream(vectors, 2, seed=0, flips=True)
+
+
+def test_records_go_into_a_data_loader():
+    records = make(7)
+    x, labels = next(iter(torch.utils.data.DataLoader(records, batch_size=5)))
+    assert torch.equal(x, records.batch(slice(0, 5)).x) and torch.equal(labels, records.labels[:5])
+    assert torch.equal(records[-1][0], records.batch(slice(len(records) - 1, None)).x[0])
+    with pytest.raises(IndexError, match="record 7 of 7"):
+        records[len(records)]

@@ -68,6 +68,19 @@ def test_held_out_records_raise_the_alarm_at_no_more_than_the_stated_rate() -> N
     assert sum(small) / 100 < 0.2 + 4 * float(torch.tensor(small).std()) / 10
 
 
+def test_thirty_held_out_records_are_enough() -> None:
+    """The training records join them: the rate of alarms holds, and a tenth of copies is found."""
+    alarms = sum(
+        copying(records(3 * seed, 255), records(3 * seed + 1, 30), records(3 * seed + 2, 255)).flagged
+        for seed in range(60)
+    )
+    assert binomial_tail(alarms, 60, 0.05) > 1e-3
+    train = records(10**6 + 3, 255)
+    found = copying(torch.cat((records(10**6 + 4, 225), train[:30])), HELD_OUT[:30], train)
+    assert found.flagged and found.copied.interval[0] > 0.0
+    assert found.copied.interval[0] <= 30 / 255 <= found.copied.interval[1]
+
+
 def test_held_out_twins_of_training_records_do_not_blind_it() -> None:
     """A third of the held-out records occur in the training set: their distances, 0, tie with those of copies."""
     twins = torch.cat((HELD_OUT[:280], TRAIN[1000:1120]))
@@ -97,8 +110,11 @@ def test_pictures_are_records_too() -> None:
 
 
 def test_too_few_records_are_refused() -> None:
-    with pytest.raises(DataError, match="at least 100 of each are needed: closeness is judged by ranks"):
-        copying(NEW[:99], HELD_OUT, TRAIN)
+    for some in ((NEW[:29], HELD_OUT, TRAIN), (NEW, HELD_OUT[:29], TRAIN), (NEW, HELD_OUT, TRAIN[:29])):
+        with pytest.raises(DataError, match="at least 30 of each are needed: closeness is judged by ranks"):
+            copying(*some)
+    with pytest.raises(DataError, match="needs at least 100 held-out records, got 70"):
+        copying(NEW, HELD_OUT[:30], TRAIN[:40])
     with pytest.raises(DataError, match="needs at least 1000 held-out records, got 400"):
         copying(NEW, HELD_OUT, TRAIN, alpha=0.001)
     with pytest.raises(UsageError, match="between 0 and 1"):

@@ -1,5 +1,6 @@
 """What families recommend for data and time, and how it is taken."""
 
+import math
 import time
 
 import pytest
@@ -69,6 +70,24 @@ def test_what_is_given_stays():
     assert {c.name for c in found.choices}.isdisjoint({"widths", "lr", "batch_size", "fold"})
     assert found.spec.parametrization == "x0"
     assert chosen({"schedule": "cosine"}, {"budget": 600}, [10.0]).spec.parametrization == "v"
+
+
+def test_the_learning_rate_falls_as_the_network_widens_unless_it_is_given():
+    found = chosen({}, {"budget": 600}, [0.1, 0.2, 0.3])
+    assert (found.spec.widths[0], found.spec.lr) == (64, 2e-3)
+    assert [c.value for c in found.choices if c.name == "lr"] == [2e-3]
+    assert chosen({"lr": 3e-4}, {"budget": 600}, [0.1, 0.2, 0.3]).spec.lr == 3e-4
+
+
+def test_larger_pictures_are_trained_at_more_noise():
+    """The mean of s x s pixels has 1 / s of their noise."""
+    kind = registry.family("diffusion")
+    means = {}
+    for side in (32, 64, 128):
+        found = kind.recommend(Situation(PHOTOS.replace(shape=(3, side, side)), 300))
+        means[side] = next(c.value for c in found.choices if c.name == "time_mean")
+    assert means[64] - means[32] == pytest.approx(math.log(2), abs=0.01)
+    assert means[128] - means[64] == pytest.approx(math.log(2), abs=0.01)
 
 
 def test_a_preset_and_the_wish_for_no_choice_leave_the_model_alone():

@@ -22,6 +22,7 @@ from morphogen.api.drawing import draw
 from morphogen.api.editing import edit
 from morphogen.api.encoding import encode, interpolate, manifold
 from morphogen.api.evaluating import evaluate
+from morphogen.api.exporting import export
 from morphogen.api.fitting import train
 from morphogen.api.following import Following, follow
 from morphogen.api.imputing import impute
@@ -48,6 +49,7 @@ from morphogen.api.results import (
     Detections,
     Directions,
     Evaluation,
+    Exported,
     Imputed,
     LatentEdits,
     Latents,
@@ -103,6 +105,7 @@ __all__ = [
     "Directions",
     "Evaluation",
     "Event",
+    "Exported",
     "Following",
     "Imputed",
     "Inspection",
@@ -147,6 +150,7 @@ __all__ = [
     "evaluate_alignment",
     "evaluate_molecules",
     "evaluate_samples",
+    "export",
     "fingerprint",
     "follow",
     "forward_chain",

@@ -10,11 +10,13 @@ from morphogen.api.measuring import source_name
 from morphogen.api.opened import AnyModel, open_model
 from morphogen.api.results import Alignment, Pictures
 from morphogen.applications import prompt_alignment
+from morphogen.core.chunks import limited
 from morphogen.core.errors import UsageError
 from morphogen.data.in_memory import AnyData
 from morphogen.evaluation.context.degradations import as_bytes
 
 
+@limited
 def evaluate_alignment(
     model: AnyModel | None,
     data: AnyData,
@@ -33,6 +35,7 @@ def evaluate_alignment(
     candidates: int | None = None,
     options: Mapping[str, Any] | None = None,
     device: str | None = None,
+    batch_size: int | None = None,
     precision: str = "fp32",
     save: bool = True,
 ) -> Alignment:
@@ -49,6 +52,7 @@ def evaluate_alignment(
         n: captions of each split; where there are fewer, each is drawn several times, and intervals count prompts.
         seed, negative, guidance, stepper, steps, grid, temperature, truncation, candidates, options, device, precision:
             as of `sample`.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
         save: keep the results in the model's directory.
 
     Returns:

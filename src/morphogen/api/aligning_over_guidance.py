@@ -8,9 +8,11 @@ from typing import Any
 from morphogen.api.opened import AnyModel, open_model
 from morphogen.api.results import AlignmentPoint
 from morphogen.applications import prompt_alignment
+from morphogen.core.chunks import limited
 from morphogen.data.in_memory import AnyData
 
 
+@limited
 def alignment_curve(
     model: AnyModel,
     data: AnyData,
@@ -25,6 +27,7 @@ def alignment_curve(
     grid: str | None = None,
     options: Mapping[str, Any] | None = None,
     device: str | None = None,
+    batch_size: int | None = None,
     precision: str = "fp32",
 ) -> tuple[AlignmentPoint, ...]:
     """Measure alignment against fidelity at scales of guidance, in one order of prompts and noise.
@@ -35,6 +38,7 @@ def alignment_curve(
     Args:
         model, data, only, n, seed, negative, stepper, steps, grid, options, device, precision: as of
             `evaluate_alignment`.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
         scales: of guidance.
 
     Returns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ HEALTH_RECORDS = 1000  # validation records that a family's health is judged on
 
 def begin(
     asked: Asked, out: Path, resume: bool, began: float, tell: Callable[[str], object] | None = None
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Everything before the first step; then the events of the training, one by one. A budget counts from `began`."""
     ready = prepare(asked, began, tell)
     asked, dataset, recipe = ready.asked, ready.dataset, ready.recipe

@@ -11,9 +11,11 @@ from morphogen.api.opened import AnyModel, open_model
 from morphogen.api.results import Chain
 from morphogen.api.results.shown import warn_of
 from morphogen.applications.chains import forward_states, reverse_states
+from morphogen.core.chunks import limited
 from morphogen.data.in_memory import AnyData
 
 
+@limited
 def forward_chain(
     model: AnyModel,
     data: AnyData,
@@ -23,6 +25,7 @@ def forward_chain(
     seed: int = 0,
     split: str | None = None,
     device: str | None = None,
+    batch_size: int | None = None,
 ) -> Chain:
     """Follow records on their way into noise: x_t ~ q(x_t | x_0), with one noise a record.
 
@@ -34,6 +37,7 @@ def forward_chain(
         seed: where the noise starts.
         split: "train", "validation" or "test"; None is "test", and all records of arrays without splits of their own.
         device: where to compute; None leaves a held model where it is.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         The states of each record.
@@ -50,6 +54,7 @@ def forward_chain(
     return Chain(found.x, found.t, found.log_snr, held.data, ids=records.ids.numpy(), labels=labels)
 
 
+@limited
 def reverse_chain(
     model: AnyModel,
     n: int = 6,
@@ -68,6 +73,7 @@ def reverse_chain(
     options: Mapping[str, Any] | None = None,
     times: int | None = 10,
     device: str | None = None,
+    batch_size: int | None = None,
 ) -> Chain:
     """Follow noise on its way to samples: the states, and the estimates E[x_0 | x_t].
 
@@ -77,6 +83,7 @@ def reverse_chain(
             as of `sample`; the last states are what it gives, bit for bit.
         times: how many of the states, or all for None.
         device: where to compute; None leaves a held model where it is.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         The states and estimates of each sample.

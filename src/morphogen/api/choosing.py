@@ -66,8 +66,10 @@ def choose(
     try:
         spec = kind.Spec.parse(wanted)
         if sizes:
+            sizes = [{name: value for name, value in size.items() if name not in options} for size in sizes]
             size, why = _largest(kind, wanted, sizes, plan, seconds, found.needs, seconds_of)
             spec = kind.Spec.parse({**wanted, **size})
+            choices = [c for c in choices if c.name not in size]
             choices += [Choice(name, value, why) for name, value in size.items()]
     except SpecError:  # what is recommended does not go together with what is given, which is possible alone
         return Chosen(spec, plan, training, found.needs)

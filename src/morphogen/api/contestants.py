@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from morphogen.api.opened import AnyModel, OpenModel, open_model
 from morphogen.core.errors import UsageError
+from morphogen.data import load
+from morphogen.data.in_memory import AnyData
+from morphogen.data.samples import Samples, load_samples
+from morphogen.evaluation import make_reference
+from morphogen.evaluation.context.reference import Reference
+from morphogen.evaluation.evaluation import draw
 
 FILES = (".npz", ".csv", ".parquet")  # of samples
 
@@ -23,6 +30,24 @@ def are_samples(path: AnyModel) -> bool:
     except (OSError, ValueError):  # the error of a model that is missing says more
         return False
     return bool(names) and not {"spec.json", "manifest.json", "checkpoint"} & set(names)
+
+
+def common(opened: Mapping[str, OpenModel]) -> OpenModel:
+    """The model whose preparation the others' pictures are brought to: that of the smallest pictures."""
+    return min(opened.values(), key=lambda one: one.data.dimensions)
+
+
+def at_common(one: OpenModel, to: OpenModel, data: AnyData, reference: Reference) -> Samples:
+    """What a model of other pictures draws, brought to the preparation of `to`, with a note that says so.
+
+    It draws as many as the reference has, under the conditions of the same records.
+    """
+    own = load(data, like=one.data)
+    mine = make_reference(own, split=reference.split, n=min(reference.n, len(own.train)), seed=reference.seed)
+    assert isinstance(mine, Reference)  # of pictures
+    found = load_samples(draw(one.module, mine).judged.permute(0, 2, 3, 1).numpy(), to.data)
+    theirs, ours = (" x ".join(map(str, model.data.shape)) for model in (one, to))
+    return replace(found, notes=(f"its pictures of {theirs} are compared at {ours}, as {to.path} has them",))
 
 
 def by_name(models: Sequence[AnyModel], device: str | None) -> dict[str, OpenModel | str]:
@@ -44,6 +69,8 @@ def by_name(models: Sequence[AnyModel], device: str | None) -> dict[str, OpenMod
     opened = {name: one for name, one in held.items() if isinstance(one, OpenModel)}
     for name, one in opened.items():
         first = next(iter(opened.values()))
+        if one.data.is_picture and first.data.is_picture and one.data.levels and first.data.levels:
+            continue  # at a common preparation
         if (one.data.shape, one.data.kind, one.data.levels) != (first.data.shape, first.data.kind, first.data.levels):
             raise UsageError(
                 f"{name} models {one.data.kind} records of shape {one.data.shape}, {first.path} {first.data.kind} ones"

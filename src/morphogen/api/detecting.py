@@ -14,6 +14,7 @@ from morphogen.applications.anomalies.detection import detect as find
 from morphogen.applications.anomalies.judging import Promise
 from morphogen.applications.anomalies.known import known_anomalies
 from morphogen.applications.anomalies.material import Material, bare, judged_records, name_of, normal_records, parted
+from morphogen.core.chunks import limited
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError
 from morphogen.core.limits import check_numbers
@@ -23,6 +24,7 @@ from morphogen.theory.statistics import conformal
 from morphogen.theory.statistics.discoveries import adjusted
 
 
+@limited
 def detect(
     model: AnyModel | None,
     data: AnyData,
@@ -40,6 +42,7 @@ def detect(
     maps: int = SHOWN,
     seed: int = 0,
     device: str | None = None,
+    batch_size: int | None = None,
 ) -> Detections:
     """Give each record a score, a p-value and perhaps an alarm.
 
@@ -64,6 +67,7 @@ def detect(
         maps: how many of the most anomalous records the result holds, with their maps.
         seed: where the noise starts.
         device: where to compute; None leaves a held model where it is.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         The scores, p-values and alarms, and the rate of false alarms that further normal records show.

@@ -15,11 +15,13 @@ from morphogen.api.results.shown import warn_of
 from morphogen.applications.direction_finding import find_directions
 from morphogen.applications.latent_editing import move_picture
 from morphogen.applications.records import as_stored, check_made
+from morphogen.core.chunks import limited
 from morphogen.core.errors import UsageError
 from morphogen.data.in_memory import AnyData
 from morphogen.data.one_picture import Image
 
 
+@limited
 def directions(
     model: AnyModel,
     data: AnyData | None = None,
@@ -28,6 +30,7 @@ def directions(
     n: int = 500,
     split: str = "test",
     device: str | None = None,
+    batch_size: int | None = None,
 ) -> Directions:
     """Find directions of latent space: the model's own, and with `data` one for each class and attribute.
 
@@ -42,6 +45,7 @@ def directions(
         n: encode at most so many training records, and half as many to measure.
         split: the records to measure on.
         device: as of `reconstruct`.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         The directions by name, with the share of pairs of held-out records that each orders.
@@ -66,6 +70,7 @@ def directions(
     )
 
 
+@limited
 def edit_latent(
     model: AnyModel,
     image: Image,
@@ -76,6 +81,7 @@ def edit_latent(
     label: str | int | None = None,
     text: str | None = None,
     device: str | None = None,
+    batch_size: int | None = None,
 ) -> LatentEdits:
     """Encode a picture, move its latents along a direction, and decode: the mean of p(x | z + strength w).
 
@@ -89,6 +95,7 @@ def edit_latent(
         label: the class that the picture has; text: what it shows, in words. The directions of properties were found
             without, and reach furthest without.
         device: as of `reconstruct`.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         The edits, and how well the model makes the picture at all.

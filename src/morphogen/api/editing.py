@@ -9,9 +9,11 @@ from morphogen.api.results import Pictures
 from morphogen.api.results.shown import warn_of
 from morphogen.applications.editing import edit_picture
 from morphogen.applications.records import as_stored
+from morphogen.core.chunks import limited
 from morphogen.data.one_picture import Image
 
 
+@limited
 def edit(
     model: AnyModel,
     image: Image,
@@ -29,6 +31,7 @@ def edit(
     grid: str | None = None,
     guidance: float | None = None,
     device: str | None = None,
+    batch_size: int | None = None,
 ) -> Pictures:
     """Make `n` pictures from one, each with its own noise: edit i depends on (seed, i) and what is asked for.
 
@@ -44,6 +47,7 @@ def edit(
         seed: where the noise starts.
         tiles: edit at the picture's own size, in overlapping windows of the model's.
         stepper, steps, grid, guidance, device: as of `sample`; None takes the model's.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         The edits, with `warnings`.

@@ -10,16 +10,25 @@ from morphogen.applications.latent_paths import (
     walk_between,
 )
 from morphogen.applications.records import as_stored
+from morphogen.core.chunks import limited
 from morphogen.data.in_memory import AnyData
 
 
+@limited
 def encode(
-    model: AnyModel, data: AnyData, n: int | None = None, *, split: str | None = None, device: str | None = None
+    model: AnyModel,
+    data: AnyData,
+    n: int | None = None,
+    *,
+    split: str | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
 ) -> Latents:
     """Encode records: the means of q(z | x).
 
     Args:
         model, data, split, device: as of `reconstruct`.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
         n: how many records of the split; None takes all.
 
     Returns:
@@ -37,13 +46,22 @@ def encode(
     return Latents(z.numpy(), records.ids.numpy(), labels, records.spec.classes)
 
 
+@limited
 def interpolate(
-    model: AnyModel, data: AnyData, n: int = 8, *, steps: int = 8, split: str | None = None, device: str | None = None
+    model: AnyModel,
+    data: AnyData,
+    n: int = 8,
+    *,
+    steps: int = 8,
+    split: str | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
 ) -> Pictures:
     """Walk in latent space between `n` pairs of records, in `steps` pictures each.
 
     Args:
         model, data, split, device: as of `reconstruct`.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
         n: how many pairs.
         steps: pictures from one record to the other, at least 2.
 
@@ -62,13 +80,15 @@ def interpolate(
     return Pictures(as_stored(x, held.data), held.data, ids=records.ids.numpy(), columns=steps)
 
 
-def manifold(model: AnyModel, n: int = 20, *, device: str | None = None) -> Pictures:
+@limited
+def manifold(model: AnyModel, n: int = 20, *, device: str | None = None, batch_size: int | None = None) -> Pictures:
     """Decode the latent plane of a model of two latents at n * n places: quantiles of the standard normal.
 
     Args:
         model: a held model of two latents, or the path of its directory.
         n: places in each direction.
         device: as of `reconstruct`.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         The pictures (n * n, *shape), row by row from the top.

@@ -8,9 +8,11 @@ from typing import Any
 from morphogen.api.comparing import compare
 from morphogen.api.opened import AnyModel
 from morphogen.api.results import Evaluation
+from morphogen.core.chunks import limited
 from morphogen.data.in_memory import AnyData
 
 
+@limited
 def evaluate(
     model: AnyModel,
     data: AnyData,
@@ -22,6 +24,7 @@ def evaluate(
     seed: int = 0,
     network: str | None = None,
     device: str | None = None,
+    batch_size: int | None = None,
     save: bool = True,
 ) -> Evaluation:
     """Measure a model: its likelihood of held-out records, and the records that it makes.
@@ -37,6 +40,7 @@ def evaluate(
         seed: of the noise.
         network: a shipped feature network by name, or the path of one of your own.
         device: where to compute; None leaves a held model where it is.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
         save: keep the results in the model's directory.
 
     Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -29,6 +29,7 @@ def train(
     recipe: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     on_event: Callable[[Event], object] | None = None,
+    log: str | Sequence[str] | None = None,
     **settings: Unpack[TrainingOptions],
 ) -> Model:
     """Train a model, to the end, with a progress bar on a terminal.
@@ -46,6 +47,8 @@ def train(
             "text", which reads captions, is a directory of `transformers` with a text encoder and its tokenizer.
         progress: show progress on standard error; None does so on a terminal.
         on_event: called with each event of the training.
+        log: "csv", "tensorboard" or both: what the log says also goes to `out`/logs/log.csv, or as events of
+            TensorBoard to `out`/logs/tensorboard, while it trains. A resumed run goes on with them.
         settings: options of the family (`latent_dim=8`) and of the training (`steps=2000`, `budget="10min"`, `seed=1`);
             `mg.describe_family` lists them. Ten minutes where no length is given.
         options, recipe: the same as mappings, for programs: options of the family, and of the training.
@@ -64,7 +67,7 @@ def train(
     """
     given: dict[str, Any] = {"preset": preset, "resume": resume, "start": start, "parts": parts}
     shown = progress is True or (progress is None and sys.stderr is not None and sys.stderr.isatty())
-    given |= {"options": options, "recipe": recipe, "on_plan": _tell if shown else None}
+    given |= {"options": options, "recipe": recipe, "on_plan": _tell if shown else None, "log": log}
     events = training(family, data, out, **given, **settings)
     for event in shown_events(events, family or "training", shown):
         if on_event is not None:

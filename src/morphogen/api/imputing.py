@@ -8,6 +8,7 @@ from morphogen.api.results.tables import Imputed
 from morphogen.applications.imputation import impute as fill_in
 from morphogen.applications.imputation import mean_and_spread
 from morphogen.applications.synthesis import table_of
+from morphogen.core.chunks import limited
 from morphogen.core.errors import UsageError
 from morphogen.core.limits import check_numbers
 from morphogen.core.rng import Rng
@@ -18,6 +19,7 @@ from morphogen.data.tables.writing import has_decimal_commas
 MEAN_DRAWS = 30  # that a mean and its spread are taken of
 
 
+@limited
 def impute(
     model: AnyModel,
     data: AnyData,
@@ -27,6 +29,7 @@ def impute(
     seed: int = 0,
     allow_missing: bool = False,
     device: str | None = None,
+    batch_size: int | None = None,
 ) -> Imputed:
     """Fill in the missing cells of rows: x_missing ~ p(x_missing | x_given).
 
@@ -41,6 +44,7 @@ def impute(
         seed: where the noise starts.
         allow_missing: a cell may stay missing as often as in the training data.
         device: where to compute; None leaves a held model where it is.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         The rows, and how many cells were filled in.

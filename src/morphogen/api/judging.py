@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from morphogen.api.measuring import evaluation_of, find_network, source_name
 from morphogen.api.results import Evaluation
+from morphogen.core.chunks import limited
 from morphogen.data import load
 from morphogen.data.in_memory import AnyData
 from morphogen.data.samples import load_samples
 from morphogen.evaluation import judge_records
 
 
+@limited
 def evaluate_samples(
     samples: AnyData,
     data: AnyData,
@@ -21,6 +23,7 @@ def evaluate_samples(
     n: int | None = None,
     seed: int = 0,
     network: str | None = None,
+    batch_size: int | None = None,
 ) -> Evaluation:
     """Judge records that any other program made beside the records of `data`.
 
@@ -31,6 +34,7 @@ def evaluate_samples(
         samples: a folder of pictures, an .npz file, or arrays. Real numbers in 0 to 1 or -1 to 1 are shades.
         data: the real records: a source, arrays or a loaded `Dataset`.
         metrics, split, n, seed, network: as of `evaluate`.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         One result a metric; its `notes` say what was taken for what.

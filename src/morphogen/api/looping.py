@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -13,7 +14,9 @@ from morphogen.api.resuming import Asked, completed, holds_run
 from morphogen.api.training_options import TrainingOptions
 from morphogen.core.errors import UsageError
 from morphogen.data.in_memory import AnyData
+from morphogen.report import mirrors
 from morphogen.trainer import Event
+from morphogen.trainer.distributed import leads
 
 
 def training(
@@ -29,6 +32,7 @@ def training(
     recipe: Mapping[str, Any] | None = None,
     began: float | None = None,
     on_plan: Callable[[str], object] | None = None,
+    log: str | Sequence[str] | None = None,
     **settings: Unpack[TrainingOptions],
 ) -> Iterator[Event]:
     """Train a model as a loop over its events: nothing happens until it is iterated, and breaking off ends it.
@@ -36,6 +40,7 @@ def training(
     Args:
         family, data, out, preset, resume, start, parts, options, recipe, settings: as of `train`.
         on_plan: called with each line of the plan, before the first step.
+        log: as of `train`.
         began: when a budget of time begins to count, a moment of `time.perf_counter()`; None: now.
 
     Returns:
@@ -53,10 +58,27 @@ def training(
     began = time.perf_counter() if began is None else began
     if out is None:
         raise UsageError("say which folder the model is to be written to: out, or --out DIR.")
+    kinds, going_on = mirrors.asked(log), resume and holds_run(out)
     asked = Asked.of(family, data, preset, start, parts, options, recipe, settings)
-    if resume and holds_run(out):
+    if going_on:
         asked = completed(asked, Path(out))
     if asked.family is None or asked.data is None:
         none = f"{out} holds no run to resume; to begin one, " if resume else ""
         raise UsageError(f"{none}say which family to train and on which data: morphogen train FAMILY --data SOURCE.")
-    return begin(asked, Path(out), resume, began, on_plan)
+    events = begin(asked, Path(out), resume, began, on_plan)
+    kinds = tuple(dict.fromkeys((*kinds, *(mirrors.begun(Path(out)) if going_on else ()))))
+    return _mirrored(events, mirrors.Mirrors(Path(out), kinds, going_on)) if kinds and leads() else events
+
+
+def _mirrored(events: Generator[Event, None, None], to: mirrors.Mirrors) -> Iterator[Event]:
+    """The same events, while mirrors of the log are kept."""
+    step = 0
+    try:
+        with closing(events):
+            for event in events:
+                step = event.step
+                to.update(step)
+                yield event
+    finally:
+        to.update(step, last=True)
+        to.close()

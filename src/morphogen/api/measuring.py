@@ -43,7 +43,15 @@ def evaluation_of(found: Measured, source: AnyData, notes: Sequence[str] = (), *
     }
     views = table_views(found.made) if isinstance(found.made, TableSample) else None
     result = Evaluation(
-        of, source_name(source), tuple(found.results), found.left_out, ladders, tuple(notes), found.verdict, views
+        of,
+        source_name(source),
+        tuple(found.results),
+        found.left_out,
+        ladders,
+        tuple(notes),
+        found.verdict,
+        views,
+        found.sentence,
     )
     warn_of(result.warnings)
     return result

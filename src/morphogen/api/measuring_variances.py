@@ -5,9 +5,11 @@ from __future__ import annotations
 from morphogen.api.opened import AnyModel, open_model
 from morphogen.api.results import Variances
 from morphogen.applications.chains import measure_variances
+from morphogen.core.chunks import limited
 from morphogen.data.in_memory import AnyData
 
 
+@limited
 def variances(
     model: AnyModel,
     data: AnyData,
@@ -18,6 +20,7 @@ def variances(
     seed: int = 0,
     split: str | None = None,
     device: str | None = None,
+    batch_size: int | None = None,
 ) -> Variances:
     """Measure the learned variance of the reverse chain between its bounds (Nichol and Dhariwal, 2021).
 
@@ -30,6 +33,7 @@ def variances(
         steps, grid: of the chain; None takes the model's own.
         seed: where the noise starts.
         split, device: as of `forward_chain`.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         The variances of each stride.

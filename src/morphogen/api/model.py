@@ -19,6 +19,7 @@ from morphogen.api import (
     editing,
     encoding,
     evaluating,
+    exporting,
     imputing,
     measuring_variances,
     quantizing,
@@ -39,7 +40,8 @@ class Model(OpenModel):
     """A model in memory, verified once, with everything that can be done with it.
 
     `model.sample(16, seed=1)` is `mg.sample(model, 16, seed=1)`, and so for each method. `model.module` is the plain
-    `torch.nn.Module`.
+    `torch.nn.Module`; called with a tensor, a denoiser gives E[x_0 | x_t] of x_t and t, a model that encodes its
+    reconstruction of x, a GAN the records of latents z, and any other model log-likelihoods.
 
     Attributes:
         path: where it was read from
@@ -83,6 +85,7 @@ class Model(OpenModel):
     audit = auditing.audit
     evaluate_alignment = aligning.evaluate_alignment
     alignment_curve = aligning_over_guidance.alignment_curve
+    export = exporting.export
 
     def describe(self) -> Description:
         """What it is, what it was trained on and how, and its evaluations; see `mg.describe`."""

@@ -37,7 +37,7 @@ from morphogen.trainer.distributed import resolve_device
 from morphogen.trainer.plan import Advice, Plan, measured, plan
 
 LENGTHS = {"steps", "epochs", "budget"}  # of training; ten minutes where none is given
-TRIAL_S = 3.0  # seconds to try a network
+TRIAL_S = 1.5  # seconds to try a network
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,11 @@ class Prepared:
     recipe: Recipe
     dataset: data.Dataset
     advice: Advice
+    pace: float | None = None
 
     def planned(self, began: float) -> Plan:
-        """The plan, from some trial steps. Nothing is written."""
-        trainer = measured(self.model, self.stream, self.recipe, began, TRIAL_S)
+        """The plan, from some trial steps, unless these were made to choose a network. Nothing is written."""
+        trainer = measured(self.model, self.stream, self.recipe, began, TRIAL_S, self.pace)
         return plan(trainer, len(self.dataset.train), self.advice)
 
 
@@ -92,8 +93,11 @@ def prepare(asked: Asked, began: float, tell: Callable[[str], object] | None = N
             return model, random_batches(dataset.train, plan, device, Releases in found.capabilities)
         return model, data.Stream(dataset.train, plan.batch_size, plan.seed, plan.flips, device)
 
+    tried: list[tuple[Spec, Recipe, float]] = []
+
     def seconds_of(chosen: Spec, plan: Recipe) -> float:
-        return measured(*make(chosen, plan), plan, began, TRIAL_S).budget.pace or TRIAL_S
+        tried.append((chosen, plan, measured(*make(chosen, plan), plan, began, TRIAL_S).budget.pace or TRIAL_S))
+        return tried[-1][2]
 
     whole = asked.preset is not None or bool(asked.parts) or asked.start is not None or asked.complete
     chosen = choose(found, options, recipe, whole, asked.complete, dataset, began, seconds_of)
@@ -101,7 +105,8 @@ def prepare(asked: Asked, began: float, tell: Callable[[str], object] | None = N
     if asked.start is not None:
         _begin_with(model, asked.start)
     advice = Advice(chosen.needs, (*resized, *chosen.choices), tell)
-    return Prepared(asked, model, stream, chosen.recipe, dataset, advice)
+    known = next((pace for spec, plan, pace in tried if (spec, plan) == (chosen.spec, chosen.recipe)), None)
+    return Prepared(asked, model, stream, chosen.recipe, dataset, advice, known)
 
 
 def _sized(asked: Asked, seconds: float | None) -> tuple[Asked, list[Choice]]:

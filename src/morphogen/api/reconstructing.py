@@ -10,11 +10,19 @@ from morphogen.applications.latent_paths import (
     rebuild_records,
 )
 from morphogen.applications.records import as_stored
+from morphogen.core.chunks import limited
 from morphogen.data.in_memory import AnyData
 
 
+@limited
 def reconstruct(
-    model: AnyModel, data: AnyData, n: int = 16, *, split: str | None = None, device: str | None = None
+    model: AnyModel,
+    data: AnyData,
+    n: int = 16,
+    *,
+    split: str | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
 ) -> Reconstructions:
     """Pass records through a model: the mean of p(x | z) at the mean of q(z | x).
 
@@ -24,6 +32,7 @@ def reconstruct(
         n: how many records of the split.
         split: "train", "validation" or "test"; None is "test", and all records of arrays without splits of their own.
         device: where to compute; None leaves a held model where it is.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         The records and their reconstructions.
@@ -39,14 +48,22 @@ def reconstruct(
     return _reconstructions(rebuild_records(held.module, data, n, split), held)
 
 
+@limited
 def levels(
-    model: AnyModel, data: AnyData, n: int = 8, *, split: str | None = None, device: str | None = None
+    model: AnyModel,
+    data: AnyData,
+    n: int = 8,
+    *,
+    split: str | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
 ) -> Reconstructions:
     """Show what each level of latents knows: records, and what a model makes of their first k groups, k = 0 .. K.
 
     Args:
         model: a held model with latent groups, or the path of its directory.
         data, n, split, device: as of `reconstruct`.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         The records, and ((K + 1) * n, *shape) of them rebuilt, row after row: the first row knows nothing of them.

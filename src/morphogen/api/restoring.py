@@ -7,9 +7,11 @@ from morphogen.api.results import Restored
 from morphogen.api.results.shown import warn_of
 from morphogen.applications.records import as_stored
 from morphogen.applications.restoring import restore_picture
+from morphogen.core.chunks import limited
 from morphogen.data.one_picture import Image
 
 
+@limited
 def restore(
     model: AnyModel,
     image: Image,
@@ -24,6 +26,7 @@ def restore(
     grid: str | None = None,
     guidance: float | None = None,
     device: str | None = None,
+    batch_size: int | None = None,
 ) -> Restored:
     """Draw `n` times what a degraded picture may have been. Draw i depends on (seed, i) and what is asked for.
 
@@ -39,6 +42,7 @@ def restore(
         seed: where the noise starts.
         label: the class that the picture has; text: what it shows, in words.
         stepper, steps, grid, guidance, device: as of `sample`; None takes the model's.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         The draws, their mean, and how sure that is.

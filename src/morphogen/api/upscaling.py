@@ -5,10 +5,12 @@ from __future__ import annotations
 from morphogen.api.opened import AnyModel
 from morphogen.api.restoring import restore
 from morphogen.api.results import Restored
+from morphogen.core.chunks import limited
 from morphogen.core.limits import check_numbers
 from morphogen.data.one_picture import Image
 
 
+@limited
 def upscale(
     model: AnyModel,
     image: Image,
@@ -23,6 +25,7 @@ def upscale(
     grid: str | None = None,
     guidance: float | None = None,
     device: str | None = None,
+    batch_size: int | None = None,
 ) -> Restored:
     """Enlarge a picture `scale` times: `restore` with the degradation "down{scale}".
 
@@ -31,6 +34,7 @@ def upscale(
         image: a picture file, an image of PIL, or bytes (H, W) or (H, W, channels).
         scale: how many times as large, from 2.
         n, seed, label, text, stepper, steps, grid, guidance, device: as of `restore`.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         Draws of the larger picture, their mean and how sure that is.

@@ -11,11 +11,13 @@ from morphogen.api.sampling import pictures_of
 from morphogen.applications.sampling import (
     draw_samples,
 )
+from morphogen.core.chunks import limited
 from morphogen.core.limits import check_numbers
 from morphogen.core.rng import Rng
 from morphogen.sampling.noise import Walk
 
 
+@limited
 def walk(
     model: AnyModel,
     frames: int = 96,
@@ -33,6 +35,7 @@ def walk(
     candidates: int | None = None,
     options: Mapping[str, Any] | None = None,
     device: str | None = None,
+    batch_size: int | None = None,
     precision: str = "fp32",
 ) -> Pictures:
     """Draw a closed walk: pictures that turn into each other, through the first `stops` samples of this seed.
@@ -47,6 +50,7 @@ def walk(
         seed: its stops are the first samples of this seed.
         label, text, guidance, stepper, steps, grid, temperature, truncation, candidates, options, device, precision:
             as of `sample`.
+        batch_size: how many records are computed together, at most; None: as many as are fast.
 
     Returns:
         The frames in order; frame 0 follows the last one.

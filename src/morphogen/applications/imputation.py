@@ -7,11 +7,13 @@ from torch import Tensor
 
 from morphogen.applications.synthesis import has_rare, table_of, without_extremes
 from morphogen.core.capabilities import Completes
+from morphogen.core.chunks import chunks
 from morphogen.core.columns import Table
 from morphogen.core.family import Family, require
 from morphogen.core.rng import Noise
 from morphogen.data.tables.rules import Rules
 
+CHUNK = 4096  # rows that are completed together
 ROUNDS = 20  # in which rows whose filled cells break a rule or are rare are drawn again
 
 
@@ -43,7 +45,13 @@ def impute(family: Family, cells: Tensor, draws: int, noise: Noise, allow_missin
             if not len(rows):
                 break
             index = noise.child(f"attempt {attempt}") if attempt else noise
-            made = model.complete(cells[rows], given[rows], index.shifted(k * n), present=not allow_missing).cpu()
+            parts = [(part.start, rows[part]) for part in chunks(len(rows), CHUNK)]
+            made = torch.cat(
+                [
+                    model.complete(cells[some], given[some], index.shifted(k * n + at), present=not allow_missing).cpu()
+                    for at, some in parts
+                ]
+            )
             made = torch.where(given[rows], cells[rows], without_extremes(made, table))
             found[k, rows] = made
             rare = has_rare(torch.where(given[rows], torch.nan, made), table)

@@ -11,6 +11,7 @@ from torch import Tensor
 from morphogen.applications.direction_finding import own_directions, require_latents
 from morphogen.applications.prompting import class_index, class_notes, constant_condition, read_weighted_prompt
 from morphogen.core.capabilities import Samples
+from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError, nearest
 from morphogen.core.family import Family, require
@@ -18,6 +19,7 @@ from morphogen.core.limits import check_numbers
 from morphogen.core.rng import Rng
 from morphogen.data.one_picture import Image, fitted, options_of, read, values
 
+CHUNK = 256  # latents that are decoded together
 AVERAGED = 64  # samples in the mean picture
 MAX_EDITS = 1000
 
@@ -73,7 +75,9 @@ def move_picture(
     steps = torch.tensor(strengths, device=on, dtype=start.dtype)
     moved = start + (vectors.to(start.dtype)[:, None] * steps[:, None]).flatten(0, 1)
     places = torch.cat((start, moved)).unflatten(1, z.shape[1:])
-    made = model.decode(places, constant_condition(len(places), row, words, on)).mean
+    cond = constant_condition(len(places), row, words, on)
+    parts = [(places[at], None if cond is None else cond[at]) for at in chunks(len(places), CHUNK)]
+    made = torch.cat([model.decode(some, known).mean for some, known in parts])
     rmse, baseline = _rmse(made[0], x[0], data), None
     if Samples in family.capabilities:
         sampler, cond = require(family, Samples, "sample"), constant_condition(AVERAGED, row, words, on)

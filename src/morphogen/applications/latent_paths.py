@@ -8,12 +8,16 @@ import torch
 from torch import Tensor
 
 from morphogen.applications.records import check_made, records_of
+from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.capabilities import Encodes, Latents
+from morphogen.core.chunks import chunks
 from morphogen.core.errors import UsageError
 from morphogen.core.family import Family, require
 from morphogen.core.limits import check_numbers
 from morphogen.data import Records
 from morphogen.data.in_memory import AnyData
+
+CHUNK = 256  # records that are encoded or decoded together
 
 
 class Rebuilt(NamedTuple):
@@ -29,8 +33,9 @@ def rebuild_records(family: Family, source: AnyData, n: int, split: str | None) 
     model = require(family, Encodes, "reconstruct")
     records = records_of(source, family.data, split, n)
     batch = records.batch().to(family.device)
-    z = model.encode(batch.x, batch.cond).mean
-    return Rebuilt(records, model.decode(z, batch.cond).mean)
+    parts = [batch[rows] for rows in chunks(len(batch), CHUNK)]
+    made = [model.decode(model.encode(part.x, part.cond).mean, part.cond).mean for part in parts]
+    return Rebuilt(records, torch.cat(made))
 
 
 @torch.no_grad()
@@ -39,7 +44,7 @@ def encode_records(family: Family, source: AnyData, n: int | None, split: str | 
     model = require(family, Encodes, "encode")
     records = records_of(source, family.data, split, n)
     batch = records.batch().to(family.device)
-    return Rebuilt(records, check_made(model.encode(batch.x, batch.cond).mean.flatten(1).cpu()))
+    return Rebuilt(records, check_made(_encoded(model, batch).flatten(1).cpu()))
 
 
 @torch.no_grad()
@@ -62,7 +67,7 @@ def walk_between(family: Family, source: AnyData, n: int, steps: int, split: str
             f" {split or 'test'} split."
         )
     batch = records.batch(slice(0, 2 * pairs)).to(family.device)
-    z = model.encode(batch.x, batch.cond).mean
+    z = _encoded(model, batch)
     shape, z = z.shape[1:], z.flatten(1)
     t = torch.linspace(0, 1, steps)
     walk = torch.stack([_slerp(z[:pairs], z[pairs:], float(ti)) for ti in t], dim=1).flatten(0, 1)
@@ -70,7 +75,7 @@ def walk_between(family: Family, source: AnyData, n: int, steps: int, split: str
     if batch.cond is not None:
         nearer = torch.tensor([[i + pairs * (ti > 0.5) for ti in t] for i in range(pairs)]).flatten().long()
         cond = batch.cond[nearer]
-    return Rebuilt(records.select(slice(0, 2 * pairs)), model.decode(walk.unflatten(1, shape), cond).mean)
+    return Rebuilt(records.select(slice(0, 2 * pairs)), _decoded(model, walk.unflatten(1, shape), cond))
 
 
 @torch.no_grad()
@@ -110,7 +115,19 @@ def decode_plane(family: Family, n: int) -> Tensor:
         )
     at = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n).float()
     z = torch.stack(torch.meshgrid(-at, at, indexing="ij"), dim=-1).flip(-1).reshape(-1, 2)
-    return model.decode(z.unflatten(1, shape).to(family.device), None).mean
+    return _decoded(model, z.unflatten(1, shape).to(family.device), None)
+
+
+def _encoded(model: Encodes, batch: Batch) -> Tensor:
+    """E[z | x], some records at a time."""
+    parts = [batch[rows] for rows in chunks(len(batch), CHUNK)]
+    return torch.cat([model.encode(part.x, part.cond).mean for part in parts])
+
+
+def _decoded(model: Encodes, z: Tensor, cond: RawCondition | None) -> Tensor:
+    """E[x | z], some latents at a time."""
+    parts = [(z[rows], None if cond is None else cond[rows]) for rows in chunks(len(z), CHUNK)]
+    return torch.cat([model.decode(some, given).mean for some, given in parts])
 
 
 def _slerp(a: Tensor, b: Tensor, t: float) -> Tensor:

@@ -1,8 +1,6 @@
 r"""Whether samples look like records: by their power at fine and coarse detail, and by their colors.
 
-With X the two-dimensional Fourier transform of a picture without the mean picture, P(f) = mean |X_f|^2 over pictures
-and channels. Fine detail is at frequencies above a quarter of a cycle a pixel in either direction, and coarse
-structure at those up to an eighth. White noise has the same power everywhere, and pictures have little at fine detail:
+With P(f) the power of pictures at a frequency (`theory/spectra.py`), on average over fine and over coarse detail:
 
     noise   P_samples(fine) is several times P_records(fine)
     fog     P_samples(coarse) is a small part of P_records(coarse): all samples are alike and gray
@@ -18,9 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from morphogen.theory.spectra import powers
+
 FEWEST = 16  # samples and records
 _NOISE, _FOG, _COLOR = 3.0, 0.25, 1.0
-_FINE, _COARSE = 0.25, 0.125  # cycles a pixel
 
 
 @dataclass(frozen=True)
@@ -49,18 +48,8 @@ def look_at(samples: np.ndarray, records: np.ndarray) -> Look | None:
     if min(len(samples), len(records)) < FEWEST or min(samples.shape[2:]) < 8:
         return None
     made, real = (np.asarray(x, dtype=np.float64) for x in (samples, records))
-    (fine, coarse), (fine_r, coarse_r) = _powers(made), _powers(real)
+    (fine, coarse), (fine_r, coarse_r) = powers(made), powers(real)
     means = real.mean((2, 3))
     deviation = np.maximum(means.std(0), 1e-12)
     color = float(np.abs((made.mean((0, 2, 3)) - means.mean(0)) / deviation).max())
     return Look(fine / max(fine_r, 1e-12), coarse / max(coarse_r, 1e-12), color)
-
-
-def _powers(x: np.ndarray) -> tuple[float, float]:
-    """The mean power at fine detail, and at coarse structure, without the mean picture."""
-    x = x - x.mean(0)
-    power = np.square(np.abs(np.fft.rfft2(x))).mean((0, 1))
-    vertical = np.abs(np.fft.fftfreq(x.shape[2]))[:, None]
-    horizontal = np.fft.rfftfreq(x.shape[3])[None, :]
-    highest = np.maximum(vertical, horizontal)
-    return float(power[highest > _FINE].mean()), float(power[highest <= _COARSE].mean())

@@ -64,7 +64,7 @@ def sample_in_chunks(
     check_room(n, family.data.shape)
     sampler, on = require(family, Samples, "sample"), family.device
     parts = []
-    for part in chunks(n, size):
+    for part in chunks(n, size, exactly=padded):
         rows = torch.arange(part.start, part.start + size if padded else part.stop, device=on)
         with autocast(resolve(cast(Any, precision), on), on):
             parts.append(sampler.sample(len(rows), given(rows), rng.shifted(part.start), **options))

@@ -6,6 +6,7 @@ Text of others (names, captions, paths, messages) is escaped here, where it goes
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -123,4 +124,5 @@ def _speaks_utf8(stream: Any) -> bool:
 def _stdout() -> Any:
     from rich.console import Console
 
-    return Console(width=None if sys.stdout is not None and sys.stdout.isatty() else 200, highlight=False)
+    known = (sys.stdout is not None and sys.stdout.isatty()) or os.environ.get("COLUMNS", "").isdigit()
+    return Console(width=None if known else 200, highlight=False)

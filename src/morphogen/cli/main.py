@@ -26,7 +26,7 @@ from morphogen.cli.console import print_error, print_text
 from morphogen.cli.options import checked
 from morphogen.cli.verbs.explain import attention, chain, directions, levels, manifold, variances
 from morphogen.cli.verbs.judge import alignment, audit, check, evaluate, evaluate_molecules, evaluate_samples
-from morphogen.cli.verbs.keep import archive, curves, recall, show, verify, watch
+from morphogen.cli.verbs.keep import archive, curves, export, recall, show, verify, watch
 from morphogen.cli.verbs.make import families, inspect, quantize, quickstart, suggest, train
 from morphogen.cli.verbs.use import (
     compress,
@@ -78,7 +78,7 @@ VERBS: Mapping[str, Sequence[ModuleType]] = {
     ),
     "Explain": (attention, levels, manifold, directions, chain, variances),
     "Judge": (evaluate, evaluate_samples, evaluate_molecules, alignment, audit, check),
-    "Keep": (show, watch, curves, verify, recall, archive),
+    "Keep": (show, watch, curves, verify, export, recall, archive),
 }
 
 

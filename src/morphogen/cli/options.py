@@ -162,7 +162,7 @@ Threads = Annotated[
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=_OUTPUT)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace --out where it exists.", rich_help_panel=_OUTPUT)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists already.", rich_help_panel=_OUTPUT)]
 
 
 def checked(verb: Callable[..., None], numbers: bool = True) -> Callable[..., None]:

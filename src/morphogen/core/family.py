@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from morphogen.core import registry
-from morphogen.core.batch import Batch
+from morphogen.core.batch import Batch, RawCondition
+from morphogen.core.capabilities import Denoises, Discriminates, Encodes, Scores
 from morphogen.core.data_spec import DataSpec
-from morphogen.core.errors import CapabilityError, SpecError, unknown
+from morphogen.core.errors import CapabilityError, SpecError, UsageError, unknown
 from morphogen.core.recommendation import Recommendation, Situation, recommended_training
-from morphogen.core.rng import Noise
+from morphogen.core.rng import Noise, Rng
 from morphogen.core.spec import Spec as BaseSpec
 
 TELLING = 20  # a warning about a model's health needs at least so many held-out records
@@ -111,6 +112,7 @@ class Family(nn.Module, ABC):
     data_part: ClassVar[str | None] = None  # the training data are prepared for this part
     compiled_networks: ClassVar[tuple[str, ...]] = ()  # networks called once per sampling step
     deployed_part: ClassVar[str | None] = None  # the part that this family adapts
+    encodes_at_once: ClassVar[bool] = True  # False if encoding is a search, as the inversion of a GAN
     shardable: bool = True  # False if a loss differentiates a gradient (FSDP2 cannot)
     blind_players: ClassVar[frozenset[str]] = frozenset()  # their updates see no record, only what others learned
     private: bool = False  # in a private training no statistics of records are kept
@@ -154,6 +156,29 @@ class Family(nn.Module, ABC):
         The default returns no numbers and no warnings.
         """
         return Health()
+
+    def forward(self, x: Tensor, t: Tensor | None = None, cond: RawCondition | None = None) -> Any:
+        """What the model computes of a tensor, by its capabilities; the first that it has.
+
+            Denoises          x_t (B, *drawn_shape), t (B,) -> E[x_0 | x_t]
+            Encodes           x (B, *shape) -> E[x | z] at z = E[z | x]: the reconstruction
+              by a search     z (B, D) -> E[x | z]: what the generator makes
+            Scores            x (B, *shape) -> (B,) the log-likelihood in nats, or its bound; noise of seed 0
+            Discriminates     x (B, *shape) -> (B,) how real it looks
+
+        Raises `CapabilityError` for a model that has none of them.
+        """
+        can = self.capabilities
+        if Denoises in can:
+            if t is None:
+                raise UsageError("a denoiser takes two tensors: module(x_t, t), with a time t (B,) in 0 to 1.")
+            return require(self, Denoises, "denoise").posterior(x, t.double(), cond).mean
+        if Encodes in can:
+            coder = require(self, Encodes, "encode")
+            return coder.decode(coder.encode(x, cond).mean if self.encodes_at_once else x, cond).mean
+        if Scores in can or Discriminates not in can:
+            return require(self, Scores, "compute a tensor").score(x, cond, Rng(0, x.device)).value
+        return require(self, Discriminates, "discriminate").realness(x, cond)
 
     @classmethod
     def recommend(cls, situation: Situation) -> Recommendation:

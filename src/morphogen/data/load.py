@@ -15,7 +15,7 @@ from morphogen.data import digits, folder, named, npz, portraits, shapes
 from morphogen.data.in_memory import AnyData, is_source, named_arrays
 from morphogen.data.molecules import reading as molecules
 from morphogen.data.molecules.options import MoleculeOptions
-from morphogen.data.options import Options, OwnSplits, SourceOptions
+from morphogen.data.options import FolderOptions, Options, OwnSplits, SourceOptions
 from morphogen.data.prepare import prepare
 from morphogen.data.raw import Raw, SourceReader
 from morphogen.data.records import Dataset, Problem
@@ -148,7 +148,7 @@ def _reader(name: str, options: Mapping[str, Any] = NO_OPTIONS, like: DataSpec |
         return _readers()[name]
     path = Path(name)
     if path.is_dir():
-        return SourceReader(OwnSplits, partial(folder.read, path), "")
+        return SourceReader(FolderOptions, partial(folder.read, path), "")
     if path.suffix.lower() == ".npz" and path.is_file():
         return SourceReader(OwnSplits, partial(npz.read, path), "")
     found = _sequence_reader(path)

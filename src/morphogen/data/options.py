@@ -199,6 +199,22 @@ class OwnSplits(Captioned):
     skip_bad: bool = False
 
 
+class FolderOptions(OwnSplits):
+    """A folder of pictures.
+
+    split_by    what decides on which side a record is: the bytes of its "file", so that it stays there at any size; or
+                its "pixels" as they are read, as in models of earlier versions
+    """
+
+    split_by: Literal["file", "pixels"] = "file"
+
+    @classmethod
+    def settled(cls, name: str, given: Mapping[str, Any], like: DataSpec | None, same: bool) -> Self:
+        if same and like is not None and "split_by" not in {*like.preprocessing, *given}:
+            given = {**given, "split_by": "pixels"}  # an earlier version has split the model's data
+        return super().settled(name, given, like, same)
+
+
 def _short(value: Any) -> str:
     if isinstance(value, list):
         return "+".join(map(str, value))

@@ -107,6 +107,17 @@ class Records:
     def __len__(self) -> int:
         return self.stored.shape[0]
 
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        """x (*shape) of one record as networks see it, and its class, -1 without one.
+
+        So a `torch.utils.data.DataLoader` takes records as they are. Raises `IndexError` outside.
+        """
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"record {row} of {len(self):,}")
+        row = row % len(self)
+        x = self.spec.encode(self.stored[row : row + 1])[0]
+        return x, -1 if self.labels is None else int(self.labels[row])
+
     def batch(
         self,
         rows: Tensor | slice | None = None,

@@ -21,6 +21,7 @@ from morphogen.data.split import keys
 from morphogen.evaluation.context.ladder import Ladder
 from morphogen.evaluation.context.reference import Reference
 from morphogen.evaluation.features.extraction import Network
+from morphogen.evaluation.in_words import sentence
 from morphogen.evaluation.metrics import fidelity, likelihood
 from morphogen.evaluation.metrics.metric import SampleSet
 from morphogen.evaluation.result import Result
@@ -45,6 +46,7 @@ class Evaluation(NamedTuple):
     values    the values of single records, by metric, for likelihoods
     made      the generated records
     verdict   what the measures of a table say, in words
+    sentence  what generated pictures look like, in words; empty where that cannot be said
     """
 
     results: list[Result]
@@ -53,6 +55,7 @@ class Evaluation(NamedTuple):
     values: dict[str, Tensor]
     made: SampleSet | TableSample | None
     verdict: Verdict | None = None
+    sentence: str = ""
 
 
 def make_reference(
@@ -180,7 +183,8 @@ def _measure_samples(made: SampleSet, reference: Reference, metrics: Sequence[st
         for result, metric in zip(results, (m for m in chosen if m.name not in left_out), strict=True)
         if (scale := scales.get(metric.name)) is not None and scale.ladder is not None
     }
-    return Evaluation(results, left_out, ladders, {}, made)
+    words = sentence(made, reference, results[0].warnings) if results else ""
+    return Evaluation(results, left_out, ladders, {}, made, sentence=words)
 
 
 @torch.no_grad()

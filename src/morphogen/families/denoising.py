@@ -213,7 +213,7 @@ class DenoisingFamily(Family):
 
     def asked(self, denoiser: Any, conditioner: Any, x_t: Tensor, t: Tensor, cond: RawCondition | None) -> Tensor:
         """`output` of the given networks, which are built like this model's; `conditioner` may be None."""
-        given = self._condition(conditioner, cond, len(x_t))
+        given = self._condition(conditioner, cond, x_t.shape[0])
         seen = fourier_features(self.readout.seen(x_t, t), self.spec.fourier, self._levels)
         return denoiser(seen, self.time_input(t), given)
 

@@ -78,6 +78,7 @@ class GAN(Family):
     Spec = GANSpec
     part_names = (FIRST_STAGE, READER)
     capabilities = frozenset({Samples, Discriminates, Encodes, Directions})
+    encodes_at_once = False
     takes_context = True
     blind_players = frozenset({"generator"})
     presets = {
@@ -237,7 +238,7 @@ class GAN(Family):
 
     def realness(self, x: Tensor, cond: RawCondition | None = None) -> Tensor:
         """(B,) logits. 0 is undecided, except in the games that only compare records (relativistic, wasserstein)."""
-        return self._logits(self._seen(x, Rng(0, x.device), len(x)), cond)
+        return self._logits(self._seen(x, Rng(0, x.device), x.shape[0]), cond)
 
     def encode(self, x: Tensor, cond: RawCondition | None = None) -> Point:
         """A point mass at the most probable latent (B, D) that gradient descent finds; see the module's docstring.
@@ -321,7 +322,7 @@ class GAN(Family):
 
     def _generate(self, z: Tensor, cond: RawCondition | None) -> Tensor:
         """G(z) (B, *shape), on about [-1, 1], or the features of rows of a table."""
-        c, words = self._condition("generator", cond, len(z))
+        c, words = self._condition("generator", cond, z.shape[0])
         if c is not None:
             z = torch.cat((z, c.to(z.dtype)), dim=1)
         made: Tensor = self.network("generator")(z, self._context(cond), words)
@@ -349,7 +350,7 @@ class GAN(Family):
 
     def _logits(self, x: Tensor, cond: RawCondition | None) -> Tensor:
         """l(x) (B,) of centered records."""
-        c, words = self._condition("discriminator", cond, len(x))
+        c, words = self._condition("discriminator", cond, x.shape[0])
         return self.network("discriminator")(x, c, self._context(cond), words)[0]
 
     def _records(self, made: Tensor) -> Tensor:

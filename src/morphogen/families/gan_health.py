@@ -63,15 +63,21 @@ def judge_game(state: GameState) -> Health:
         if diversity < 0.5:
             warnings.append(
                 "mode collapse: samples are less than half as far from each other as held-out records. That is"
-                " usual at the very start; if it lasts, use --game relativistic with --penalty r1_r2, lower the"
-                " learning rates, or take larger batches"
+                f" usual at the very start; if it lasts, {_cure(state, 'lower the learning rates')}"
             )
         elif covered < 2 / 3 and told_apart < 0.9:  # above that, no sample is good enough to be near any record
             warnings.append(
                 "modes are missing: samples are varied, but more than a third of the held-out records have none"
-                " like them; take larger batches, larger networks, or --game relativistic"
+                f" like them; {_cure(state, 'train longer')}"
             )
     return Health(metrics, warnings)
+
+
+def _cure(state: GameState, else_: str) -> str:
+    """Settings of the game that help and are not set yet, or something else."""
+    better = [] if state.game == "relativistic" else ["--game relativistic"]
+    better += ["--penalty r1_r2"] if state.penalty == "none" else []
+    return f"set {' and '.join(better)}" if better else else_
 
 
 def _coverage(records: Tensor, samples: Tensor) -> float:

@@ -288,9 +288,9 @@ class HierarchicalVAE(IntegerForm, Family):
 
     def encode(self, x: Tensor, cond: RawCondition | None = None) -> Gaussian:
         """q(u | x) with events (D,): the posterior of each group, with the earlier groups at their means."""
-        c = self._condition(cond, len(x))
+        c = self._condition(cond, x.shape[0])
         net = self.bound.top_down
-        state, means, log_vars = net.start(len(x)), [], []
+        state, means, log_vars = net.start(x.shape[0]), [], []
         for k, found in enumerate(self.bound.found(x, c)):
             group, state = net.group(k), net.enter(state, k, c)
             p, more = group.prior(state)
@@ -302,8 +302,8 @@ class HierarchicalVAE(IntegerForm, Family):
 
     def decode(self, z: Tensor, cond: RawCondition | None = None) -> Distribution:
         """p(x | u) for u (B, D), the latents in units of their priors."""
-        c = self._condition(cond, len(z))
-        net, state = self.bound.top_down, self.bound.top_down.start(len(z))
+        c = self._condition(cond, z.shape[0])
+        net, state = self.bound.top_down, self.bound.top_down.start(z.shape[0])
         for k, u in enumerate(self.bound.split(z)):
             group, state = net.group(k), net.enter(state, k, c)
             p, more = group.prior(state)

@@ -53,7 +53,7 @@ class PretrainedText(Family):
         self.encoder.requires_grad_(False)
         self.dim = self.encoder.dim
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         """ids (B, L) int64 of the data, mask (B, L) bool -> vectors (B, L, dim) float32 without gradients."""
         return self.encoder((ids - self.spec.shift).clamp_min(0), mask)
 

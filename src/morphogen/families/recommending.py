@@ -3,10 +3,16 @@
 Each rule begins at what a minute of one processor core can learn and grows with the time: among `sizes` the trainer
 takes the largest network that makes `needs` steps. Pictures are folded so that a network works at about 16 x 16 places;
 its first layer has at least as many channels as are folded in.
+
+Two rules are from theory. Under Adam each weight of a layer moves by the learning rate, so its output moves by the rate
+times the width: the best rate falls as 1 / width (Yang et al., "Tensor programs V", 2022). And the mean of s x s pixels
+has 1 / s of their noise: a picture of side S shows at noise sigma what one of side S / s shows at sigma / s (Hoogeboom
+et al., "Simple diffusion", 2023), so the training times of larger pictures lie at more noise.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,6 +44,8 @@ _TABLES = {  # the steps that a table needs, the largest batch, and what the fam
 _TINY = 12  # a picture of a smaller side takes a fifth of the steps
 _OBJECTIVE = ("parametrization", "schedule", "times", "weighting", "chain", "zero_terminal_snr", "variance")
 _MOST_FOLDED = 4
+_LR, _LR_WIDTH = 4e-3, 32  # the learning rate of short trainings, which ends at 0, at this width
+_TIME_MEAN, _TIMED_SIDE = -0.7, 32  # of log(sigma / alpha), at this side
 _PLACES = 16  # side of the grid that a denoising network works on
 
 
@@ -56,13 +64,14 @@ def denoising(situation: Situation, family: str) -> Recommendation:
     training = recommended_training(situation, 64)
     if side < 8 or data.context_shape is not None:
         return _of(family, side, (), training)
-    choices = [Choice("lr", 4e-3, "short trainings gain from large steps; the schedule ends at 0")]
+    choices = [Choice("lr", 0.5 * _LR, "short trainings gain from large steps; the schedule ends at 0")]
     if family == "diffusion":
+        mean = round(_TIME_MEAN + math.log(max(1.0, side / _TIMED_SIDE)), 2)
         choices += [
             Choice("parametrization", "x0", "a small network says what a picture is, not all its noise", _OBJECTIVE),
             Choice("schedule", "edm", "noise levels where pictures take form", _OBJECTIVE),
             Choice("times", "log-normal", "as the schedule edm is used", _OBJECTIVE),
-            Choice("time_mean", -0.7, "most training where noise hides details", _OBJECTIVE),
+            Choice("time_mean", mean, "most training where noise hides details", _OBJECTIVE),
             Choice("time_std", 1.5, "and some at every level", _OBJECTIVE),
         ]
     if situation.described:
@@ -135,8 +144,9 @@ def _unets(side: int, channels: int) -> list[Mapping[str, Any]]:
     small = 32
     while small < folded:
         small *= 2
-    return [
-        {"fold": fold, "widths": (small, 2 * small), "blocks": (1, 1)},
-        {"fold": fold, "widths": (2 * small, 4 * small), "blocks": (1, 1)},
-        {"fold": fold, "widths": (2 * small, 4 * small, 4 * small), "blocks": (2, 2, 2)},
+    found = [
+        ((small, 2 * small), (1, 1)),
+        ((2 * small, 4 * small), (1, 1)),
+        ((2 * small, 4 * small, 4 * small), (2, 2, 2)),
     ]
+    return [{"fold": fold, "widths": w, "blocks": b, "lr": _LR * _LR_WIDTH / w[0]} for w, b in found]

@@ -354,7 +354,7 @@ class VAE(IntegerForm, Family):
 
     def encode(self, x: Tensor, cond: RawCondition | None = None) -> Gaussian:
         """q(z | x), events (D,)."""
-        c, _ = self._condition(cond, len(x))
+        c, _ = self._condition(cond, x.shape[0])
         x = to_grid(centered(x, self.data)) if self.spec.integer else centered(x, self.data)
         return Gaussian(*self.inference._moments(self.inference.encoder(x, c)))
 

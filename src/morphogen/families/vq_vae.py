@@ -277,7 +277,7 @@ class VQVAE(Family):
 
     def decode(self, z: Tensor, cond: RawCondition | None = None) -> Distribution:
         """p(x | z) for vectors z (B, D, h, w), also flattened; they need not be vectors of codes."""
-        return self.decoder.distribution(z.reshape(len(z), -1, *self.grid))
+        return self.decoder.distribution(z.reshape(z.shape[0], -1, *self.grid))
 
     @torch.no_grad()
     def sample(self, n: int, cond: RawCondition | None, rng: Noise, *, temperature: float = 1.0) -> Tensor:

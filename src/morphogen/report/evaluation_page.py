@@ -56,6 +56,8 @@ def page(
         report.section("Warnings", "\n\n".join(warnings))
     for one in models:
         report.section(str(one["model"]) if len(models) > 1 else "Results")
+        if one.get("sentence"):
+            report.text(str(one["sentence"]))
         report.table(RESULT_HEADERS, results_rows(one["results"]))
         for name, why in one["left_out"].items():
             report.text(f"Left out `{name}`: {why}")

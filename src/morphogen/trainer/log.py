@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,7 +50,7 @@ class Event:
     notes: Sequence[str] = ()
 
 
-def with_notes(events: Generator[Event, None, None], notes: Sequence[str]) -> Iterator[Event]:
+def with_notes(events: Generator[Event, None, None], notes: Sequence[str]) -> Generator[Event, None, None]:
     """Yield the same events, the first with `notes`. Closing this generator closes `events` and ends the training."""
     with closing(events):
         for event in events:

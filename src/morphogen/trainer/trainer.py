@@ -132,7 +132,10 @@ class Trainer:
                 self.standing[cause] = message
                 self.warn(message)
         for cause in sorted(self.standing.keys() - found.keys()) if all_of_them else ():
-            self._mended.append(self.standing.pop(cause))
+            mended = self.standing.pop(cause)
+            told = printable(mended)
+            self.warned = [w for w in self.warned if w != told]  # so that it is told again if it comes back
+            self._mended.append(mended)
             self.log.write({"step": self.step, "kind": "mended", "cause": cause})
         self._seen = set(found)
 

@@ -9,6 +9,7 @@ from morphogen.api.results.designs import Design, DesignedMolecule
 from morphogen.api.results.detections import Detections
 from morphogen.api.results.directions import Directions
 from morphogen.api.results.evaluations import Comparison, Evaluation
+from morphogen.api.results.exports import Exported
 from morphogen.api.results.latents import LatentEdits, Latents
 from morphogen.api.results.pictures import Pictures, Reconstructions
 from morphogen.api.results.restored import Restored
@@ -28,6 +29,7 @@ __all__ = [
     "Detections",
     "Directions",
     "Evaluation",
+    "Exported",
     "Imputed",
     "LatentEdits",
     "Latents",

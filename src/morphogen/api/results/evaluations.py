@@ -29,6 +29,7 @@ class Evaluation:
         left_out: why a metric is missing that nobody named
         ladders: the ladder of known corruptions that results were placed on, by metric
         notes: what was taken for what in the records that were judged
+        sentence: what generated pictures look like and whether some are copied, in words; empty for other records
         verdict: of a table: whether its rows are useful and private, in words
         views: of a table: what its figures show, as arrays
 
@@ -46,6 +47,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     verdict: Verdict | None = None
     views: TableViews | None = None
+    sentence: str = ""
 
     def __len__(self) -> int:
         return len(self.results)
@@ -73,7 +75,8 @@ class Evaluation:
         """Plain JSON types."""
         about = {**self.of, "data": self.data, "results": [result.to_dict() for result in self.results]}
         notes = {"notes": list(self.notes)} if "samples" in self.of or self.notes else {}
-        verdict = {} if self.verdict is None else {"verdict": self.verdict.to_dict()}
+        verdict: dict[str, Any] = {} if self.verdict is None else {"verdict": self.verdict.to_dict()}
+        verdict |= {"sentence": self.sentence} if self.sentence else {}
         return {**about, "left_out": dict(self.left_out), "ladders": dict(self.ladders), **notes, **verdict}
 
     def figures(self) -> list[tuple[Picture, str]]:
@@ -106,7 +109,8 @@ class Evaluation:
         return write_whole(path, json_file(self.to_dict()))
 
     def _repr_html_(self) -> str:
-        said = "" if self.verdict is None else f"<p>{escape(str(self.verdict))}</p>"
+        words = self.sentence if self.verdict is None else str(self.verdict)
+        said = f"<p>{escape(words)}</p>" if words else ""
         return said + html_table(RESULT_HEADERS, results_rows(result.to_dict() for result in self.results))
 
 

@@ -8,6 +8,7 @@ silence: pictures beside the splits, and splits inside of classes, are errors.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from morphogen.core.printable import listed, one_line
 from morphogen.data.folder.beside import matches, read_beside
 from morphogen.data.folder.listing import Listing, by_parts, list_folder
 from morphogen.data.folder.metadata import NAMES, Line, read_metadata
-from morphogen.data.options import OwnSplits
+from morphogen.data.options import FolderOptions
 from morphogen.data.picture_files.collecting import collect
 from morphogen.data.picture_files.guards import open_file
 from morphogen.data.raw import Raw
@@ -83,7 +84,7 @@ def _listed(root: Path) -> tuple[Listing, list[_File], _Said]:
     return found, files, said
 
 
-def read(root: Path, options: OwnSplits) -> Raw:
+def read(root: Path, options: FolderOptions) -> Raw:
     """All pictures under `root` in the order of their names."""
     found, files, said = _listed(root)
     names = [file.name for file in files]
@@ -103,11 +104,18 @@ def read(root: Path, options: OwnSplits) -> Raw:
         captions=["".join(f.texts[:1]) for f in files] if any(any(f.texts) for f in files) else None,
         paraphrases=[f.texts[1:] for f in files] if any(f.texts[1:] for f in files) else None,
         names=[shown[i] for i in collected.kept],
+        groups=[_content(found.path(f.name)) for f in files] if options.split_by == "file" else None,
         problems=problems,
         bits=collected.bits,
         notes=said.notes + collected.notes,
         files=_totals(found, len(files), said.used),
     )
+
+
+def _content(path: Path) -> str:
+    """The hash of a file's bytes: equal files stay on one side, whatever the pictures are made into."""
+    with open_file(path) as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def _scopes(found: Listing, said: _Said) -> list[_Scope]:

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError
 from morphogen.evaluation.context import cache
@@ -90,5 +91,7 @@ class Features:
         assert self.network is not None
         parameter = next(self.network.parameters(), None) if isinstance(self.network, nn.Module) else None
         device = torch.device("cpu") if parameter is None else parameter.device
-        parts = [self.network(part.to(device).float() / 127.5 - 1.0).cpu() for part in pictures.split(CHUNK)]
+        parts = [
+            self.network(pictures[rows].to(device).float() / 127.5 - 1.0).cpu() for rows in chunks(len(pictures), CHUNK)
+        ]
         return torch.cat(parts)

@@ -15,6 +15,11 @@ rest is new, F_g(t) = c + (1 - c) F_h(t), so
 
 estimates the copied share, also if F_h(t) > alpha because many held-out records occur in the training set.
 
+**Few held-out records**, from 30 on: what a training record is to the others, a new record is to the training set. So
+the distance of each training record to the nearest *other* one joins the held-out distances (leave one out, the k-fold
+of k = N). It is that of a new record to N - 1 records, which is larger than to N by a share of about 1 / (N D) in D
+dimensions: far less than the tests can see. Records that occur twice in the training set stay out.
+
 **Two tests** complement each other, each at half the level (Bonferroni):
   ranks   the Mann-Whitney test that generated records are nearer, within cells around centers of the training set and
           summed over them (van Elteren, 1960), so that a model that prefers a dense class, whose records all lie
@@ -35,9 +40,10 @@ from torch import Tensor
 from morphogen.core.errors import DataError, UsageError
 from morphogen.theory.statistics import intervals
 from morphogen.theory.statistics.intervals import Estimate
-from morphogen.theory.statistics.neighbors import nearest
+from morphogen.theory.statistics.neighbors import nearest, radii
 
-MIN_RECORDS = 100  # records of either kind; alpha = 0.01 needs so many
+MIN_RECORDS = 100  # held-out records that are enough alone; alpha = 0.01 needs so many
+FEWEST = 30  # records of either kind
 _CELLS, _CENTERED = 10, 5000  # the most cells; number of training records for their centers
 _MIN_CELL_RECORDS = 20  # the normal approximation of ranks needs so many records of either kind in a cell
 
@@ -78,21 +84,27 @@ def copying(generated: Tensor, held_out: Tensor, train: Tensor, alpha: float = 0
     and pixels overlook shifts; `disguised_copies.py` searches for those, and `by_distances` judges what it finds.
     `held_out` must not be used for training.
 
-    Raises `DataError` for fewer than 100 records of any, or 1 / alpha held-out ones, or for differing shapes.
+    With fewer than 100 held-out records the training records join them, each beside the others.
+
+    Raises `DataError` for fewer than 30 records of any, or 1 / alpha to compare with, or for differing shapes.
     """
     if not 0.0 < alpha < 1.0 or not 0.0 < level < 1.0:
         raise UsageError(f"alpha and level lie between 0 and 1 (got {alpha} and {level}).")
     why = "closeness is judged by ranks among held-out records"
-    intervals.samples(generated, held_out, MIN_RECORDS, why)
-    intervals.samples(train, held_out, MIN_RECORDS, why)
-    if len(held_out) < 1.0 / alpha:
-        raise DataError(
-            f"the {alpha:g} quantile of held-out distances needs at least {math.ceil(1 / alpha)} held-out records, got"
-            f" {len(held_out)}: use more, or a larger alpha."
-        )
+    intervals.samples(generated, held_out, FEWEST, why)
+    intervals.samples(train, held_out, FEWEST, why)
     g, h, t = (_rows(v) for v in (generated, held_out, train))
     distances, twins = nearest(g, t)
-    return by_distances(distances, twins, nearest(h, t)[0], cells(g, h, t), alpha, level)
+    reference = nearest(h, t)[0]
+    if len(h) < MIN_RECORDS:
+        apart = radii(t, 1)
+        h, reference = torch.cat((h, t[apart > 0.0])), torch.cat((reference, apart[apart > 0.0]))
+    if len(reference) < 1.0 / alpha:
+        raise DataError(
+            f"the {alpha:g} quantile of held-out distances needs at least {math.ceil(1 / alpha)} held-out records, got"
+            f" {len(reference)}: use more, or a larger alpha."
+        )
+    return by_distances(distances, twins, reference, cells(g, h, t), alpha, level)
 
 
 def by_distances(
@@ -100,18 +112,20 @@ def by_distances(
     twins: Tensor,
     reference: Tensor,
     cell: tuple[Tensor, Tensor],
-    alpha: float = 0.01,
+    alpha: float | None = None,
     level: float = 0.05,
 ) -> Copying:
     """The tests on any distances to the training set, of generated (N,) and of held-out records (M,).
 
     `twins` (N, ...) are the training records that the generated ones are near to; `cell` the cells of both kinds.
-    Raises `DataError` for fewer than 100 records of either, or 1 / alpha held-out ones.
+    `alpha` is 0.01, or that of the nearest one of fewer than 100 held-out records. Raises `DataError` for fewer than 30
+    records of either, or 1 / alpha held-out ones.
     """
-    if min(len(distances), len(reference)) < max(MIN_RECORDS, 1.0 / alpha):
+    alpha = max(0.01, 1.0 / max(1, len(reference))) if alpha is None else alpha
+    if min(len(distances), len(reference)) < FEWEST or len(reference) < 1.0 / alpha - 1e-9:
         raise DataError(
             f"{len(distances):,} and {len(reference):,} records are compared, and at least"
-            f" {math.ceil(max(MIN_RECORDS, 1.0 / alpha))} of each are needed: closeness is judged by ranks among"
+            f" {math.ceil(max(FEWEST, 1.0 / alpha))} of each are needed: closeness is judged by ranks among"
             " held-out records. Use more records."
         )
     ordered = reference.sort().values

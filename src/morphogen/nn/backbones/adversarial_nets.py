@@ -283,7 +283,7 @@ class PictureDiscriminator(nn.Module):
         self, x: Tensor, c: Tensor | None = None, context: Tensor | None = None, words: Condition | None = None
     ) -> Tensor:
         if self.context:
-            given = x.new_zeros(len(x), self.context, *x.shape[2:]) if context is None else context
+            given = x.new_zeros(x.shape[0], self.context, *x.shape[2:]) if context is None else context
             x = torch.cat((x, resized(given, x.shape[2:])), dim=1)
         h = self.stem(F.pixel_unshuffle(padded(x, 2), 2))
         for i, stage in enumerate(self.stages):

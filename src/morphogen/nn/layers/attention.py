@@ -96,7 +96,7 @@ class CrossAttention(nn.Module):
         self, x: Tensor, tokens: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         (q,) = _split(self.q(x), 1, self.heads)
-        kv = expanded(self.null, len(x))[:, None].to(q.dtype)
+        kv = expanded(self.null, x.shape[0])[:, None].to(q.dtype)
         if tokens is not None:
             kv = torch.cat((kv, self.kv(tokens)), dim=1)
         k, v = _split(kv, 2, self.heads)

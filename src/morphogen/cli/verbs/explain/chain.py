@@ -10,6 +10,7 @@ from morphogen import UsageError
 from morphogen.cli.console import busy
 from morphogen.cli.models import hold
 from morphogen.cli.options import (
+    BatchSize,
     Class,
     Device,
     Grid,
@@ -56,6 +57,7 @@ def chain(
     grid: Grid = None,
     guidance: Guidance = None,
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -69,9 +71,11 @@ def chain(
     every = None if target.format == ".gif" else 10
     with busy("following the chain"):
         held = hold(model, device, threads)
-        reverse = held.reverse_chain(n, seed, label=label, text=text, times=times or every, **how)
+        reverse = held.reverse_chain(
+            n, seed, label=label, text=text, times=times or every, batch_size=batch_size, **how
+        )
         shown = len(reverse.t)
-        forward = None if data is None else held.forward_chain(data, n, times=shown, seed=seed)
+        forward = None if data is None else held.forward_chain(data, n, times=shown, seed=seed, batch_size=batch_size)
     if target.format == ".gif":
         target.write(_animated(reverse, forward))
     else:

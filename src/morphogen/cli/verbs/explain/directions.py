@@ -8,7 +8,7 @@ import typer
 
 from morphogen.cli.console import busy, print_table
 from morphogen.cli.models import hold
-from morphogen.cli.options import Device, Json, Model, Overwrite, Threads
+from morphogen.cli.options import BatchSize, Device, Json, Model, Overwrite, Threads
 from morphogen.cli.outputs import Output, emit, keep
 from morphogen.report.tables import MISSING, number, span
 
@@ -28,6 +28,7 @@ def directions(
         int, typer.Option("--n", min=10, help="How many records are encoded; half as many more measure.")
     ] = 500,
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -39,7 +40,7 @@ def directions(
     """
     target = Output.parse(out, [".npz"], overwrite) if out else None
     with busy("finding directions"):
-        found = hold(model, device, threads).directions(data, factors=factors, n=n)
+        found = hold(model, device, threads).directions(data, factors=factors, n=n, batch_size=batch_size)
     if target is not None:
         keep(target, found, {})
     pairs = [tuple(map(float, pair)) for pair in found.interval]

@@ -8,7 +8,7 @@ import typer
 
 from morphogen.cli.console import busy
 from morphogen.cli.models import hold
-from morphogen.cli.options import Data, Device, Json, Model, N, Overwrite, Threads
+from morphogen.cli.options import BatchSize, Data, Device, Json, Model, N, Overwrite, Threads
 from morphogen.cli.outputs import PICTURE, Output, emit, keep
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def levels(
     out: Annotated[str, typer.Option("--out", metavar="FILE.png|.jpg|.webp|.npz", help="A sheet, or arrays.")],
     n: N = 12,
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -35,7 +36,7 @@ def levels(
     """
     target = Output.parse(out, [*PICTURE, ".npz"], overwrite)
     with busy("rebuilding"):
-        found = hold(model, device, threads).levels(data, n)
+        found = hold(model, device, threads).levels(data, n, batch_size=batch_size)
     arrays = {"original": found.original.x, "levels": found.made.x, "id": found.original.ids}
     recipe = {"verb": "levels", "model": str(model), "data": data}
     keep(target, found, recipe, arrays=arrays, image=lambda: _rows(found))

@@ -8,7 +8,7 @@ import typer
 
 from morphogen.cli.console import busy
 from morphogen.cli.models import hold
-from morphogen.cli.options import Data, Device, Grid, Json, Model, Overwrite, Seed, Steps, Threads
+from morphogen.cli.options import BatchSize, Data, Device, Grid, Json, Model, Overwrite, Seed, Steps, Threads
 from morphogen.cli.outputs import PICTURE, Output, emit, keep
 
 EXAMPLE = "morphogen variances runs/first --data digits --out variances.png"
@@ -23,6 +23,7 @@ def variances(
     grid: Grid = None,
     seed: Seed = 0,
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -30,7 +31,9 @@ def variances(
     """Plot the learned variance of the reverse chain between its two bounds, beside what it should be."""
     target = Output.parse(out, [*PICTURE, ".npz"], overwrite)
     with busy("measuring"):
-        found = hold(model, device, threads).variances(data, n, steps=steps, grid=grid, seed=seed)
+        found = hold(model, device, threads).variances(
+            data, n, steps=steps, grid=grid, seed=seed, batch_size=batch_size
+        )
     recipe = {"verb": "variances", "model": str(model), "data": data, "n": n, "steps": steps, "grid": grid}
     keep(target, found, {**recipe, "seed": seed})
     emit(target, {"n": found.n, "strides": len(found.t)}, json)

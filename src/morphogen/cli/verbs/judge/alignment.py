@@ -11,6 +11,7 @@ from morphogen import UsageError
 from morphogen.cli.console import busy, print_json, print_text
 from morphogen.cli.models import hold, limit_threads
 from morphogen.cli.options import (
+    BatchSize,
     Device,
     Guidance,
     Json,
@@ -49,6 +50,7 @@ def alignment(
     truncation: Truncation = None,
     precision: Precision = "fp32",
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -67,7 +69,15 @@ def alignment(
         from morphogen import api
 
         found = api.evaluate_alignment(
-            held, data, samples=samples, only=read_names(only), n=n, seed=seed, precision=precision, **how
+            held,
+            data,
+            samples=samples,
+            only=read_names(only),
+            n=n,
+            seed=seed,
+            precision=precision,
+            batch_size=batch_size,
+            **how,
         )
     result = found.to_dict()
     if target is not None and target.format == ".npz":

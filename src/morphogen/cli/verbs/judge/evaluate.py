@@ -10,7 +10,7 @@ import typer
 from morphogen import UsageError
 from morphogen.cli.console import busy, print_json, print_table, print_text
 from morphogen.cli.models import hold, require_folder
-from morphogen.cli.options import Device, Json, Overwrite, Seed, Threads
+from morphogen.cli.options import BatchSize, Device, Json, Overwrite, Seed, Threads
 from morphogen.cli.outputs import Output
 from morphogen.cli.verbs.judge.results import read_names, tell, write_results
 from morphogen.report.tables import DIFFERENCE_HEADERS, difference_rows
@@ -33,6 +33,7 @@ def evaluate(
     seed: Seed = 0,
     network: Annotated[str | None, typer.Option("--network", metavar="NAME|FILE", help="Feature network.")] = None,
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -51,7 +52,15 @@ def evaluate(
         from morphogen import api
 
         compared = api.compare(
-            held, data, read_names(metrics), split=split, n=n, samples=samples, seed=seed, network=network
+            held,
+            data,
+            read_names(metrics),
+            split=split,
+            n=n,
+            samples=samples,
+            seed=seed,
+            network=network,
+            batch_size=batch_size,
         )
     found = compared.to_dict()
     if not compare:

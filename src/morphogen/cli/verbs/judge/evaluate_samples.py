@@ -9,7 +9,7 @@ import typer
 from morphogen import UsageError
 from morphogen.cli.console import busy, print_json, print_table, print_text
 from morphogen.cli.models import limit_threads
-from morphogen.cli.options import Json, Overwrite, Seed, Threads
+from morphogen.cli.options import BatchSize, Json, Overwrite, Seed, Threads
 from morphogen.cli.outputs import Output
 from morphogen.cli.verbs.judge.results import read_names, tell, write_results
 from morphogen.report.tables import DIFFERENCE_HEADERS, difference_rows
@@ -29,6 +29,7 @@ def evaluate_samples(
     n: Annotated[int | None, typer.Option("--n", min=1, help="Only so many, which their content decides.")] = None,
     seed: Seed = 0,
     network: Annotated[str | None, typer.Option("--network", metavar="NAME|FILE", help="Feature network.")] = None,
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -40,7 +41,7 @@ def evaluate_samples(
     limit_threads(threads)
     from morphogen import api
 
-    options: dict[str, Any] = {"split": split, "n": n, "seed": seed, "network": network}
+    options: dict[str, Any] = {"split": split, "n": n, "seed": seed, "network": network, "batch_size": batch_size}
     with busy("evaluating"):
         if len(samples) == 1:
             judged = {samples[0]: api.evaluate_samples(samples[0], data, read_names(metrics), **options)}

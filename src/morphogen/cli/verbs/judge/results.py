@@ -20,10 +20,12 @@ def read_names(metrics: str | None) -> list[str] | None:
 
 
 def tell(found: dict[str, Any]) -> None:
-    """The verdict, results, then why some are missing, then what to beware of."""
+    """The verdict or sentence, results, then why some are missing, then what to beware of."""
     if verdict := found.get("verdict"):
         print_text(f"{verdict['useful']}: {verdict['why_useful']}")
         print_text(f"{verdict['private']}: {verdict['why_private']}")
+    if words := found.get("sentence"):
+        print_text(words)
     print_table(RESULT_HEADERS, results_rows(found["results"]))
     reasons: dict[str, list[str]] = {}
     for name, why in found["left_out"].items():

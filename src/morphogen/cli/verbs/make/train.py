@@ -31,6 +31,7 @@ OWN_FLAGS = (
     "--start",
     "--config",
     "--dry-run",
+    "--log",
     "--part",
     "--json",
 )
@@ -59,6 +60,9 @@ def train(
     ] = None,
     config: Annotated[  # `cli/config_file.py` has put its flags in its place
         Path | None, typer.Option("--config", metavar="FILE", help="A file of options, one `name: value` a line.")
+    ] = None,
+    log: Annotated[
+        str | None, typer.Option("--log", metavar="FORM", help="Also write the log as csv, tensorboard, or both: a,b.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan: steps, passes, memory, time; then stop.")
@@ -123,7 +127,7 @@ def train(
             print_text(*found.lines())
         return
     assert out is not None
-    events = api.training(family, data, out, resume=resume, on_plan=print_note, **how)
+    events = api.training(family, data, out, resume=resume, on_plan=print_note, log=log, **how)
     try:
         last = watch(events, family)
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ import typer
 from morphogen import UsageError
 from morphogen.cli.console import busy, print_table
 from morphogen.cli.models import limit_threads, require_folder
-from morphogen.cli.options import Data, Device, Json, Overwrite, Seed, Threads
+from morphogen.cli.options import BatchSize, Data, Device, Json, Overwrite, Seed, Threads
 from morphogen.cli.outputs import FOLDER, Output, emit
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def detect(
     maps: Annotated[int, typer.Option("--maps", metavar="K", min=1, help="Records on the sheet.")] = 24,
     seed: Seed = 0,
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -82,6 +83,7 @@ def detect(
             maps=maps,
             seed=seed,
             device=device,
+            batch_size=batch_size,
         )
         target.write_with(found.save)
     if found.compared and not json:

@@ -11,6 +11,7 @@ import typer
 from morphogen.cli.console import busy
 from morphogen.cli.models import hold
 from morphogen.cli.options import (
+    BatchSize,
     Class,
     Device,
     Grid,
@@ -65,6 +66,7 @@ def edit(
     guidance: Guidance = None,
     negative: Negative = None,
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -75,7 +77,9 @@ def edit(
     asked: dict[str, Any] = {"strength": strength, "n": n, "seed": seed, "tiles": tiles}
     with busy("editing"):
         held = hold(model, device, threads)
-        made = held.edit(image, mask=mask, label=label, text=text, negative=negative, **asked, **how)
+        made = held.edit(
+            image, mask=mask, label=label, text=text, negative=negative, batch_size=batch_size, **asked, **how
+        )
     recipe = {"verb": "edit", "model": str(model), "image": str(image), "mask": None if mask is None else str(mask)}
     recipe |= {"class": label, "text": text, "negative": negative, **asked, **how}
 

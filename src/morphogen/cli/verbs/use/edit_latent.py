@@ -10,7 +10,7 @@ import typer
 from morphogen import UsageError
 from morphogen.cli.console import busy
 from morphogen.cli.models import hold
-from morphogen.cli.options import Class, Device, Image, Json, Model, Overwrite, Text, Threads
+from morphogen.cli.options import BatchSize, Class, Device, Image, Json, Model, Overwrite, Text, Threads
 from morphogen.cli.outputs import PICTURE, Output, emit, keep
 from morphogen.report.tables import number
 
@@ -36,6 +36,7 @@ def edit_latent(
     label: Class = None,
     text: Text = None,
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -49,7 +50,9 @@ def edit_latent(
     strengths = _strengths(strength)
     with busy("editing"):
         held = hold(model, device, threads)
-        made = held.edit_latent(image, direction, strengths, directions=directions, label=label, text=text)
+        made = held.edit_latent(
+            image, direction, strengths, directions=directions, label=label, text=text, batch_size=batch_size
+        )
     recipe: dict[str, Any] = {"verb": "edit-latent", "model": str(model), "image": str(image), "direction": direction}
     recipe |= {"strength": strengths, "directions": None if directions is None else str(directions)}
     keep(target, made, {**recipe, "class": label, "text": text})

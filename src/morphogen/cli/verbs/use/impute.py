@@ -8,7 +8,7 @@ import typer
 
 from morphogen.cli.console import busy
 from morphogen.cli.models import hold
-from morphogen.cli.options import Device, Json, Model, Overwrite, Seed, Threads
+from morphogen.cli.options import BatchSize, Device, Json, Model, Overwrite, Seed, Threads
 from morphogen.cli.outputs import TABLE, Output, emit
 
 EXAMPLE = "morphogen impute runs/patients patients.csv --draws 5 --out filled.csv"
@@ -27,6 +27,7 @@ def impute(
     ] = False,
     seed: Seed = 0,
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -34,7 +35,9 @@ def impute(
     """Fill in the missing cells of a table, by a model that completes rows."""
     target = Output.parse(out, TABLE, overwrite)
     with busy("filling in"):
-        made = hold(model, device, threads).impute(data, draws=draws, mean=mean, seed=seed, allow_missing=allow_missing)
+        made = hold(model, device, threads).impute(
+            data, draws=draws, mean=mean, seed=seed, allow_missing=allow_missing, batch_size=batch_size
+        )
     target.write_with(made.save)
     cells = [f"{name}: {count:,} cells filled in" for name, count in made.filled.items()]
     emit(target, {"filled": dict(made.filled)}, json, warnings=made.warnings, lines=cells)

@@ -8,7 +8,7 @@ import typer
 
 from morphogen.cli.console import busy
 from morphogen.cli.models import hold
-from morphogen.cli.options import Data, Device, Json, Model, N, Overwrite, Threads
+from morphogen.cli.options import BatchSize, Data, Device, Json, Model, N, Overwrite, Threads
 from morphogen.cli.outputs import PICTURE, Output, emit, keep, require_pictures
 
 EXAMPLE = "morphogen interpolate runs/first --data digits --n 4 --steps 10 --out between.gif"
@@ -22,7 +22,9 @@ def interpolate(
     ],
     n: N = 8,
     steps: Annotated[int, typer.Option("--steps", min=2, help="How many pictures from one to the other.")] = 8,
+    split: Annotated[str | None, typer.Option("--split", help="Of the data; test by default.")] = None,
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -30,7 +32,7 @@ def interpolate(
     """Walk between pairs of held-out records in latent space: a row, or an animation, for each pair."""
     target = Output.parse(out, [*PICTURE, ".gif", ".npz"], overwrite)
     with busy("interpolating"):
-        found = hold(model, device, threads).interpolate(data, n, steps=steps)
+        found = hold(model, device, threads).interpolate(data, n, steps=steps, batch_size=batch_size, split=split)
     if target.format == ".gif":
         target.write(_animated(found, steps))
     else:

@@ -9,6 +9,7 @@ import typer
 from morphogen.cli.console import busy
 from morphogen.cli.models import hold
 from morphogen.cli.options import (
+    BatchSize,
     Class,
     Device,
     Grid,
@@ -48,6 +49,7 @@ def restore(
     grid: Grid = None,
     guidance: Guidance = None,
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -60,7 +62,7 @@ def restore(
     how: dict[str, Any] = {"n": n, "seed": seed, "text": text, "stepper": stepper, "steps": steps, "grid": grid}
     how["guidance"] = guidance
     with busy("restoring"):
-        found = hold(model, device, threads).restore(image, degradation, label=label, **how)
+        found = hold(model, device, threads).restore(image, degradation, label=label, batch_size=batch_size, **how)
     recipe = {
         "verb": "restore",
         "model": str(model),

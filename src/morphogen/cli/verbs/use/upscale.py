@@ -9,6 +9,7 @@ import typer
 from morphogen.cli.console import busy
 from morphogen.cli.models import hold
 from morphogen.cli.options import (
+    BatchSize,
     Class,
     Device,
     Grid,
@@ -43,6 +44,7 @@ def upscale(
     grid: Grid = None,
     guidance: Guidance = None,
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -55,6 +57,6 @@ def upscale(
     how: dict[str, Any] = {"n": n, "seed": seed, "text": text, "stepper": stepper, "steps": steps, "grid": grid}
     how["guidance"] = guidance
     with busy("enlarging"):
-        found = hold(model, device, threads).upscale(image, scale, label=label, **how)
+        found = hold(model, device, threads).upscale(image, scale, label=label, batch_size=batch_size, **how)
     recipe = {"verb": "upscale", "model": str(model), "image": str(image), "scale": scale, "class": label, **how}
     write_restored(targets, found, recipe, sample, json)

@@ -10,6 +10,7 @@ from morphogen import UsageError
 from morphogen.cli.console import busy
 from morphogen.cli.models import hold
 from morphogen.cli.options import (
+    BatchSize,
     Candidates,
     Class,
     Device,
@@ -58,6 +59,7 @@ def walk(
     guidance: Guidance = None,
     precision: Precision = "fp32",
     device: Device = "auto",
+    batch_size: BatchSize = None,
     threads: Threads = None,
     json: Json = False,
     overwrite: Overwrite = False,
@@ -72,7 +74,9 @@ def walk(
     how: dict[str, Any] = {"truncation": truncation, "temperature": temperature, "stepper": stepper, "steps": steps}
     how |= {"guidance": guidance, "grid": grid, "candidates": candidates, "precision": precision}
     with busy("walking"):
-        made = hold(model, device, threads).walk(frames, stops, seed, label=label, text=text, **how)
+        made = hold(model, device, threads).walk(
+            frames, stops, seed, label=label, text=text, batch_size=batch_size, **how
+        )
     if target.format in (".gif", ".apng"):
         target.write(_animated(made, target.format, fps))
     else:
