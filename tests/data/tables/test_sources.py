@@ -137,6 +137,7 @@ def test_a_schema_file_is_written_and_read_again(tmp_path: Path) -> None:
     (tmp_path / "patients.schema.yaml").write_text(text)
     table = table_of(load(path))
     assert table == table_of(load(f"{path}:target=died,group=patient,schema_file=none"))
+    assert not any(column.public for column in table.columns), "the values were found in the records"
     changed = text.replace("rules: []", "rules: [age >= 18]").replace(
         "age: {type: integer,", "age: {type: number, high: 120,"
     )

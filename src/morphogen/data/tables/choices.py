@@ -27,6 +27,8 @@ class ColumnChoice(Spec):
 
     low, high   the range, known from elsewhere: it says nothing about the records
     format      how dates are written; low and high are then written so, too
+    public      whether values and range are known from elsewhere; None: they are, if they are said at all. A file that
+                `data inspect` writes says no, because it took the values from the records
     """
 
     most_values: ClassVar[int] = MAX_VALUES
@@ -36,7 +38,14 @@ class ColumnChoice(Spec):
     high: float | str | None = None
     resolution: float | None = pydantic.Field(default=None, ge=0)
     format: str | None = None
+    public: bool | None = None
     reason: str = ""
+
+    @property
+    def known_elsewhere(self) -> bool:
+        """Whether what is said of the column says nothing about the records."""
+        said = bool(self.values) or self.low is not None or self.high is not None
+        return said if self.public is None else self.public
 
 
 class TableChoice(Spec):
@@ -164,6 +173,8 @@ def schema_text(table: Table) -> str:
             found: dict[str, Any] = {"type": column.type}
             if not column.is_number:
                 found["values"] = list(column.values)
+                if not column.public:
+                    found["public"] = False
             if column.public:
                 said_of = column.format if column.type == "datetime" else None
                 ends = (column.low, column.high)
@@ -181,6 +192,7 @@ def schema_text(table: Table) -> str:
         "# The schema of a table. Change what is wrong, and keep this file beside the table, or give it with"
         " schema_file=.\n# type: number, integer, category, ordinal, boolean, datetime or left_out\n"
         "# low, high: a range that is known from elsewhere\n"
+        "# public: false: the values were found in the records; true or no such line: they are known from elsewhere\n"
         "# rules: [age >= 18, start <= end, a + b == total, 'fixed: state, country']\n"
     )
     text: str = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=118, default_flow_style=None)

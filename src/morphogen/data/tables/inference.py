@@ -153,7 +153,7 @@ def _numeric(series: polars.Series, numbers: Numbers, choice: ColumnChoice, keep
         resolution=resolution,
         missing=share,
         format=numbers.pattern if choice.format is None else choice.format,
-        public=choice.low is not None or choice.high is not None,
+        public=choice.known_elsewhere,
     )
 
 
@@ -221,8 +221,7 @@ def _of_values(
         lower = [value.strip().lower() for value in values]
         values = values if lower == sorted(lower) else tuple(v for _, v in sorted(zip(lower, values, strict=True)))
     form = "number" if numeric or series.dtype.is_numeric() else ""
-    said = bool(choice.values)
-    return Column(name=series.name, type=kind, values=values, missing=share, format=form, public=said)
+    return Column(name=series.name, type=kind, values=values, missing=share, format=form, public=choice.known_elsewhere)
 
 
 def ordered(values: set[str]) -> tuple[str, ...]:
@@ -274,5 +273,5 @@ def _date(series: polars.Series, choice: ColumnChoice, form: str | None, share: 
         resolution=step,
         missing=share,
         format=form,
-        public=choice.low is not None or choice.high is not None,
+        public=choice.known_elsewhere,
     )
