@@ -18,6 +18,7 @@ from morphogen import DataError, Description, MorphogenError, UsageError
 from morphogen.cli import console, main
 from morphogen.cli.main import run
 from morphogen.cli.outputs import FOLDER, PICTURE, Output
+from morphogen.cli.verbs.use.design import _target as design_target
 from morphogen.core.reading import parse_json
 from morphogen.report.json_text import as_json
 from morphogen.report.saving import picture_file
@@ -200,3 +201,17 @@ def test_a_full_disk_is_said_and_leaves_nothing(
 def test_a_path_that_is_too_deep_is_said(end: str) -> None:
     with pytest.raises(UsageError, match=r"2,00\d folders is too deep"):
         Output.parse("a/" * 2000 + end, (".png", FOLDER), overwrite=False)
+
+
+def test_a_design_goes_on_in_its_folder(tmp_path: Path) -> None:
+    out = tmp_path / "design"
+    out.mkdir()
+    (out / "calls.jsonl").write_text("")
+    assert design_target(str(out), False).path == out
+    (out / "molecules.csv").write_text("")
+    assert design_target(str(out), True).path == out
+    with pytest.raises(UsageError, match="to go on in it"):
+        design_target(str(out), False)
+    (out / "calls.jsonl").unlink()
+    with pytest.raises(UsageError, match="holds more than numbered pictures"):
+        design_target(str(out), True)

@@ -32,10 +32,13 @@ _LONG = (
     "check",
     "evaluate",
     "evaluate-samples",
+    "evaluate-molecules",
     "alignment",
     "directions",
     "suggest",
     "design",
+    "audit",
+    "export",
 )  # honest work,
 _MAX_LONG_S = 2  # of which the beginning is enough
 _OUTS = [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from morphogen.api.measuring import source_name
-from morphogen.api.opened import OpenModel
+from morphogen.api.opened import OpenModel, open_model
 from morphogen.api.results import Evaluation
 from morphogen.api.sampling import sample
 from morphogen.core.errors import DataError
@@ -63,9 +63,13 @@ def evaluate_molecules(
     """
     check_numbers(n=n, seed=seed, batch_size=batch_size)
     dataset = load(data)
+    known, held_out = _smiles(dataset, "train"), _smiles(dataset, split)
     of: dict[str, str] = {}
     if isinstance(molecules, OpenModel) or (isinstance(molecules, Path | str) and Path(molecules).is_dir()):
-        drawn = sample(molecules, n, seed, temperature=temperature, batch_size=batch_size)
+        held = open_model(molecules)
+        if held.module.data.sequence is None:
+            raise DataError(f"{molecules} draws no texts: give a model of molecules, or a .smi file.")
+        drawn = sample(held, n, seed, temperature=temperature, batch_size=batch_size)
         made, of = drawn.texts, {"samples": str(getattr(molecules, "path", molecules))}
     elif isinstance(molecules, Path | str):
         made, of = smiles_of_file(Path(molecules)), {"samples": source_name(str(molecules))}
@@ -73,8 +77,8 @@ def evaluate_molecules(
         made, of = list(molecules), {"samples": "SMILES in memory"}
     found = judge_molecules(
         made,
-        _smiles(dataset, "train"),
-        _smiles(dataset, split),
+        known,
+        held_out,
         seed=seed,
         measures=tuple(MEASURES) if measures is None else measures,
         baselines=tuple(BASELINES) if baselines is None else baselines,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from morphogen.cli.outputs import FOLDER, Output, emit
 
 EXAMPLE = 'morphogen design runs/molecules --want "qed>=0.9, logp in 2..3" --calls 500 --out runs/design/'
 SHOWN = 10
+ANSWERS = "calls.jsonl"  # of the oracle, as they came
 
 
 def design(
@@ -44,9 +46,7 @@ def design(
     overwrite: Overwrite = False,
 ) -> None:
     """Search for molecules with wanted properties; every oracle call is counted, and a stopped design goes on."""
-    target = Output.parse(out, [FOLDER], True)
-    if not overwrite and (target.path / "molecules.csv").exists():
-        raise UsageError(f"--out {out} holds a design: choose another folder, or add --overwrite to go on in it.")
+    target = _target(out, overwrite)
     with busy("designing"):
         found = hold(model, device, threads).design(
             want,
@@ -70,6 +70,16 @@ def design(
         )
     said = f"{found.met:,} molecules meet every want, after {found.calls[0]:,} oracle calls"
     emit(target, found.to_dict(), json, warnings=found.warnings, lines=[said])
+
+
+def _target(out: str, overwrite: bool) -> Output:
+    """The folder to write. One that holds the answers of a design that was stopped is gone on in."""
+    place = Path(out)
+    if not (place / ANSWERS).is_file():
+        return Output.parse(out, [FOLDER], overwrite)
+    if not overwrite and (place / "molecules.csv").exists():
+        raise UsageError(f"--out {out} holds a design: choose another folder, or add --overwrite to go on in it.")
+    return Output(place, FOLDER)
 
 
 def _similar(text: str | None) -> tuple[str, float] | None:
