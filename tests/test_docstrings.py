@@ -31,7 +31,7 @@ SMALL = [
     (r'"chembl", \["product", "fcd"\]', '"molecules.smi", ["product"], baselines=["copies"], n=32'),
 ]
 NAMES = [name for name in mg.__all__ if inspect.isfunction(getattr(mg, name)) or inspect.isclass(getattr(mg, name))]
-LONG = ("alignment_curve",)  # it draws and judges 600 pictures
+LONG = ("alignment_curve", "evaluate_samples", "Exported", "Audit")  # they draw and judge hundreds, or export
 FUNCTIONS = [name for name in NAMES if inspect.isfunction(getattr(mg, name))]
 
 

@@ -136,6 +136,8 @@ def fill(model: mg.Model) -> None:
 
 def pack(model: mg.Model) -> None:
     """Archives by the integer form of a model."""
+    audited: mg.Audit = mg.audit(model, "digits", only=["privacy"])
+    print(audited)
     graphs: mg.Exported = model.export("graphs", format="onnx")
     print(graphs.inputs["decoder"], graphs.to_dict(), model.module(torch.zeros(1, 1, 8, 8)))
     integer: mg.Quantized = mg.quantize(model, "runs/integer", bits=16)

@@ -306,7 +306,7 @@ def test_models_are_compared_on_the_same_records_and_with_the_same_noise(
     assert {"blur", "noise", "JPEG", "dropped"} <= found["models"][0]["ladders"][fd]["tracks"].keys()
     with pytest.raises(UsageError, match="twice"):
         api.compare([model, model], "digits")
-    other = trained(tmp_path / "other", data="digits")
+    other = trained(tmp_path / "other", data="breast_cancer", options={"latent_dim": 3, "hidden": (8,)})
     with pytest.raises(UsageError, match="only models of the same kind of records"):
         api.compare([model, other], "digits")
 

@@ -30,6 +30,7 @@ def test_the_coder_reads_the_same_bits(toy, tmp_path, kernels):
 
 
 @pytest.mark.parametrize("kernels", [KERNELS[::2], pytest.param(KERNELS, marks=pytest.mark.slow)], ids=["few", "all"])
+@pytest.mark.slow
 def test_codes_with_a_loss_and_their_pictures_are_the_same_bits(toy, tmp_path, kernels):
     _the_same(toy("lossy"), tmp_path, kernels)
 

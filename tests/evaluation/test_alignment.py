@@ -307,7 +307,7 @@ def test_planted_copies_are_found_and_shown_beside_their_originals(shapes: Datas
     assert found.drawn.tolist() == list(range(len(prompts) // 2)), "one drawing a prompt"
     assert all(r.details["flagged"] and r.value > 0.15 for r in found.results)
     assert torch.equal(shapes.train.stored[found.twins[:60]], made[:60])
-    with pytest.raises(DataError, match="at least 100"):
+    with pytest.raises(DataError, match="at least 30"):
         copies([AlignmentTask(shapes, chosen(shapes.split("test"), "test", 20, Rng(0)), 0)], [made[:20]])
 
 

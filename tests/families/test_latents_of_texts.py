@@ -53,7 +53,7 @@ def test_the_decoder_is_a_distribution_of_texts_for_every_latent():
     assert torch.equal(likeliest, model.decode(z).mean) and well_formed(likeliest).all()
 
 
-@pytest.mark.parametrize("prior", ["standard", "flow"])
+@pytest.mark.parametrize("prior", ["standard", pytest.param("flow", marks=pytest.mark.slow)])
 def test_the_bound_of_a_vae_lies_below_its_log_likelihood_and_tightens(prior):
     model, x = vae(prior=prior), every(SCHEMA)
     z = model._latents(Rng(7).normal("z", 20_000, (2,), torch.float64), Rng(7))
@@ -90,6 +90,7 @@ def test_the_contract_of_the_autoencoder(check):
     check()
 
 
+@pytest.mark.slow
 @parametrize_with_checks(["vae"], {**TINY, "latent_dim": 8, "beta": 0.3}, texts=True, steps=500, records=1024)
 def test_the_contract_of_the_vae(check):
     check()

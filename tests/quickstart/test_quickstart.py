@@ -32,6 +32,7 @@ def as_fast_as_any(monkeypatch):
 
 
 @pytest.mark.timeout(900)  # the machine may be busy
+@pytest.mark.slow
 def test_quickstart_writes_a_self_contained_report(tmp_path, as_fast_as_any):
     out = tmp_path / "first"
     labels, pages = [], []

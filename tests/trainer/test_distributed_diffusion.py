@@ -72,6 +72,7 @@ def log(out: Path) -> list[dict[str, Any]]:
     return [line for line in map(json.loads, (out / "log.jsonl").open()) if "terms" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_lose_what_one_does(two: Path, tmp_path: Path, name: str) -> None:
     """Replicated, with parts of a batch in turn, and sharded: losses of each step, and the stored weights."""

@@ -35,6 +35,8 @@ WHOLE: Mapping[str, tuple[int, int]] = {
     "maps": (1, 10**6),
 }
 REAL: Mapping[str, tuple[float, float]] = {
+    "alpha": (0.0, 1.0),
+    "confidence": (0.0, 1.0),
     "guidance": (-1000.0, 1000.0),
     "autoguidance": (-1000.0, 1000.0),
     "truncation": (0.0, 100.0),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
 from torch import Tensor, nn
 
 Copies = list[tuple[nn.Parameter, Tensor]]
@@ -20,6 +21,8 @@ _KEPT: ContextVar[Copies | None] = ContextVar("copies of parameters", default=No
 def expanded(parameter: nn.Parameter, n: int) -> Tensor:
     """(n, *shape) copies of a parameter, one a record, without memory of their own."""
     copies = parameter.expand(n, *parameter.shape)
+    if torch.compiler.is_compiling():  # private steps are not compiled, and a compiler cannot trace what is kept
+        return copies
     kept = _KEPT.get()
     if kept is not None and copies.requires_grad:
         kept.append((parameter, copies))

@@ -65,8 +65,7 @@ class ClassGaussianSpec(Spec):
         0.0,
         ge=0,
         lt=1,
-        description="share for the variances of the rest, drawn as noise of pixels; 0: none. What is left of all shares is"
-        " for covariances",
+        description="share for the variances of the rest, drawn as noise of pixels; what is left is for covariances",
     )
 
 

@@ -12,6 +12,7 @@ from morphogen.cli.console import busy, print_table
 from morphogen.cli.models import limit_threads, require_folder
 from morphogen.cli.options import BatchSize, Data, Device, Json, Overwrite, Seed, Threads
 from morphogen.cli.outputs import FOLDER, Output, emit
+from morphogen.core.limits import check_numbers
 
 if TYPE_CHECKING:
     from morphogen.api import Detections
@@ -60,6 +61,7 @@ def detect(
     overwrite: Overwrite = False,
 ) -> None:
     """Find anomalous records; the rate of false alarms is kept, and checked on further normal records."""
+    check_numbers(alpha=alpha, confidence=confidence)
     target = _target(out, overwrite)
     if model is not None:
         require_folder(model)
