@@ -64,11 +64,12 @@ SHORT = {  # of little time: the network says what a picture is, and most noise 
     "guidance": 2.0,
     "steps": 20,
 }
+HOW = {"batch_size": 64, "compile": "auto", "auto": False, "clip": 1.0, "sheet_seconds": 120.0, "log_every": 100}
 RECIPES = {
     "emoji": Recipe(
         _emoji,
         {**SHORT, "time_mean": -0.4, "widths": (64, 96), "blocks": (1, 2), "ema": 0.999, "variance": "beta"},
-        {"batch_size": 64, "compile": "auto", "auto": False, "clip": 1.0, "sheet_seconds": 120.0, "log_every": 100},
+        HOW,
         "18min",
         (
             "red heart",
@@ -92,7 +93,7 @@ RECIPES = {
     "portraits": Recipe(
         _portraits,
         {**SHORT, "time_mean": -0.7, "widths": (32, 48), "blocks": (1, 1), "ema": 0.999, "variance": "beta"},
-        {"batch_size": 64, "compile": "auto", "auto": False, "clip": 1.0, "sheet_seconds": 120.0, "log_every": 100},
+        HOW,
         "9min",
         (
             "a person with dark skin, blond spiky hair, in a purple T-shirt",

@@ -63,6 +63,10 @@ def test_wrong_usage_is_refused(model: Path) -> None:
         mg.audit(model, "digits", "privcy")
     with pytest.raises(mg.UsageError, match="come in pairs"):
         mg.audit(model, "digits", "privacy", references=3, n=40, samples=40)
+    with pytest.raises(mg.UsageError, match="come in pairs"):
+        mg.audit(model, "digits", references=1)  # of all checks, too, and before any attack
+    with pytest.raises(mg.UsageError, match="at least 20 canaries"):
+        mg.audit(model, "digits", canaries=19)
     with pytest.raises(mg.DataError, match="at least 20 of each"):
         mg.audit(model, "digits", "privacy", n=5)
 

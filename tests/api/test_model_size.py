@@ -12,11 +12,17 @@ DATA = DataSpec(name="points", shape=(3,), kind="continuous")
 
 
 @pytest.mark.parametrize("family", ["vae", "flow_matching"])
-@pytest.mark.parametrize("width", [10**7, 2**40, 10**30])
+@pytest.mark.parametrize("width", [10**7, 2**40])
 def test_a_model_that_fits_into_no_memory_is_refused(family, width):
     kind = registry.family(family)
-    with pytest.raises((UsageError, SpecError), match=r"make it smaller|at most 63 bits"):
+    with pytest.raises(UsageError, match="make it smaller"):
         check_size(kind, kind.Spec.parse({"hidden": (width, width)}), DATA, {})
+
+
+@pytest.mark.parametrize("family", ["vae", "flow_matching"])
+def test_a_width_that_no_machine_can_count_is_refused_before_it_is_computed_with(family):
+    with pytest.raises(SpecError, match="'hidden' takes whole numbers of at most 63 bits"):
+        registry.family(family).Spec.parse({"hidden": (10**30, 10**30)})
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,9 @@ def test_noise_is_coded_plainly_where_that_is_smaller(integers, tmp_path):
 
 def test_a_model_travels_inside(integers, tmp_path):
     mg.compress(integers, "digits", tmp_path / "a.mgz", split="test", quality=30, with_model=True)
-    assert len(mg.decompress(tmp_path / "a.mgz")) == len(digits())
+    found = mg.decompress(tmp_path / "a.mgz").x
+    assert np.array_equal(found, mg.decompress(tmp_path / "a.mgz", integers).x) and len(found) == len(digits())
+    assert abs(found.astype(float) - digits()).mean() < abs(digits() - digits().mean(0)).mean(), "nearer than the mean"
 
 
 @pytest.mark.parametrize("n", [20, pytest.param(1000, marks=pytest.mark.slow)])

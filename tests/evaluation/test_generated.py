@@ -205,6 +205,13 @@ def test_without_records_that_were_held_out_nothing_is_judged(dataset):
     assert not left.results and "not trained on" in left.left_out["fd"]
 
 
+def test_a_check_for_copies_that_cannot_be_made_is_said():
+    few = Dataset(SPEC, {"train": records(600, 1, 0), "test": records(20, 2, 600)})
+    found = judge_records(pictures(60, 3)[0], SPEC, few, ["kid"], network=Patches())
+    (said,) = found.results[0].warnings
+    assert said.startswith("copying is not checked") and "by pixels" in said
+
+
 def test_records_that_are_no_pictures_are_judged_as_they_are():
     spec = DataSpec(name="table", shape=(3,), kind="continuous")
     rng = Rng(0)

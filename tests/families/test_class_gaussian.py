@@ -52,9 +52,10 @@ def test_basis_is_orthonormal_and_begins_with_the_constant() -> None:
     assert torch.allclose(basis[0][basis[0] != 0], torch.full((15,), 15**-0.5, dtype=torch.float64))
 
 
-def test_without_noise_samples_have_the_moments_of_each_class() -> None:
+@pytest.mark.parametrize("rest_share", [0.0, 0.05])
+def test_without_noise_samples_have_the_moments_of_each_class(rest_share: float) -> None:
     batch = _records(3000)
-    model = ClassGaussian(ClassGaussianSpec(rank=8, radius=1.0, spread=1.0), DATA)
+    model = ClassGaussian(ClassGaussianSpec(rank=8, radius=1.0, spread=1.0, rest_share=rest_share), DATA)
     model.release(lambda: iter([batch[:1000], batch[1000:]]), Exact())
     n = 20_000
     for k in (0, 1):

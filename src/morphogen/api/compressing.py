@@ -12,8 +12,9 @@ from morphogen.api.archive_models import archive_of, coding_family
 from morphogen.api.opened import AnyModel, open_model
 from morphogen.api.results.archives import Archive
 from morphogen.applications.compression import archives, coding, counting, model_inside
-from morphogen.applications.compression.container import INTEGERS, PLAIN, Header
+from morphogen.applications.compression.container import PLAIN, Header
 from morphogen.applications.compression.records import is_stream, records_of
+from morphogen.core.capabilities import CodesWithLoss
 from morphogen.core.errors import MorphogenError, UsageError
 from morphogen.core.family import Family
 from morphogen.core.paths import without_folders
@@ -61,8 +62,8 @@ def compress(
         299
     """
     held = None if model is None else open_model(model, "cpu")
+    _check_quality(quality, None if held is None else held.module)
     family = None if held is None else coding_family(held, this_machine_only)
-    _check_quality(quality, family)
     if compare and is_stream(data):
         raise UsageError("a stream passes once: leave --compare out, or give a source.")
     spec, records = records_of(data, None if held is None else held.data, split)
@@ -91,11 +92,11 @@ def compress(
 
 def _check_quality(quality: int | None, family: Family | None) -> None:
     """Raise `UsageError` unless a quality is given to a model that codes with a loss, and to no other."""
-    lossy = family is not None and coding.coder_of(family) == INTEGERS
+    lossy = family is not None and CodesWithLoss in family.capabilities
     if lossy and quality is None:
         raise UsageError("this model codes with a loss: say how much with --quality, 1 to 100.")
     if quality is not None and not lossy:
-        raise UsageError("--quality is for models that code with a loss (rate_distortion), in their integer form.")
+        raise UsageError("--quality is for models that code with a loss (rate_distortion), after `morphogen quantize`.")
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"--quality is 1 to 100 (got {quality}).")
 

@@ -170,6 +170,9 @@ def parse_privacy(given: Any) -> PrivacyTerms | None:
         raise ValueError("write privacy as epsilon=1,delta=1e-5")
     if isinstance(values.get("public"), str):
         values["public"] = tuple(name for name in values["public"].split("+") if name)
+    for name in values:
+        if name not in PrivacyTerms.model_fields:
+            raise ValueError(unknown("term", name, PrivacyTerms.model_fields))
     if missing := [name for name in ("epsilon", "delta") if name not in values]:
         raise ValueError(
             f"privacy needs epsilon and delta, as in epsilon=1,delta=1e-5 ({' and '.join(missing)} missing)"

@@ -256,6 +256,7 @@ def test_gradients_are_read_at_layers_or_record_by_record() -> None:
     ("changes", "why"),
     [
         ({"privacy": "epsilon=1"}, "delta missing"),
+        ({"privacy": "epsilom=1,delta=1e-5"}, "did you mean 'epsilon'"),
         ({"privacy": "epsilon=1,delta=1e-5,epsilom=2"}, "epsilom"),
         ({"privacy": "epsilon=0,delta=1e-5"}, "epsilon"),
         ({"privacy": "epsilon=1,delta=1e-5,public=weights"}, "public"),

@@ -70,10 +70,15 @@ class Planted(NamedTuple):
     coins: Tensor
 
 
-def plant(subject: Subject, count: int) -> Planted:
-    """Draw canaries and coins. Raises `UsageError` for fewer than 20 canaries."""
+def check_enough(count: int) -> None:
+    """Raise `UsageError` for fewer canaries than a bound needs."""
     if count < MIN_CANARIES:
         raise UsageError(f"at least {MIN_CANARIES} canaries are needed for a bound (got {count}).")
+
+
+def plant(subject: Subject, count: int) -> Planted:
+    """Draw canaries and coins. Raises `UsageError` for fewer than 20 canaries."""
+    check_enough(count)
     train, rng = subject.dataset.train, Rng(subject.seed).child("canaries")
     rows = rng.integers("record", count, len(train))
     like = train.select(rows)

@@ -16,7 +16,7 @@ from morphogen.safeguards.privacy import canaries, controls, membership, nearest
 from morphogen.safeguards.privacy.candidates import Candidates, candidates
 from morphogen.safeguards.privacy.claim import DELTA, violation
 from morphogen.safeguards.privacy.membership import Attack
-from morphogen.safeguards.privacy.reference_models import Retrain, ratios, references
+from morphogen.safeguards.privacy.reference_models import Retrain, check_pairs, ratios, references
 from morphogen.safeguards.privacy.scores import Scorer, own_score, scores
 from morphogen.safeguards.privacy.tables.attacks import table_attacks
 from morphogen.theory.statistics import roc
@@ -36,6 +36,12 @@ class PrivacyCheck:
     retrain: Retrain | None = None
     references: int = 0
     canaries: int = 0
+
+    def __post_init__(self) -> None:  # before any attack, which takes long
+        if self.references:
+            check_pairs(self.references)
+        if self.canaries:
+            canaries.check_enough(self.canaries)
 
     def __call__(self, subject: Subject) -> Finding:
         return _Run(self, subject, candidates(subject)).finding()

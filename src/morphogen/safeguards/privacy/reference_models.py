@@ -68,12 +68,17 @@ class Reference(NamedTuple):
     saw_held_out: Tensor
 
 
-def references(subject: Subject, count: int, retrain: Retrain) -> list[Reference]:
-    """Train `count` reference models on complementary halves. Raises `UsageError` for an odd number."""
+def check_pairs(count: int) -> None:
+    """Raise `UsageError` for an odd number of reference models."""
     if count < 2 or count % 2:
         raise UsageError(
             f"reference models come in pairs, one for each half of the records: give 2, 4, ... of them (got {count})."
         )
+
+
+def references(subject: Subject, count: int, retrain: Retrain) -> list[Reference]:
+    """Train `count` reference models on complementary halves. Raises `UsageError` for an odd number."""
+    check_pairs(count)
     train, held_out = subject.dataset.train, subject.dataset.split(subject.split)
     found = []
     for k in range(count):
