@@ -26,7 +26,7 @@ DIGITS = Training(
     steps=1500,
     enough=500,
     share=0.06,
-    options={**SHORT, **_WORDS, "fold": 1, "lr": 2e-3, "hidden": (256, 256)},
+    options={**SHORT, **_WORDS, "fold": 1, "lr": 2e-3, "hidden": (256, 256), "parametrization": "v"},  # x0: gray fog
     batch_size=64,
     look_every=20.0,
 )
