@@ -207,6 +207,8 @@ def test_an_impossible_length(fails: Fails, tmp_path: Path, length: list[str], w
         ("--seed", str(2**64)),
         ("--hidden", ",".join(["8"] * 10_000)),
         ("--hidden", "8," + "9" * 5000),
+        ("--steps", "9" * 5000),
+        ("--epochs", "9" * 5000),
         ("--importance-samples", "1000000000"),
     ],
 )

@@ -15,6 +15,7 @@ from morphogen.cli.flags import parse_fields
 from morphogen.cli.models import limit_threads
 from morphogen.cli.options import Json, Threads
 from morphogen.cli.watching import BEGAN, is_leader, watch
+from morphogen.core.printable import shortened
 
 EXAMPLE = "morphogen train vae --data digits --out runs/first --budget 5min --latent-dim 8"
 OWN_FLAGS = (
@@ -81,8 +82,10 @@ def train(
     """
     if family is not None and family.startswith("-"):
         raise UsageError(f"the family comes before its flags: morphogen train FAMILY ... {family} ...")
-    if steps is not None and not re.fullmatch(r"\+?0*[1-9]\d*", steps):
-        raise UsageError(f"--steps takes a whole number from 1 on, or +N beside --resume (got {steps!r}).")
+    if steps is not None and not re.fullmatch(r"\+?0{0,9}[1-9]\d{0,9}", steps):
+        raise UsageError(
+            f"--steps takes a whole number from 1 to 1,000,000,000, or +N beside --resume (got {shortened(steps)!r})."
+        )
     number: str | int | None = int(steps) if steps is not None and steps.isdigit() else steps
     chosen = {"budget": budget, "steps": number, "epochs": epochs, "seed": seed, "device": device}
     given = {name: value for name, value in chosen.items() if value is not None}
