@@ -203,6 +203,7 @@ def test_an_impossible_length(fails: Fails, tmp_path: Path, length: list[str], w
         *(("--epochs", value) for value in ("nan", "inf", "-1", "1e30")),
         *((flag, "1" + "0" * 30) for flag in ("--steps", "--batch-size", "--epochs", "--seed", "--log-every")),
         *((flag, "nan") for flag in ("--steps", "--batch-size", "--hidden", "--latent-dim", "--seed", "--budget")),
+        *((flag, "1e308") for flag in ("--free-bits", "--beta", "--lr", "--variance", "--clip", "--weight-decay")),
         ("--budget", "1" + "0" * 30 + "min"),
         ("--seed", str(2**64)),
         ("--hidden", ",".join(["8"] * 10_000)),

@@ -14,6 +14,9 @@ from morphogen.core.printable import one_line
 Width = Annotated[int, pydantic.Field(ge=1)]
 """The number of channels or units of a layer."""
 
+LARGEST = 1e30
+"""The largest number of an option: a float32 holds it, and a product with a loss."""
+
 _SHOWN = 8  # the most problems in a message
 _LONGEST = 200  # the most characters of a value in a message
 
@@ -35,6 +38,8 @@ class Spec(pydantic.BaseModel):
             numbers = value if isinstance(value, tuple | list) else (value,)
             if name not in self.unsigned and any(isinstance(n, int) and not -(1 << 63) <= n < 1 << 63 for n in numbers):
                 raise ValueError(f"option {name!r} takes whole numbers of at most 63 bits")
+            if any(isinstance(n, float) and abs(n) > LARGEST for n in numbers):
+                raise ValueError(f"option {name!r} takes numbers from -{LARGEST:g} to {LARGEST:g}")
             if isinstance(value, Sized) and not isinstance(value, str) and len(value) > self.most_values:
                 raise ValueError(f"option {name!r} takes at most {self.most_values:,} values (got {len(value):,})")
         return self
