@@ -35,6 +35,7 @@ from morphogen.core.errors import SpecError, UsageError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Noise
 from morphogen.core.sequences import END, PADDING, SPECIAL, lengths, well_formed
+from morphogen.core.uncompiled import uncompiled
 from morphogen.nn.backbones.sequence_transformer import SequenceTransformer
 from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
 from morphogen.nn.layers.initialization import zeroed
@@ -72,7 +73,7 @@ class Guesser(nn.Module):
         self.place = None if self.is_text else nn.Parameter(0.02 * torch.randn(data.dimensions, spec.width))
         self.head = nn.Linear(spec.width, values)
 
-    @torch.compiler.disable  # the number of tokens of a batch is a shape
+    @uncompiled  # the number of tokens of a batch is a shape
     def forward(self, ids: Tensor, keep: Tensor, hidden: Tensor, c: Tensor | None = None) -> Tensor:
         """The log-probabilities (M, values) of the M places of (B, D) that are `hidden`, in their order."""
         features, packing = self.net(torch.where(hidden, self.values, ids), keep, c, self.place)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from morphogen.core.distributions import Distribution
 from morphogen.core.sequences import SequenceSchema, lengths
+from morphogen.core.uncompiled import uncompiled
 from morphogen.nn.backbones.sequence_transformer import SequenceTransformer
 from morphogen.nn.sequences import CausalSequences
 
@@ -30,7 +31,7 @@ class SequenceEncoder(nn.Module):
         )
         self.out = nn.Linear(width, n_out)
 
-    @torch.compiler.disable  # the lengths of each batch are shapes, and each would be compiled anew
+    @uncompiled  # the lengths of each batch are shapes, and each would be compiled anew
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         n = lengths(x).clamp_max(self.longest - 1) + 1  # with the end
         longest = int(n.max())

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from morphogen.core.reading import parse_json
 from morphogen.core.sequences import BEGIN, END, PADDING, SPECIAL, SequenceSchema, lengths, well_formed
+from morphogen.core.uncompiled import uncompiled
 from morphogen.nn.backbones.sequence_transformer import SequenceTransformer
 from morphogen.nn.smiles_grammar import SmilesGrammar
 
@@ -54,7 +55,7 @@ class CausalSequences(nn.Module):
         """log P(x | c) (B,) of sequences (B, L); -inf for what is no sequence."""
         return torch.where(well_formed(x), self.elements(x, c).sum(-1), -torch.inf)
 
-    @torch.compiler.disable  # the lengths of each batch are shapes, and each would be compiled anew
+    @uncompiled  # the lengths of each batch are shapes, and each would be compiled anew
     def elements(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """log P of each token and of the end of sequences (B, L), given what is before; 0 for padding: (B, L)."""
         n = lengths(x)

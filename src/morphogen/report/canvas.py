@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import io
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+if TYPE_CHECKING:  # it takes a second to import, which only drawing needs
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # After Okabe and Ito (2008): told apart by color-blind readers too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6B5B95", "#4D4D4D")
@@ -35,13 +39,32 @@ STYLE: Any = {
 }
 
 
-styled = rc_context(STYLE)  # decorates a function that draws: matplotlib reads its style while it draws
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that draws: matplotlib reads its style while it draws."""
+
+    @functools.wraps(draw)
+    def drawing(*args: P.args, **kwargs: P.kwargs) -> R:
+        from matplotlib import rc_context
+
+        with rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawing
+
+
+def empty_figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches, which places its plots by itself."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(fig)
+    return fig
 
 
 def figure(width: float = 7.0, height: float = 3.2) -> tuple[Figure, Any]:
     """A figure of that size in inches, and its one plot."""
-    fig = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(fig)
+    fig = empty_figure(width, height)
     return fig, fig.add_subplot()
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
 from morphogen.report.canvas import COLORS, figure, styled
 from morphogen.report.sheets import INK, sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WHITE = (255, 255, 255)
 LINE, MARGIN = 18, 7  # pixels
@@ -94,6 +95,8 @@ def variance_figure(
     one should be, with its `interval` (strides, 2). The process runs from left to right. A stride that begins with
     noise alone is drawn at the left edge.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     x, one = np.asarray(log_snr, dtype=np.float64), np.asarray(beta, dtype=np.float64)
     x = np.where(np.isneginf(x), np.min(x[np.isfinite(x)], initial=0.0) - 1.0, x)
     low, mine, real = (np.asarray(v, dtype=np.float64) / one for v in (beta_tilde, learned, measured))

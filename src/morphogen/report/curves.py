@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from morphogen.core.errors import DataError
 from morphogen.report.canvas import COLORS, figure, styled
 from morphogen.report.lettering import drawable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Series = tuple[Sequence[float], Sequence[float]]
 

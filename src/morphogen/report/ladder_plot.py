@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
@@ -17,6 +15,9 @@ from morphogen.report.canvas import COLORS, figure, styled
 from morphogen.report.lettering import drawable, lettered
 from morphogen.report.sheets import INK, sheet
 from morphogen.report.tables import number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Interval = tuple[float, float] | None
 Track = Sequence[tuple[str, float]]
@@ -127,6 +128,8 @@ def _draw_floor(axes: Any, floor: tuple[float, Interval], better: str) -> None:
 
 def _draw_track(fig: Figure, axes: Any, track: Track, height: int, marker: str) -> None:
     """The rungs, each with its words above, else below, else without, as there is room."""
+    from matplotlib.patheffects import withStroke
+
     if not track:
         return
     values = [v for _, v in track]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from morphogen.core.errors import DataError
 from morphogen.report.canvas import COLORS, figure, styled
 from morphogen.report.lettering import drawable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @styled
@@ -41,6 +43,8 @@ def scatter(
     else:
         groups = np.asarray(labels)
         present = [int(k) for k in np.unique(groups)]
+        from matplotlib import colormaps
+
         many = colormaps["tab20"]
         for k in present:
             few = len(present) <= len(COLORS)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from morphogen.report.canvas import COLORS, styled
+from morphogen.report.canvas import COLORS, empty_figure, styled
 from morphogen.report.lettering import drawable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 REAL, MADE = "#9aa0a6", COLORS[0]
 COLUMNS = 4  # plots in a row
@@ -43,8 +43,7 @@ def marginals(columns: Sequence[MarginalShares]) -> Figure:
     """A small plot a column, real in gray and synthetic in blue: at most 24, those that differ most."""
     shown = sorted(columns, key=lambda c: -float(np.abs(np.asarray(c.made) - np.asarray(c.real)).sum()))[:MOST_PLOTS]
     rows = max(1, math.ceil(len(shown) / COLUMNS))
-    fig = Figure(figsize=(11.0, 0.4 + 1.9 * rows), layout="constrained")
-    FigureCanvasAgg(fig)
+    fig = empty_figure(11.0, 0.4 + 1.9 * rows)
     grid = np.asarray(fig.subplots(rows, COLUMNS, squeeze=False)).ravel()
     for axes, column in zip(grid, shown, strict=False):
         if column.edges is not None:
@@ -66,6 +65,8 @@ def marginals(columns: Sequence[MarginalShares]) -> Figure:
         axes.set_ylim(bottom=0.0)
     for axes in grid[len(shown) :]:
         axes.set_visible(False)
+    from matplotlib.patches import Patch
+
     handles = [Patch(color=REAL, label="real"), Patch(color=MADE, label="synthetic")]
     fig.legend(handles=handles, loc="outside upper right", ncols=2, fontsize=8)
     return fig
@@ -76,8 +77,7 @@ def associations(names: Sequence[str], real: Any, made: Any) -> Figure:
     """The matrices of real and synthetic rows (C, C), and their difference, on one scale from -1 to 1."""
     sides = np.asarray(real, dtype=float), np.asarray(made, dtype=float)
     count = len(names)
-    fig = Figure(figsize=(12.0, 4.6), layout="constrained")
-    FigureCanvasAgg(fig)
+    fig = empty_figure(12.0, 4.6)
     grid = fig.subplots(1, 3)
     for axes, matrix, title in zip(
         grid, (*sides, sides[1] - sides[0]), ("real", "synthetic", "synthetic - real"), strict=True
@@ -101,8 +101,7 @@ def associations(names: Sequence[str], real: Any, made: Any) -> Figure:
 def projection(real: Any, made: Any, explained: tuple[float, float]) -> Figure:
     """Points (N, 2) of real and of synthetic rows in two plots with one scale, and both in a third."""
     points = [np.asarray(side, dtype=float) for side in (real, made)]
-    fig = Figure(figsize=(11.0, 3.8), layout="constrained")
-    FigureCanvasAgg(fig)
+    fig = empty_figure(11.0, 3.8)
     grid = fig.subplots(1, 3, sharex=True, sharey=True)
     size = float(np.clip(3000.0 / max(1, len(points[0])), 3.0, 18.0))
     for axes, title, sides in zip(grid, ("real", "synthetic", "both"), ([0], [1], [0, 1]), strict=True):

@@ -16,7 +16,6 @@ from typing import Any, final
 
 import torch
 from torch import nn
-from torch._inductor import config as inductor
 from torch.utils._triton import has_triton
 
 from morphogen.core import registry
@@ -50,6 +49,8 @@ class Constant:
 
     def __call__(self, *given: Any, **named: Any) -> Any:
         if self.warning is None:
+            from torch._inductor import config as inductor  # seconds, which only compiling needs
+
             try:
                 with inductor.patch(freezing=True):  # the tracer reads it, at the first call of a shape
                     return self._compiled(*given, **named)

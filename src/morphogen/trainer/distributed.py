@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family
@@ -94,6 +92,9 @@ class World:
         for value in [*family.parameters(), *family.buffers()]:
             dist.broadcast(value.data, src=0)
         if self.sharded:
+            from torch.distributed.device_mesh import DeviceMesh  # seconds to import
+            from torch.distributed.fsdp import fully_shard
+
             # A separate group: shards keep their group alive after `_leave`, but gloo's threads must end before that.
             mesh = DeviceMesh.from_group(dist.new_group(), self.device.type)
             for network in family.networks().values():
@@ -166,17 +167,24 @@ def _strides(p: nn.Parameter) -> tuple[int, ...]:
 
 def is_sharded(tensor: Tensor) -> bool:
     """True if each process holds only a part of the tensor."""
-    return isinstance(tensor, DTensor)
+    loaded = sys.modules.get("torch.distributed.tensor")  # who shards has imported it
+    return loaded is not None and isinstance(tensor, loaded.DTensor)
 
 
 def full(tensor: Tensor) -> Tensor:
     """The whole tensor. If it is sharded, every process must call this."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    if not is_sharded(tensor):
+        return tensor
+    whole: Tensor = tensor.full_tensor()  # type: ignore[attr-defined]  # of a DTensor
+    return whole
 
 
 def fill(tensor: Tensor, value: Tensor) -> Tensor:
     """Copy a whole `value` into a tensor, sharded or not; returns the tensor."""
     value = value.to(tensor.device)
-    if isinstance(tensor, DTensor):
+    if is_sharded(tensor):
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        assert isinstance(tensor, DTensor)
         value = distribute_tensor(value, tensor.device_mesh, tensor.placements)
     return tensor.copy_(value)

@@ -21,6 +21,7 @@ from morphogen.core.errors import ArtifactError, MorphogenError, UsageError
 from morphogen.core.printable import one_line
 from morphogen.core.reading import open_regular, read_json
 from morphogen.core.tensor_header import read_header
+from morphogen.core.uncompiled import uncompiled
 from morphogen.nn.conditioning.encoder_config import configured, fields, library, offline, refuse_code
 
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # a directory needs one of these files
@@ -56,7 +57,7 @@ class PretrainedText(nn.Module):
         self.vocabulary = int(config.vocab_size)
         self.dim = int(config.hidden_size)
 
-    @torch.compiler.disable  # do not compile foreign models
+    @uncompiled  # do not compile foreign models
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         ids = torch.where(mask, ids, self.padding)
         try:
