@@ -27,6 +27,8 @@ def rows(*cells: str, n: int = 60) -> str:
     ("content", "said"),
     [
         ("", "the file is empty"),
+        ("\n1\n2\n", "the first line is empty"),
+        ("\r\na,b\r\n1,2\r\n", "the first line is empty"),
         ("x,y\n", "there is no record"),
         ("x,y\n1,a\n", "no column is left to model"),
         ("x\n" + "5\n" * 50, "no column is left to model"),

@@ -167,6 +167,8 @@ def _of_text(text: str, name: str, options: TableOptions, pl: Any) -> polars.Dat
     beginning = text[:MAX_HEADER]
     delimiter = _DELIMITERS.get(options.delimiter) or _found_delimiter(beginning, name)
     header = next(_rows(beginning, delimiter, name))
+    if not header:
+        raise DataError(f"{name}: the first line is empty; expected a line of column names.")
     _check_names(header, name)
     others = {d: header[0].count(d) for d in _DELIMITERS.values() if d != delimiter}
     if len(header) == 1 and max(others.values()) > 0:
