@@ -8,9 +8,10 @@
     python -m benchmarks.quality.privacy mnist --show
 
 Pictures: a maker learns the 60,000 training pictures with (epsilon, 1e-5). Then a convolutional network learns 20,000
-synthetic pictures with their classes, four passes at a fixed learning rate, and is tested on the 10,000 real test
-pictures once; its last weights count, so no test picture chooses anything. `real records` trains the same network on
-real pictures: what a perfect maker would reach.
+synthetic pictures with their classes, four passes at a fixed learning rate, half of them turned, sheared, shifted and
+scaled a little and all with some noise, and is tested on the real test pictures once; its last weights count, so no
+test picture chooses anything. These settings were found on MNIST and hold for Fashion-MNIST as they are. `real records`
+trains the same network on real pictures: what a perfect maker would reach.
 
 Tables: makers, splits and the judge are those of `benchmarks.quality.tables`. The schema of each table (types, ranges,
 values) is taken as public.
@@ -85,6 +86,21 @@ class Network(nn.Module):
         return self.out(F.dropout(self.hidden(h.flatten(1)).relu(), 0.3, self.training))
 
 
+def moved(x: Tensor) -> Tensor:
+    """x (B, 1, H, W) with every other picture turned, sheared, scaled and shifted a little, and with noise."""
+
+    def around(middle: float, most: float) -> Tensor:
+        return middle + most * (2.0 * torch.rand(len(x) // 2) - 1.0)
+
+    turn, shear = around(0.0, 0.25), around(0.0, 0.2)
+    across = torch.stack([turn.cos() * around(1.0, 0.15), shear - turn.sin(), around(0.0, 0.125)], 1)
+    down = torch.stack([turn.sin(), turn.cos() * around(1.0, 0.15), around(0.0, 0.125)], 1)
+    half = x[: len(x) // 2]
+    grid = F.affine_grid(torch.stack([across, down], 1), list(half.shape), align_corners=False)
+    x = torch.cat([F.grid_sample(half + 1.0, grid, align_corners=False) - 1.0, x[len(half) :]])
+    return x + 0.3 * torch.randn_like(x)
+
+
 def classify(x: Tensor, labels: Tensor, seed: int, passes: int = PASSES) -> Network:
     """The network after `passes` over x (N, 1, 28, 28) in [-1, 1]."""
     torch.manual_seed(seed)
@@ -97,7 +113,7 @@ def classify(x: Tensor, labels: Tensor, seed: int, passes: int = PASSES) -> Netw
             if len(rows) < BATCH:
                 continue
             optimizer.zero_grad()
-            F.cross_entropy(network(x[rows]), labels[rows], label_smoothing=0.05).backward()
+            F.cross_entropy(network(moved(x[rows])), labels[rows], label_smoothing=0.05).backward()
             optimizer.step()
             schedule.step()
     return network.eval()

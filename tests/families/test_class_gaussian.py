@@ -55,7 +55,9 @@ def test_basis_is_orthonormal_and_begins_with_the_constant() -> None:
 @pytest.mark.parametrize("rest_share", [0.0, 0.05])
 def test_without_noise_samples_have_the_moments_of_each_class(rest_share: float) -> None:
     batch = _records(3000)
-    model = ClassGaussian(ClassGaussianSpec(rank=8, radius=1.0, spread=1.0, rest_share=rest_share), DATA)
+    model = ClassGaussian(
+        ClassGaussianSpec(rank=8, radius=1.0, spread=1.0, values_share=0.0, rest_share=rest_share), DATA
+    )
     model.release(lambda: iter([batch[:1000], batch[1000:]]), Exact())
     n = 20_000
     for k in (0, 1):
@@ -92,11 +94,24 @@ def test_noise_is_shrunk_away_where_it_hides_the_covariance() -> None:
         "mean of all",
         "means of classes",
         "covariances of classes",
+        "values",
     }
     traces = model.factors.square().sum((1, 2))
     real = torch.stack([torch.cov((batch.x[batch.cond.label == k] / 2).flatten(1).T).trace() for k in (0, 1)])
     assert (traces < 5 * real + 0.05).all()
     assert model.sample(5, None, Rng(0)).shape == (5, 1, 4, 4)
+
+
+def test_values_of_samples_come_as_often_as_those_of_records() -> None:
+    ink = torch.rand(4000, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    unit = torch.where(ink < 0.6, 0.0, torch.where(ink < 0.7, 0.5 + ink - 0.6, 1.0))
+    batch = Batch(2 * unit - 1, torch.arange(4000), RawCondition(torch.arange(4000) % 2))
+    model = ClassGaussian(ClassGaussianSpec(rank=16, radius=1.0, spread=1.0), DATA)
+    model.release(lambda: iter([batch]), Exact())
+    drawn = (model.sample(4000, None, Rng(1)).double() + 1) / 2
+    for shown, asked in (((drawn < 0.02), 0.6), ((drawn > 0.98), 0.3), ((drawn > 0.45) & (drawn < 0.65), 0.1)):
+        assert abs(float(shown.double().mean()) - asked) < 0.02
+    assert drawn.min() >= 0 and drawn.max() <= 1
 
 
 def test_records_that_it_cannot_model_are_refused() -> None:
