@@ -54,8 +54,7 @@ REAL = "real records"
 _STEPS: Json = {"batch_size": 1024, "accumulate": 4, "lr_schedule": "constant", "warmup": 0, "checkpoint_seconds": 1e6}
 MAKERS: dict[str, Json] = {
     "class_gaussian": {"family": "class_gaussian", "options": {}, "recipe": {}},
-    "class_gaussian of rank 40": {"family": "class_gaussian", "options": {"rank": 40}, "recipe": {}},
-    "class_gaussian of rank 100": {"family": "class_gaussian", "options": {"rank": 100}, "recipe": {}},
+    "class_gaussian of rank 64": {"family": "class_gaussian", "options": {"rank": 64}, "recipe": {}},
     "mean_embedding": {"family": "mean_embedding", "options": {}, "recipe": {"steps": 1500, "warmup": 20}},
     "vae": {
         "family": "vae",
