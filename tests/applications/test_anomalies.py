@@ -16,7 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import morphogen as mg
 from morphogen import data
-from morphogen.applications.anomalies import detectors, distances, gradients, views
+from morphogen.applications.anomalies import bands, detectors, distances, gradients, views
 from morphogen.applications.anomalies.detection import Asked, detect
 from morphogen.applications.anomalies.judging import Promise
 from morphogen.applications.anomalies.material import bare, normal_records, parted
@@ -124,11 +124,11 @@ def test_the_residual_is_what_principal_components_leave_out(n: int) -> None:
 def test_a_blur_keeps_constants_and_spreads_a_point_like_a_gaussian() -> None:
     x = torch.zeros(1, 1, 31, 31, dtype=torch.float64)
     x[0, 0, 15, 15] = 1.0
-    found = views.blurred(x, 1.5)[0, 0]
+    found = bands.blurred(x, 1.5)[0, 0]
     at = torch.arange(31.0, dtype=torch.float64) - 15.0
     assert float(found.sum()) == pytest.approx(1.0)
     assert float((found.sum(0) * at.square()).sum()) == pytest.approx(1.5**2, rel=0.05)
-    assert torch.allclose(views.blurred(torch.full((1, 2, 9, 9), 0.3), 2.0), torch.tensor(0.3))
+    assert torch.allclose(bands.blurred(torch.full((1, 2, 9, 9), 0.3), 2.0), torch.tensor(0.3))
 
 
 def test_rows_of_a_table_measure_a_different_category_as_one() -> None:

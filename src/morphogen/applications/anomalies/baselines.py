@@ -132,6 +132,9 @@ OF_ROWS: Mapping[str, Callable[[], Detector]] = dict(
 )
 MORE_OF_PICTURES: Mapping[str, Callable[[], Detector]] = dict(
     [
+        _picture("local fine histograms", "fine", lambda: distances.LocalNeighbors(power=1.0), usual=False),
+        _picture("local upright histograms", "upright", distances.LocalNeighbors, usual=False),
+        _picture("principal bands", "bands", lambda: distances.PrincipalNeighbors(5), usual=False),
         _picture("principal histograms", "signed", lambda: distances.PrincipalNeighbors(5), usual=False),
         _picture("neighbors of gradients", "gradients", lambda: distances.Neighbors(5), usual=False),
         _picture("neighbors of blurred pixels", "blurred", lambda: distances.Neighbors(5), usual=False),

@@ -18,13 +18,7 @@ from morphogen.core.errors import CapabilityError, UsageError, unknown
 from morphogen.core.family import Family
 
 DEFAULT = "default"
-PICTURES = (
-    "neighbors of histograms",
-    "neighbors of signed histograms",
-    "principal histograms",
-    "neighbors of gradients",
-    "neighbors of blurred pixels",
-)
+PICTURES = ("local fine histograms", "local upright histograms", "principal bands")
 ROWS = ("neighbors", "local neighbors", "local quartiles", "local ranks")
 MODEL_SCORES = ("denoising", "reconstruction", "likelihood", "realness")
 Makers = Mapping[str, Callable[[], Detector]]

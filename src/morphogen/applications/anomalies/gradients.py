@@ -15,6 +15,7 @@ from torch.nn import functional
 
 BINS, BLOCK = 9, 2
 _CUT, _EPSILON = 0.2, 1e-5
+_LEAST = 1e-6  # votes about as weak as one level of 256
 
 
 def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,6 +78,17 @@ def votes(x: Tensor, cell: int, stride: int, bins: int, soft: bool, signed: bool
     else:
         found.scatter_(1, place.long().clamp_(0, bins - 1)[:, None], magnitude[:, None])
     return functional.avg_pool2d(found, cell, stride)
+
+
+def relative_votes(x: Tensor, cell: int, stride: int, bins: int = BINS) -> Tensor:
+    """(N, bins, h, w) the votes of cells, each scaled by what it and the eight cells around it have.
+
+    v / (4 e + e_0^2)^1/2, cut off at 0.2, with e the mean of |v|^2 over those cells of the picture: the scale of four
+    cells, as blocks have it, but one histogram a cell.
+    """
+    cells = votes(x, cell, stride, bins, soft=True, signed=False)
+    around = functional.avg_pool2d(cells.square().sum(1, keepdim=True), 3, 1, 1, count_include_pad=False)
+    return (cells / (4.0 * around + _LEAST).sqrt()).clamp_max(_CUT)
 
 
 def energy(x: Tensor) -> Tensor:

@@ -5,6 +5,9 @@
     histograms    of oriented gradients of 180 degrees, cells of 8/28 of the shorter side that overlap by a half
     signed        the same of 360 degrees, cells of 10/28
     gradients     roots of the mean votes of cells of 7/28, not scaled by blocks, so that contrast counts
+    upright       signed histograms of the picture without its slant (`upright.py`)
+    fine          of that picture, too: roots of the votes of cells of 6/28, in units of the votes around them
+    bands         log of the energy of three bands of frequency in cells of 7/28 (`bands.py`)
     rows          numbers of a table or of vectors as they are, categories one-hot times 1/sqrt(2), so that two
                   different values are 1 apart, a flag for missing; a missing number is the median of normal ones
 
@@ -20,30 +23,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from morphogen.applications.anomalies.gradients import histograms, votes
+from morphogen.applications.anomalies.bands import band_energies, blurred
+from morphogen.applications.anomalies.gradients import histograms, relative_votes, votes
+from morphogen.applications.anomalies.upright import upright
 from morphogen.core.chunks import chunks
 from morphogen.core.columns import Table
 from morphogen.core.data_spec import DataSpec
 from morphogen.data import Records
 
-_AT_ONCE = 1 << 22  # elements of pictures together
+_AT_ONCE = 1 << 17  # elements of pictures together: few enough for the processor's cache
 
 
 def pixels(stored: Tensor, spec: DataSpec) -> Tensor:
     """Pictures (N, C, H, W) float32 in [0, 1]."""
     low, high = spec.stored_range
     return (stored.float() - low) / (high - low)
-
-
-def blurred(x: Tensor, sigma: float) -> Tensor:
-    """Pictures x (N, C, H, W) under a Gaussian blur of `sigma` pixels; the border is continued."""
-    reach = min(math.ceil(3.0 * sigma), min(x.shape[2:]) - 1)
-    at = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
-    kernel = torch.softmax(-0.5 * (at / sigma).square(), 0)
-    flat = x.flatten(0, 1)[:, None]
-    flat = functional.pad(flat, (reach, reach, reach, reach), mode="replicate")
-    flat = functional.conv2d(functional.conv2d(flat, kernel[None, None, :, None]), kernel[None, None, None])
-    return flat[:, 0].unflatten(0, x.shape[:2])
 
 
 def scale_of(spec: DataSpec) -> float:
@@ -64,6 +58,12 @@ def picture_view(records: Records, name: str) -> Tensor:
             x = histograms(_padded(x, spec, 3), *_cells(spec, 10), bins=12, soft=True, signed=True)
         elif name == "gradients":
             x = votes(_padded(x, spec, 2), *_cells(spec, 7), bins=12, soft=True, signed=True).sqrt()
+        elif name == "fine":
+            x = relative_votes(_padded(upright(x), spec, 1), *_cells(spec, 6)).sqrt()
+        elif name == "upright":
+            x = histograms(_padded(upright(x), spec, 3), *_cells(spec, 10), bins=12, soft=True, signed=True)
+        elif name == "bands":
+            x = band_energies(x, scale_of(spec), _cells(spec, 7)[0])
         found.append(x.flatten(1))
     return torch.cat(found)
 
