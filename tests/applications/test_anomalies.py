@@ -12,11 +12,12 @@ import torch
 from skimage.feature import hog
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 import morphogen as mg
 from morphogen import data
-from morphogen.applications.anomalies import bands, detectors, distances, gradients, views
+from morphogen.applications.anomalies import bands, detectors, distances, gradients, trimmed, upright, views
 from morphogen.applications.anomalies.detection import Asked, detect
 from morphogen.applications.anomalies.judging import Promise
 from morphogen.applications.anomalies.material import bare, normal_records, parted
@@ -129,6 +130,63 @@ def test_a_blur_keeps_constants_and_spreads_a_point_like_a_gaussian() -> None:
     assert float(found.sum()) == pytest.approx(1.0)
     assert float((found.sum(0) * at.square()).sum()) == pytest.approx(1.5**2, rel=0.05)
     assert torch.allclose(bands.blurred(torch.full((1, 2, 9, 9), 0.3), 2.0), torch.tensor(0.3))
+
+
+def test_a_slant_and_a_shift_leave_no_trace_in_upright_pictures() -> None:
+    """After it the center is in the middle and the coordinates do not covary; an upright picture stays."""
+    at = torch.arange(33.0, dtype=torch.float64) - 16.0
+    y, x = at[:, None] - 2.0, at - 1.0
+    slanted = torch.exp(-((x - 0.5 * y) / 2.0).square() - (y / 6.0).square())[None, None]
+    straight = torch.exp(-(at / 2.0).square() - (at[:, None] / 6.0).square())[None, None]
+    found = upright.upright(slanted)
+    mass = found[0, 0] / found.sum()
+    assert abs(float((mass * at).sum())) < 0.05 and abs(float((mass * at[:, None]).sum())) < 0.05
+    assert abs(float((mass * at * at[:, None]).sum())) < 0.05
+    assert float((found - straight).abs().max()) < 0.2 * float((slanted - straight).abs().max())
+    torch.testing.assert_close(upright.upright(straight), straight, atol=1e-6, rtol=0.0)
+    assert torch.equal(upright.upright(torch.zeros(1, 1, 9, 9)), torch.zeros(1, 1, 9, 9))
+
+
+def test_bands_add_up_contrast_and_lose_the_finest_to_a_blur() -> None:
+    x = pictures(0, 3, side=28).double() / 255.0
+    found = bands.band_energies(x, 1.0, 7)
+    assert found.shape == (3, 3, 4, 4)
+    torch.testing.assert_close(bands.band_energies(0.5 * x, 1.0, 7), found - math.log(4.0), atol=1e-2, rtol=0.0)
+    torch.testing.assert_close(bands.band_energies(0.5 * x + 0.2, 1.0, 7), bands.band_energies(0.5 * x, 1.0, 7))
+    lost = found - bands.band_energies(bands.blurred(x, 1.0), 1.0, 7)
+    assert bool((lost[:, 0] > lost[:, 1]).all()) and bool((lost[:, 1] > lost[:, 2]).all())
+
+
+def test_relative_votes_forget_contrast() -> None:
+    x = pictures(0, 3, side=20).double() / 255.0
+    found = gradients.relative_votes(x, 4, 2)
+    torch.testing.assert_close(gradients.relative_votes(0.5 * x, 4, 2), found, atol=1e-3, rtol=0.0)
+    assert bool((found >= 0.0).all()) and float(found.max()) == pytest.approx(0.2)
+
+
+def test_column_tails_count_what_lies_beyond() -> None:
+    known, new = vectors(0, 60, 3), vectors(1, 25, 3)
+    rule = distances.Tails()
+    rule.fit(known)
+    sides = torch.stack([(known <= new[:, None]).sum(1), (known >= new[:, None]).sum(1)]).amin(0).double()
+    theirs = -((sides + 0.5) / 61.0).clamp_max(0.5).log().sum(1)
+    torch.testing.assert_close(rule.score(new), theirs)
+
+
+def test_rows_with_anomalies_among_them_are_cleaned() -> None:
+    """A group of anomalies hides among its own kind from neighbors, and less from the robust score."""
+    usual, odd = vectors(0, 450), 0.5 * vectors(1, 80) + 5.0
+    known = records(torch.cat((usual, odd[:40])), VECTORS)
+    kept = trimmed.cleaned(known, 0)
+    assert len(kept) == 343 and int((kept.ids >= 450).sum()) <= 10
+    assert len(trimmed.cleaned(known.select(slice(0, 5)), 0)) == 5
+    judged = records(torch.cat((vectors(2, 200), odd[40:])), VECTORS)
+    found = {}
+    for name in ("robust", "neighbors"):
+        detector = detectors.detector(name, VECTORS, None)
+        detector.fit(known)
+        found[name] = roc_auc_score([0] * 200 + [1] * 40, detector.score(judged, Rng(0)))
+    assert found["robust"] > 0.95 > 0.6 > found["neighbors"]
 
 
 def test_rows_of_a_table_measure_a_different_category_as_one() -> None:

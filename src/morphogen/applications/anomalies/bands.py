@@ -1,6 +1,6 @@
 """Energies of bands of frequency, place by place: how sharp, smooth or grainy a picture is where.
 
-With G_s the Gaussian blur of s pixels and G_0 the identity, the bands of a picture are B_k x = G_{s_{k-1}} x - G_{s_k} x
+With G_s the Gaussian blur of s pixels, G_0 the identity, the bands of a picture are B_k x = G_{s_(k-1)} x - G_{s_k} x
 (Burt and Adelson, "The Laplacian pyramid as a compact image code", 1983), here at s = 1/2, 1 and 2 pixels of a picture
 of 28. A cell is described by
 

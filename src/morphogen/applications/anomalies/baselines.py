@@ -16,6 +16,9 @@ from morphogen.applications.anomalies import distances
 from morphogen.applications.anomalies.detector import Detector, checked
 from morphogen.applications.anomalies.distances import Rule, Scale
 from morphogen.applications.anomalies.gradients import energy, gradients
+from morphogen.applications.anomalies.planted_defects import PlantedDefects
+from morphogen.applications.anomalies.planted_rows import PlantedRows
+from morphogen.applications.anomalies.trimmed import Trimmed
 from morphogen.applications.anomalies.views import Rows, picture_view, pixels
 from morphogen.core.rng import Noise
 from morphogen.data import Records
@@ -109,6 +112,10 @@ def _row(name: str, rule: Callable[[], Rule], by: Scale = "range", usual: bool =
     return name, lambda: RowDistance(name, distances.Scaled(rule(), by), usual)
 
 
+def _local() -> Detector:
+    return RowDistance("local neighbors", distances.Scaled(distances.LocalNeighbors()), is_baseline=False)
+
+
 OF_PICTURES: Mapping[str, Callable[[], Detector]] = dict(
     [
         _picture("nearest pixels", "pixels", lambda: distances.Neighbors(1)),
@@ -135,6 +142,7 @@ MORE_OF_PICTURES: Mapping[str, Callable[[], Detector]] = dict(
         _picture("local fine histograms", "fine", lambda: distances.LocalNeighbors(power=1.0), usual=False),
         _picture("local upright histograms", "upright", distances.LocalNeighbors, usual=False),
         _picture("principal bands", "bands", lambda: distances.PrincipalNeighbors(5), usual=False),
+        ("planted defects", PlantedDefects),
         _picture("principal histograms", "signed", lambda: distances.PrincipalNeighbors(5), usual=False),
         _picture("neighbors of gradients", "gradients", lambda: distances.Neighbors(5), usual=False),
         _picture("neighbors of blurred pixels", "blurred", lambda: distances.Neighbors(5), usual=False),
@@ -142,8 +150,11 @@ MORE_OF_PICTURES: Mapping[str, Callable[[], Detector]] = dict(
 )
 MORE_OF_ROWS: Mapping[str, Callable[[], Detector]] = dict(
     [
-        _row("local neighbors", distances.LocalNeighbors, usual=False),
+        ("local neighbors", _local),
         _row("local quartiles", lambda: distances.LocalNeighbors(absolute=True), "quartiles", usual=False),
+        ("column tails", lambda: RowDistance("column tails", distances.Tails(), is_baseline=False)),
+        ("planted rows", PlantedRows),
+        ("robust", lambda: Trimmed([OF_ROWS["isolation forest"](), OF_ROWS["mahalanobis"](), _local()])),
         _row("local ranks", lambda: distances.LocalNeighbors(power=1.0), "ranks", usual=False),
     ]
 )

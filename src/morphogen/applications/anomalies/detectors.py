@@ -1,7 +1,7 @@
 """The detectors by name: those without a model, and the scores that a model can give.
 
-The default is one for all data: the sum of the surprises of `PICTURES` or of `ROWS`, and of the score of the model, if
-there is one, that `MODEL_SCORES` names first. docs/results/anomalies.md says how it was chosen.
+The default is one for all data: the sum of the surprises of `PICTURES`, of `LARGE_PICTURES` or of `ROWS`, and of the
+score of the model, if there is one, that `MODEL_SCORES` names first. docs/results/anomalies.md says how it was chosen.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from morphogen.core.family import Family
 
 DEFAULT = "default"
 PICTURES = ("local fine histograms", "local upright histograms", "principal bands")
-ROWS = ("neighbors", "local neighbors", "local quartiles", "local ranks")
+LARGE = 48  # pixels of the shorter side, from which on an anomaly is thought to be local
+LARGE_PICTURES = ("planted defects",)
+ROWS = ("local neighbors", "local ranks", "column tails", "planted rows")
 MODEL_SCORES = ("denoising", "reconstruction", "likelihood", "realness")
 Makers = Mapping[str, Callable[[], Detector]]
 
@@ -48,7 +50,8 @@ def _same(detector: Detector) -> Detector:
 
 def default_names(spec: DataSpec, family: Family | None) -> tuple[str, ...]:
     """What the default consists of."""
-    known = tuple(PICTURES) if spec.is_picture else ROWS if baselines(spec) else ()
+    pictures = LARGE_PICTURES if spec.is_picture and min(spec.shape[1:]) >= LARGE else PICTURES
+    known = pictures if spec.is_picture else ROWS if baselines(spec) else ()
     own = of_family(family)
     return (*known, *[name for name in MODEL_SCORES if name in own][:1])
 

@@ -6,6 +6,8 @@
     mahalanobis  ((v - m)^T S^-1 (v - m))^1/2, with S shrunk towards a multiple of the identity (Ledoit and Wolf, 2004)
     residual     |v - P v|, P the projection on the principal components of 90 % of the variance
     principal    the mean distance to the k nearest on the first principal components, each at variance 1
+    tails        the sum over columns of -log of the smaller share of normal values, those below or those above (Li et
+                 al., "ECOD", 2022)
     forest       how few random cuts isolate v (Liu, Ting and Zhou, "Isolation forest", 2008), by scikit-learn
 
 Distances are in the units of the vectors. `Scaled` brings columns to one scale first: "range" to [0, 1] by the smallest
@@ -202,6 +204,23 @@ class Residual:
         """(M, D) what the plane leaves out."""
         centered = v.double() - self.mean
         return centered - centered @ self.axes @ self.axes.T
+
+
+@final
+class Tails:
+    """How far out a record lies in each column, added: sum_j -log min(share below, share above)."""
+
+    def fit(self, v: Tensor) -> None:
+        """Keep the values of each column in order."""
+        self.ordered = v.double().T.sort().values.contiguous()  # (D, N)
+
+    def score(self, v: Tensor) -> Tensor:
+        """The sum; the value itself counts on both sides."""
+        columns, n = v.double().T.contiguous(), self.ordered.shape[1]
+        below = torch.searchsorted(self.ordered, columns, right=True).double()
+        above = n - torch.searchsorted(self.ordered, columns).double()
+        least = (torch.minimum(below, above) + 0.5) / (n + 1.0)
+        return -least.clamp_max(0.5).log().sum(0)
 
 
 @final
