@@ -17,11 +17,13 @@ from sklearn.neighbors import NearestNeighbors
 
 import morphogen as mg
 from morphogen import data
-from morphogen.applications.anomalies import bands, detectors, distances, gradients, trimmed, upright, views
+from morphogen.applications.anomalies import detectors
 from morphogen.applications.anomalies.detection import Asked, detect
+from morphogen.applications.anomalies.features import bands, gradients, upright, views
 from morphogen.applications.anomalies.judging import Promise
 from morphogen.applications.anomalies.material import bare, normal_records, parted
-from morphogen.applications.anomalies.model_scores import _crossing, of_model
+from morphogen.applications.anomalies.scores import distances, trimmed
+from morphogen.applications.anomalies.scores.model_scores import _crossing, of_model
 from morphogen.applications.anomalies.windows import Windowed, places
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, DataError, UsageError

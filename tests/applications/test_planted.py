@@ -6,7 +6,7 @@ import scipy.stats
 import torch
 from sklearn.metrics import roc_auc_score
 
-from morphogen.applications.anomalies import planted_defects, planted_rows
+from morphogen.applications.anomalies.scores import planted_defects, planted_rows
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.rng import Rng
 from morphogen.data import Records

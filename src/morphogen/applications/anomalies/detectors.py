@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from morphogen.applications.anomalies.baselines import MORE_OF_PICTURES, MORE_OF_ROWS, OF_PICTURES, OF_ROWS
 from morphogen.applications.anomalies.detector import Detector
-from morphogen.applications.anomalies.ensemble import Ensemble
-from morphogen.applications.anomalies.model_scores import of_model
+from morphogen.applications.anomalies.scores.baselines import MORE_OF_PICTURES, MORE_OF_ROWS, OF_PICTURES, OF_ROWS
+from morphogen.applications.anomalies.scores.ensemble import Ensemble
+from morphogen.applications.anomalies.scores.model_scores import of_model
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, UsageError, unknown
 from morphogen.core.family import Family

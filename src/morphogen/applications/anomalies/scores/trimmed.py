@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from morphogen.applications.anomalies.detector import Detector
-from morphogen.applications.anomalies.distances import Forest, Scaled
-from morphogen.applications.anomalies.ensemble import Ensemble
-from morphogen.applications.anomalies.views import Rows
+from morphogen.applications.anomalies.features.views import Rows
+from morphogen.applications.anomalies.scores.distances import Forest, Scaled
+from morphogen.applications.anomalies.scores.ensemble import Ensemble
 from morphogen.core.rng import Noise, Rng
 from morphogen.data import Records
 from morphogen.theory.statistics.surprise import FEWEST

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from morphogen.applications.anomalies.bands import blurred
 from morphogen.applications.anomalies.detector import Detector, checked
-from morphogen.applications.anomalies.views import pixels
+from morphogen.applications.anomalies.features.bands import blurred
+from morphogen.applications.anomalies.features.views import pixels
 from morphogen.core.chunks import chunks
 from morphogen.core.rng import Noise, Rng
 from morphogen.data import Records

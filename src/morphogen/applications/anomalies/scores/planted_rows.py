@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from morphogen.applications.anomalies.detector import Detector, checked
-from morphogen.applications.anomalies.views import Rows
+from morphogen.applications.anomalies.features.views import Rows
 from morphogen.core.rng import Noise, Rng
 from morphogen.data import Records
 

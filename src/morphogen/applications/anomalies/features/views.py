@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from morphogen.applications.anomalies.bands import band_energies, blurred
-from morphogen.applications.anomalies.gradients import histograms, relative_votes, votes
-from morphogen.applications.anomalies.upright import upright
+from morphogen.applications.anomalies.features.bands import band_energies, blurred
+from morphogen.applications.anomalies.features.gradients import histograms, relative_votes, votes
+from morphogen.applications.anomalies.features.upright import upright
 from morphogen.core.chunks import chunks
 from morphogen.core.columns import Table
 from morphogen.core.data_spec import DataSpec

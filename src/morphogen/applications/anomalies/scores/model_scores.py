@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from morphogen.applications.anomalies.detector import Detector, checked
-from morphogen.applications.anomalies.distances import Neighbors
+from morphogen.applications.anomalies.scores.distances import Neighbors
 from morphogen.applications.compression import plain
 from morphogen.applications.denoising_models import denoising_model, stepper_of, time_grid
 from morphogen.core.capabilities import Denoises, Discriminates, Encodes, Scores

@@ -12,14 +12,14 @@ from typing import final
 import torch
 from torch import Tensor
 
-from morphogen.applications.anomalies import distances
 from morphogen.applications.anomalies.detector import Detector, checked
-from morphogen.applications.anomalies.distances import Rule, Scale
-from morphogen.applications.anomalies.gradients import energy, gradients
-from morphogen.applications.anomalies.planted_defects import PlantedDefects
-from morphogen.applications.anomalies.planted_rows import PlantedRows
-from morphogen.applications.anomalies.trimmed import Trimmed
-from morphogen.applications.anomalies.views import Rows, picture_view, pixels
+from morphogen.applications.anomalies.features.gradients import energy, gradients
+from morphogen.applications.anomalies.features.views import Rows, picture_view, pixels
+from morphogen.applications.anomalies.scores import distances
+from morphogen.applications.anomalies.scores.distances import Rule, Scale
+from morphogen.applications.anomalies.scores.planted_defects import PlantedDefects
+from morphogen.applications.anomalies.scores.planted_rows import PlantedRows
+from morphogen.applications.anomalies.scores.trimmed import Trimmed
 from morphogen.core.rng import Noise
 from morphogen.data import Records
 

@@ -1,0 +1,1 @@
+"""What pictures and rows are measured by: pixels, gradients, bands of frequency, columns."""
