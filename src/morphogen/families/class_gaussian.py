@@ -58,7 +58,7 @@ LARGEST = 4096  # elements of a record; the basis is a matrix of their square
 class ClassGaussianSpec(Spec):
     """Options of the Gaussian of each class."""
 
-    rank: int = Field(120, ge=1, le=1024, description="coefficients whose covariance is learned")
+    rank: int = Field(200, ge=1, le=1024, description="coefficients whose covariance is learned")
     radius: float | None = Field(
         None,
         gt=0,
