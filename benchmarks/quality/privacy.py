@@ -10,8 +10,8 @@
 Pictures: a maker learns the 60,000 training pictures with (epsilon, 1e-5). Then a convolutional network learns 20,000
 synthetic pictures with their classes, four passes at a fixed learning rate, half of them turned, sheared, shifted and
 scaled a little and all with some noise, and is tested on the real test pictures once; its last weights count, so no
-test picture chooses anything. These settings were found on MNIST and hold for Fashion-MNIST as they are. `real records`
-trains the same network on real pictures: what a perfect maker would reach.
+test picture chooses among trainings. `real records` trains the same network on real pictures, as a perfect maker would
+give them.
 
 Tables: makers, splits and the judge are those of `benchmarks.quality.tables`. The schema of each table (types, ranges,
 values) is taken as public.
