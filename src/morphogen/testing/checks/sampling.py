@@ -31,10 +31,10 @@ def check_samples_beat_a_gaussian(s: Subject) -> str:
         what, baseline = "independent columns", s.independent(n, rng)
         samples = s.view(s.data.decode(samples))
     else:
-        what, train = "one Gaussian", as_float(s.data.encode(s.train.stored)).flatten(1)
-        mean, cov = train.mean(0), train.T.cov() + 1e-6 * torch.eye(train.shape[1])
-        baseline = mean + rng.normal("gaussian", n, (train.shape[1],)) @ torch.linalg.cholesky(cov).T
-        baseline = baseline.clamp(s.data.low, s.data.high)
+        what, train = "one Gaussian", as_float(s.data.encode(s.train.stored)).flatten(1).double()
+        mean, cov = train.mean(0), train.T.cov() + 1e-6 * torch.eye(train.shape[1], dtype=train.dtype)
+        z = rng.normal("gaussian", n, (train.shape[1],), train.dtype)
+        baseline = (mean + z @ torch.linalg.cholesky(cov).T).clamp(s.data.low, s.data.high).to(samples.dtype)
     p, statistic = closer_test(samples, baseline, data, rng)
     assert p <= ALPHA + 1e-9, f"samples are not closer to the data than those of {what} (p = {p:.3f})"
     return f"energy distance below that of {what} by {statistic:.4f}, p = {p:.3f}"
