@@ -29,6 +29,7 @@ import torch
 from benchmarks.harness import path_of, plain_parser, write
 from benchmarks.page import tables
 from benchmarks.page.tables import Result, Seen, at_least
+from benchmarks.peers.environments import ROOT
 from morphogen import artifact, data
 from morphogen.api.resuming import holds_run
 from morphogen.artifact.store import own_state
@@ -300,7 +301,7 @@ def outcome(name: str, folder: Path, whole: dict[str, torch.Tensor]) -> Outcome:
         else:
             found = own_state(artifact.load(place.out).family)
             wrong += [f"{key} differs" for key, value in whole.items() if not torch.equal(value, found[key])]
-    return Outcome(name, status, said.replace(str(place.folder), "FOLDER")[:400], wrong)
+    return Outcome(name, status, said.replace(str(place.folder), "FOLDER").replace(str(ROOT), "PROJECT")[:400], wrong)
 
 
 def _right(record: Result) -> Seen:

@@ -1,7 +1,7 @@
 """Detectors without a model: a view of records, and a rule that is fitted to normal ones.
 
-`OF_PICTURES` and `OF_ROWS` hold the usual ones, which every comparison shows, and `MORE_...` those that the default
-adds to them (`detectors.py`).
+`OF_PICTURES` and `OF_ROWS` hold the usual ones, which every comparison shows, and `MORE_...` others that can be asked
+for, among them those of the default (`detectors.py`).
 """
 
 from __future__ import annotations
