@@ -402,8 +402,9 @@ def test_too_few_calibration_records_say_how_many() -> None:
 
 def test_a_drift_is_said() -> None:
     usual = normal_records(None, {"x": np.asarray(vectors(3, 800))}, None)
-    moved = records(2.0 * vectors(4, 600), usual.spec)
-    found = detect(parted(usual, moved, True, 19, 0), None, Asked())
+    moved = records(2.0 * vectors(4, 300), usual.spec)
+    asked = Asked(score="local neighbors")
+    found = detect(parted(usual, moved, True, 19, 0), None, asked)
     assert any(note.startswith("drift") for note in found.notes)
     still = records(vectors(5, 300), usual.spec)
-    assert not any(note.startswith("drift") for note in detect(parted(usual, still, True, 19, 0), None, Asked()).notes)
+    assert not any(note.startswith("drift") for note in detect(parted(usual, still, True, 19, 0), None, asked).notes)
