@@ -33,6 +33,7 @@ PEERS = {
     "keras": Peer(("keras==3.15.1", "tensorflow-cpu==2.21.0")),
     # Business Source License 1.1: beside our figures only, never a dependency.
     "sdv": Peer(("sdv==2.0.0", "ctgan==0.12.1"), torch=True),
+    "aim": Peer(("opendp==0.16.0", "mbi==1.1.0", "polars==1.36.1", "pyarrow", "pandas")),
     "torchgan": Peer(("torchgan==0.1.0", "torchvision==0.28.0"), torch=True),
 }
 

@@ -4,6 +4,7 @@
     python -m benchmarks.quality.privacy fashion --epsilon 10
     python -m benchmarks.quality.privacy mnist --makers vae          # private steps of 15 minutes
     python -m benchmarks.quality.privacy adult --epsilon 1           # a table: train on synthetic, test on real rows
+    python -m benchmarks.quality.privacy adult --makers AIM          # a peer, from the same codes
     python -m benchmarks.quality.privacy cost                        # private steps beside plain ones
     python -m benchmarks.quality.privacy mnist --show
 
@@ -14,7 +15,7 @@ test picture chooses among trainings. `real records` trains the same network on 
 give them.
 
 Tables: makers, splits and the judge are those of `benchmarks.quality.tables`. The schema of each table (types, ranges,
-values) is taken as public.
+values) is taken as public. AIM is OpenDP's, in .peers/; numbers reach it in at most 32 intervals of equal width.
 
 Cost: the seconds of a training step with privacy over those of a plain one, same network and batch, interleaved.
 
@@ -25,12 +26,14 @@ tables but `breast` need MORPHOGEN_DATA.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,12 +41,15 @@ from torch import Tensor, nn
 from benchmarks import harness
 from benchmarks.harness import QUICK, RUNS, Json, describe_training, load_data, load_family, read, training
 from benchmarks.page.tables import Figure, LeftOut, Seen, at_least, at_most
+from benchmarks.peers.environments import run_in
 from benchmarks.quality import tables
 from benchmarks.quality.tables import Split
 from morphogen.core.batch import RawCondition
+from morphogen.core.column_views import cells_of_codes, codes_of
 from morphogen.core.rng import Rng
 from morphogen.evaluation.evaluation import draw_rows
 from morphogen.evaluation.tables.judge import judge_table
+from morphogen.evaluation.tables.reference import TableSample
 from morphogen.report.progress import watch
 from morphogen.theory.statistics.intervals import binomial_interval
 
@@ -62,6 +68,7 @@ MAKERS: dict[str, Json] = {
         "recipe": {**_STEPS, "steps": 600},
     },
 }
+AIM, INTERVALS = "AIM", 32
 TABLE_MAKERS: dict[str, Json] = {
     "marginal_tree": {"family": "marginal_tree", "options": {}, "recipe": {}},
     "vae": {"family": "vae", "options": {}, "recipe": {**_STEPS, "batch_size": 512, "steps": 400}},
@@ -181,14 +188,42 @@ def rows(name: str, maker: str, epsilon: float, number: int, quick: bool) -> Jso
     """One maker on one split of a table."""
     split = Split(tables.TASKS[name], number, quick)
     out = split.path.parent / f"{number}-private-{maker}-{epsilon:g}"
-    how, n = dict(TABLE_MAKERS[maker]), len(split.dataset.train)
-    if how["recipe"]:
-        how = {**how, "recipe": {**how["recipe"], "batch_size": min(512, max(8, n // 8 // 4 * 4))}}
-    about = trained(how, split.source, out, epsilon, number, quick, ",public=ranges")
-    made = draw_rows(load_family(out), split.reference, split.dataset.spec)
+    if maker == AIM:
+        tree = out.with_name(f"{number}-private-marginal_tree-{epsilon:g}")
+        if not tree.exists():
+            trained(TABLE_MAKERS["marginal_tree"], split.source, tree, epsilon, number, quick, ",public=ranges")
+        made, about = of_aim(split, tree, out, epsilon)
+    else:
+        how, n = dict(TABLE_MAKERS[maker]), len(split.dataset.train)
+        if how["recipe"]:
+            how = {**how, "recipe": {**how["recipe"], "batch_size": min(512, max(8, n // 8 // 4 * 4))}}
+        about = trained(how, split.source, out, epsilon, number, quick, ",public=ranges")
+        made = draw_rows(load_family(out), split.reference, split.dataset.spec)
     results, left_out, _ = judge_table(made, baselines=False)
     found = {r.name: {"value": r.value, "interval": r.interval, "floor": r.floor} for r in results}
     return {**about, "results": found, "left_out": left_out}
+
+
+def of_aim(split: Split, tree: Path, out: Path, epsilon: float) -> tuple[TableSample, Json]:
+    """Rows of AIM, from the codes of a private tree of marginals, which come from public ranges.
+
+    Codes of numbers are joined to at most 32 intervals, and a cell is drawn evenly from its interval.
+    """
+    table = load_family(tree).data.table
+    assert table is not None
+    widths = [max(1, -(-k // INTERVALS)) if c.is_number else 1 for c, k in zip(table.columns, table.codes, strict=True)]
+    joined = torch.tensor(widths)
+    codes = codes_of(table, split.dataset.train.stored.double())
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / "codes.npy", (codes // joined).numpy())
+    harness.save_json(out / "sizes.json", [-(-k // w) for k, w in zip(table.codes, widths, strict=True)])
+    files = (out / "codes.npy", out / "sizes.json", epsilon, DELTA, split.reference.n, out / "made.npy")
+    said = run_in("aim", "benchmarks.peers.aim_tables", *files)
+    made = torch.from_numpy(np.load(out / "made.npy")) * joined
+    place = torch.from_numpy(np.random.default_rng(split.number).random((2, *made.shape)))
+    made = torch.minimum(made + (place[0] * joined).long(), torch.tensor(table.codes) - 1)
+    rows = tables.Rows(cells_of_codes(table, made, place[1]).double().numpy(), split.reference.layout)
+    return TableSample(rows, split.reference), json.loads(said.strip().splitlines()[-1])
 
 
 # -------------------------------------------------------------------------------------------------- cost
@@ -324,7 +359,7 @@ def parser() -> argparse.ArgumentParser:
     found = harness.plain_parser(__doc__)
     found.add_argument("name", choices=[*PICTURES, *TABLES, "cost"])
     found.add_argument("--epsilon", type=float, default=1.0)
-    known = ", ".join(dict.fromkeys((*MAKERS, REAL, *TABLE_MAKERS)))
+    known = ", ".join(dict.fromkeys((*MAKERS, REAL, *TABLE_MAKERS, AIM)))
     found.add_argument("--makers", help=f"joined by +: {known}; class_gaussian or marginal_tree by default")
     found.add_argument("--seeds", type=int, default=1, help="so many trainings of pictures, or splits of a table")
     found.add_argument("--show", action="store_true", help="only print what is known")

@@ -27,10 +27,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any, Literal, cast
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, RawCondition
@@ -51,148 +50,25 @@ from morphogen.core.errors import CapabilityError, SpecError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
 from morphogen.core.recommendation import Recommendation, Situation
 from morphogen.core.rng import Noise
-from morphogen.core.spec import Width
 from morphogen.families import recommending
 from morphogen.families.integer_form import IntegerForm
+from morphogen.families.vae_networks import Bound, Generation, Inference
+from morphogen.families.vae_spec import VAESpec
 from morphogen.nn.backbones.conv import ConvDecoder, ConvEncoder
-from morphogen.nn.backbones.encoders import Backbone, backbone, centered
+from morphogen.nn.backbones.encoders import backbone, centered
 from morphogen.nn.backbones.mlp import MLPDecoder, MLPEncoder
-from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
+from morphogen.nn.conditioning.conditioner import COND, READER, conditioner_of, drop_conditions
 from morphogen.nn.distributions.flow_prior import FlowPrior
 from morphogen.nn.integer.conversion import to_integers
 from morphogen.nn.integer.grid import to_grid
 from morphogen.nn.integer.latent_coding import LatentTables
 from morphogen.nn.integer.smooth import Smooth
-from morphogen.nn.layers.activation import Activation
-from morphogen.nn.sequence_autoencoder import SequenceDistribution, SequenceEncoder
+from morphogen.nn.sequence_autoencoder import SequenceEncoder
 from morphogen.nn.sequences import CausalSequences
 from morphogen.theory import elbo
-from morphogen.theory.likelihoods import NAMES, automatic, element_shape, likelihood, parameters
+from morphogen.theory.likelihoods import automatic, element_shape, likelihood, parameters
 
 DECODE_CHUNK = {"mlp": 2048, "conv": 256, "text": 256}  # for scores: fast, and small enough for a cache
-
-
-class VAESpec(ConditionSpec):
-    """Options of the variational autoencoder."""
-
-    backbone: Backbone = Field("auto", description="network: mlp, conv, or auto (conv for pictures of 12 px and more)")
-    latent_dim: int = Field(16, ge=1, description="dimensions of z")
-    hidden: tuple[Width, ...] = Field((512, 256), description="mlp: encoder layers; the decoder mirrors them")
-    gated: bool = Field(False, description="mlp: gated linear units instead of the activation")
-    widths: tuple[Width, ...] = Field((32, 64), min_length=1, description="conv: channels at 1/2, 1/4, ... resolution")
-    blocks: int = Field(2, ge=0, description="conv: residual blocks per resolution")
-    norm: bool = Field(True, description="conv: group normalization")
-    activation: Activation = Field("silu", description="activation of the hidden layers")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the hidden layers")
-    text_width: int = Field(192, ge=2, description="texts: width of both transformers")
-    text_blocks: int = Field(3, ge=1, description="texts: blocks of each transformer")
-    grammar: bool = Field(True, description="SMILES: what no SMILES can go on with has probability 0")
-    likelihood: str = Field("auto", description=f"p(x | z): auto (one that fits the data), {', '.join(NAMES)}")
-    mixtures: int = Field(5, ge=1, description="components of a mixture likelihood")
-    variance: float = Field(2.0, gt=0, description="variance of the likelihood 'gaussian', for x in [-1, 1]")
-    bounded: bool = Field(
-        False, description="gaussian: a tanh keeps the mean within [-1, 1], so that flat black and white are exact"
-    )
-    prior: Literal["standard", "vamp", "flow"] = Field(
-        "standard", description="p(z): standard normal, VampPrior, or affine-coupling flow"
-    )
-    pseudo_inputs: int = Field(500, ge=1, description="vamp: number of pseudo-inputs")
-    beta: float = Field(1.0, ge=0, description="weight of the rate")
-    free_bits: float = Field(0.0, ge=0, description="nats per latent dimension that cost nothing")
-    kl_warmup: float = Field(0.0, ge=0, le=1, description="fraction of training over which beta rises from 0")
-    importance_samples: int = Field(1, ge=1, le=10_000, description="K of the training bound; 1 is the ELBO")
-    integer: bool = Field(False, description="the integer form, which `morphogen quantize` makes of a trained model")
-    output: Literal["auto", "mean", "sample"] = Field(
-        "auto", description="what sampling returns: E[x | z] (auto for pictures) or a draw of p(x | z)"
-    )
-    lr: float = Field(1e-3, gt=0, description="peak learning rate")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
-    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> VAESpec:
-        if self.free_bits and (self.importance_samples > 1 or self.prior != "standard"):
-            raise ValueError("free_bits needs the KL per dimension: use prior=standard and importance_samples=1")
-        if self.prior == "flow" and self.latent_dim < 2:
-            raise ValueError("prior=flow couples dimensions: latent_dim is at least 2")
-        return self
-
-
-class Inference(nn.Module):
-    """q(z | x): (B, *shape) -> mean and log-variance (B, D). It also gives the moments of the pseudo-inputs (M, D)."""
-
-    def __init__(self, encoder: nn.Module, data: DataSpec, pseudo_inputs: int) -> None:
-        super().__init__()
-        self.encoder, self.data = encoder, data
-        self.pseudo = nn.Parameter(torch.randn(pseudo_inputs, *data.shape)) if pseudo_inputs else None
-
-    def forward(self, x: Tensor, c: Tensor | None = None, null: Tensor | None = None) -> tuple[Tensor, ...]:
-        """`c` (B, C) is the condition of the records; `null` (1, C) is the empty condition, for the pseudo-inputs."""
-        x = centered(x, self.data)
-        if self.pseudo is None:
-            return self._moments(self.encoder(x, c))
-        m = len(self.pseudo)
-        x = torch.cat((x, self.pseudo.tanh()))
-        if c is not None and null is not None:
-            c = torch.cat((c, null.expand(m, -1)))
-        mean, log_var = self._moments(self.encoder(x, c))
-        return mean[:-m], log_var[:-m], mean[-m:], log_var[-m:]
-
-    def prior(self, null: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Moments of q(z | u_m), each (M, D)."""
-        u = cast(Tensor, self.pseudo).tanh()
-        return self._moments(self.encoder(u, None if null is None else null.expand(len(u), -1)))
-
-    @staticmethod
-    def _moments(h: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_var = h.to(torch.promote_types(h.dtype, torch.float32)).chunk(2, dim=-1)
-        return mean, log_var.clamp(-14.0, 6.0)  # sigma in [1e-3, 20]: keeps exp finite in any precision
-
-
-class Generation(nn.Module):
-    """p(x | z): latents (*N, D) -> log p(x | z) (*N,), for records (B, *shape); the last dimension of N is B."""
-
-    def __init__(self, decoder: nn.Module, data: DataSpec, spec: VAESpec, name: str) -> None:
-        super().__init__()
-        self.decoder, self.data, self.spec, self.name = decoder, data, spec, name
-        self.log_var = float(torch.tensor(spec.variance, device="cpu").log())
-
-    def distribution(self, z: Tensor, c: Tensor | None = None) -> Distribution:
-        """p(x | z) with the batch shape of z."""
-        batch = z.shape[:-1]
-        if isinstance(self.decoder, CausalSequences):
-            return SequenceDistribution(self.decoder, z if c is None else torch.cat((z, c.expand(*batch, -1)), -1))
-        if c is not None:
-            c = c.expand(*batch, -1).reshape(-1, c.shape[-1])
-        z = to_grid(z) if self.spec.integer else z
-        raw = self.decoder(z.reshape(-1, z.shape[-1]), c)
-        raw = raw.unflatten(0, batch)
-        if self.spec.bounded:
-            raw = raw.tanh()
-        return likelihood(self.name, raw, self.data, mixtures=self.spec.mixtures, log_var=self.log_var)
-
-    def forward(self, z: Tensor, x: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.distribution(z, c).log_prob(x)
-
-
-class Bound(nn.Module):
-    """The ELBO with a standard normal prior, as one network, so that it is compiled as a whole.
-
-    It maps x (B, *shape) and noise (B, D) to the distortion -log p(x | z), the rate in the loss (`elbo.free_bits`),
-    and the true rate without gradients; each is (B,).
-    """
-
-    def __init__(self, inference: Inference, generation: Generation, free_bits: float) -> None:
-        super().__init__()
-        self.inference, self.generation, self.free_bits = inference, generation, free_bits
-
-    def forward(self, x: Tensor, eps: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        mean, log_var = self.inference(x, c)
-        q = Gaussian(mean, log_var)
-        distortion = -self.generation(q.rsample(eps), x, c)
-        kl = q.kl_elements(standard_normal(mean.shape[-1:], mean))
-        rate = kl.sum(-1)
-        return distortion, elbo.free_bits(kl, self.free_bits) if self.free_bits else rate, rate.detach()
 
 
 class VAE(IntegerForm, Family):

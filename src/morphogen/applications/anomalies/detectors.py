@@ -21,7 +21,7 @@ DEFAULT = "default"
 PICTURES = ("local fine histograms", "local upright histograms", "principal bands")
 LARGE = 48  # pixels of the shorter side, from which on an anomaly is thought to be local
 LARGE_PICTURES = ("planted defects",)
-ROWS = ("local neighbors", "local ranks", "column tails", "planted rows")
+ROWS = ("local neighbors", "local quartiles", "local ranks", "column tails")
 MODEL_SCORES = ("denoising", "reconstruction", "likelihood", "realness")
 Makers = Mapping[str, Callable[[], Detector]]
 
