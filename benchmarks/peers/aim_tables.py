@@ -2,7 +2,7 @@
 
 python -m benchmarks.peers.aim_tables CODES.npy SIZES.json EPSILON DELTA N OUT.npy
 
-CODES.npy holds columns as codes (N, C), SIZES.json the number of codes of each. Both sides start from the same codes.
+CODES.npy holds columns as codes (N, C), SIZES.json their number in each column. Both sides start from the same codes.
 AIM spends zero-concentrated privacy rho, the largest that (epsilon, delta) allows (Canonne, Kamath and Steinke, 2020):
 
     delta = min_{a > 1} exp((a - 1)(a rho - epsilon)) (1 - 1/a)^a / (a - 1).
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dp.enable_features("contrib")
     table, rho = np.load(codes), largest_rho(float(epsilon), float(delta))
     with open(sizes, encoding="utf-8") as file:
-        keys = {f"c{j}": list(range(k)) for j, k in enumerate(json.load(file))}
+        keys = {f"c{j}": list(range(k)) for j, k in enumerate(json.load(file)["sizes"])}
     data = pl.DataFrame({name: table[:, j] for j, name in enumerate(keys)}).lazy()
     start = time.perf_counter()
     context = dp.Context.compositor(

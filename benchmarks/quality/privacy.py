@@ -216,7 +216,8 @@ def of_aim(split: Split, tree: Path, out: Path, epsilon: float) -> tuple[TableSa
     codes = codes_of(table, split.dataset.train.stored.double())
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "codes.npy", (codes // joined).numpy())
-    harness.save_json(out / "sizes.json", [-(-k // w) for k, w in zip(table.codes, widths, strict=True)])
+    sizes = [-(-k // w) for k, w in zip(table.codes, widths, strict=True)]
+    harness.save_json(out / "sizes.json", {"sizes": sizes})
     files = (out / "codes.npy", out / "sizes.json", epsilon, DELTA, split.reference.n, out / "made.npy")
     said = run_in("aim", "benchmarks.peers.aim_tables", *files)
     made = torch.from_numpy(np.load(out / "made.npy")) * joined

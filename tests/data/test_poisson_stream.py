@@ -64,3 +64,16 @@ def test_passes_see_each_record_once_and_too_few_units_are_refused() -> None:
     assert seen.tolist() == list(range(N))
     with pytest.raises(DataError, match="fewer than one batch"):
         PoissonStream(RECORDS, 8, SeededSource(0), ["a"] * N)
+
+
+def test_a_pass_reads_one_record_of_each_unit_and_always_the_same() -> None:
+    def read(seed: int, groups: list[str] | None) -> list[int]:
+        stream = PoissonStream(RECORDS, 4, SeededSource(seed), groups)
+        first, again = (torch.cat([batch.ids for batch in stream.passes(3)]).tolist() for _ in range(2))
+        assert first == again
+        return first
+
+    groups = [f"p{i % 8}" for i in range(N)]
+    assert sorted(i % 8 for i in read(0, groups)) == list(range(8))
+    assert read(0, groups) != read(1, groups)
+    assert read(0, None) == list(range(N))

@@ -8,6 +8,7 @@ of a private training counts on. The choice is drawn anew whenever a step is ask
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -73,6 +74,21 @@ class PoissonStream:
         return which.unique_consecutive(return_inverse=True)[1]
 
     def passes(self, size: int = 4096) -> Iterator[Batch]:
-        """All records once, so many at a time; a unit is not cut where each is one record."""
-        for start in range(0, self.records, size):
-            yield self._records.batch(slice(start, start + size), torch.arange(start, min(start + size, self.records)))
+        """One record of each unit, so many at a time: a unit has no more than the influence of one record.
+
+        Where a unit has several records, one is drawn at random, the same in every pass.
+        """
+        rows = self._one_of_each
+        for some in rows.split(size):
+            yield self._records.batch(some, some)
+
+    @cached_property
+    def _one_of_each(self) -> Tensor:
+        """(units,) rows, rising."""
+        if self._of_record is None:
+            return torch.arange(self.records)
+        order = self._noise.uniform(self.records).argsort()
+        first = torch.full((self.units,), self.records)
+        place = torch.arange(self.records)
+        first.scatter_reduce_(0, self._of_record[order], place, "amin")
+        return order[first].sort().values

@@ -173,7 +173,8 @@ class Autoregressive(IntegerForm, Family):
             log_p, penalty = self.network("rows")(codes, self.rows.order(rng, at), c)
             nll = -log_p.sum(1)
             yield Step("rows", {"nll": nll, "prior": penalty.expand(len(nll))})
-            self.rows.net.count(codes)  # after the step, so that it does not depend on how the batch is split
+            if not self.private:  # counts of codes are statistics of the records
+                self.rows.net.count(codes)  # after the step, so that it does not depend on how the batch is split
             return
         if self.tokens is not None:
             log_p = self.network("tokens")(batch.x, c)

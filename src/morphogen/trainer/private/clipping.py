@@ -119,7 +119,7 @@ def clipped_sums(
 
 def sum_of_units(each: Mapping[int, Tensor], clip: float) -> tuple[dict[int, Tensor], Tensor]:
     """The clipped sums of the gradients (U, *shape) of units, by parameter, and their norms (U,)."""
-    norms = torch.stack([g.flatten(1).square().sum(1) for g in each.values()]).sum(0).sqrt()
+    norms = torch.stack([g.reshape(len(g), -1).square().sum(1) for g in each.values()]).sum(0).sqrt()
     weights = clip_factors(norms, clip)
     return {i: torch.einsum("u,u...->...", weights, torch.nan_to_num(g, 0, 0, 0)) for i, g in each.items()}, norms
 

@@ -75,11 +75,8 @@ class PrivateTraining:
         self._released: PrivacyGuarantee | None = None
         self._updates: PrivateUpdates | ReleaseUpdates
         if isinstance(family, Releases):
-            if terms.unit is not None or terms.copies > 1:
-                raise SpecError(
-                    f"a {family.name!r} model protects single records, which it reads once: leave out unit and copies,"
-                    " or take a family that is trained in private steps, such as vae."
-                )
+            if terms.copies > 1:
+                raise SpecError(f"a {family.name!r} model reads each record once: leave out copies.")
             self.players: list[str] = []
             self._mechanism = Shared(terms, self._source, family.chooses)
             self._updates = ReleaseUpdates(family, stream, self._mechanism, self.ledger, optimizers, recipe.seed)
@@ -124,7 +121,8 @@ class PrivateTraining:
             f" removing {whom}; n = {stream.units:,} is public, and the class of a record is not"
         ]
         if self._mechanism is not None:
-            said.append(f"all records are read once; noise {self._mechanism.noise:.3g} for all uses together")
+            read = "all records are" if t.unit is None else f"one record of each {t.unit!r}, drawn at random, is"
+            said.append(f"{read} read once; noise {self._mechanism.noise:.3g} for all uses together")
         else:
             said.append(
                 f"{self.planned:,} rounds, in each of which a unit takes part with probability {stream.rate:.3g}; noise"
