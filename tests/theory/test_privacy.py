@@ -74,6 +74,23 @@ def test_two_accountants_agree_in_order() -> None:
     assert 0.8 * renyi < subsampled_epsilon(2.8, 0.05, 200, 1e-5) < renyi
 
 
+@pytest.mark.parametrize(
+    ("noise", "rate", "rounds", "delta", "theirs"),
+    [
+        (1.0, 0.01, 1000, 1e-5, 1.829369),
+        (2.0, 0.05, 500, 1e-5, 2.533186),
+        (0.7, 0.004, 2500, 1e-6, 3.414188),
+        (4.0, 0.2, 200, 1e-5, 3.071022),
+    ],
+)
+def test_the_accountant_of_opacus_finds_the_same(
+    noise: float, rate: float, rounds: int, delta: float, theirs: float
+) -> None:
+    """`PRVAccountant` of opacus 1.6.0 with eps_error=1e-3, which it adds, and delta_error=delta/1000."""
+    pytest.importorskip("dp_accounting")
+    assert theirs - 2e-3 < subsampled_epsilon(noise, rate, rounds, delta) <= theirs
+
+
 def test_one_sampled_round_has_the_epsilon_that_quadrature_gives() -> None:
     pytest.importorskip("dp_accounting")
     noise, rate, epsilon = 0.8, 0.3, 1.0
