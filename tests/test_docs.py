@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.main import get_command
 
 import morphogen as mg
 from morphogen.cli.flags import parse_fields
-from morphogen.cli.main import app
+from morphogen.cli.main import parser
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "morphogen"
@@ -105,15 +104,20 @@ def parse(line: str, whole: bool) -> None:
     words = shlex.split(line, comments=True)
     words = words[: words.index(">")] if ">" in words else words  # into a file of the shell
     whole = whole and "--help" not in words
-    command: Any = get_command(app)
+    command: Any = parser()
     while words and hasattr(command, "commands"):
         if words[0] == "--help" or any(words[0] in parameter.opts for parameter in command.params):
             return
         assert words[0] in command.commands, f"there is no verb {words[0]!r}"
         command = command.commands[words.pop(0)]
-    for parameter in command.params:
-        parameter.required = parameter.required and whole
-    context = command.make_context(command.name, [word for word in words if word not in ("...", "--help")])
+    required = [parameter.required for parameter in command.params]
+    try:
+        for parameter in command.params:
+            parameter.required = parameter.required and whole
+        context = command.make_context(command.name, [word for word in words if word not in ("...", "--help")])
+    finally:
+        for parameter, one in zip(command.params, required, strict=True):
+            parameter.required = one
     if command.name == "train" and (context.params["family"] or "FAMILY") != "FAMILY":
         options, recipe = flags(context.params["family"])
         own = {parameter.name for parameter in command.params}
@@ -143,7 +147,7 @@ def test_a_wrong_command_is_found(line: str, tmp_path: Path) -> None:
 
 def test_every_verb_is_documented() -> None:
     page = read(ROOT / "docs" / "command-line.md")
-    root: Any = get_command(app)
+    root: Any = parser()
     verbs = [f"data {verb}" for verb in root.commands["data"].commands] + [v for v in root.commands if v != "data"]
     assert "evaluate-samples" in verbs
     assert [verb for verb in verbs if not re.search(rf"^\| `{verb}[` ]", page, re.MULTILINE)] == []

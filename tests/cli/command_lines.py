@@ -16,9 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import typer
-
-from morphogen.cli.main import app
+from morphogen.cli.main import parser
 
 PLACES: Mapping[str, Sequence[str]] = {  # what stands for a metavar; replaced by whoever has real ones
     "MODEL": ["model"],
@@ -108,7 +106,7 @@ def verbs() -> list[Verb]:
         for name, one in (inner or {}).items():
             yield from walk(one, (*words, name))
 
-    return list(walk(typer.main.get_command(app), ()))
+    return list(walk(parser(), ()))
 
 
 def kind(parameter: Any) -> Any:

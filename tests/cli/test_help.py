@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 import pytest
-from typer.main import get_command
 
 import morphogen as mg
 import morphogen.api as real
 from morphogen.cli.flags import parse_fields
-from morphogen.cli.main import VERBS, app, run
+from morphogen.cli.main import VERBS, parser, run
 from morphogen.cli.verbs.make.train import OWN_FLAGS
 from tests.cli.command_lines import Verb, is_option, verbs
 from tests.cli.fake_api import ANSWERS, MODEL, FakeApi
@@ -34,7 +33,7 @@ SAME = ("--seed", "--device", "--threads", "--batch-size", "--json", "--overwrit
 
 
 def command(verb: Verb) -> Any:
-    found: Any = get_command(app)
+    found: Any = parser()
     for word in verb.words:
         found = found.commands[word]
     return found

@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import typer
 
 sys.path += [str(Path(__file__).resolve().parents[1] / room) for room in ("cli", "data")]
 
@@ -166,7 +165,7 @@ def _warm_up(models_at: Path, scratch: Path) -> None:
 
     Image.init()
     out = scratch / "warm"
-    main.app = typer.main.get_command(main.app)  # the parser, once for all children
+    main.parser()  # once for all children
     quiet = io.StringIO()
     with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
         run(["data", "inspect", SHAPES])

@@ -22,7 +22,7 @@ from morphogen.core.capabilities import Releases
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError
 from morphogen.core.family import Family, resolve_preset
-from morphogen.core.printable import one_line
+from morphogen.core.printable import listed, one_line
 from morphogen.core.privacy import parse_privacy
 from morphogen.core.recommendation import Choice, recommended_side
 from morphogen.core.rng import Rng
@@ -110,12 +110,18 @@ def prepare(asked: Asked, began: float, tell: Callable[[str], object] | None = N
 
 
 def _sized(asked: Asked, seconds: float | None) -> tuple[Asked, list[Choice]]:
-    """A folder of large pictures at a size that can be learned in the time, if its source names none."""
-    side = recommended_side(seconds)
+    """A folder of large pictures at the size of the model it starts from, or at one that can be learned in the time.
+
+    A source that names a size keeps it.
+    """
+    start = None if asked.start is None else artifact.describe(located(asked.start)).data
+    side = recommended_side(seconds) if start is None or not start.is_picture else min(start.shape[1:])
     found = sized(str(asked.data), side) if is_source(asked.data) else None
     if found is None:
         return asked, []
     source, theirs = found
+    if start is not None:
+        return replace(asked, data=source), [Choice("size", side, "that of the model it starts from")]
     why = f"the pictures have about {theirs} px; --data {asked.data}:size={2 * side},resize=crop takes more time"
     return replace(asked, data=source), [Choice("size", side, why)]
 
@@ -152,8 +158,22 @@ def _begin_with(model: Family, start: Path | str) -> None:
             f" --part {model.data_part}=MODEL instead."
         )
     if different:
-        raise SpecError(
-            f"cannot start from {start}: {len(different)} weights differ in name or shape, such as {different[0]!r};"
-            " give the same network options that it was trained with."
-        )
+        raise SpecError(f"cannot start from {start}: {_difference(begun, model, different)}")
     model.load_state_dict(weights, strict=False)  # its parts stay
+
+
+def _difference(begun: Family, model: Family, weights: list[str]) -> str:
+    """Why the networks of two models of a family differ, and what to do."""
+    if begun.data.shape != model.data.shape:
+        return (
+            f"its records have shape {begun.data.shape}, and these have {model.data.shape}: prepare them alike, such as"
+            " by size= in the source."
+        )
+    ours, theirs = model.spec.to_dict(), begun.spec.to_dict()
+    options = [f"{name} {theirs[name]}, not {ours[name]}" for name in ours if ours[name] != theirs.get(name)]
+    if model.name == begun.name and options:
+        return f"it was trained with {listed(options, 5)}; give the same options, or none, which takes its own."
+    return (
+        f"{len(weights)} weights differ in name or shape, such as {weights[0]!r}; give the same network options that it"
+        " was trained with."
+    )

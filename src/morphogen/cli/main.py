@@ -15,10 +15,12 @@ import sys
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from types import ModuleType
 from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from morphogen import MorphogenError, MorphogenWarning, UsageError, __version__
 from morphogen.cli.config_file import expanded
@@ -116,6 +118,12 @@ def _options(
     pass  # --debug is read by `run`, which needs it when nothing else could be parsed
 
 
+@cache
+def parser() -> Any:
+    """What reads a command line, made once."""
+    return get_command(app)
+
+
 def main() -> None:
     """The entry point of the `morphogen` command."""
     out, err = sys.stdout, sys.stderr
@@ -145,7 +153,8 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     warnings.simplefilter("ignore", MorphogenWarning)  # verbs print them with their results
     try:
-        status = app(expanded([a for a in arguments if a != "--debug"]), prog_name="morphogen", standalone_mode=False)
+        words = expanded([a for a in arguments if a != "--debug"])
+        status = parser()(words, prog_name="morphogen", standalone_mode=False)
         if status == 130:  # what typer makes of Ctrl-C
             return _failed("stopped before the work was done.", 1, debug=False)
         return int(status or 0)

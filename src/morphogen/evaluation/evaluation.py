@@ -183,7 +183,8 @@ def _measure_samples(made: SampleSet, reference: Reference, metrics: Sequence[st
         for result, metric in zip(results, (m for m in chosen if m.name not in left_out), strict=True)
         if (scale := scales.get(metric.name)) is not None and scale.ladder is not None
     }
-    words = sentence(made, reference, results[0].warnings) if results else ""
+    unchecked = any(name in left_out for name in fidelity.COPIED)
+    words = sentence(made, reference, results[0].warnings, unchecked) if results else ""
     return Evaluation(results, left_out, ladders, {}, made, sentence=words)
 
 

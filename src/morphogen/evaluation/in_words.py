@@ -31,18 +31,18 @@ _COVERED = 0.25
 _MOST_KINDS, _OF_A_KIND = 20, 5  # classes that are counted one by one, and the records that each has at least
 
 
-def sentence(made: SampleSet, reference: Reference, warnings: Sequence[str]) -> str:
+def sentence(made: SampleSet, reference: Reference, warnings: Sequence[str], unchecked: bool = False) -> str:
     """What the pictures look like and whether they are copies; empty where there are too few, or no pictures.
 
     `warnings` are those of `metrics/fidelity.py`: one that begins with "copying:" tells of copies, and one that begins
-    with "copying is not checked" of a check that was not made.
+    with "copying is not checked" of a check that was not made, as does `unchecked`.
     """
     real = reference.real
     if not reference.dataset.spec.is_picture or min(len(made), len(real)) < FEWEST or min(made.judged.shape[2:]) < 8:
         return ""
     said = [*_looks(made.judged.numpy(), real.judged.numpy()), _kinds(made, reference)]
     text = ", ".join(part for part in said if part)
-    return f"{text[0].upper()}{text[1:]}; {_copies(warnings)}."
+    return f"{text[0].upper()}{text[1:]}; {_copies(warnings, unchecked)}."
 
 
 def _looks(made: np.ndarray, real: np.ndarray) -> list[str]:
@@ -89,10 +89,10 @@ def _kinds_of_training(reference: Reference) -> Tensor | None:
     return nearest(features.double(), torch.from_numpy(centers).double())[1].cpu()
 
 
-def _copies(warnings: Sequence[str]) -> str:
+def _copies(warnings: Sequence[str], unchecked: bool) -> str:
     shares = [w.split(":")[1].split()[0] for w in warnings if w.startswith("copying: ")]
     if shares:
         return f"about {max(shares, key=lambda share: float(share.rstrip('%')))} look copied"
-    if any(w.startswith("copying is not checked") for w in warnings):
+    if unchecked or any(w.startswith("copying is not checked") for w in warnings):
         return "whether some are copied is not checked"
     return "none looks copied"

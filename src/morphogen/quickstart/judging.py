@@ -69,7 +69,7 @@ def in_words(found: Found) -> str:
     """Whose pictures are nearest to real ones, and whether any look copied."""
     distances = {title: _named(one, "FD")["value"] for title, one in zip(found["titles"], found["models"], strict=True)}
     first, *others = (_inside(title) for title in sorted(distances, key=lambda title: distances[title]))
-    copies = any("cop" in w for one in found["models"] for r in one["results"] for w in r["warnings"])
+    copies = any(w.startswith("copying: ") for one in found["models"] for r in one["results"] for w in r["warnings"])
     copied = "Some drawings look copied: see the warnings." if copies else "None of their drawings looks copied."
     return (
         f"Of {found['of']}, {first} draws those nearest to real ones, by the Fréchet distance of their features; then"
