@@ -2,7 +2,8 @@
 
 Python blocks of a page share one namespace, as a reader would have it; a block whose first line is `# NAME.py` is a
 file that later blocks import. The lines of the bash blocks of a page run as one session, in one process. Longer ones
-stand in `sh` blocks, which `tests/test_docs.py` parses.
+stand in `sh` blocks, which `tests/test_docs.py` parses. Chapters whose commands train and judge pictures for long are
+marked slow; those of the first steps, of tables and of safeguards are not.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ SMALL = [
     (r"^morphogen (?:evaluate|evaluate-samples|alignment) .*", r"\g<0> --n 32"),
     (r"^morphogen restore .*", r"\g<0> --n 2"),
 ]
+LONG = ("restoration", "text-to-image", "evaluation", "gan", "compression", "deep-vaes", "diffusion")
 NAMED_SETS = ("mnist", "emoji", "bccd", "ucmerced", "kodak", "deeppcb")
 
 
@@ -48,7 +50,11 @@ def small(text: str) -> str:
 
 
 def pages(having: list[Path]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in having])
+    found = []
+    for page in having:
+        marks = pytest.mark.slow if page.stem in LONG else ()
+        found.append(pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks))
+    return pytest.mark.parametrize("page", found)
 
 
 @pytest.fixture

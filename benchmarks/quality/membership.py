@@ -112,9 +112,9 @@ ROWS = harness.by_name(
         f"an autoregressive model of the embedded digits, without noise; {CANARIES} canaries, half of them planted",
         "autoregressive",
         "digits",
-        {"steps": 1500, "batch_size": 64, "compile": "off", "sheet_seconds": 1e6, "lr_schedule": "constant"},
+        {"steps": 8000, "batch_size": 64, "compile": "off", "sheet_seconds": 1e6, "lr_schedule": "constant"},
         with_canaries,
-        {"width": 32, "inner": 16, "blocks": 2, "hidden": 32},
+        {"width": 64, "inner": 32, "blocks": 3, "hidden": 64},
         asked=(
             Asked("lower bound of epsilon of a training without noise", at_least(3.0, "above 3 (stretch 5)"), _bound),
         ),

@@ -198,7 +198,7 @@ def rows(name: str, maker: str, epsilon: float, number: int, quick: bool) -> Jso
         if how["recipe"]:
             how = {**how, "recipe": {**how["recipe"], "batch_size": min(512, max(8, n // 8 // 4 * 4))}}
         about = trained(how, split.source, out, epsilon, number, quick, ",public=ranges")
-        made = draw_rows(load_family(out), split.reference, split.dataset.spec)
+        made = draw_rows(load_family(out), split.reference)
     results, left_out, _ = judge_table(made, baselines=False)
     found = {r.name: {"value": r.value, "interval": r.interval, "floor": r.floor} for r in results}
     return {**about, "results": found, "left_out": left_out}

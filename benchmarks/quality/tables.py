@@ -200,7 +200,7 @@ def _of_ours(name: str, split: Split, minutes: float) -> tuple[TableSample, Json
         pass
     middle = time.perf_counter()
     family = load_family(out)
-    made = draw_rows(family, split.reference, split.dataset.spec)
+    made = draw_rows(family, split.reference)
     about: Json = {
         "fit_s": round(middle - start, 1),
         "sample_s": round(time.perf_counter() - middle, 1),

@@ -154,6 +154,12 @@ def test_constant_and_tiny_tables_are_judged_or_refused_in_words() -> None:
     constant.cells[:] = [50.0, 70.0, 1.0, 0.0, 0.0, 0.0]
     results, left_out, verdict = judge_table(TableSample(constant, TableReference(patients(100, 0), patients(100, 1))))
     assert verdict.useful == "not useful" and len(results) >= 9 and not left_out
+    without = patients(100, 2)
+    without.cells[:, 1] = np.nan
+    results, left_out, _ = judge_table(TableSample(without, TableReference(patients(100, 0), patients(100, 1))))
+    assert {"tstr_linear", "tstr_boosting"} <= {result.name for result in results} and list(left_out) == [
+        "interpolation"
+    ]
     results, left_out, verdict = judge_table(
         TableSample(patients(2, 2), TableReference(patients(2, 0), patients(2, 1)))
     )

@@ -15,7 +15,7 @@ from morphogen.core.privacy import PrivacyTerms
 from morphogen.core.rng import Rng
 from morphogen.core.strong_noise import SeededSource
 from morphogen.families.marginal_tree import MarginalTree, MarginalTreeSpec
-from morphogen.theory.marginal_tree import consistent, merged, oriented, positive
+from morphogen.theory.marginal_tree import consistent, merged, oriented, positive, shrunk, smoothed
 from morphogen.trainer.private.releasing import Exact, Shared
 
 TABLE = Table(
@@ -96,7 +96,7 @@ def test_the_uses_take_the_whole_of_epsilon_and_no_more() -> None:
     model.release(lambda: iter([_batch(_cells(5000))]), mechanism)
     assert mechanism.epsilon == pytest.approx(1.0, rel=1e-3) and len(mechanism.spent) == 5
     assert mechanism.deviations["marginals of columns"] == pytest.approx(
-        2.0 * math.sqrt(3.0) / math.sqrt(2.0 * mechanism.rho)
+        2.0 * math.sqrt(2.0) / math.sqrt(2.0 * mechanism.rho)  # half of it, as there are many rows
     )
     with pytest.raises(UsageError, match="more than the whole"):
         mechanism.gaussian(torch.zeros(1), 1.0, 0.1, "once more")
@@ -134,3 +134,36 @@ def test_codes_that_tell_nothing_are_pooled() -> None:
 def test_other_records_are_refused() -> None:
     with pytest.raises(SpecError, match="tables"):
         MarginalTree(MarginalTreeSpec(), DataSpec(name="p", shape=(1, 8, 8), kind="continuous"))
+
+
+def test_noise_is_taken_off_and_steps_stay() -> None:
+    real = torch.cat((torch.full((24,), 4.0), torch.full((8,), 60.0), torch.full((33,), 4.0))).double()
+    assert torch.equal(smoothed(real, 0.0), real)  # nothing is cut off where there is no noise
+    errors = []
+    for seed in range(20):
+        noisy = real + 5.0 * Rng(seed).normal("noise", len(real), (), torch.float64)
+        found = smoothed(noisy, 5.0)
+        assert float(found.sum()) == pytest.approx(float(noisy.sum()))
+        errors.append(float((found - real).square().mean()))
+    assert sum(errors) / len(errors) < 0.35 * 25.0
+
+
+def test_pairs_are_drawn_towards_independence_as_far_as_noise_explains_them() -> None:
+    expected = torch.full((8, 8), 10.0, dtype=torch.float64)
+    noise = Rng(0).normal("noise", 8, (8,), torch.float64)
+    assert torch.equal(shrunk(expected + 3.0 * noise, expected, 0.0), expected + 3.0 * noise)
+    assert float((shrunk(expected + 3.0 * noise, expected, 3.0) - expected).norm()) < 0.5 * 3.0 * float(noise.norm())
+    apart = expected + 100.0 * torch.eye(8, dtype=torch.float64)
+    assert torch.allclose(shrunk(apart + 3.0 * noise, expected, 3.0), apart + 3.0 * noise, rtol=0.05, atol=0.5)
+    assert torch.equal(shrunk(expected, expected, 3.0), expected)
+
+
+def test_few_rows_keep_nearly_all_of_epsilon_for_columns() -> None:
+    terms = PrivacyTerms(epsilon=1.0, delta=1e-5)
+    few, many = (Shared(terms, SeededSource(0), True) for _ in range(2))
+    for n, mechanism in ((150, few), (20_000, many)):
+        model = MarginalTree(MarginalTreeSpec(), DATA)
+        model.release(lambda n=n: iter([_batch(_cells(n))]), mechanism)
+    assert few.deviations["marginals of columns"] < many.deviations["marginals of columns"]
+    with pytest.raises(SpecError, match="below 1"):
+        MarginalTree(MarginalTreeSpec(marginal_share=0.9), DATA)

@@ -103,6 +103,7 @@ def test_beta_warmup_and_free_bits_weigh_the_rate():
     assert (losses(build(free_bits=0.7), b).terms["rate"] >= 16 * 0.7 - 1e-4).all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not compilation.compiler(torch.device("cpu")), reason="needs a C++ compiler")
 @pytest.mark.parametrize("free_bits", [0.0, 0.5])
 def test_the_compiled_bound_gives_the_same_gradients(free_bits):

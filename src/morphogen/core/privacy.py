@@ -202,5 +202,9 @@ class Mechanism(Protocol):
         """The place of a large one of `scores` (K,), of which one unit can change each by `sensitivity`."""
 
     @property
+    def noise(self) -> float:
+        """The deviation of the noise of one use with all of the privacy, by its sensitivity; 0 without privacy."""
+
+    @property
     def deviations(self) -> Mapping[str, float]:
         """The standard deviation of the noise of each use so far, by its name."""

@@ -119,7 +119,7 @@ def evaluate(
         else:
             made_by, chosen = " that the model made", of_samples if metrics else None
             if isinstance(reference, TableReference):
-                of_made = _measure_rows(draw_rows(family, reference, dataset.spec), dataset, chosen, made_by)
+                of_made = _measure_rows(draw_rows(family, reference), dataset, chosen, made_by)
             else:
                 of_made = _measure_samples(draw(family, reference), reference, chosen, made_by)
     return of_made._replace(
@@ -220,13 +220,13 @@ def _measure_rows(made: TableSample, dataset: Dataset, metrics: Sequence[str] | 
 
 
 @torch.no_grad()
-def draw_rows(family: Family, reference: TableReference, spec: DataSpec) -> TableSample:
-    """Sample as many rows as the reference asks for, as cells."""
+def draw_rows(family: Family, reference: TableReference) -> TableSample:
+    """Sample as many rows as the reference asks for, as cells by the description of the model's own data."""
     parameter = next(family.parameters(), None)
     rng = Rng(reference.seed, torch.device("cpu") if parameter is None else parameter.device)
     sampler = require(family, Samples, "sample")
     parts = [
-        spec.decode(sampler.sample(rows.stop - rows.start, None, rng.shifted(rows.start)).cpu()).double()
+        family.data.decode(sampler.sample(rows.stop - rows.start, None, rng.shifted(rows.start)).cpu()).double()
         for rows in chunks(reference.n, SAMPLE_CHUNK)
     ]
     return TableSample(Rows(torch.cat(parts).numpy(), reference.layout), reference)

@@ -30,7 +30,7 @@ def memorization(subject: Subject) -> Finding:
     n = min(subject.samples or MOST, len(dataset.train))
     reference = make_reference(dataset, split=subject.split, n=n, seed=subject.seed)
     if isinstance(reference, TableReference):
-        return _of_rows(draw_rows(family, reference, dataset.spec), dataset.spec)
+        return _of_rows(draw_rows(family, reference), dataset.spec)
     metrics = [fidelity.METRICS[name] for name in fidelity.applicable(reference) if name in COPIES]
     made = draw(family, reference)
     results, left_out = fidelity.judge(made, reference, metrics, strict=False, made_by=" that the model made")

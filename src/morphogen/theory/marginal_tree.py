@@ -27,6 +27,44 @@ def positive(counts: Tensor, total: float) -> Tensor:
     return (counts - excess[max(kept - 1, 0)]).clamp_min(0.0)
 
 
+def smoothed(counts: Tensor, noise: float, telling: float = 2.5) -> Tensor:
+    """(K,) noisy `counts` of neighboring codes, with halves of an interval that do not differ made even.
+
+    An interval is cut where the means of its two halves, of k and l codes with independent noise, differ by more than
+    telling * noise * (1/k + 1/l)^(1/2), or where one of its halves is cut. This is a Haar wavelet with a hard threshold
+    that keeps what lies above a kept coefficient (Donoho and Johnstone, 1994).
+    """
+    below = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
+
+    def parts(low: int, high: int) -> list[tuple[int, int]]:
+        """The intervals that [low, high) is cut into."""
+        if high - low == 1:
+            return [(low, high)]
+        middle = (low + high) // 2
+        left, right = parts(low, middle), parts(middle, high)
+        k, l = middle - low, high - middle  # noqa: E741
+        means = (below[middle] - below[low]) / k - (below[high] - below[middle]) / l
+        differ = float(means.abs()) > telling * noise * (1.0 / k + 1.0 / l) ** 0.5
+        return left + right if differ or len(left) > 1 or len(right) > 1 else [(low, high)]
+
+    found = torch.empty_like(counts)
+    for low, high in parts(0, len(counts)):
+        found[low:high] = (below[high] - below[low]) / (high - low)
+    return found
+
+
+def shrunk(counts: Tensor, expected: Tensor, noise: float) -> Tensor:
+    """Noisy `counts` (K, L), drawn towards those that are `expected` of independent columns.
+
+    The difference d = counts - expected is multiplied by max(0, 1 - K L noise^2 / |d|^2), the positive part of James
+    and Stein's factor (1961): where noise explains all of d, nothing is left of it.
+    """
+    difference = counts - expected
+    squares = float(difference.square().sum())
+    factor = max(0.0, 1.0 - difference.numel() * noise**2 / squares) if squares > 0.0 else 0.0
+    return expected + factor * difference
+
+
 def consistent(pair: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """A joint distribution (K, L) near the noisy counts `pair`, with the marginals `rows` (K,) and `columns` (L,).
 

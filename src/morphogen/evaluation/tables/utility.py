@@ -69,6 +69,7 @@ def utility(train: Rows, test: Rows, scale: Rows) -> dict[str, Utility]:
     encoder = Encoder(scale, without=(target,))
     y = train.cells[:, target]
     trees, categorical = tree_matrix(train.joined(test), scale, without=(target,))
+    trees[:, np.isnan(trees[: len(train)]).all(0)] = 0.0  # a column without any value teaches nothing
     linear = encoder(train), encoder(test)
     return {
         "linear": _judged(_ridge if numeric else logistic, *linear, y, truth, numeric),

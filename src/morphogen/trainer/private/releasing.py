@@ -38,6 +38,7 @@ class Exact:
     """No noise."""
 
     deviations: Mapping[str, float] = {}
+    noise = 0.0
 
     def gaussian(self, value: Tensor, sensitivity: float, share: float, what: str) -> Tensor:
         """`value` itself."""
