@@ -77,11 +77,26 @@ def test_a_start_gives_the_first_weights_and_is_recorded(model: Path, tmp_path: 
 
 
 def test_a_start_of_another_shape_is_refused(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"cannot start from .* weights differ .*same network options"):
+    with pytest.raises(SpecError, match=r"cannot start from .* with latent_dim \d+, not 3; give the same"):
         trained(tmp_path / "m", options={**OPTIONS, "latent_dim": 3}, start=model)
+    other = {"x": np.random.default_rng(0).integers(0, 255, (40, 1, 12, 12)).astype(np.uint8)}
+    with pytest.raises(SpecError, match=r"its records have shape \(1, 8, 8\), and these have \(1, 12, 12\)"):
+        api.train("vae", other, tmp_path / "m", steps=1, likelihood="bernoulli", start=model)
     with pytest.raises(ArtifactError, match="no such model directory"):
         trained(tmp_path / "m", start=tmp_path / "nowhere")
     assert not (tmp_path / "m").exists()
+
+
+def test_a_folder_is_prepared_as_the_model_it_starts_from(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for i in range(60):
+        pixels = rng.integers(0, 256, (90, 90, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
+    small: dict[str, Any] = {"steps": 1, "backbone": "mlp", "hidden": (8,)}
+    first = api.train("vae", f"{tmp_path / 'photos'}:size=16,resize=crop", tmp_path / "first", **small)
+    second = api.train("vae", str(tmp_path / "photos"), tmp_path / "second", steps=1, start=first)
+    assert second.describe()["data"]["shape"] == [3, 16, 16] and second.describe()["options"]["hidden"] == [8]
 
 
 def test_a_family_that_only_encodes_shows_what_it_rebuilds(tmp_path: Path) -> None:

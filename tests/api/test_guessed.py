@@ -246,3 +246,9 @@ def test_every_result_shows_itself_in_a_notebook(model: mg.Model) -> None:
     for result in shown(model):
         png, html = (getattr(result, f"_repr_{kind}_", lambda: None)() for kind in ("png", "html"))
         assert (png and png.startswith(b"\x89PNG")) or (html and html.startswith("<")), type(result).__name__
+
+
+def test_no_result_prints_all_its_numbers(model: mg.Model) -> None:
+    for result in (model.sample(20), model.encode("digits"), model.reconstruct("digits", n=20)):
+        assert len(repr(result)) < 600 and type(result).__name__ in repr(result)
+    assert "(20, 1, 8, 8)" in repr(model.sample(20))

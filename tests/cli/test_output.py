@@ -37,6 +37,17 @@ def test_text_of_others_is_escaped_on_its_line(capsys: pytest.CaptureFixture[str
     assert out.count("\\x1b]0;owned\\x07") == 8
 
 
+def test_a_narrow_table_keeps_its_names_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [["--a-flag-with-a-long-name", "–", "what it does " * 9], ["--b", "–", "more"]]
+    for columns, shown in (("60", False), ("160", True)):
+        monkeypatch.setenv("COLUMNS", columns)
+        console.print_table(["flag", "floor", "meaning"], rows)
+        out = capsys.readouterr().out
+        assert "--a-flag-with-a-long-name" in out and ("floor" in out) == shown and "…" not in out
+
+
 def test_errors_and_their_tracebacks_are_escaped(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     api.error = DataError(f"{BAD} cannot be read.")
     assert run(["data", "inspect", "x", "--debug"]) == 1

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from morphogen.data import load
+from morphogen.data import Dataset, load
 from morphogen.evaluation import judge_records
 
 N = 250
@@ -32,6 +32,14 @@ def test_real_ones_are_sharp_and_cover_all_kinds(digits: tuple[Tensor, Tensor]) 
 
 def test_copies_are_said(digits: tuple[Tensor, Tensor]) -> None:
     assert said_of(digits[0][:N]).endswith("; about 100.0% look copied.")
+
+
+def test_copies_that_were_not_looked_for_are_said_not_to_be(digits: tuple[Tensor, Tensor]) -> None:
+    data = load("digits")
+    few = Dataset(data.spec, {"train": data.train, "test": data.test.select(torch.arange(20))})
+    for metrics in (["kid"], None):  # without names the checks are left out, with names they are warned of
+        found = judge_records(digits[1][:N], data.spec, few, metrics)
+        assert found.sentence.endswith("; whether some are copied is not checked.")
 
 
 def test_blurred_noisy_and_dark_ones(digits: tuple[Tensor, Tensor]) -> None:

@@ -16,6 +16,7 @@ from morphogen.core.errors import MorphogenError
 from morphogen.core.printable import one_line, printable
 from morphogen.report.json_text import as_json, plain
 
+NARROW = 100  # columns of a terminal
 LISTED = 40  # values of a list that are shown as text; JSON has all
 
 
@@ -31,17 +32,29 @@ def print_text(*lines: str) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """A table on standard output; as wide as it needs to be where that is no terminal."""
+    """A table on standard output; as wide as it needs to be where that is no terminal.
+
+    Names in the first column are whole at any width. A narrow terminal does not show columns that say nothing.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    heads = [escape(one_line(head)) for head in headers]
-    table = Table(*heads, title=escape(one_line(title)) or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    from morphogen.report.tables import MISSING
+
+    console = _stdout()
+    kept = [
+        i
+        for i in range(len(headers))
+        if console.width >= NARROW or not rows or any(row[i] not in ("", MISSING) for row in rows)
+    ]
+    table = Table(title=escape(one_line(title)) or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for i in kept:
+        table.add_column(escape(one_line(headers[i])), no_wrap=i == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(one_line(cell)) for cell in row))
+        table.add_row(*(escape(one_line(row[i])) for i in kept))
     with _writing():
-        _stdout().print(table)
+        console.print(table)
 
 
 def print_fields(fields: Mapping[str, Any], indent: str = "") -> None:

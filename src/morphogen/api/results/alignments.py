@@ -11,6 +11,7 @@ import numpy as np
 
 from morphogen.api.results.evaluations import html_table
 from morphogen.api.results.pictures import Pictures
+from morphogen.api.results.shown import Brief
 from morphogen.evaluation.result import Result
 from morphogen.report.saving import chosen_format, json_file, write_whole
 from morphogen.report.tables import RESULT_HEADERS, results_rows
@@ -18,7 +19,7 @@ from morphogen.report.tables import RESULT_HEADERS, results_rows
 
 @final
 @dataclass(frozen=True, eq=False)
-class Alignment:
+class Alignment(Brief):
     """Whether drawings show what their prompts say, and the drawings.
 
     Attributes:

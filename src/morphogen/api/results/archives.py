@@ -9,6 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
+from morphogen.api.results.shown import Brief
 from morphogen.report.html import escape
 from morphogen.report.saving import chosen_format, json_file, npz, write_whole
 
@@ -82,7 +83,7 @@ class Archive:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Decompressed:
+class Decompressed(Brief):
     """The records of an archive.
 
     Attributes:

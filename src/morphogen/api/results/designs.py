@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+from morphogen.api.results.shown import Brief
 from morphogen.core.errors import UsageError
 from morphogen.data.molecules.drawing import structure_sheet
 from morphogen.report.canvas import figure, png
@@ -43,7 +44,7 @@ class DesignedMolecule:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Design:
+class Design(Brief):
     """What a design found.
 
     Attributes:

@@ -12,6 +12,7 @@ from typing import Any, final
 import numpy as np
 from PIL.Image import Image
 
+from morphogen.api.results.shown import Brief
 from morphogen.applications.anomalies.judging import Compared, Realized
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import DataError, UsageError
@@ -25,7 +26,7 @@ FILES = (".csv", ".json", ".html", ".png")
 
 @final
 @dataclass(frozen=True, eq=False)
-class Detections:
+class Detections(Brief):
     """What was detected.
 
     Attributes:

@@ -8,6 +8,7 @@ from typing import final
 
 import numpy as np
 
+from morphogen.api.results.shown import Brief
 from morphogen.core.errors import DataError
 from morphogen.data.arrays import read_arrays
 from morphogen.data.labels import texts
@@ -16,7 +17,7 @@ from morphogen.report.saving import chosen_format, npz, write_whole
 
 @final
 @dataclass(frozen=True, eq=False)
-class Directions:
+class Directions(Brief):
     """Directions in the latent space of one model, by name.
 
     Attributes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+from morphogen.api.results.shown import Brief
 from morphogen.core.errors import unknown
 from morphogen.evaluation.compare import Difference
 from morphogen.evaluation.result import Result
@@ -19,7 +20,7 @@ from morphogen.report.tables import DIFFERENCE_HEADERS, RESULT_HEADERS, differen
 
 @final
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Brief):
     """What was measured of one model, or of records that anything made.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 from PIL.Image import Image
 
-from morphogen.api.results.shown import Shown
+from morphogen.api.results.shown import Brief, Shown
 from morphogen.core.data_spec import DataSpec
 from morphogen.report.saving import chosen_format, npz, write_whole
 from morphogen.report.sheets import picture, sheet, to_bytes
@@ -18,7 +18,7 @@ from morphogen.report.sheets import picture, sheet, to_bytes
 
 @final
 @dataclass(frozen=True, eq=False)
-class Latents:
+class Latents(Brief):
     """Records as a model encodes them.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""`Shown`: a result that has a picture and arrays."""
+"""`Shown`: a result that has a picture and arrays; `Brief`: one that does not print its arrays."""
 
 from __future__ import annotations
 
@@ -7,18 +7,33 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image
 
 from morphogen.core.errors import MorphogenWarning
+from morphogen.core.printable import shortened
 from morphogen.report.saving import chosen_format, npz, picture_file, write_whole
 
+MOST_SHOWN = 4  # values of a list that are printed one by one
 _PACKAGE = str(Path(__file__).parents[2])
 
 
-class Shown(ABC):
+class Brief:
+    """A result that prints its arrays by their shape."""
+
+    def __init_subclass__(cls) -> None:
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = Brief.__repr__  # type: ignore[method-assign]  # or `dataclass` would print all numbers
+
+    def __repr__(self) -> str:
+        said = (f"{field.name}={_briefly(getattr(self, field.name))}" for field in fields(self) if field.repr)  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(said)})"
+
+
+class Shown(Brief, ABC):
     """A result with an image for people and arrays for programs."""
 
     @abstractmethod
@@ -54,6 +69,16 @@ class Shown(ABC):
         out = io.BytesIO()
         self.image().save(out, "PNG")
         return out.getvalue()
+
+
+def _briefly(value: Any) -> str:
+    """Arrays by their shape, and long values cut."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape is not None and dtype is not None:
+        return f"<{dtype} {tuple(shape)}>"
+    if isinstance(value, list | tuple) and len(value) > MOST_SHOWN:
+        return f"<{len(value):,} of {type(value[0]).__name__}>"
+    return shortened(repr(value))
 
 
 def warn_of(sentences: Iterable[str]) -> tuple[str, ...]:

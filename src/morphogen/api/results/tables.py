@@ -9,6 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
+from morphogen.api.results.shown import Brief
 from morphogen.core.columns import Table
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError
@@ -21,7 +22,7 @@ _SHOWN = 10  # rows in a notebook
 
 @final
 @dataclass(frozen=True, eq=False)
-class SyntheticTable:
+class SyntheticTable(Brief):
     """Synthetic rows.
 
     Attributes:
@@ -82,7 +83,7 @@ class SyntheticTable:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Imputed:
+class Imputed(Brief):
     """Rows whose missing cells were filled in.
 
     Attributes:

@@ -9,6 +9,7 @@ import typer
 from morphogen.cli.console import print_json, print_table, print_text
 from morphogen.cli.flags import flag
 from morphogen.cli.options import Json
+from morphogen.cli.verbs.make.train import OWN_FLAGS
 
 EXAMPLE = "morphogen families vae"
 
@@ -26,6 +27,7 @@ def families(
     elif isinstance(found, list):
         rows = [[f["name"], f["summary"], ", ".join(f["capabilities"]), ", ".join(f["presets"])] for f in found]
         print_table(["family", "what it is", "what it can do", "presets"], rows)
+        print_text("which one for your data, and how: morphogen suggest SOURCE")
     else:
         print_text(f"{found['name']}: {found['summary']}")
         print_text(f"can do: {', '.join(found['capabilities'])}", "")
@@ -35,11 +37,17 @@ def families(
         ]
         print_table(["preset", "sets"], presets)
         print_table(["flag of the model", "type", "default", "what it does"], _flags(found["options"]))
-        print_table(["flag of the training", "type", "default", "what it does"], _flags(found["recipe"]))
+        recipe = [[flag(f["name"]), *row[1:]] for f, row in zip(found["recipe"], _flags(found["recipe"]), strict=True)]
+        print_table(["flag of the training", "type", "default", "what it does"], recipe)
 
 
 def _flags(fields: list[dict[str, Any]]) -> list[list[str]]:
-    return [[flag(f["name"]), f["in_words"], _default(f["default"]), str(f["description"] or "")] for f in fields]
+    return [[_named(f["name"]), f["in_words"], _default(f["default"]), str(f["description"] or "")] for f in fields]
+
+
+def _named(name: str) -> str:
+    """The flag of an option; where `train` has a flag of that name that means something else, the option itself."""
+    return f"{name} (Python)" if flag(name) in OWN_FLAGS else flag(name)
 
 
 def _default(value: Any) -> str:

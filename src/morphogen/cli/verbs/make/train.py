@@ -131,6 +131,8 @@ def train(
         return
     assert out is not None
     events = api.training(family, data, out, resume=resume, on_plan=print_note, log=log, **how)
+    if not json and is_leader():
+        print_note(f"to look on, from another terminal: morphogen watch {shlex.quote(str(out))}")
     try:
         last = watch(events, family)
     except KeyboardInterrupt:
@@ -147,7 +149,7 @@ def train(
         return
     print_text(f"trained {family} for {last.step:,} steps: {out}")
     about = api.describe(out).to_dict()
-    if (about.get("data") or {}).get("text") and (about.get("options") or {}).get("conditional"):
+    if (about.get("data") or {}).get("text") and api.load(out, "cpu").module.conditional:
         print_text(f'next: morphogen draw {out} "a caption of yours" --n 8 --out drawn.png')
     elif "Samples" in known["capabilities"]:
         print_text(f"next: morphogen sample {out} --n 64 --out samples.png")
