@@ -210,3 +210,9 @@ def test_the_command_line_goes_the_whole_way(toy: Toys, tmp_path: Path) -> None:
     assert run(["upscale", str(toy("flow of small")), str(tmp_path / "a.png"), "--scale", "2", "--out", str(out)]) == 0
     with Image.open(out) as image, Image.open(tmp_path / "large-uncertainty.png") as shades:
         assert image.size == shades.size == (16, 16)
+
+
+def test_an_edit_of_a_larger_picture_says_what_size_it_has(toy: Toys) -> None:
+    said = "the model's 8x8 pixels, and the picture has 24x20; in windows it keeps its size"
+    with pytest.warns(mg.MorphogenWarning, match=said):
+        assert mg.edit(toy("unet"), gray(20, 24), steps=2).x.shape == (1, 1, 8, 8)

@@ -126,6 +126,7 @@ def edit_picture(
         return model.decoded(edited(denoiser, method, times, x_0, rng, cond, redrawn))
 
     notes = (*class_notes(data, label), *(() if words is None else words.warnings))
+    notes += _smaller(stored, x, model.shape == data.shape)
     return chunked(draw, n, seed, family, x.shape[2:]), row, notes
 
 
@@ -138,3 +139,12 @@ def _mask(mask: Image, stored: Tensor, family: Family, tiles: bool) -> Tensor:
             " equal."
         )
     return mask_of(given, family.data, mask, tiles)
+
+
+def _smaller(stored: Tensor, x: Tensor, windows: bool) -> tuple[str, ...]:
+    """That a picture is drawn with fewer pixels than it has, and how it keeps them; `windows`: whether it can."""
+    (rows, columns), (height, width) = stored.shape[-2:], x.shape[-2:]
+    if rows <= height and columns <= width:
+        return ()
+    keep = "; in windows it keeps its size: tiles=True, or --tiles" if windows else ""
+    return (f"the edit has the model's {width}x{height} pixels, and the picture has {columns}x{rows}{keep}",)
