@@ -213,6 +213,6 @@ def test_the_command_line_goes_the_whole_way(toy: Toys, tmp_path: Path) -> None:
 
 
 def test_an_edit_of_a_larger_picture_says_what_size_it_has(toy: Toys) -> None:
-    said = "the model's 8x8 pixels, and the picture has 24x20; in windows it keeps its size"
+    said = "the model's 8x8 pixels, and the picture has 24x24; in windows it keeps its size"
     with pytest.warns(mg.MorphogenWarning, match=said):
-        assert mg.edit(toy("unet"), gray(20, 24), steps=2).x.shape == (1, 1, 8, 8)
+        assert mg.edit(toy("unet"), gray(24, 24), steps=2).x.shape == (1, 1, 8, 8)
