@@ -109,9 +109,9 @@ ROWS = harness.by_name(
     Row(
         "membership",
         "canaries",
-        f"an autoregressive model of the embedded digits, without noise; {CANARIES} canaries, half of them planted",
+        f"an autoregressive model of 300 digits, without noise; {CANARIES} canaries, half of them planted",
         "autoregressive",
-        "digits",
+        "digits:validation=0.8",
         {"steps": 8000, "batch_size": 64, "compile": "off", "sheet_seconds": 1e6, "lr_schedule": "constant"},
         with_canaries,
         {"width": 64, "inner": 32, "blocks": 3, "hidden": 64},
