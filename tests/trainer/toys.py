@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from morphogen import artifact
 from morphogen.core import registry
 from morphogen.core.batch import Batch
 from morphogen.core.data_spec import DataSpec
@@ -166,3 +167,13 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     for each in json.loads(sys.argv[1]):
         run_as_told(each)
+
+
+def train(out, family=None, stream=None, **options):
+    family = family or build()
+    events = list(fit(family, stream or Points(points()), recipe(**options), out))
+    return family, events
+
+
+def weights(out):
+    return artifact.load(out).family.state_dict()
