@@ -79,7 +79,8 @@ def test_a_start_gives_the_first_weights_and_is_recorded(model: Path, tmp_path: 
 def test_a_start_of_another_shape_is_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"cannot start from .* with latent_dim \d+, not 3; give the same"):
         trained(tmp_path / "m", options={**OPTIONS, "latent_dim": 3}, start=model)
-    other = {"x": np.random.default_rng(0).integers(0, 255, (40, 1, 12, 12)).astype(np.uint8)}
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 1, 12, 12)).astype(np.uint8)
+    other = {"x": pixels, "labels": np.arange(40) % 10}
     with pytest.raises(SpecError, match=r"its records have shape \(1, 8, 8\), and these have \(1, 12, 12\)"):
         api.train("vae", other, tmp_path / "m", steps=1, likelihood="gaussian", start=model)
     with pytest.raises(ArtifactError, match="no such model directory"):

@@ -161,6 +161,7 @@ def _warm_up(models_at: Path, scratch: Path) -> None:
     with contextlib.suppress(ImportError):
         for name in ("bert.modeling_bert", "clip.modeling_clip", "t5.modeling_t5", "gpt2.modeling_gpt2"):
             importlib.import_module(f"transformers.models.{name}")
+    importlib.import_module("matplotlib.font_manager")  # which asks the system for its fonts, once on a machine
     from PIL import Image
 
     Image.init()

@@ -130,9 +130,14 @@ def train(
             print_text(*found.lines())
         return
     assert out is not None
-    events = api.training(family, data, out, resume=resume, on_plan=print_note, log=log, **how)
-    if not json and is_leader():
-        print_note(f"to look on, from another terminal: morphogen watch {shlex.quote(str(out))}")
+    hints = [] if json else [f"to look on, from another terminal: morphogen watch {shlex.quote(str(out))}"]
+
+    def tell(line: str) -> None:
+        while hints:  # once, when there is a plan
+            print_note(hints.pop())
+        print_note(line)
+
+    events = api.training(family, data, out, resume=resume, on_plan=tell, log=log, **how)
     try:
         last = watch(events, family)
     except KeyboardInterrupt:
