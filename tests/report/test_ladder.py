@@ -67,6 +67,14 @@ def test_the_axis_fits_the_values(values: list[float], better: str, scale: str) 
     assert f"({better} is better)" in axes.get_xlabel()
 
 
+@pytest.mark.parametrize("least", [0.01, -0.01])
+def test_ticks_are_numbers_and_no_formulas(least: float) -> None:
+    fig = ladder({"blur": [("a", least), ("b", 100.0)]})
+    png(fig)
+    said = [label.get_text() for label in fig.axes[0].get_xticklabels(which="both")]
+    assert any(said) and not any("$" in text for text in said)
+
+
 def test_the_better_side_of_the_floor_is_shaded() -> None:
     for better, inside in (("lower", 0.3), ("higher", 0.7)):
         fig = ladder({"blur": [("a", 0.2), ("b", 0.8)]}, floor=(0.5, None), better=better)  # type: ignore[arg-type]

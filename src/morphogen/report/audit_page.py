@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from morphogen.report.canvas import figure, png, styled
+from morphogen.report.canvas import figure, plain_ticks, png, styled
 from morphogen.report.html import Report
 from morphogen.report.tables import AUDIT_HEADERS, audit_rows, number, span
 
@@ -55,6 +55,7 @@ def _plot(curves: Curves) -> Any:
         plot.step(false.clip(_LEAST), true.clip(_LEAST), where="post", label=name, linewidth=1.4)
     plot.set_xscale("log")
     plot.set_yscale("log")
+    plain_ticks(plot.xaxis, plot.yaxis)
     plot.set_xlim(_LEAST, 1.0)
     plot.set_ylim(_LEAST, 1.05)
     plot.set_xlabel("false positives")

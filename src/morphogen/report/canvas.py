@@ -68,6 +68,15 @@ def figure(width: float = 7.0, height: float = 3.2) -> tuple[Figure, Any]:
     return fig, fig.add_subplot()
 
 
+def plain_ticks(*axes: Any) -> None:
+    """Numbers at the ticks of logarithmic axes as text, since a formula is not set (`text.parse_math`)."""
+    from matplotlib.ticker import NullFormatter
+
+    for axis in axes:
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+
+
 @styled
 def png(fig: Figure) -> bytes:
     """The figure as PNG; the same figure always gives the same bytes."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
-from morphogen.report.canvas import COLORS, figure, styled
+from morphogen.report.canvas import COLORS, figure, plain_ticks, styled
 from morphogen.report.sheets import INK, sheet
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def variance_figure(
     one should be, with its `interval` (strides, 2). The process runs from left to right. A stride that begins with
     noise alone is drawn at the left edge.
     """
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator
 
     x, one = np.asarray(log_snr, dtype=np.float64), np.asarray(beta, dtype=np.float64)
     x = np.where(np.isneginf(x), np.min(x[np.isfinite(x)], initial=0.0) - 1.0, x)
@@ -109,8 +109,7 @@ def variance_figure(
     axes.plot(x, low, color=COLORS[7], linewidth=1.2, linestyle=":", label="beta_tilde")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(axes.yaxis)
     axes.set(xlabel="log-SNR of x_t", ylabel="variance of p(x_s | x_t) / beta", title=title)
     axes.margins(x=0.02)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

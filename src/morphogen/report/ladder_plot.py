@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
 from morphogen.core.errors import DataError
-from morphogen.report.canvas import COLORS, figure, styled
+from morphogen.report.canvas import COLORS, figure, plain_ticks, styled
 from morphogen.report.lettering import drawable, lettered
 from morphogen.report.sheets import INK, sheet
 from morphogen.report.tables import number
@@ -109,9 +109,11 @@ def _scale(axes: Any, values: Sequence[float], better: str) -> None:
     low, high = min(values), max(values)
     if better == "lower" and low > 0.0 and high > 10.0 * low:
         axes.set_xscale("log")
+        plain_ticks(axes.xaxis)
     elif better == "lower" and low <= 0.0 and high > -10.0 * low:  # unbiased estimates of nearly 0
         linear = 10.0 ** math.ceil(math.log10(max(-low, 1e-4 * high)))  # up to a decade, where ticks are
         axes.set_xscale("symlog", linthresh=linear)
+        plain_ticks(axes.xaxis)
     to_axis = axes.xaxis.get_transform()
     left, right = to_axis.transform([low, high])
     margin = 0.04 * (right - left) or 1.0
