@@ -36,14 +36,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks import harness
 from benchmarks.harness import QUICK, RUNS, Json, describe_training, load_data, load_family, read, training
 from benchmarks.page.tables import Figure, LeftOut, Seen, at_least, at_most
 from benchmarks.peers.environments import run_in
 from benchmarks.quality import tables
+from benchmarks.quality.picture_classifier import classify, right
 from benchmarks.quality.tables import Split
 from morphogen.core.batch import RawCondition
 from morphogen.core.column_views import cells_of_codes, codes_of
@@ -56,7 +56,7 @@ from morphogen.theory.statistics.intervals import binomial_interval
 
 PICTURES = {"mnist": "mnist:validation=0", "fashion": "fashion_mnist:validation=0"}
 TABLES = ("adult", "breast", "heart", "ilpd", "heart_failure", "support2")
-DELTA, SYNTHETIC, PASSES, BATCH = 1e-5, 20_000, 4, 128
+DELTA, SYNTHETIC = 1e-5, 20_000
 REAL = "real records"
 _STEPS: Json = {"batch_size": 1024, "accumulate": 4, "lr_schedule": "constant", "warmup": 0, "checkpoint_seconds": 1e6}
 MAKERS: dict[str, Json] = {
@@ -77,59 +77,6 @@ TABLE_MAKERS: dict[str, Json] = {
 
 
 # ---------------------------------------------------------------------------------------------- pictures
-
-
-class Network(nn.Module):
-    """The classifier of synthetic pictures (B, 1, 28, 28)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Conv2d(1, 16, 5, padding=2), nn.Conv2d(16, 32, 5, padding=2)
-        self.hidden, self.out = nn.Linear(32 * 49, 128), nn.Linear(128, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = F.max_pool2d(self.first(x).relu(), 2)
-        h = F.max_pool2d(self.second(h).relu(), 2)
-        return self.out(F.dropout(self.hidden(h.flatten(1)).relu(), 0.3, self.training))
-
-
-def moved(x: Tensor) -> Tensor:
-    """x (B, 1, H, W) with every other picture turned, sheared, scaled and shifted a little, and with noise."""
-
-    def around(middle: float, most: float) -> Tensor:
-        return middle + most * (2.0 * torch.rand(len(x) // 2) - 1.0)
-
-    turn, shear = around(0.0, 0.25), around(0.0, 0.2)
-    across = torch.stack([turn.cos() * around(1.0, 0.15), shear - turn.sin(), around(0.0, 0.125)], 1)
-    down = torch.stack([turn.sin(), turn.cos() * around(1.0, 0.15), around(0.0, 0.125)], 1)
-    half = x[: len(x) // 2]
-    grid = F.affine_grid(torch.stack([across, down], 1), list(half.shape), align_corners=False)
-    x = torch.cat([F.grid_sample(half + 1.0, grid, align_corners=False) - 1.0, x[len(half) :]])
-    return x + 0.3 * torch.randn_like(x)
-
-
-def classify(x: Tensor, labels: Tensor, seed: int, passes: int = PASSES) -> Network:
-    """The network after `passes` over x (N, 1, 28, 28) in [-1, 1]."""
-    torch.manual_seed(seed)
-    network = Network()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
-    steps = passes * (len(x) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=max(2, steps))
-    for _ in range(passes):
-        for rows in torch.randperm(len(x)).split(BATCH):
-            if len(rows) < BATCH:
-                continue
-            optimizer.zero_grad()
-            F.cross_entropy(network(moved(x[rows])), labels[rows], label_smoothing=0.05).backward()
-            optimizer.step()
-            schedule.step()
-    return network.eval()
-
-
-@torch.no_grad()
-def right(network: Network, x: Tensor, labels: Tensor) -> int:
-    """How many pictures it gets right."""
-    return sum(int((network(a).argmax(1) == b).sum()) for a, b in zip(x.split(1000), labels.split(1000), strict=True))
 
 
 def synthetic(model: Path, n: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -382,6 +329,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name, out = asked.name, harness.path_of(f"privacy-{asked.name}", asked.quick)
     record: Json = read(out) if out.exists() else {"what": f"private models: {asked.name}", "entries": {}}
     makers = (asked.makers or ("class_gaussian" if name in PICTURES else "marginal_tree")).split("+")
+    known = {*MAKERS, REAL} if name in PICTURES else {*TABLE_MAKERS, AIM}
+    if wrong := [maker for maker in makers if maker not in known]:
+        parser().error(f"--makers of {name!r} are {', '.join(sorted(known))} (got {wrong[0]!r}).")
     jobs = [] if asked.show else [(m, s) for m in makers for s in range(asked.seeds)]
     if name == "cost" and not asked.show:
         for network in COSTS:

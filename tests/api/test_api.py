@@ -88,18 +88,6 @@ def test_a_start_of_another_shape_is_refused(model: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "m").exists()
 
 
-def test_a_folder_is_prepared_as_the_model_it_starts_from(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    (tmp_path / "photos").mkdir()
-    for i in range(60):
-        pixels = rng.integers(0, 256, (90, 90, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
-    small: dict[str, Any] = {"steps": 1, "backbone": "mlp", "hidden": (8,)}
-    first = api.train("vae", f"{tmp_path / 'photos'}:size=16,resize=crop", tmp_path / "first", **small)
-    second = api.train("vae", str(tmp_path / "photos"), tmp_path / "second", steps=1, start=first)
-    assert second.describe()["data"]["shape"] == [3, 16, 16] and second.describe()["options"]["hidden"] == [8]
-
-
 def test_a_family_that_only_encodes_shows_what_it_rebuilds(tmp_path: Path) -> None:
     small = {"widths": (8,), "blocks": 1, "latent_channels": 2}
     trained_ = {"recipe": {**QUICK, "steps": 2}, "options": small}

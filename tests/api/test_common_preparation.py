@@ -32,3 +32,13 @@ def test_models_of_two_sizes_compare_at_the_smaller_one(tmp_path: Path) -> None:
     assert difference.value == pytest.approx(both.models[0]["KID"].value - alone["KID"].value, abs=1e-9)
     with pytest.raises(UsageError, match="another size: name metrics of samples"):
         mg.compare([large, small], folder, ["nll"], save=False)
+
+
+def test_a_folder_is_prepared_as_the_model_it_starts_from(tmp_path: Path) -> None:
+    folder, rng = tmp_path / "photos", np.random.default_rng(0)
+    folder.mkdir()
+    for i in range(60):
+        Image.fromarray(rng.integers(0, 256, (90, 90, 3), dtype=np.uint8)).save(folder / f"{i:02}.png")
+    first = mg.train("vae", f"{folder}:size=16,resize=crop", tmp_path / "first", **SMALL)
+    second = mg.train("vae", folder, tmp_path / "second", steps=1, start=first)
+    assert second.describe()["data"]["shape"] == [3, 16, 16] and second.describe()["options"]["hidden"] == [8]

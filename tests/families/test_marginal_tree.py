@@ -165,5 +165,14 @@ def test_few_rows_keep_nearly_all_of_epsilon_for_columns() -> None:
         model = MarginalTree(MarginalTreeSpec(), DATA)
         model.release(lambda n=n: iter([_batch(_cells(n))]), mechanism)
     assert few.deviations["marginals of columns"] < many.deviations["marginals of columns"]
+
+
+@pytest.mark.parametrize("given", [{"marginal_share": 0.95}, {"choice_share": 0.9}, {}])
+def test_given_shares_are_kept_and_the_others_fit_beside_them(given: dict[str, float]) -> None:
+    model = MarginalTree(MarginalTreeSpec(**given), DATA)
+    for n in (150, 20_000):
+        columns, choices = model._chosen_shares(n, 4.0)
+        assert columns > 0.0 and choices > 0.0 and columns + choices < 1.0
+        assert columns == given.get("marginal_share", columns) and choices == given.get("choice_share", choices)
     with pytest.raises(SpecError, match="below 1"):
-        MarginalTree(MarginalTreeSpec(marginal_share=0.9), DATA)
+        MarginalTree(MarginalTreeSpec(marginal_share=0.9, choice_share=0.1), DATA)

@@ -163,12 +163,6 @@ def run_as_told(told):
         say(out=told["out"], error=str(error))
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    for each in json.loads(sys.argv[1]):
-        run_as_told(each)
-
-
 def train(out, family=None, stream=None, **options):
     family = family or build()
     events = list(fit(family, stream or Points(points()), recipe(**options), out))
@@ -177,3 +171,9 @@ def train(out, family=None, stream=None, **options):
 
 def weights(out):
     return artifact.load(out).family.state_dict()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for each in json.loads(sys.argv[1]):
+        run_as_told(each)

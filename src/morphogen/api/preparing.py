@@ -115,12 +115,13 @@ def _sized(asked: Asked, seconds: float | None) -> tuple[Asked, list[Choice]]:
     A source that names a size keeps it.
     """
     start = None if asked.start is None else artifact.describe(located(asked.start)).data
-    side = recommended_side(seconds) if start is None or not start.is_picture else min(start.shape[1:])
+    begins = start is not None and start.is_picture
+    side = min(start.shape[1:]) if start is not None and begins else recommended_side(seconds)
     found = sized(str(asked.data), side) if is_source(asked.data) else None
     if found is None:
         return asked, []
     source, theirs = found
-    if start is not None:
+    if begins:
         return replace(asked, data=source), [Choice("size", side, "that of the model it starts from")]
     why = f"the pictures have about {theirs} px; --data {asked.data}:size={2 * side},resize=crop takes more time"
     return replace(asked, data=source), [Choice("size", side, why)]

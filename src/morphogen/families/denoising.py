@@ -16,14 +16,13 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, Condition, RawCondition
-from morphogen.core.capabilities import Completes, Denoises, Encodes, Samples, Score, Scores
+from morphogen.core.capabilities import Completes, Denoises, Samples, Score, Scores
 from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
@@ -31,11 +30,13 @@ from morphogen.core.errors import CapabilityError, SpecError, UsageError
 from morphogen.core.family import Family, Health, Player
 from morphogen.core.rng import Index, Noise
 from morphogen.families.denoising_health import judge_denoiser
+from morphogen.families.denoising_spec import DenoisingSpec
+from morphogen.families.first_stage import FIRST_STAGE, latents_of
 from morphogen.families.guide import check_guide
-from morphogen.nn.backbones.denoiser import DenoiserSpec, denoiser
+from morphogen.nn.backbones.denoiser import denoiser
 from morphogen.nn.backbones.encoders import centered
 from morphogen.nn.columns import given_elements, rows_of
-from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
+from morphogen.nn.conditioning.conditioner import COND, READER, conditioner_of, drop_conditions
 from morphogen.nn.layers.fourier import fourier_features
 from morphogen.sampling import grids, loop, steppers
 from morphogen.sampling.denoiser import Denoiser
@@ -49,83 +50,11 @@ from morphogen.theory.columns import gaussian_row
 from morphogen.theory.diffusion import Variance
 from morphogen.theory.schedules import Schedule
 
-FIRST_STAGE = "autoencoder"  # the part that makes latents
 GUIDE = "guide"  # the part that autoguidance leads away from
 CHUNK = 64  # records that are scored together
 EXACT_TRACE = 8  # up to so many dimensions the trace of the probability flow is exact
 FINEST = 0.1  # sigma / alpha at the end of the bound of records with few values
 FINEST_ROW = 0.02  # the same for a table's rows, whose numbers may lie close together
-
-
-@runtime_checkable
-class FirstStage(Encodes, Protocol):
-    """An autoencoder of records, in whose latents a denoiser can work."""
-
-    data: DataSpec
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """The shape of latents."""
-
-    def normalized(self, z: Tensor) -> Tensor:
-        """Latents as a denoiser sees them: of mean 0 and variance 1."""
-
-    def restored(self, z: Tensor) -> Tensor:
-        """The inverse of `normalized`."""
-
-
-def latents_of(stage: Any, data: DataSpec) -> tuple[int, ...]:
-    """The shape of the latents of the part "autoencoder". Raises `SpecError` if it is not an autoencoder of `data`."""
-    if not isinstance(stage, FirstStage):
-        raise SpecError(
-            f"the part 'autoencoder' must be a model of the family autoencoder, not a {type(stage).__name__}."
-        )
-    theirs = stage.data
-    alike = (theirs.shape, theirs.kind, theirs.levels) == (data.shape, data.kind, data.levels)
-    if not alike or theirs.sequence != data.sequence:
-        raise SpecError(
-            f"the part 'autoencoder' was trained on {theirs.kind} records of shape {theirs.shape}, but {data.name!r}"
-            f" has {data.kind} ones of shape {data.shape}: take one of the same data."
-        )
-    return tuple(stage.latent_shape)
-
-
-class DenoisingSpec(DenoiserSpec, ConditionSpec):
-    """Options that diffusion and flow matching share."""
-
-    shift: float = Field(
-        1.0, gt=0, description="factor of the noise-to-signal ratio at every t: about side / 64 for large pictures"
-    )
-    fourier: tuple[Annotated[int, Field(ge=-16, le=64)], ...] = Field(
-        (), description="also show the network sin and cos of 2^k pi x_t for these k: 2,4,6,8 helps likelihoods"
-    )
-    context_dropout: float = Field(
-        0.0, ge=0, le=1, description="share of records trained without their picture, so that it also draws without one"
-    )
-    stepper: str = Field("unipc-angle", description=f"sampling: {', '.join(steppers.STEPPERS)}")
-    steps: int = Field(50, ge=1, le=100_000, description="sampling: steps from noise to record")
-    grid: str = Field(
-        grids.AUTO,
-        description=f"sampling: the times of the steps, {', '.join(grids.GRIDS)}; auto is what suits the stepper",
-    )
-    guidance: float = Field(1.0, ge=0, description="sampling: scale of classifier-free guidance; 1 is none")
-    autoguidance: float = Field(1.0, ge=0, description="sampling: scale of the way from the part guide; 1 is none")
-    guidance_interval: tuple[float, float] = Field(
-        (0.0, 1.0), description="sampling: the times t, from 0 for records to 1 for noise, between which guidance acts"
-    )
-    score_evaluations: int = Field(100, ge=5, description="scoring: evaluations of the network")
-    lr: float = Field(1e-3, gt=0, description="peak learning rate")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
-    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
-
-    @model_validator(mode="after")
-    def _guided_by_something(self) -> DenoisingSpec:
-        if self.guidance != 1.0 and not self.conditional:
-            raise ValueError("guidance leads towards a condition: it needs conditional, or stays 1")
-        low, high = self.guidance_interval
-        if not 0.0 <= low <= high <= 1.0:
-            raise ValueError(f"guidance_interval must lie in [0, 1] and be in order (got {low:g}, {high:g})")
-        return self
 
 
 class DenoisingFamily(Family):

@@ -38,8 +38,9 @@ from morphogen.core.family import Progress, Step
 from morphogen.core.recommendation import Recommendation, Situation
 from morphogen.core.rng import Index, Noise
 from morphogen.families import recommending
-from morphogen.families.denoising import DenoisingFamily, DenoisingSpec
+from morphogen.families.denoising import DenoisingFamily
 from morphogen.families.denoising_health import EARLIEST
+from morphogen.families.denoising_spec import DenoisingSpec
 from morphogen.theory.coupling import optimal_coupling
 from morphogen.theory.schedules import schedule
 from morphogen.theory.weightings import uniforms

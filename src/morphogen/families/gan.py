@@ -46,7 +46,7 @@ from morphogen.core.family import TELLING, Family, Health, Player, Progress, Ste
 from morphogen.core.recommendation import Recommendation, Situation
 from morphogen.core.rng import Noise, Rng
 from morphogen.families import recommending
-from morphogen.families.denoising import FIRST_STAGE, latents_of
+from morphogen.families.first_stage import FIRST_STAGE, latents_of
 from morphogen.families.gan_health import GameState, judge_game
 from morphogen.families.gan_spec import GANSpec, check_data
 from morphogen.nn.backbones.adversarial_nets import (

@@ -73,8 +73,11 @@ class MarginalTree(Family):
             raise SpecError(
                 f"a {self.name!r} model is of tables with at most {MOST_COLUMNS} columns, such as a .csv file."
             )
-        if (spec.marginal_share or PLENTY[0]) + (spec.choice_share or PLENTY[1]) >= 1.0:
-            raise SpecError("marginal_share and choice_share leave nothing for the pairs: their sum is below 1.")
+        given = (spec.marginal_share or 0.0) + (spec.choice_share or 0.0)
+        if given >= 1.0:
+            raise SpecError(
+                f"marginal_share and choice_share leave nothing for the pairs: their sum is below 1 (got {given:g})."
+            )
         self.columns, self.codes, g = len(data.table.columns), max(data.table.codes), spec.groups
         c = self.columns
         places = torch.arange(c)
@@ -116,8 +119,9 @@ class MarginalTree(Family):
         """The shares for columns and for choices; few records, whose number is public, have none to spare for pairs."""
         of_pairs = noise * math.sqrt(max(self.columns - 1, 1) / (1.0 - sum(PLENTY)))
         columns, choices = PLENTY if n >= TELLING * of_pairs * FEWEST_GROUPS**2 else SCARCE
-        columns = self.spec.marginal_share or columns
-        return columns, min(self.spec.choice_share or choices, 0.9 * (1.0 - columns))
+        given = self.spec.marginal_share, self.spec.choice_share
+        columns = given[0] or min(columns, 0.9 * (1.0 - (given[1] or 0.0)))
+        return columns, given[1] or min(choices, 0.9 * (1.0 - columns))
 
     def _measure_columns(self, codes: Tensor, mechanism: Mechanism) -> tuple[float, list[Tensor]]:
         """The number of rows as measured, and the distribution of each column's groups (G_j,)."""

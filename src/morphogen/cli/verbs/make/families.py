@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -36,18 +37,16 @@ def families(
             for preset, options in found["presets"].items()
         ]
         print_table(["preset", "sets"], presets)
-        print_table(["flag of the model", "type", "default", "what it does"], _flags(found["options"]))
-        recipe = [[flag(f["name"]), *row[1:]] for f, row in zip(found["recipe"], _flags(found["recipe"]), strict=True)]
-        print_table(["flag of the training", "type", "default", "what it does"], recipe)
+        print_table(["flag of the model", "type", "default", "what it does"], _flags(found["options"], OWN_FLAGS))
+        print_table(["flag of the training", "type", "default", "what it does"], _flags(found["recipe"]))
 
 
-def _flags(fields: list[dict[str, Any]]) -> list[list[str]]:
-    return [[_named(f["name"]), f["in_words"], _default(f["default"]), str(f["description"] or "")] for f in fields]
-
-
-def _named(name: str) -> str:
-    """The flag of an option; where `train` has a flag of that name that means something else, the option itself."""
-    return f"{name} (Python)" if flag(name) in OWN_FLAGS else flag(name)
+def _flags(fields: list[dict[str, Any]], taken: Sequence[str] = ()) -> list[list[str]]:
+    """A row for each field; flags that are `taken` mean something else in `train`, so only Python sets the field."""
+    names = [flag(f["name"]) for f in fields]
+    shown = [f"{f['name']} (Python)" if name in taken else name for f, name in zip(fields, names, strict=True)]
+    rest = [[f["in_words"], _default(f["default"]), str(f["description"] or "")] for f in fields]
+    return [[name, *row] for name, row in zip(shown, rest, strict=True)]
 
 
 def _default(value: Any) -> str:

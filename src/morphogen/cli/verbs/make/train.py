@@ -130,11 +130,13 @@ def train(
             print_text(*found.lines())
         return
     assert out is not None
-    hints = [] if json else [f"to look on, from another terminal: morphogen watch {shlex.quote(str(out))}"]
+    hinted = json
 
     def tell(line: str) -> None:
-        while hints:  # once, when there is a plan
-            print_note(hints.pop())
+        nonlocal hinted
+        if not hinted:  # now there is a run to look at
+            print_note(f"to look on, from another terminal: morphogen watch {shlex.quote(str(out))}")
+            hinted = True
         print_note(line)
 
     events = api.training(family, data, out, resume=resume, on_plan=tell, log=log, **how)
