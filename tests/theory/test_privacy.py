@@ -115,3 +115,17 @@ def test_clipping_shortens_and_never_turns() -> None:
     )
     bad = torch.tensor([[float("nan"), 1.0], [3.0, 4.0]])
     assert torch.allclose(clipped(bad, 1.0), torch.tensor([[0.0, 0.0], [0.6, 0.8]]))
+
+
+def test_a_release_before_the_rounds_adds_to_what_they_cost() -> None:
+    together = subsampled_epsilon(4.0, 1.0, 10, 1e-5, before=2.0)
+    assert together == pytest.approx(gaussian_epsilon((10 / 4.0**2 + 1 / 2.0**2) ** -0.5, 1e-5))
+    assert subsampled_epsilon(4.0, 0.5, 0, 1e-5, before=2.0) == pytest.approx(gaussian_epsilon(2.0, 1e-5))
+    pytest.importorskip("dp_accounting")
+    alone, release = subsampled_epsilon(1.0, 0.01, 200, 1e-5), gaussian_epsilon(3.0, 1e-5)
+    both = subsampled_epsilon(1.0, 0.01, 200, 1e-5, before=3.0)
+    assert max(alone, release) < both < alone + release  # and basic composition only bounds it
+    for rate in (0.02, 1.0):
+        noise = subsampled_noise(1.0, 1e-5, rate, 50, before=8.0)
+        assert 0.98 < subsampled_epsilon(noise, rate, 50, 1e-5, before=8.0) <= 1.0
+        assert noise > subsampled_noise(1.0, 1e-5, rate, 50)

@@ -49,6 +49,7 @@ def begin(
         on_sheet=None if private else show,
         began=began,
         advice=ready.advice,
+        moments=ready.moments,
     )
     return with_notes(events, dataset.reading_notes())
 

@@ -37,6 +37,7 @@ from morphogen.trainer.distributed import resolve_device
 from morphogen.trainer.plan import Advice, Plan, measured, plan
 
 LENGTHS = {"steps", "epochs", "budget"}  # of training; ten minutes where none is given
+MOMENTS = "class_gaussian"  # the family of a private warm-up
 TRIAL_S = 1.5  # seconds to try a network
 
 
@@ -51,10 +52,11 @@ class Prepared:
     dataset: data.Dataset
     advice: Advice
     pace: float | None = None
+    moments: Family | None = None  # whose samples a private training learns first
 
     def planned(self, began: float) -> Plan:
         """The plan, from some trial steps, unless these were made to choose a network. Nothing is written."""
-        trainer = measured(self.model, self.stream, self.recipe, began, TRIAL_S, self.pace)
+        trainer = measured(self.model, self.stream, self.recipe, began, TRIAL_S, self.pace, self.moments)
         return plan(trainer, len(self.dataset.train), self.advice)
 
 
@@ -85,6 +87,11 @@ def prepare(asked: Asked, began: float, tell: Callable[[str], object] | None = N
     if Releases in found.capabilities and not found.blind_players:
         recipe = one_pass(recipe, len(dataset.train))
 
+    moments = None
+    if terms is not None and terms.moments:
+        release = registry.family(MOMENTS)
+        moments = build(release, release.Spec.parse({}), dataset.spec, {}, Recipe.parse(recipe).seed)
+
     def make(chosen: Spec, plan: Recipe) -> tuple[Family, BatchSource]:
         check_size(found, chosen, dataset.spec, stages)
         model = build(found, chosen, dataset.spec, stages, plan.seed)
@@ -96,7 +103,9 @@ def prepare(asked: Asked, began: float, tell: Callable[[str], object] | None = N
     tried: list[tuple[Spec, Recipe, float]] = []
 
     def seconds_of(chosen: Spec, plan: Recipe) -> float:
-        tried.append((chosen, plan, measured(*make(chosen, plan), plan, began, TRIAL_S).budget.pace or TRIAL_S))
+        tried.append(
+            (chosen, plan, measured(*make(chosen, plan), plan, began, TRIAL_S, moments=moments).budget.pace or TRIAL_S)
+        )
         return tried[-1][2]
 
     whole = asked.preset is not None or bool(asked.parts) or asked.start is not None or asked.complete
@@ -106,7 +115,7 @@ def prepare(asked: Asked, began: float, tell: Callable[[str], object] | None = N
         _begin_with(model, asked.start)
     advice = Advice(chosen.needs, (*resized, *chosen.choices), tell)
     known = next((pace for spec, plan, pace in tried if (spec, plan) == (chosen.spec, chosen.recipe)), None)
-    return Prepared(asked, model, stream, chosen.recipe, dataset, advice, known)
+    return Prepared(asked, model, stream, chosen.recipe, dataset, advice, known, moments)
 
 
 def _sized(asked: Asked, seconds: float | None) -> tuple[Asked, list[Choice]]:

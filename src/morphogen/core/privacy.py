@@ -132,6 +132,9 @@ class PrivacyTerms(Spec):
     clip: float = pydantic.Field(1.0, gt=0, le=1e9, description="the largest norm of one unit's gradient")
     unit: str | None = pydantic.Field(None, description="the column whose values name the units; none: each record")
     copies: int = pydantic.Field(1, ge=1, le=64, description="how often a record is seen in a step, with other noise")
+    moments: float = pydantic.Field(
+        0.0, ge=0, le=0.9, description="share of the privacy for moments of classes, whose samples are learned first"
+    )
     public: tuple[str, ...] = pydantic.Field((), description=f"what is public although it is not: {', '.join(PUBLIC)}")
     seeded: bool = pydantic.Field(False, description="draw the noise from the seed; the model is then not for release")
 
@@ -149,7 +152,13 @@ class PrivacyTerms(Spec):
             value = getattr(self, name)
             if name in ("epsilon", "delta") or value == info.default:
                 continue
-            written = "+".join(value) if isinstance(value, tuple) else f"{value:g}" if name == "clip" else str(value)
+            written = (
+                "+".join(value)
+                if isinstance(value, tuple)
+                else f"{value:g}"
+                if isinstance(value, float)
+                else str(value)
+            )
             said.append(name if value is True else f"{name}={written}")
         return ",".join(said)
 
@@ -165,7 +174,7 @@ def parse_privacy(given: Any) -> PrivacyTerms | None:
         pairs = [part.partition("=") for part in given.split(",") if part.strip()]
         values = {name.strip(): value.strip() if equals else True for name, equals, value in pairs}
         if len(values) < len(pairs):
-            raise ValueError("each of epsilon, delta, clip, unit, copies, public and seeded is said once")
+            raise ValueError("each of epsilon, delta, clip, unit, copies, moments, public and seeded is said once")
     else:
         raise ValueError("write privacy as epsilon=1,delta=1e-5")
     if isinstance(values.get("public"), str):

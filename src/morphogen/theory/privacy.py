@@ -9,7 +9,8 @@ k releases with the noises s_i are as private as one with 1 / s^2 = sum_i 1 / s_
 
 In DP-SGD (Abadi et al., 2016) each unit takes part in a step with probability q, independently of the others. The
 privacy loss of one step then has a known distribution, and that of T steps is its T-fold convolution. `dp-accounting`
-computes it with a rounding that only overstates epsilon (Koskela et al., 2020; Doroshenko et al., 2022).
+computes it with a rounding that only overstates epsilon (Koskela et al., 2020; Doroshenko et al., 2022). The loss of a
+release before the first step is convolved with it as well.
 
 The exponential mechanism chooses i with probability proportional to exp(e score_i / (2 Delta)). With Gaussian releases
 it composes as zero-concentrated privacy (Bun and Steinke, 2016): a Gaussian release costs rho = 1 / (2 s^2), a choice
@@ -73,7 +74,7 @@ def concentrated_rho(epsilon: float, delta: float) -> float:
     return low
 
 
-def subsampled_epsilon(noise: float, rate: float, rounds: int, delta: float) -> float:
+def subsampled_epsilon(noise: float, rate: float, rounds: int, delta: float, before: float | None = None) -> float:
     """The epsilon at `delta` of noisy sums over random units.
 
     Args:
@@ -81,6 +82,7 @@ def subsampled_epsilon(noise: float, rate: float, rounds: int, delta: float) -> 
         rate: the probability q with which a unit takes part in a round.
         rounds: how many.
         delta: of all rounds together.
+        before: the noise multiplier of a Gaussian release over all units that came first; None: there was none.
 
     Returns:
         An upper bound that is tight to about 1e-3; the closed form where every unit always takes part.
@@ -88,29 +90,30 @@ def subsampled_epsilon(noise: float, rate: float, rounds: int, delta: float) -> 
     Raises:
         MorphogenError: `dp-accounting` is not installed, which rates below 1 need.
     """
-    if rounds == 0:
-        return 0.0
-    if rate == 1.0:
-        return gaussian_epsilon(noise / math.sqrt(rounds), delta)
+    spent = 0.0 if before is None else 1.0 / before**2
+    if rounds == 0 or rate == 1.0:
+        together = spent + rounds / noise**2 if rounds else spent
+        return gaussian_epsilon(1.0 / math.sqrt(together), delta) if together else 0.0
     _check_installed()
-    return _epsilon(noise, rate, rounds, delta)
+    return _epsilon(noise, rate, rounds, delta, before)
 
 
-def subsampled_noise(epsilon: float, delta: float, rate: float, rounds: int) -> float:
+def subsampled_noise(epsilon: float, delta: float, rate: float, rounds: int, before: float | None = None) -> float:
     """The smallest noise multiplier, to one part in a thousand, with which `subsampled_epsilon` is at most `epsilon`.
 
-    The noise is never too small for the promise.
+    The noise is never too small for the promise. A release `before` has to leave something of it.
     """
     if rate == 1.0:
-        return gaussian_noise(epsilon, delta) * math.sqrt(rounds)
+        left = 1.0 / gaussian_noise(epsilon, delta) ** 2 - (0.0 if before is None else 1.0 / before**2)
+        return math.sqrt(rounds / left)
     _check_installed()
     high = 0.5
-    while _epsilon(high, rate, rounds, delta) > epsilon:
+    while _epsilon(high, rate, rounds, delta, before) > epsilon:
         high *= 2.0
     low = high / 2.0
-    while low > _LEAST_NOISE and _epsilon(low, rate, rounds, delta) <= epsilon:
+    while low > _LEAST_NOISE and _epsilon(low, rate, rounds, delta, before) <= epsilon:
         low, high = low / 2.0, low
-    return _first(lambda s: _epsilon(s, rate, rounds, delta) <= epsilon, low, high, _CLOSE)
+    return _first(lambda s: _epsilon(s, rate, rounds, delta, before) <= epsilon, low, high, _CLOSE)
 
 
 def clip_factors(norms: Tensor, clip: float) -> Tensor:
@@ -135,14 +138,17 @@ def _first(holds: Callable[[float], bool], low: float, high: float, close: float
     return high
 
 
-def _epsilon(noise: float, rate: float, rounds: int, delta: float) -> float:
+def _epsilon(noise: float, rate: float, rounds: int, delta: float, before: float | None = None) -> float:
     """By privacy loss distributions on a grid, which is finer where many rounds add up its errors."""
     import dp_accounting as dp
     from dp_accounting.pld import PLDAccountant
 
     step = dp.PoissonSampledDpEvent(rate, dp.GaussianDpEvent(noise))
     accountant = PLDAccountant(value_discretization_interval=1e-3 if rounds <= _MANY else 1e-4)
-    return float(accountant.compose(dp.SelfComposedDpEvent(step, rounds)).get_epsilon(delta))
+    accountant.compose(dp.SelfComposedDpEvent(step, rounds))
+    if before is not None:
+        accountant.compose(dp.GaussianDpEvent(before))
+    return float(accountant.get_epsilon(delta))
 
 
 def _check_installed() -> None:

@@ -42,6 +42,7 @@ def fit(
     on_sheet: OnSheet | None = None,
     began: float | None = None,
     advice: Advice | None = None,
+    moments: Family | None = None,
 ) -> Generator[Event, None, None]:
     """Train `family` on `stream` and yield events. At the end of the iteration `out` holds a complete artifact.
 
@@ -50,7 +51,8 @@ def fit(
     leading process calls `on_sheet(family, step)` with averaged weights, but not for a sharded model. A budget of time
     counts from `began`, a moment of `time.perf_counter()`; by default from now. `advice` is for the plan, which is told
     and logged before the first step. `provenance` is added to the artifact's. `begun_with` is kept in the checkpoint,
-    which is private to the run, for resuming it.
+    which is private to the run, for resuming it. `moments` is the family whose samples a private training learns first,
+    where its terms ask for that.
 
     Ctrl-C, SIGTERM, closing the terminal or closing the iterator ends the run between two steps, after a checkpoint and
     an artifact marked `complete: false`; a signal then raises `Interrupted`. A second Ctrl-C ends the run at once, and
@@ -63,7 +65,7 @@ def fit(
     with _alone(out, family):
         going_on = _goes_on(out, resume)
     told = provenance or {}, begun_with or {}
-    how = on_sheet, began, advice or Advice()
+    how = on_sheet, began, advice or Advice(), moments
     return _fit(family, stream, recipe, out, resume, going_on, prolonged, validation, told, *how)
 
 
@@ -104,6 +106,7 @@ def _fit(
     on_sheet: OnSheet | None,
     began: float | None,
     advice: Advice,
+    moments: Family | None,
 ) -> Generator[Event, None, None]:
     with watched() as stop, _alone(out, family):
         if leads():
@@ -125,6 +128,7 @@ def _fit(
                 on_sheet,
                 began,
                 advice,
+                moments,
             )
             if run.finished:
                 yield run.last_event()

@@ -150,11 +150,17 @@ def plan(trainer: Trainer, records: int, advice: Advice) -> Plan:
 
 
 def measured(
-    family: Family, stream: BatchSource, recipe: Recipe, began: float, most_s: float, pace: float | None = None
+    family: Family,
+    stream: BatchSource,
+    recipe: Recipe,
+    began: float,
+    most_s: float,
+    pace: float | None = None,
+    moments: Family | None = None,
 ) -> Trainer:
     """A trainer in memory alone, which has planned its length by the seconds of a step, `pace` or of trial steps."""
     world = World(resolve_device(recipe.device))
-    trainer = Trainer(family, stream, recipe, world, Log(Path(os.devnull), world), Stop(), began)
+    trainer = Trainer(family, stream, recipe, world, Log(Path(os.devnull), world), Stop(), began, moments)
     trainer.budget.pace = trainer.try_steps(most_s) if pace is None else pace
     trainer.replan()
     if trainer.private is not None:

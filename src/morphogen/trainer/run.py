@@ -54,6 +54,7 @@ class Run:
         on_sheet: OnSheet | None,
         began: float | None,
         advice: Advice,
+        moments: Family | None,
     ) -> None:
         self.advice, self.prolonged = advice, prolonged
         self.out, self.folder, self.world, self.stop, self.recipe = out, out / "checkpoint", world, stop, recipe
@@ -64,7 +65,7 @@ class Run:
         self.found: dict[str, Mapping[str, str]] = {}  # by whom: what is wrong with the model, by its cause
         self.failed: set[str] = set()  # tasks that have failed, each reported once
         self.log = Log(self.folder / "log.jsonl", world)
-        self.trainer = Trainer(family, stream, recipe, world, self.log, stop, began)
+        self.trainer = Trainer(family, stream, recipe, world, self.log, stop, began, moments)
         self.looked = False  # whether a health check and a sheet were made in this session
         self.to_say: list[str] = []
         if going_on:

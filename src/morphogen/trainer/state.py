@@ -39,6 +39,8 @@ def save(trainer: Trainer, folder: Path, begun_with: Mapping[str, Any]) -> None:
         tensors = prefixed("weights", {name: full(value) for name, value in own_state(trainer.family).items()})
         for name, optimizer in trainer.optimizers.items():
             tensors |= prefixed(f"players/{name}", optimizer.state())
+        if trainer.private is not None:
+            tensors |= prefixed("private", trainer.private.tensors())
         tensors |= prefixed("terms", trainer.meters.terms.state()) | prefixed("metrics", trainer.meters.metrics.state())
     if world.leads:
         facts = {name: getattr(trainer, name) for name in _FACTS}
@@ -89,7 +91,9 @@ def restore(trainer: Trainer, folder: Path, prolonged: bool = False) -> list[str
     trainer.meters.terms.load_state(under(tensors, "terms"), trainer.world.device)
     trainer.meters.metrics.load_state(under(tensors, "metrics"), trainer.world.device)
     said = []
-    if trainer.private is not None and (lost := trainer.private.load_state(facts["private"])):
+    if trainer.private is not None and (
+        lost := trainer.private.load_state(facts["private"], under(tensors, "private"))
+    ):
         said.append(f"{lost} private rounds of the killed run are lost, and count: so many fewer are left.")
     before, now = facts.get("processes", trainer.world.size), trainer.world.size
     if before == now:

@@ -49,7 +49,9 @@ class Trainer:
         log: Log,
         stop: Stop,
         began: float | None = None,
+        moments: Family | None = None,
     ) -> None:
+        """`moments`: the family whose samples a private training learns first, where its terms ask for that."""
         self.family, self.stream, self.recipe = family, stream, recipe
         self.world, self.log, self.stop = world, log, stop
         if world.sharded and not family.shardable:
@@ -82,7 +84,7 @@ class Trainer:
         if recipe.privacy is not None:
             self.precision, self.compiled = "fp32", False
             stream = private_source(stream)
-            self.private = PrivateTraining(family, stream, recipe, world, self.optimizers, log)
+            self.private = PrivateTraining(family, stream, recipe, world, self.optimizers, log, moments)
             self._updates = self.private
         elif isinstance(family, Releases):
             self.compiled = False
@@ -186,6 +188,7 @@ class Trainer:
         if self.private is None:
             return
         self.private.plan(self.budget.total or 1)
+        self.private.begin()
         left = self.private.steps_left(self.step)
         self.budget.asked = min(self.budget.asked or self.step + left, self.step + left)
         if self.budget.total is None or self.budget.total > self.budget.asked:

@@ -23,7 +23,7 @@ class Ledger:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self.spent = 0
-        self._written = 0
+        self._written = -1  # the first checkpoint says that nothing was spent yet
 
     def before_round(self) -> None:
         """Count one round, which is on disk before it is made."""

@@ -14,7 +14,7 @@ from morphogen.core.capabilities import Releases
 from morphogen.core.errors import NonFiniteError, UsageError
 from morphogen.core.family import Family, Progress, require
 from morphogen.core.privacy import PrivacyTerms, Spending
-from morphogen.core.rng import Rng
+from morphogen.core.rng import Noise, Rng
 from morphogen.core.strong_noise import NoiseSource, noisy
 from morphogen.theory.privacy import concentrated_epsilon, concentrated_rho, gaussian_epsilon, gaussian_noise
 from morphogen.trainer.log import Meters
@@ -55,10 +55,13 @@ class Shared:
     Gaussian uses alone are as private as one of noise s_0. With choices the costs rho add up.
     """
 
-    def __init__(self, terms: PrivacyTerms, source: NoiseSource, with_choices: bool) -> None:
+    def __init__(self, terms: PrivacyTerms, source: NoiseSource, with_choices: bool, whole: float = 1.0) -> None:
+        """`whole`: the share of the terms' privacy that all uses may take together."""
         self._terms, self._source, self._left = terms, source, 1.0
-        self.rho = concentrated_rho(terms.epsilon, terms.delta) if with_choices else 0.0
+        self.rho = whole * concentrated_rho(terms.epsilon, terms.delta) if with_choices else 0.0
         self.noise = 1.0 / math.sqrt(2.0 * self.rho) if with_choices else gaussian_noise(terms.epsilon, terms.delta)
+        if not with_choices:
+            self.noise /= math.sqrt(whole)
         self.deviations: dict[str, float] = {}
         self.spent: list[Spending] = []
 
@@ -121,16 +124,30 @@ class ReleaseUpdates:
             require(self._family, Releases, "release").release(self._stream.passes, self._mechanism)
         if not self._optimizers:
             return
-        for move in self._family.steps(nobody(self._family, 1, address=at.step), self._rng, at):
-            optimizer = self._optimizers[move.player]
-            loss = torch.stack(list(move.terms.values())).sum(0).mean()
-            loss.backward(inputs=optimizer.parameters)
-            norm = optimizer.gradient_norm()
-            if not bool(torch.isfinite(norm)):
-                raise NonFiniteError(f"step {at.step}: the gradient is not finite. Try a smaller learning rate.")
-            if meters is not None:
-                meters.metrics.add("grad_norm", norm)
-                for name, term in move.terms.items():
-                    meters.terms.add(name, term.mean())
-            yield optimizer, norm
-            optimizer.clear()
+        batch = nobody(self._family, 1, address=at.step)
+        yield from unlimited(self._family, self._optimizers, batch, self._rng, at, meters)
+
+
+def unlimited(
+    family: Family,
+    optimizers: Mapping[str, PlayerOptimizer],
+    batch: Batch,
+    rng: Noise,
+    at: Progress,
+    meters: Meters | None,
+) -> Iterator[tuple[PlayerOptimizer, Tensor]]:
+    """The updates of one step on records of nobody, which need no limits: each optimizer with its gradient's norm."""
+    for move in family.steps(batch, rng, at):
+        optimizer = optimizers[move.player]
+        loss = torch.stack(list(move.terms.values())).sum(0).mean()
+        loss.backward(inputs=optimizer.parameters)
+        norm = optimizer.gradient_norm()
+        if not bool(torch.isfinite(norm)):
+            raise NonFiniteError(f"step {at.step}: the gradient is not finite. Try a smaller learning rate.")
+        if meters is not None:
+            meters.metrics.add("grad_norm", norm)
+            for name, term in move.terms.items():
+                meters.terms.add(name, term.mean())
+        yield optimizer, norm
+        for other in optimizers.values():
+            other.clear()

@@ -23,6 +23,7 @@ from morphogen.trainer.private import probing
 from morphogen.trainer.private.ledger import NAME, Ledger
 from morphogen.trainer.private.releasing import ReleaseUpdates, Shared
 from morphogen.trainer.private.updates import PrivateSource, PrivateUpdates
+from morphogen.trainer.private.warming import WarmUp
 from morphogen.trainer.recipe import Recipe
 
 _NOT_COVERED = ("records outside of the training split", "how long the training took")
@@ -53,7 +54,9 @@ class PrivateTraining:
         world: World,
         optimizers: dict[str, PlayerOptimizer],
         log: Log,
+        moments: Family | None = None,
     ) -> None:
+        """`moments`: the family whose release and samples come first, where the terms have a share for them."""
         terms = recipe.terms
         assert terms is not None
         self.terms, self._family, self._stream, self._recipe = terms, family, stream, recipe
@@ -69,14 +72,15 @@ class PrivateTraining:
         self.ledger = Ledger(None if devnull else log.path.parent / NAME)
         self._source: NoiseSource = SeededSource(recipe.seed, session=1) if terms.seeded else StrongSource()
         self.planned, self.noise = 0, 0.0
-        self._known: tuple[int, float] = (0, 0.0)
+        self._known: tuple[int, float] = (-1, 0.0)
         self.slow: str | None = None  # why gradients are computed unit by unit
         self._mechanism: Shared | None = None
         self._released: PrivacyGuarantee | None = None
+        self.warming: WarmUp | None = None
         self._updates: PrivateUpdates | ReleaseUpdates
         if isinstance(family, Releases):
-            if terms.copies > 1:
-                raise SpecError(f"a {family.name!r} model reads each record once: leave out copies.")
+            if terms.copies > 1 or terms.moments:
+                raise SpecError(f"a {family.name!r} model reads each record once: leave out copies and moments.")
             self.players: list[str] = []
             self._mechanism = Shared(terms, self._source, family.chooses)
             self._updates = ReleaseUpdates(family, stream, self._mechanism, self.ledger, optimizers, recipe.seed)
@@ -92,25 +96,46 @@ class PrivateTraining:
         self._updates = PrivateUpdates(
             family, stream, recipe, optimizers, self.ledger, self._source, terms.clip, self.slow is None
         )
+        if terms.moments:
+            if moments is None:
+                raise UsageError("a warm-up on moments needs the model that releases them.")
+            mechanism = Shared(terms, self._source, False, terms.moments)
+            size = max(1, recipe.batch_size // recipe.accumulate)
+            self.warming = WarmUp(family, moments, mechanism, optimizers, size, recipe.seed)
 
     def plan(self, steps: int) -> None:
         """Plan the noise of so many steps. Raises `MorphogenError` without the package that computes it."""
         if self._mechanism is not None or self.planned:
             return
         terms = self.terms
+        if self.warming is not None:
+            steps = self.warming.plan(steps)
         self.planned = steps * len(self.players)
-        self.noise = subsampled_noise(terms.epsilon, terms.delta, self._stream.rate, self.planned)
+        self.noise = subsampled_noise(terms.epsilon, terms.delta, self._stream.rate, self.planned, self._before)
         self._use(self.noise)
+
+    def begin(self) -> None:
+        """Release the moments of a warm-up, unless a checkpoint has them; the next one keeps them."""
+        if self.warming is not None and not self.warming.mechanism.spent:
+            self.warming.release(self._stream)
+
+    @property
+    def _before(self) -> float | None:
+        """The noise of the release that comes before the rounds."""
+        return None if self.warming is None else self.warming.mechanism.noise
 
     def of(self, at: Progress, precision: Precision, meters: Meters | None) -> Iterator[tuple[PlayerOptimizer, Tensor]]:
         """The updates of one step, as `UpdateSchedule.of`."""
+        if self.warming is not None and meters is not None and at.step < self.warming.steps:
+            return self.warming.of(at, meters)
         return self._updates.of(at, precision, meters)
 
     def steps_left(self, step: int) -> int:
         """How many more steps may be made."""
         if self._mechanism is not None:  # steps after the release see no record
             return max(0, (self._recipe.steps or _UNBOUND) - step)
-        return max(0, self.planned - self.ledger.spent) // max(1, len(self.players))
+        warm = 0 if self.warming is None else max(0, self.warming.steps - step)
+        return warm + max(0, self.planned - self.ledger.spent) // max(1, len(self.players))
 
     def lines(self) -> list[str]:
         """The plan, before the first step."""
@@ -124,6 +149,11 @@ class PrivateTraining:
             read = "all records are" if t.unit is None else f"one record of each {t.unit!r}, drawn at random, is"
             said.append(f"{read} read once; noise {self._mechanism.noise:.3g} for all uses together")
         else:
+            if (warming := self.warming) is not None:
+                said.append(
+                    f"moments of classes take {t.moments:g} of the privacy, with noise {warming.mechanism.noise:.3g};"
+                    f" the first {warming.steps:,} steps learn samples of them"
+                )
             said.append(
                 f"{self.planned:,} rounds, in each of which a unit takes part with probability {stream.rate:.3g}; noise"
                 f" {self.noise:.3g} times the largest norm {t.clip:g} of a unit's gradient"
@@ -137,10 +167,17 @@ class PrivateTraining:
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         released = None if self._mechanism is None or not self.ledger.spent else self.guarantee().to_dict()
-        return {"spent": self.ledger.spent, "planned": self.planned, "noise": self.noise, "released": released}
+        about = {"spent": self.ledger.spent, "planned": self.planned, "noise": self.noise, "released": released}
+        return about if self.warming is None else {**about, "warm": self.warming.state()}
 
-    def load_state(self, state: Mapping[str, Any]) -> int:
-        """The inverse of `state`. Returns the rounds that were made after the checkpoint and are lost."""
+    def tensors(self) -> dict[str, Tensor]:
+        """The moments of a warm-up, which a checkpoint keeps beside."""
+        return {} if self.warming is None else dict(self.warming.moments.state_dict())
+
+    def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
+        """The inverse of `state` and `tensors`. Returns the rounds made after the checkpoint, which are lost."""
+        if self.warming is not None:
+            self.warming.load_state(state["warm"], tensors)
         lost = self.ledger.recover(int(state["spent"]))
         self.planned, self.noise = int(state["planned"]), float(state["noise"])
         if self.noise:
@@ -169,15 +206,17 @@ class PrivateTraining:
             )
         spent, rate = self.ledger.spent, self._stream.rate
         epsilon = self._epsilon(spent)
+        alone = epsilon if self._before is None else subsampled_epsilon(self.noise, rate, spent, t.delta)
         used = Spending(
-            what="training", epsilon=epsilon, delta=t.delta, noise=self.noise or None, rate=rate, rounds=spent
+            what="training", epsilon=alone, delta=t.delta, noise=self.noise or None, rate=rate, rounds=spent
         )
+        first = () if self.warming is None else tuple(self.warming.mechanism.spent)
         how = "Gaussian mechanism, closed form" if rate == 1.0 else "privacy loss distributions, dp-accounting"
-        return PrivacyGuarantee(epsilon=epsilon, accountant=how, ledger=(used,), **about)
+        return PrivacyGuarantee(epsilon=epsilon, accountant=how, ledger=(*first, used), **about)
 
     def _epsilon(self, rounds: int) -> float:
         if self._known[0] != rounds:
-            found = subsampled_epsilon(self.noise, self._stream.rate, rounds, self.terms.delta)
+            found = subsampled_epsilon(self.noise, self._stream.rate, rounds, self.terms.delta, self._before)
             self._known = rounds, found
         return self._known[1]
 
