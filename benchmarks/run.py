@@ -47,6 +47,8 @@ LONG = (
     ("quality.compression all", "archives beside general codecs, every row", "hours"),
     ("quality.membership all", "attacks on a model of each family, and the bound of epsilon", "an hour"),
     ("quality.molecules all", "molecules of ChEMBL by six models, and wanted values", "4 hours"),
+    ("quality.design qed", "molecules of high QED in 2,000 calls", "20 minutes"),
+    ("quality.design similar", "molecules improved and still alike, 50 starts", "20 minutes"),
     ("validity.steppers", "order of convergence of every stepper", "3 minutes"),
     ("validity.estimators", "coverage of every interval, beside torchmetrics and prdc", "20 minutes"),
     ("validity.evaluation all", "what the metrics see, catch and take", "25 minutes"),

@@ -3,6 +3,7 @@
     python -m benchmarks.quality.molecules autoregressive    # 20 minutes of training; `autoregressive-60`: an hour
     python -m benchmarks.quality.molecules masked-diffusion
     python -m benchmarks.quality.molecules gan               # trains `autoencoder` first, as its part
+    python -m benchmarks.quality.molecules char-rnn          # the baseline of MOSES, the same minutes
     python -m benchmarks.quality.molecules conditional       # wanted logP and QED, beside unconditional rejection
 
 They need the extras `molecules` and `fcd`. Of 10,000 drawn texts `product` is the share of different new molecules,
@@ -25,10 +26,35 @@ from benchmarks import harness
 from benchmarks.harness import Asked, Json, Row, Run
 from benchmarks.page.tables import Result, Seen, Target, at_least, at_most
 from morphogen.data.molecules.properties import compute
+from morphogen.data.sequences.tokenizers import to_texts
 
 N = 10_000
 PLAIN = "chembl:attributes=none"
 WANTED = ("logp", "qed")
+
+
+CHAR_RNN: Json = {"hidden": 512, "layers": 1, "seconds": 1200.0}
+
+
+def texts(split: str) -> list[str]:
+    """The SMILES of a split."""
+    data = mg.load_data(PLAIN)
+    schema = data.spec.sequence
+    assert schema is not None
+    return to_texts(schema, data.split(split).stored)
+
+
+def char_rnn(quick: bool) -> Json:
+    """The baseline of MOSES, trained for the same seconds of a core."""
+    from benchmarks.peers import char_rnn as peer
+
+    how = {**CHAR_RNN, "seconds": 1.0} if quick else CHAR_RNN
+    model, took = peer.train(texts("train"), texts("validation")[:500], seed=0, **how)
+    start = time.perf_counter()
+    n = 100 if quick else N
+    drawn = model.sample(n, 0)
+    seconds = time.perf_counter() - start
+    return {"n": n, "training": took, "molecules_per_second": n / seconds, **_judged(drawn, quick)}
 
 
 def judge(run: Run) -> Json:
@@ -38,14 +64,14 @@ def judge(run: Run) -> Json:
     start = time.perf_counter()
     drawn = model.sample(n, 0, batch_size=256).texts
     seconds = time.perf_counter() - start
+    return {"n": n, "molecules_per_second": n / seconds, **_judged(drawn, run.quick)}
+
+
+def _judged(drawn: Sequence[str], quick: bool) -> Json:
     names = ["valid", "unique", "novel", "product", "filters", "diversity", "snn", "fragments", "scaffolds"]
-    names += ["qed", "logp", "sa", "mol_wt"] + ([] if run.quick else ["fcd"])
-    found = mg.evaluate_molecules(drawn, PLAIN, names, baselines=["copies"] if run.quick else None)
-    return {
-        "n": n,
-        "molecules_per_second": n / seconds,
-        "measures": {r.name.split("-")[0].lower(): r.to_dict() for r in found},
-    }
+    names += ["qed", "logp", "sa", "mol_wt"] + ([] if quick else ["fcd"])
+    found = mg.evaluate_molecules(drawn, PLAIN, names, baselines=["copies"] if quick else None)
+    return {"measures": {r.name.split("-")[0].lower(): r.to_dict() for r in found}}
 
 
 def judge_wanted(run: Run) -> Json:
@@ -99,9 +125,20 @@ def _fcd_over_floor() -> Asked:
     return Asked("FCD of 10,000 molecules", at_most(None, "at most 3 times its floor"), read)
 
 
+def _below_char_rnn() -> Asked:
+    def read(record: Result, peer: Result) -> Seen:
+        ours, theirs = record["measures"]["fcd"], peer["measures"]["fcd"]
+        product = peer["measures"]["product"]["value"]
+        said = f"CharRNN {theirs['value']:.3g} with a product of {product:.3f}"
+        return Seen(ours["value"], tuple(ours["interval"]), said, bound=theirs["value"])
+
+    target = at_most(None, "below the FCD of a CharRNN of the same minutes")
+    return Asked("FCD beside the CharRNN's", target, read, ("molecules-char-rnn",))
+
+
 def _asked(product: float, fcd: bool = False) -> tuple[Asked, ...]:
     first = _measure("product", at_least(product), "valid x unique x novel of 10,000 molecules")
-    return (first, _fcd_over_floor()) if fcd else (first,)
+    return (first, _fcd_over_floor(), _below_char_rnn()) if fcd else (first,)
 
 
 RECIPE = {"budget": "20min", "batch_size": 32, "compile": "off", "precision": "fp32", "sheet_seconds": 600}
@@ -131,12 +168,17 @@ FIGURES = harness.figures("quality.molecules", ROWS)
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    return harness.row_parser(__doc__, ROWS)
+    return harness.row_parser(__doc__, ROWS, "char-rnn")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, judge and write."""
-    harness.run_rows(ROWS, parser().parse_args(arguments))
+    asked = parser().parse_args(arguments)
+    if asked.row == "char-rnn":
+        record = {"what": "CharRNN of MOSES, the same minutes", **char_rnn(asked.quick)}
+        harness.write(harness.path_of("molecules-char-rnn", asked.quick), record)
+    else:
+        harness.run_rows(ROWS, asked)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,8 @@ from morphogen.report.progress import watch
 from morphogen.theory.statistics.intervals import binomial_interval
 
 PICTURES = {"mnist": "mnist:validation=0", "fashion": "fashion_mnist:validation=0"}
-TABLES = ("adult", "breast", "heart", "ilpd", "heart_failure", "support2")
+TABLES = ("adult", "breast", "heart", "ilpd", "heart_failure", "support2", "diabetes130")
+UNITS = {"diabetes130": ",unit=patient"}  # else each row is one
 DELTA, SYNTHETIC = 1e-5, 20_000
 REAL = "real records"
 _STEPS: Json = {"batch_size": 1024, "accumulate": 4, "lr_schedule": "constant", "warmup": 0, "checkpoint_seconds": 1e6}
@@ -118,7 +119,11 @@ def pictures(name: str, maker: str, epsilon: float, seed: int, quick: bool) -> J
 def trained(maker: Json, source: str, out: Path, epsilon: float, seed: int, quick: bool, public: str = "") -> Json:
     """Train a maker privately; what it took and what it promises. A run that is there is made anew."""
     shutil.rmtree(out, ignore_errors=True)
-    recipe = {**maker["recipe"], "seed": seed, "privacy": f"epsilon={epsilon:g},delta={DELTA:g}{public}{maker.get('terms', '')}"}
+    recipe = {
+        **maker["recipe"],
+        "seed": seed,
+        "privacy": f"epsilon={epsilon:g},delta={DELTA:g}{public}{maker.get('terms', '')}",
+    }
     if quick and "steps" in recipe:
         recipe["steps"] = 2
     started = time.perf_counter()
@@ -137,16 +142,17 @@ def rows(name: str, maker: str, epsilon: float, number: int, quick: bool) -> Jso
     """One maker on one split of a table."""
     split = Split(tables.TASKS[name], number, quick)
     out = split.path.parent / f"{number}-private-{maker}-{epsilon:g}"
+    terms = f",public=ranges{UNITS.get(name, '')}"
     if maker == AIM:
         tree = out.with_name(f"{number}-private-marginal_tree-{epsilon:g}")
         if not tree.exists():
-            trained(TABLE_MAKERS["marginal_tree"], split.source, tree, epsilon, number, quick, ",public=ranges")
+            trained(TABLE_MAKERS["marginal_tree"], split.source, tree, epsilon, number, quick, terms)
         made, about = of_aim(split, tree, out, epsilon)
     else:
         how, n = dict(TABLE_MAKERS[maker]), len(split.dataset.train)
         if how["recipe"]:
             how = {**how, "recipe": {**how["recipe"], "batch_size": min(512, max(8, n // 8 // 4 * 4))}}
-        about = trained(how, split.source, out, epsilon, number, quick, ",public=ranges")
+        about = trained(how, split.source, out, epsilon, number, quick, terms)
         made = draw_rows(load_family(out), split.reference)
     results, left_out, _ = judge_table(made, baselines=False)
     found = {r.name: {"value": r.value, "interval": r.interval, "floor": r.floor} for r in results}

@@ -326,5 +326,6 @@ ANSWERS: dict[str, Callable[[FakeApi, Mapping[str, Any]], Any]] = {
     "decompressing": lambda api, given: iter([real.Decompressed(digits(4).x, None, np.arange(4), 17, 0.0, api.damage)]),
     "describe_archive": lambda api, given: _archive(given["file"], api.damage),
     "design": lambda api, given: _design(),
+    "complete": lambda api, given: digits(given["n"], api.spec),
     "detect": lambda api, given: _detections(),
 }

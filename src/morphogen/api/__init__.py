@@ -11,6 +11,7 @@ from morphogen.api.auditing import audit
 from morphogen.api.catalogue import check_family, describe_family, list_families
 from morphogen.api.chaining import forward_chain, reverse_chain
 from morphogen.api.comparing import compare
+from morphogen.api.completing import complete
 from morphogen.api.compressing import compress
 from morphogen.api.data import inspect_data, load_data
 from morphogen.api.decompressing import decompress, decompressing, describe_archive
@@ -133,6 +134,7 @@ __all__ = [
     "audit",
     "check_family",
     "compare",
+    "complete",
     "compress",
     "decompress",
     "decompressing",

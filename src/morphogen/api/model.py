@@ -11,6 +11,7 @@ from morphogen.api import (
     attending,
     auditing,
     chaining,
+    completing,
     compressing,
     designing,
     detecting,
@@ -80,6 +81,7 @@ class Model(OpenModel):
     quantize = quantizing.quantize
     compress = compressing.compress
     design = designing.design
+    complete = completing.complete
     detect = detecting.detect
     evaluate = evaluating.evaluate
     audit = auditing.audit

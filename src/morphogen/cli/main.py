@@ -31,6 +31,7 @@ from morphogen.cli.verbs.judge import alignment, audit, check, evaluate, evaluat
 from morphogen.cli.verbs.keep import archive, curves, export, recall, show, verify, watch
 from morphogen.cli.verbs.make import families, inspect, quantize, quickstart, suggest, train
 from morphogen.cli.verbs.use import (
+    complete,
     compress,
     decompress,
     design,
@@ -72,6 +73,7 @@ VERBS: Mapping[str, Sequence[ModuleType]] = {
         upscale,
         restore,
         design,
+        complete,
         detect,
         compress,
         decompress,

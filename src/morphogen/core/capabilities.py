@@ -77,6 +77,26 @@ class Completes(Protocol):
 
 
 @runtime_checkable
+class Infills(Protocol):
+    """Draws hidden elements of a record, given all others."""
+
+    def infill(
+        self,
+        x: Tensor,
+        hidden: Tensor,
+        cond: RawCondition | None,
+        rng: Noise,
+        *,
+        steps: int | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Records (B, *shape) like x, with the places `hidden` (B, *shape) bool drawn anew and all others kept.
+
+        Record i depends only on (seed, i, its seen places). Of a text the hidden places are before its end.
+        """
+
+
+@runtime_checkable
 class Latents(Protocol):
     """Gives the distributions of its latent groups one by one, as a codec needs them.
 

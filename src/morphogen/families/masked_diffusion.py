@@ -28,7 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, RawCondition
-from morphogen.core.capabilities import Samples, Score, Scores
+from morphogen.core.capabilities import Infills, Samples, Score, Scores
 from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError, UsageError
@@ -105,7 +105,7 @@ class MaskedDiffusion(Family):
     summary = "discrete diffusion: hidden tokens are guessed in any order, and known ones kept"
     Spec = MaskedDiffusionSpec
     part_names = (READER,)
-    capabilities = frozenset({Samples, Scores})
+    capabilities = frozenset({Samples, Scores, Infills})
     spec: MaskedDiffusionSpec
 
     def __init__(self, spec: MaskedDiffusionSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:

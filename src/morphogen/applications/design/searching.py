@@ -110,7 +110,15 @@ def search_latents(family: Family, oracle: CountedOracle, seed: int, start: str 
 
 
 def tune(
-    family: Family, oracle: CountedOracle, seed: int, start: str | None, *, sigma: float = SIGMA, lr: float = LR
+    family: Family,
+    oracle: CountedOracle,
+    seed: int,
+    start: str | None,
+    *,
+    sigma: float = SIGMA,
+    lr: float = LR,
+    replayed: int = REPLAYED,
+    per_scaffold: float = PER_SCAFFOLD,
 ) -> Iterator[None]:
     """REINVENT on a copy of a model with exact likelihoods; yields after each step."""
     require(family, Samples, "tune")
@@ -129,9 +137,9 @@ def tune(
         scores = []
         for text, value in zip(texts, found, strict=True):
             name = scaffold(text) if value > 0 else None
-            scores.append(value / (1.0 + seen[name] / PER_SCAFFOLD) if name else value)
+            scores.append(value / (1.0 + seen[name] / per_scaffold) if name else value)
             seen.update([name] if name else [])
-        best = [(a.smiles, a.score) for a in oracle.best[:REPLAYED] if a.score > 0]
+        best = [(a.smiles, a.score) for a in oracle.best[:replayed] if a.score > 0]
         again, kept = records_of([text for text, _ in best], family.data)
         every = torch.cat((x, again.to(x.device)))
         wanted = torch.tensor([*scores, *(best[i][1] for i in kept)], device=x.device)

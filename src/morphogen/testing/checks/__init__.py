@@ -12,6 +12,7 @@ from morphogen.testing.checks.sampling import (
     check_samples_are_in_range,
     check_samples_beat_a_gaussian,
     check_samples_have_addresses,
+    check_seen_places_stay,
 )
 from morphogen.testing.checks.training import check_gradients_reach_parameters, check_resume_is_exact
 from morphogen.testing.subject import Subject
@@ -22,6 +23,7 @@ CHECKS: Mapping[str, Callable[[Subject], str | None]] = {
     "gradients are finite and reach every parameter": check_gradients_reach_parameters,
     "samples beat the best single Gaussian": check_samples_beat_a_gaussian,
     "completed rows follow what is given": check_given_cells_stay,
+    "seen places stay where hidden ones are drawn": check_seen_places_stay,
     "resumed training equals uninterrupted training": check_resume_is_exact,
     "save and load keep the samples": check_artifact_keeps_samples,
     "sample i does not depend on the batch size": check_samples_have_addresses,

@@ -9,6 +9,7 @@ import torch
 from morphogen import artifact
 from morphogen.core import capabilities
 from morphogen.core.rng import Rng
+from morphogen.core.sequences import SPECIAL
 from morphogen.evaluation.metrics.energy import closer_test
 from morphogen.testing.subject import Subject, as_float
 
@@ -60,6 +61,21 @@ def check_given_cells_stay(s: Subject) -> str:
     )
     assert p <= ALPHA + 1e-9, f"what was completed does not follow what was given (p = {p:.3f})"
     return f"energy distance below that of exchanged cells by {statistic:.4f}, p = {p:.3f}"
+
+
+def check_seen_places_stay(s: Subject) -> None:
+    """Infilled records keep what is seen, hidden places are drawn anew, and no record depends on the others."""
+    model, rng = s.needs(capabilities.Infills), Rng(0).child("infill")
+    x = s.data.encode(s.test.stored[:12])
+    tokens = s.data.decode(x).long()
+    hidden = tokens >= SPECIAL if s.data.sequence is not None else torch.ones_like(tokens, dtype=torch.bool)
+    hidden &= torch.rand(hidden.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    found = model.infill(x, hidden, None, rng)
+    assert found.shape == x.shape, f"infilled records have the shape {tuple(found.shape)}"
+    assert torch.equal(found[~hidden], x[~hidden]), "a place that is not hidden was changed"
+    assert torch.equal(model.infill(x[:5], hidden[:5], None, rng), found[:5]), "a record depends on the others"
+    other = model.infill(x, hidden, None, rng.child("other"))
+    assert not torch.equal(other, found), "hidden places do not depend on the noise"
 
 
 def check_artifact_keeps_samples(s: Subject) -> None:
