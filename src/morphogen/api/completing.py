@@ -55,7 +55,7 @@ def complete(
     found = complete_molecules(family, scaffold, n, Rng(seed, family.device).child("complete"), steps=steps, **how)
     if not len(found.x):
         raise UsageError(
-            f"no molecule with this scaffold came out of {found.drafts:,} drafts: the model does not know such ones. Take"
+            f"no molecule with this scaffold came out of {found.drafts:,} drafts: the model knows no such ones. Take"
             " a smaller scaffold, or train it longer."
         )
     share, notes = len(found.x) / found.drafts, list[str]()
