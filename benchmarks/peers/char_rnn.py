@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 BATCH, LONGEST, RATE, WARMUP, DECAY = 64, 150, 2e-3, 100, 0.998
 PAD, BEGIN, END = range(3)
@@ -67,7 +68,7 @@ def train(
     """A model after so many seconds of this process, and what it took."""
     torch.manual_seed(seed)
     model = CharRNN("".join(sorted(set("".join([*texts, *held_out])))), hidden, layers)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(DECAY))
+    average = AveragedModel(model, multi_avg_fn=_averaged)
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     rng, started, step = np.random.default_rng(seed), time.process_time(), 0
     encoded = [model.encoded(text) for text in texts if len(text) < LONGEST]
@@ -87,7 +88,8 @@ def train(
             step += 1
             if share >= 1.0:
                 break
-    best: CharRNN = average.module.eval()
+    best = average.module.eval()
+    assert isinstance(best, CharRNN)
     took = {
         "steps": step,
         "processor_s": time.process_time() - started,
@@ -96,6 +98,13 @@ def train(
     with torch.no_grad():
         nll = [float(loss_of(best, [best.encoded(text)])) * (len(text) + 1) for text in held_out]
     return best, {**took, "epochs": step * BATCH / len(encoded), "held_out_nll": float(np.mean(nll))}
+
+
+@torch.no_grad()
+def _averaged(averages: Any, weights: Any, steps: Tensor | int) -> None:
+    """A moving average that forgets the first weights quickly."""
+    decay = min(DECAY, (1.0 + float(steps)) / (10.0 + float(steps)))
+    torch._foreach_lerp_(averages, weights, 1.0 - decay)
 
 
 def loss_of(model: CharRNN, texts: Sequence[Tensor]) -> Tensor:

@@ -20,6 +20,7 @@ import argparse
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def of_qed(quick: bool) -> Json:
             pass
 
     tuned: Callable[..., Any] = searching.tune
-    ways: dict[str, Callable[[CountedOracle, int], object]] = {
+    ways: dict[str, Callable[..., object]] = {
         "screening": lambda oracle, seed: oracle(_some(known, seed)),
         "drawing": drawn,
         "REINVENT": lambda oracle, seed: all_of(tuned(family, oracle, seed, None, replayed=0, per_scaffold=np.inf)),
@@ -92,7 +93,7 @@ def of_qed(quick: bool) -> Json:
     for name, way in ways.items():
         found[name] = []
         for seed in range(2):
-            found[name].append(_asked(lambda oracle, way=way, seed=seed: way(oracle, seed), calls))
+            found[name].append(_asked(partial(way, seed=seed), calls))
             print(name, found[name][-1], flush=True)
     return {"searches": found}
 
@@ -135,8 +136,8 @@ def of_similar(quick: bool) -> Json:
         print(i, {name: f"{sum(said)} of {len(said)}" for name, said in solved.items()}, flush=True)
     found = {}
     for name, said in solved.items():
-        low, high = binomial_interval(sum(said), len(said))
-        found[name] = {"value": sum(said) / len(said), "interval": [low, high], "n": len(said)}
+        ends = binomial_interval(sum(said), len(said))
+        found[name] = {"value": sum(said) / len(said), "interval": list(ends), "n": len(said)}
     return {"solved": found}
 
 

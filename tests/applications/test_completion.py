@@ -112,3 +112,11 @@ def test_models_that_do_not_fill_in_are_refused(smiles, tmp_path):
     )
     with pytest.raises(UsageError, match="tokens are those of SMILES"):
         complete(characters.module, "c1ccncc1", 2, Rng(0))
+
+
+def test_models_of_kekule_forms_complete_aromatic_scaffolds(smiles, tmp_path):
+    source = f"{smiles}:kekule"
+    model = mg.train("masked_diffusion", source, tmp_path / "m", steps=400, batch_size=32, seed=0, width=48, blocks=2)
+    for text in model.complete("c1ccncc1", n=6, seed=1).texts:
+        assert molecule_of(text).HasSubstructMatch(molecule_of("c1ccncc1"))
+        assert "c" not in text

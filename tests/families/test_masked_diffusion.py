@@ -8,6 +8,8 @@ import math
 import pytest
 import torch
 
+from morphogen.core.capabilities import Completes, Infills
+from morphogen.core.column_views import codes_of
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError, UsageError
 from morphogen.core.rng import Rng
@@ -15,6 +17,8 @@ from morphogen.core.sequences import SPECIAL, lengths, well_formed
 from morphogen.data.sequences.tokenizers import describe
 from morphogen.families.masked_diffusion import MaskedDiffusion, MaskedDiffusionSpec
 from morphogen.testing import parametrize_with_checks
+from tests.families.test_tables import DATA as TABLE_DATA
+from tests.families.test_tables import TABLE, every_row
 from tests.nn.test_sequences import every
 
 SMALL = {"width": 32, "blocks": 2}
@@ -117,6 +121,30 @@ def test_few_steps_are_faster_and_still_whole():
 def test_real_numbers_are_refused():
     with pytest.raises(SpecError, match="masked diffusion needs"):
         build(DataSpec(name="points", shape=(2,), kind="continuous"))
+
+
+def test_rows_of_a_table_have_a_bound_and_given_cells_stay():
+    with Rng(0).forked():
+        model = MaskedDiffusion(MaskedDiffusionSpec.parse({**SMALL, "score_evaluations": 400}), TABLE_DATA)
+        for p in model.parameters():
+            p.data.add_(0.02 * torch.randn_like(p))
+    model = model.double().eval().requires_grad_(False)
+    rows = every_row()
+    bounds = model.score(TABLE_DATA.encode(rows).double(), None, Rng(0)).value
+    assert 0.8 < float(bounds.exp().sum()) < 1.01  # a bound of masses that sum to one
+    drawn = TABLE_DATA.decode(model.sample(4000, None, Rng(1)))
+    shares = torch.stack([(codes_of(TABLE, drawn) == row).all(1).double().mean() for row in codes_of(TABLE, rows)])
+    assert float(shares.sum()) == 1.0
+    assert float((shares - bounds.exp()).abs().max()) < 0.01
+    given = torch.zeros(300, 4, dtype=torch.bool)
+    given[:, 1:3] = True
+    cells = rows[Rng(2).integers("rows", 300, len(rows))]
+    made = model.complete(torch.where(given, cells, math.nan), given, Rng(3))
+    assert torch.equal(made[given].nan_to_num(-1), cells[given].nan_to_num(-1)) and made[:, 0].isnan().any()
+    assert not model.complete(cells, given, Rng(3), present=True)[:, 0].isnan().any()
+    few = model.complete(cells[:7], given[:7], Rng(3))
+    assert torch.equal(few.nan_to_num(-1), model.complete(cells, given, Rng(3))[:7].nan_to_num(-1))
+    assert Infills not in model.capabilities and Completes in model.capabilities
 
 
 @parametrize_with_checks(["masked_diffusion"], SMALL, texts=True, steps=900, records=1024)

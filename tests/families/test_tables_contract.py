@@ -30,3 +30,9 @@ def test_models_that_denoise_keep_the_contract(check: Callable[[], None]) -> Non
 @parametrize_with_checks(["gan"], {"hidden": (64, 64)}, table=True, steps=600, records=2048)
 def test_the_gan_keeps_the_contract(check: Callable[[], None]) -> None:
     check()
+
+
+@pytest.mark.slow
+@parametrize_with_checks(["masked_diffusion"], {"width": 64, "blocks": 2}, table=True, steps=600, records=2048)
+def test_masked_diffusion_keeps_the_contract(check: Callable[[], None]) -> None:
+    check()

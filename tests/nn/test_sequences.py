@@ -12,7 +12,7 @@ from morphogen.core.sequences import BEGIN, END, PADDING, SPECIAL, SequenceSchem
 from morphogen.data.sequences.tokenizers import describe, to_ids, to_texts
 from morphogen.nn.backbones.sequence_transformer import SequenceTransformer, rotated
 from morphogen.nn.sequences import CausalSequences
-from morphogen.nn.smiles_grammar import SmilesGrammar
+from morphogen.nn.smiles_grammar import SmilesGrammar, State, valence_of
 
 LONGEST = 5
 
@@ -32,7 +32,7 @@ def every(schema: SequenceSchema) -> torch.Tensor:
     return torch.tensor(rows)
 
 
-def network(schema: SequenceSchema, *, cond: int = 0, grammar: bool = False, seed: int = 0) -> CausalSequences:
+def network(schema: SequenceSchema, *, cond: int = 0, grammar: str = "none", seed: int = 0) -> CausalSequences:
     torch.manual_seed(seed)
     net = CausalSequences(schema, width=16, blocks=2, cond=cond, grammar=grammar).double().eval()
     for p in net.parameters():
@@ -127,9 +127,10 @@ def test_places_that_are_not_kept_change_nothing():
 # ------------------------------------------------------------------- grammar
 
 
-def test_under_a_grammar_the_mass_is_one_too():
+@pytest.mark.parametrize("rules", ["syntax", "valence"])
+def test_under_a_grammar_the_mass_is_one_too(rules):
     schema = schema_of("C(=)1", 7, "smiles")
-    net = network(schema, grammar=True)
+    net = network(schema, grammar=rules)
     x = every(schema)
     total = sum(float(net(rows).exp().sum()) for rows in x.split(4096))
     assert total == pytest.approx(1.0, abs=1e-10)
@@ -164,15 +165,86 @@ def test_the_grammar_knows_what_is_open(text, right):
     ids = torch.cat((torch.full((1, 1), BEGIN), x[:, :-1].long()), 1)
     grammar = SmilesGrammar(json.loads(schema.definition), schema.longest)
     n = len(text) + 1
-    allowed = grammar(ids)[0, :n].gather(-1, x[0, :n, None].long())
-    assert bool(allowed.all()) == right
+    sets, features = grammar(ids)
+    assert bool(sets[0, :n].gather(-1, x[0, :n, None].long()).all()) == right
+    states = [State()]
     for t in range(n):
-        assert torch.equal(grammar(ids[:, : t + 1], last_only=True)[0, 0], grammar(ids)[0, t])
+        one, said = grammar.follow(states, ids[:, t] if t else None)
+        assert torch.equal(one[0], sets[0, t]) and torch.equal(said[0], features[0, t])
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("CC(C)(C)C", True),
+        ("CC(C)(C)(C)C", False),
+        ("FC", True),
+        ("CFC", False),
+        ("C=F", False),
+        ("O=C=O", True),
+        ("CO=C", False),
+        ("C#N", True),
+        ("C#O", False),
+        ("C1CCC=1", True),
+        ("C=1CCC=1", True),
+        ("C=1CCC#1", False),
+        ("C1=CC=CC=C1", True),
+        ("C1=CC=CC=C1=C", False),
+        ("C12CC12", False),
+        ("C12CCC1C2", True),
+        ("C1(C)C1", False),
+        ("F1CC1", False),
+        ("C1F", False),
+        ("N1CCN1(C)C", False),
+        ("[N+]1CCN(C)1", False),
+        ("C[N+](C)(C)C", True),
+        ("C[O-]", True),
+        ("C[O-]C", False),
+        ("C1C(F)C1", True),
+        ("c1cc[nH]c1", True),
+    ],
+)
+def test_valences_are_kept(text, right):
+    schema = schema_of("CNOF(=#)12[N+][O-]c[nH]", 16, "smiles")
+    x, refused = to_ids(schema, [text])
+    assert not refused
+    ids = torch.cat((torch.full((1, 1), BEGIN), x[:, :-1].long()), 1)
+    n = int((x == END).int().argmax()) + 1
+    allowed, _ = SmilesGrammar(json.loads(schema.definition), schema.longest, valence=True)(ids)
+    assert bool(allowed[0, :n].gather(-1, x[0, :n, None].long()).all()) == right
+
+
+def test_most_random_draws_under_valences_are_molecules():
+    chem = pytest.importorskip("rdkit.Chem", reason="needs the extra molecules")
+    schema = schema_of("CNOF(=#)12", 40, "smiles")
+    net = network(schema, grammar="valence", seed=1)
+    texts = to_texts(schema, net.sample(torch.rand(400, 40, generator=torch.Generator().manual_seed(0)).double()))
+    assert sum(chem.MolFromSmiles(text) is not None for text in texts) > 340  # others met a dead end at the last place
+    assert len(set(texts)) > 100
+
+
+@pytest.mark.parametrize(
+    ("token", "bonds"),
+    [("C", 4), ("[nH]", 2), ("[N+]", 4), ("[NH3+]", 1), ("[O-]", 1), ("[C@@H]", 3), ("[13CH3]", 1), ("[Fe+2]", 8)],
+)
+def test_the_most_bonds_of_a_token(token, bonds):
+    assert valence_of(token) == bonds
+
+
+def test_features_say_how_large_a_ring_would_be():
+    schema = schema_of("C(1)", 16, "smiles")
+    grammar, states = SmilesGrammar(json.loads(schema.definition), 16, valence=True), [State()]
+    x, _ = to_ids(schema, ["C1CC(C)CCC1"])
+    sizes = []
+    for token in x[0, :10].long():
+        grammar.read(states[0], int(token))
+        sizes.append(grammar.said(states[0])[0])
+    assert sizes == [0, 1, 2, 3, 3, 4, 3, 4, 5, 6]
 
 
 def test_draws_under_a_grammar_close_what_they_open():
     schema = schema_of("CN(=)12", 14, "smiles")
-    net = network(schema, grammar=True)
+    net = network(schema, grammar="syntax")
     texts = to_texts(schema, net.sample(torch.rand(500, 14).double()))
     for text in texts:
         assert text.count("(") == text.count(")") and text.count("1") % 2 == 0 and text.count("2") % 2 == 0

@@ -66,7 +66,7 @@ class TrainingOptions(TypedDict, total=False):
     game: Literal["relativistic", "non_saturating", "hinge", "least_squares", "wasserstein", "minimax"]
     gated: bool
     generator_lr: float
-    grammar: bool
+    grammar: Literal["none", "syntax", "valence"]
     grid: str
     groups: tuple[int, ...] | list[int] | int
     guidance: float

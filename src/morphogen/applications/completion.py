@@ -79,11 +79,13 @@ class Scaffold:
             raise UsageError(f"nothing can hang on the scaffold {smiles!r}: no atom of it has a hydrogen.")
         return cls(molecule, tuple(places), bool(marks))
 
-    def draft(self, schema: SequenceSchema, size: int, rng: np.random.Generator) -> list[int | None]:
+    def draft(
+        self, schema: SequenceSchema, size: int, rng: np.random.Generator, kekule: bool = False
+    ) -> list[int | None]:
         """The scaffold's tokens as ids with None for hidden ones, `size` tokens where that is enough."""
         chem = rdkit()
         root = int(rng.integers(self.molecule.GetNumAtoms()))
-        text = chem.MolToSmiles(self.molecule, rootedAtAtom=root)
+        text = chem.MolToSmiles(self.molecule, rootedAtAtom=root, kekuleSmiles=kekule)
         order = [int(i) for i in self.molecule.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"]]
         names, ids = SPLITS["smiles"](text), tokenizer_of(schema).tokens(text)
         if ids is None:
@@ -145,11 +147,12 @@ def complete(
 def _drafts(scaffold: Scaffold, family: Family, schema: SequenceSchema, rng: Noise) -> tuple[Tensor, Tensor]:
     """A round of drafts x (ROUND, L) of the lengths that the model draws, and which of their tokens are hidden."""
     sizes = lengths(family.data.decode(require(family, Samples, "sample").sample(ROUND, None, rng.child("lengths"))))
+    kekule = bool(family.data.preprocessing.get("kekule"))
     seeds = rng.integers("drafts", ROUND, 2**62)
     ids = torch.full((ROUND, schema.longest), PADDING, dtype=torch.int64)
     hidden = torch.zeros_like(ids, dtype=torch.bool)
     for row, (size, seed) in enumerate(zip(sizes.tolist(), seeds.tolist(), strict=True)):
-        draft = scaffold.draft(schema, size, np.random.default_rng(seed))
+        draft = scaffold.draft(schema, size, np.random.default_rng(seed), kekule)
         hidden[row, : len(draft)] = torch.tensor([token is None for token in draft])
         ids[row, : len(draft)] = torch.tensor([END + 1 if token is None else token for token in draft])
         ids[row, len(draft)] = END

@@ -290,5 +290,6 @@ ALL: tuple[type, ...] = (
     Discriminates,
     Directions,
     Completes,
+    Infills,
     Releases,
 )

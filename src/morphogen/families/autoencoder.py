@@ -53,7 +53,7 @@ from morphogen.nn.backbones.patch_discriminator import PatchDiscriminator
 from morphogen.nn.backbones.spatial import PictureLayer, SpatialDecoder, SpatialEncoder, grid
 from morphogen.nn.layers.running_moments import RunningMoments, over_processes
 from morphogen.nn.sequence_autoencoder import SequenceDistribution, SequenceEncoder
-from morphogen.nn.sequences import CausalSequences
+from morphogen.nn.sequences import GRAMMAR, CausalSequences, Grammar
 from morphogen.theory import elbo
 from morphogen.theory.adversarial import HINGE, balance
 from morphogen.theory.discretized import DiscretizedGaussian, DiscretizedLogistic
@@ -78,7 +78,7 @@ class AutoencoderSpec(Spec):
     text_latents: int = Field(64, ge=1, description="texts: number Z of latents")
     text_width: int = Field(192, ge=2, description="texts: width of both transformers")
     text_blocks: int = Field(3, ge=1, description="texts: blocks of each transformer")
-    grammar: bool = Field(True, description="SMILES: what no SMILES can go on with has probability 0")
+    grammar: Grammar = Field("valence", description=GRAMMAR)
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
     likelihood: str = Field("auto", description=f"p(x | z): auto (one that fits the data), {', '.join(NAMES)}")
     mixtures: int = Field(5, ge=1, description="components of a mixture likelihood")

@@ -50,7 +50,7 @@ from morphogen.nn.backbones.symbols import SymbolHead
 from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
 from morphogen.nn.integer.conversion import to_integers
 from morphogen.nn.integer.value_coding import ValueTables
-from morphogen.nn.sequences import CausalSequences
+from morphogen.nn.sequences import GRAMMAR, CausalSequences, Grammar
 
 HEALTH_RECORDS = 100  # records in a health check, with exact likelihoods
 LR = {"pixels": 4e-3, "tokens": 2e-3, "rows": 4e-3}  # peak learning rates
@@ -63,7 +63,7 @@ class AutoregressiveSpec(ConditionSpec, PixelsSpec, RowsSpec):
 
     token_width: int = Field(192, ge=2, description="texts: width of the transformer")
     token_blocks: int = Field(4, ge=1, description="texts: blocks of the transformer")
-    grammar: bool = Field(True, description="SMILES: what no SMILES can go on with has probability 0")
+    grammar: Grammar = Field("valence", description=GRAMMAR)
     lr: float | None = Field(None, gt=0, description="peak learning rate; none: 4e-3, and 2e-3 for texts")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the averaged weights; none turns it off")

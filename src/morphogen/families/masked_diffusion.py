@@ -1,8 +1,8 @@
 r"""Masked diffusion: records whose elements are hidden and guessed again, in any order (MDLM; Sahoo et al., 2024).
 
-A record is D tokens: those of a text, or the values of a picture's elements, or codes. Training hides a random number
-of them and asks a transformer for each hidden one, given all that are seen. The loss is a bound of -log p(x)
-(`theory/masking.py`). A text has a length, too:
+A record is D tokens: those of a text, the values of a picture's elements, or the codes of a table's cells. Training
+hides a random number of them and asks a transformer for each hidden one, given all that are seen. The loss is a bound
+of -log p(x) (`theory/masking.py`). A text has a length, too:
 
     log p(x) >= log p(n) - E_m E_H[ (n / m) sum_{i in H} -log p(x_i | x_seen, n) ].
 
@@ -11,7 +11,7 @@ tokens each token is drawn given all earlier ones, which is exactly what the bou
 step are drawn independently of each other.
 
 What is known from the start stays: `infill` draws only the hidden places, whichever these are. A scaffold is kept and
-the rest of a molecule drawn.
+the rest of a molecule drawn; the missing cells of a row are drawn given the others.
 
 Sampling computes in float64, as rounding must not decide a token (see `families/autoregressive.py`).
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, final
 
 import torch
@@ -28,8 +28,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from morphogen.core.batch import Batch, RawCondition
-from morphogen.core.capabilities import Infills, Samples, Score, Scores
+from morphogen.core.capabilities import Completes, Infills, Samples, Score, Scores
 from morphogen.core.chunks import chunks
+from morphogen.core.column_views import cells_of, cells_of_codes, codes_of, log_within_bins
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import SpecError, UsageError
 from morphogen.core.family import Family, Health, Player, Progress, Step
@@ -46,6 +47,7 @@ from morphogen.theory.weightings import uniforms
 HEALTH_RECORDS = 100
 CHUNK = 64  # records that are scored together
 MAX_VALUES = 4096  # of one element
+MAX_CODES = 1 << 16  # of all columns of a table
 MAX_ELEMENTS = 4096  # of one record: attention sees pairs
 
 
@@ -65,12 +67,17 @@ class MaskedDiffusionSpec(ConditionSpec):
 class Guesser(nn.Module):
     """log p(x_i | x_seen, c) of hidden places; a hidden place reads the id `values`, one more than there are."""
 
+    of_column: Tensor | None
+
     def __init__(self, spec: MaskedDiffusionSpec, data: DataSpec, values: int, cond: int) -> None:
         super().__init__()
         self.values, self.is_text = values, data.sequence is not None
         size: dict[str, Any] = {"width": spec.width, "blocks": spec.blocks, "dropout": spec.dropout, "cond": cond}
-        self.net = SequenceTransformer(values + 1, data.dimensions, causal=False, **size)
-        self.place = None if self.is_text else nn.Parameter(0.02 * torch.randn(data.dimensions, spec.width))
+        places = data.dimensions if data.table is None else len(data.table.columns)
+        self.net = SequenceTransformer(values + 1, places, causal=False, **size)
+        self.place = None if self.is_text else nn.Parameter(0.02 * torch.randn(places, spec.width))
+        own = None if data.table is None else _codes_of_columns(data.table.codes)
+        self.register_buffer("of_column", own, persistent=False)
         self.head = nn.Linear(spec.width, values)
 
     @uncompiled  # the number of tokens of a batch is a shape
@@ -82,7 +89,16 @@ class Guesser(nn.Module):
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.is_text:  # the end and padding follow from the length
             logits = logits.masked_fill(torch.arange(self.values, device=ids.device) < SPECIAL, -torch.inf)
+        if self.of_column is not None:
+            column = packing.flat.index_select(0, asked) % ids.shape[1]
+            logits = logits.masked_fill(~self.of_column[column], -torch.inf)
         return logits.log_softmax(-1)
+
+
+def _codes_of_columns(sizes: Sequence[int]) -> Tensor:
+    """(C, sum of sizes) bool: which codes are those of each column, one column after the other."""
+    of = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    return of == torch.arange(len(sizes))[:, None]
 
 
 class _Exact(NamedTuple):
@@ -106,19 +122,33 @@ class MaskedDiffusion(Family):
     Spec = MaskedDiffusionSpec
     part_names = (READER,)
     capabilities = frozenset({Samples, Scores, Infills})
+    first: Tensor
     spec: MaskedDiffusionSpec
 
     def __init__(self, spec: MaskedDiffusionSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
         values = 2 if data.kind == "binary" else data.levels
+        self.table = data.table
+        if self.table is not None:
+            values = sum(self.table.codes)
+            if values > MAX_CODES:
+                raise SpecError(
+                    f"masked diffusion takes tables of at most {MAX_CODES:,} codes, and {data.name!r} has {values:,}:"
+                    " drop columns of many values, or take another family."
+                )
+            self.capabilities = self.capabilities - {Infills} | {Completes}
+            self.register_buffer("first", torch.tensor([0, *self.table.codes[:-1]]).cumsum(0), persistent=False)
         countable = data.kind in ("binary", "continuous", "discrete") or data.sequence is not None
-        if not countable or values is None or values > MAX_VALUES or data.dimensions > MAX_ELEMENTS:
+        too_many = values is None or values > MAX_VALUES or data.dimensions > MAX_ELEMENTS
+        if self.table is None and (not countable or too_many):
             raise SpecError(
-                f"masked diffusion needs texts, or records of at most {MAX_ELEMENTS:,} elements with at most"
+                f"masked diffusion needs texts, tables, or records of at most {MAX_ELEMENTS:,} elements with at most"
                 f" {MAX_VALUES:,} values each, but {data.name!r} has {data.kind} records of shape {data.shape}"
                 f"{'' if values is None else f' with {values:,} values'}; families for other data: vae."
             )
-        self.is_text, self.longest = data.sequence is not None, data.dimensions
+        assert values is not None
+        self.is_text = data.sequence is not None
+        self.longest = data.dimensions if self.table is None else len(self.table.columns)
         cond = COND if spec.conditional else 0
         self.conditioner = conditioner_of(spec, data, self.parts)
         self.guesser = Guesser(spec, data, values, cond)
@@ -175,6 +205,9 @@ class MaskedDiffusion(Family):
             found.append(torch.where(impossible, -torch.inf, -total / k))
             length.append(self._log_length(n, given))
         tokens, of_length = torch.cat(found).to(self._dtype), torch.cat(length).to(self._dtype)
+        if self.table is not None:  # of values within their codes, so that the unit is that of all models of a table
+            codes = codes_of(self.table, cells_of(self.table, x))
+            tokens = tokens + log_within_bins(self.table, codes).sum(1).to(tokens)
         return Score(tokens + of_length, "lower_bound", "mass", {"tokens": tokens, "length": of_length})
 
     @torch.no_grad()
@@ -202,7 +235,7 @@ class MaskedDiffusion(Family):
             place = torch.arange(self.longest, device=self.device)
             hidden = place < count[:, None]
             ids = torch.where(place == count[:, None], END, ids)
-        return self._records(self._revealed(exact, ids, hidden, cond, rng, steps, temperature, guidance))
+        return self._records(self._revealed(exact, ids, hidden, cond, rng, steps, temperature, guidance), rng)
 
     @torch.no_grad()
     def infill(
@@ -223,7 +256,20 @@ class MaskedDiffusion(Family):
         asked = hidden.flatten(1)
         if (asked & ~keep).any():
             raise UsageError("what is hidden of a text are tokens: its end and the padding after it stay.")
-        return self._records(self._revealed(self._in_float64(), ids, asked, cond, rng, steps, temperature, None))
+        return self._records(self._revealed(self._in_float64(), ids, asked, cond, rng, steps, temperature, None), rng)
+
+    @torch.no_grad()
+    def complete(self, cells: Tensor, given: Tensor, rng: Noise, present: bool = False) -> Tensor:
+        """Cells (n, C) of a table, with those that are not `given` drawn. `present`: none of these is missing."""
+        assert self.table is not None
+        ids = codes_of(self.table, torch.where(given, cells.double(), 0.0)) + self.first
+        absent = None
+        if present:
+            last = [self.first[j] + k - 1 for j, k in enumerate(self.table.codes) if self.table.columns[j].has_missing]
+            absent = torch.zeros(self.guesser.values, dtype=torch.bool, device=ids.device)
+            absent[torch.tensor([int(i) for i in last], dtype=torch.int64)] = True
+        found = self._revealed(self._in_float64(), ids, ~given, None, rng, self.longest, 1.0, None, absent)
+        return torch.where(given, cells.double(), self._cells(found, rng))
 
     # ----------------------------------------------------------------- private
 
@@ -249,8 +295,9 @@ class MaskedDiffusion(Family):
         steps: int | None,
         temperature: float,
         guidance: float | None,
+        never: Tensor | None = None,
     ) -> Tensor:
-        """Token ids (n, D) with the hidden places drawn."""
+        """Token ids (n, D) with the hidden places drawn; values that are `never` (values,) are not."""
         led = 1.0 if guidance is None else guidance
         if led != 1.0 and self.conditioner is None:
             raise UsageError("guidance leads towards a condition, and this model has none: train with --conditional.")
@@ -270,6 +317,7 @@ class MaskedDiffusion(Family):
             if null is not None:
                 away = exact.guesser(ids, keep, hidden, null)
                 log_p = torch.where(log_p.isfinite(), away + led * (log_p - away), -torch.inf)
+            log_p = log_p if never is None else log_p.masked_fill(never, -torch.inf)
             chosen = now.flatten()[hidden.flatten()].nonzero()[:, 0]
             places = now.flatten().nonzero()[:, 0]
             drawn = inverse_cdf(log_p.index_select(0, chosen), u.index_select(0, places), temperature)
@@ -278,7 +326,10 @@ class MaskedDiffusion(Family):
 
     def _tokens(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Records (B, *shape) as ids (B, D), the places that hold tokens (B, D), and how many these are (B,)."""
-        ids = self.data.decode(x).long().flatten(1)
+        if self.table is None:
+            ids = self.data.decode(x).long().flatten(1)
+        else:
+            ids = codes_of(self.table, cells_of(self.table, x)) + self.first
         if not self.is_text:
             keep = torch.ones_like(ids, dtype=torch.bool)
             return ids, keep, keep.sum(-1)
@@ -286,8 +337,16 @@ class MaskedDiffusion(Family):
         keep = torch.arange(self.longest, device=ids.device) < n[:, None]
         return torch.where(keep, ids.clamp_min(SPECIAL), ids), keep, n
 
-    def _records(self, ids: Tensor) -> Tensor:
+    def _cells(self, ids: Tensor, rng: Noise) -> Tensor:
+        """The cells (n, C) of a table with these codes, each drawn evenly within its code."""
+        assert self.table is not None
+        within = rng.uniform("within", len(ids), (self.longest,), torch.float64)
+        return cells_of_codes(self.table, ids - self.first, within)
+
+    def _records(self, ids: Tensor, rng: Noise) -> Tensor:
         """The inverse of `_tokens`: records (n, *shape)."""
+        if self.table is not None:
+            return self.data.encode(self._cells(ids, rng))
         return self.data.encode(ids.unflatten(1, self.data.shape))
 
     def _length_logits(self, n: int, c: Tensor | None, shift: nn.Linear | None) -> Tensor:

@@ -10,6 +10,7 @@ from morphogen.core.spec import Width
 from morphogen.nn.backbones.encoders import Backbone
 from morphogen.nn.conditioning.conditioner import ConditionSpec
 from morphogen.nn.layers.activation import Activation
+from morphogen.nn.sequences import GRAMMAR, Grammar
 from morphogen.theory.likelihoods import NAMES
 
 
@@ -27,7 +28,7 @@ class VAESpec(ConditionSpec):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the hidden layers")
     text_width: int = Field(192, ge=2, description="texts: width of both transformers")
     text_blocks: int = Field(3, ge=1, description="texts: blocks of each transformer")
-    grammar: bool = Field(True, description="SMILES: what no SMILES can go on with has probability 0")
+    grammar: Grammar = Field("valence", description=GRAMMAR)
     likelihood: str = Field("auto", description=f"p(x | z): auto (one that fits the data), {', '.join(NAMES)}")
     mixtures: int = Field(5, ge=1, description="components of a mixture likelihood")
     variance: float = Field(2.0, gt=0, description="variance of the likelihood 'gaussian', for x in [-1, 1]")

@@ -6,24 +6,33 @@ with x_{n+1} the end. After the end only padding follows, which has probability 
 possible. Begin and padding are never drawn. So P sums to one over all sequences of fewer than L tokens.
 
 For SMILES a grammar may say which tokens can follow (`nn/smiles_grammar.py`). The others have probability 0, and the
-rest sums to one: the likelihood stays exact.
+rest sums to one: the likelihood stays exact. With valences the network also reads what is open, as features of the
+state after each token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import final
+from typing import Annotated, Literal, final
 
 import torch
+from pydantic import BeforeValidator
 from torch import Tensor, nn
 
 from morphogen.core.reading import parse_json
 from morphogen.core.sequences import BEGIN, END, PADDING, SPECIAL, SequenceSchema, lengths, well_formed
 from morphogen.core.uncompiled import uncompiled
 from morphogen.nn.backbones.sequence_transformer import SequenceTransformer
-from morphogen.nn.smiles_grammar import SmilesGrammar
+from morphogen.nn.smiles_grammar import SmilesGrammar, State
 
-Choice = Callable[[Tensor], Tensor]
+
+def _of_today(value: object) -> object:
+    """The grammar for the option of earlier versions, which knew no valences."""
+    return {True: "syntax", False: "none"}[value] if isinstance(value, bool) else value
+
+
+# The grammar of SMILES: see `nn/smiles_grammar.py`.
+Grammar = Annotated[Literal["none", "syntax", "valence"], BeforeValidator(_of_today)]
+GRAMMAR = "SMILES: what no SMILES can go on with, or no atom can bear, has probability 0"
 _COMPACTED = 0.75  # sequences that have ended are left out of the batch when this share or less of it is open
 
 
@@ -39,7 +48,7 @@ class CausalSequences(nn.Module):
         blocks: int,
         cond: int = 0,
         dropout: float = 0.0,
-        grammar: bool = False,
+        grammar: Grammar = "none",
     ) -> None:
         super().__init__()
         self.longest, self.vocabulary = schema.longest, schema.vocabulary
@@ -48,8 +57,11 @@ class CausalSequences(nn.Module):
         )
         self.head = nn.Linear(width, schema.vocabulary)
         self.grammar = None
-        if grammar and schema.tokenizer == "smiles" and schema.definition:
-            self.grammar = SmilesGrammar(parse_json(schema.definition), schema.longest)
+        self.state: nn.Linear | None = None  # reads the features of what is open
+        if grammar != "none" and schema.tokenizer == "smiles" and schema.definition:
+            self.grammar = SmilesGrammar(parse_json(schema.definition), schema.longest, grammar == "valence")
+            if grammar == "valence":
+                self.state = nn.Linear(self.grammar.n_features, width, bias=False)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """log P(x | c) (B,) of sequences (B, L); -inf for what is no sequence."""
@@ -62,11 +74,12 @@ class CausalSequences(nn.Module):
         longest = min(int(n.max()), self.longest - 1) + 1
         ids = torch.cat((torch.full_like(x[:, :1], BEGIN), x[:, : longest - 1]), 1)
         keep = torch.arange(longest, device=x.device) <= n[:, None]
-        features, packing = self.net(ids, keep, c)
+        allowed, of_state = (None, None) if self.grammar is None else self.grammar(ids)
+        features, packing = self.net(ids, keep, c, added=self._added(of_state))
         target = x[:, :longest].flatten().index_select(0, packing.flat)
         place = packing.flat % longest
-        allowed = None if self.grammar is None else packing.gather(self.grammar(ids))
-        log_p = self.log_probs(features, place == self.longest - 1, allowed)
+        may = None if allowed is None else packing.gather(allowed)
+        log_p = self.log_probs(features, place == self.longest - 1, may)
         told = log_p.gather(-1, target[:, None]).squeeze(-1)
         return nn.functional.pad(packing.spread(told), (0, self.longest - longest))
 
@@ -106,14 +119,14 @@ class CausalSequences(nn.Module):
         given = [c, away_from] if guided else [c]
         kept = [self.net.room(n) for _ in given]
         token = torch.full((n,), BEGIN, dtype=torch.int64, device=device)
-        seen = torch.full_like(x, PADDING)  # what was read so far
+        states = [State() for _ in range(n)]
         for t in range(self.longest):
-            allowed = None
+            allowed = added = None
             if self.grammar is not None:
-                seen[:, t] = token
-                allowed = self.grammar(seen[:, : t + 1], last_only=True)[:, 0]
+                allowed, of_state = self.grammar.follow(states, token if t else None)
+                allowed, added = allowed.to(device), self._added(of_state.to(device))
             log_p = [
-                self.log_probs(self.net.one(token, t, memory, one), t == self.longest - 1, allowed)
+                self.log_probs(self.net.one(token, t, memory, one, added), t == self.longest - 1, allowed)
                 for one, memory in zip(given, kept, strict=True)
             ]
             mixed = log_p[0]
@@ -125,12 +138,17 @@ class CausalSequences(nn.Module):
             if not open_rows.any():
                 break
             if open_rows.double().mean() <= _COMPACTED:
-                rows, token, seen = rows[open_rows], token[open_rows], seen[open_rows]
+                rows, token = rows[open_rows], token[open_rows]
+                states = [state for state, is_open in zip(states, open_rows.tolist(), strict=True) if is_open]
                 kept = [[memory[:, open_rows] for memory in of] for of in kept]
                 given = [None if one is None else one[open_rows] for one in given]
             else:
                 token = torch.where(open_rows, token, END)
         return _ended(x)
+
+    def _added(self, of_state: Tensor | None) -> Tensor | None:
+        """What the features of a state add to the vectors of tokens."""
+        return None if self.state is None or of_state is None else self.state(of_state.to(self.state.weight.dtype))
 
 
 def inverse_cdf(log_p: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:

@@ -33,7 +33,7 @@ from morphogen.core.rng import Rng
 from morphogen.data.molecules.edits import neighbor
 from morphogen.data.molecules.inspection import scaffold
 from morphogen.data.molecules.reading import as_selfies
-from morphogen.data.molecules.standard_form import canonical
+from morphogen.data.molecules.standard_form import canonical, kekulized
 from morphogen.data.molecules.writing import as_smiles
 from morphogen.data.sequences.tokenizers import to_ids, to_texts
 
@@ -67,7 +67,8 @@ def smiles_of(x: Tensor, data: DataSpec) -> list[str]:
 def records_of(smiles: Sequence[str], data: DataSpec) -> tuple[Tensor, list[int]]:
     """The records of those molecules that the model can read, and their places."""
     assert data.sequence is not None
-    texts = [as_selfies(text) for text in smiles] if data.sequence.tokenizer == "selfies" else list(smiles)
+    texts = [kekulized(text) for text in smiles] if data.preprocessing.get("kekule") else list(smiles)
+    texts = [as_selfies(text) for text in texts] if data.sequence.tokenizer == "selfies" else texts
     stored, refused = to_ids(data.sequence, texts)
     kept = [i for i in range(len(texts)) if i not in refused]
     return data.encode(stored[kept]), kept

@@ -30,10 +30,11 @@ class MoleculeOptions(SourceOptions):
     attributes   "columns": all columns of numbers; "none"; or names such as qed+logp, which are columns, or computed
     standardize  bring each molecule to its standard form; if not, each is only read, and its text stays
     stereo       "keep" the marks of stereochemistry, or "drop" them
+    kekule       write aromatic rings with single and double bonds in turn: then valences decide what is a molecule
     skip_bad     leave out what is no molecule, and list it
     """
 
-    preparation = ("tokens", "vocabulary", "standardize", "stereo")
+    preparation = ("tokens", "vocabulary", "standardize", "stereo", "kekule")
     tokens: TokenizerName = "smiles"
     vocabulary: Annotated[int, Field(ge=260, le=MAX_VOCABULARY)] = 1024
     longest: Annotated[int, Field(ge=2, le=MAX_LENGTH)] | None = None
@@ -41,6 +42,7 @@ class MoleculeOptions(SourceOptions):
     attributes: Annotated[str, BeforeValidator(_joined)] = COLUMNS
     standardize: bool = True
     stereo: Literal["keep", "drop"] = "keep"
+    kekule: bool = False
     validation: Share = 0.05
     test: Share = 0.10
     skip_bad: bool = False

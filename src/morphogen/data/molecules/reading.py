@@ -25,7 +25,7 @@ from morphogen.core.reading import read_at_most, read_bytes
 from morphogen.data.molecules.chemistry import selfies
 from morphogen.data.molecules.options import COLUMNS, NONE, MoleculeOptions
 from morphogen.data.molecules.properties import PROPERTIES, compute
-from morphogen.data.molecules.standard_form import parsed, standard_form
+from morphogen.data.molecules.standard_form import kekulized, parsed, standard_form
 from morphogen.data.raw import Raw
 from morphogen.data.records import Problem
 from morphogen.data.split import SPLIT_NAMES, split_of
@@ -100,6 +100,7 @@ def of_columns(
             else:
                 parsed(smiles)
                 text = smiles
+            text = kekulized(text) if options.kekule else text
             texts.append(as_selfies(text) if options.tokens == "selfies" else text)
             kept.append(row)
         except DataError as error:

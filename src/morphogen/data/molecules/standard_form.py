@@ -72,6 +72,16 @@ def parsed(smiles: str) -> Any:
     return molecule
 
 
+def kekulized(smiles: str) -> str:
+    """The molecule of a SMILES string with single and double bonds in the place of aromatic ones."""
+    if not any(character.islower() for character in smiles):
+        return smiles
+    chem = rdkit()
+    molecule = parsed(smiles)
+    chem.Kekulize(molecule, clearAromaticFlags=True)
+    return str(chem.MolToSmiles(molecule))
+
+
 def molecule_of(smiles: str) -> Any | None:
     """The RDKit molecule of a SMILES string, or None."""
     if not smiles or len(smiles) > LONGEST:

@@ -84,7 +84,7 @@ def judge_molecules(
             floor_interval=found["floor"].interval if "floor" in found else None,
             network=chemnet.name() if name == "fcd" else "",
             warnings=tuple(warnings),
-            details={"bias": ours.bias} if ours.bias else {},
+            details={"bias": ours.bias, "floor_bias": found["floor"].bias} if ours.bias and "floor" in found else {},
             data=data,
             duration_s=time.perf_counter() - start,
         )

@@ -152,13 +152,22 @@ class SequenceTransformer(nn.Module):
         self.register_buffer("sin", angle.sin().float(), persistent=False)
 
     def forward(
-        self, ids: Tensor, keep: Tensor, c: Tensor | None = None, place: Tensor | None = None
+        self,
+        ids: Tensor,
+        keep: Tensor,
+        c: Tensor | None = None,
+        place: Tensor | None = None,
+        added: Tensor | None = None,
     ) -> tuple[Tensor, Packing]:
-        """`place` (T, width) is added to the vectors of the tokens, where places are more than their order."""
+        """`place` (T, width) and `added` (B, T, width) are added to the vectors of the tokens: what a place means, and
+        what is known of it beside its token.
+        """
         packing = self.packing(keep)
         x = self.embedding(ids.flatten().index_select(0, packing.flat)) * self.width**0.5
         if place is not None:
             x = x + place.index_select(0, packing.flat % ids.shape[1])
+        if added is not None:
+            x = x + packing.gather(added)
         if c is not None:
             c = c.index_select(0, packing.flat // ids.shape[1])
             x = x if self.enter is None else x + self.enter(c)
@@ -182,9 +191,12 @@ class SequenceTransformer(nn.Module):
         shape = (2, n, heads, self.longest, self.width // heads)
         return [self.embedding.weight.new_empty(shape) for _ in self.blocks]
 
-    def one(self, ids: Tensor, t: int, kept: list[Tensor], c: Tensor | None = None) -> Tensor:
+    def one(
+        self, ids: Tensor, t: int, kept: list[Tensor], c: Tensor | None = None, added: Tensor | None = None
+    ) -> Tensor:
         """The features (n, width) at place `t` of a causal network, given the ids (n,) there and the memory before."""
         x = self.embedding(ids) * self.width**0.5
+        x = x if added is None else x + added
         x = x if self.enter is None or c is None else x + self.enter(c)
         for block, memory in zip(self.blocks, kept, strict=True):
             x = block.one(x, t, memory, self.cos, self.sin, c)  # type: ignore[operator]
