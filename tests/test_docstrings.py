@@ -93,6 +93,8 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             molecules(folder / "molecules.smi")
             tiny: dict[str, Any] = {"token_width": 32, "token_blocks": 1}
             mg.train("autoregressive", "molecules.smi", "runs/molecules", steps=1, batch_size=32, **tiny)
+            small: dict[str, Any] = {"width": 32, "blocks": 1, "lr": 5e-3}
+            mg.train("masked_diffusion", "molecules.smi", "runs/masked", steps=150, batch_size=32, **small)
         yield folder
 
 

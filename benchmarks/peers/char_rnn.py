@@ -1,9 +1,9 @@
 """CharRNN, the baseline of MOSES (Polykovskiy et al., 2020): an LSTM over the characters of SMILES.
 
 MOSES trains three layers of 768 for 80 epochs, about a day here. For minutes on one core it is set up as a competent
-user would: fewer and smaller layers (the best of three sizes after two minutes each, by held-out likelihood: 256 x 2,
-512 x 1, 512 x 2), batches of molecules of similar length, a rate that rises for 100 steps and falls to zero over the
-time, gradients clipped, and averaged weights.
+user would: one layer of 512 (after two minutes its held-out molecules had 56.6 nats, those of two layers of 256 as
+many, and those of two layers of 512 had 92), batches of molecules of similar length, a rate that rises for 100 steps
+and falls to zero over the time, gradients clipped, and averaged weights.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.privacy mnist --epsilon 1           # accuracy of a classifier of synthetic pictures
     python -m benchmarks.quality.privacy fashion --epsilon 10
-    python -m benchmarks.quality.privacy mnist --makers vae+vae-after-moments    # private steps of 15 minutes each
+    python -m benchmarks.quality.privacy mnist --makers vae+vae-after-moments    # private steps of 10 minutes each
     python -m benchmarks.quality.privacy adult --epsilon 1           # a table: train on synthetic, test on real rows
     python -m benchmarks.quality.privacy adult --makers AIM          # a peer, from the same codes
     python -m benchmarks.quality.privacy cost                        # private steps beside plain ones
@@ -67,7 +67,7 @@ MAKERS: dict[str, Json] = {
     "vae": {
         "family": "vae",
         "options": {"conditional": True, "backbone": "mlp", "hidden": (256,), "latent_dim": 10, "lr": 2e-3},
-        "recipe": {**_STEPS, "steps": 600},
+        "recipe": {**_STEPS, "steps": 400},
     },
 }
 MAKERS["vae-after-moments"] = {**MAKERS["vae"], "terms": ",moments=0.5"}

@@ -28,7 +28,7 @@ COMPUTES = {verb.words for verb in verbs()} - {
     ("data", "inspect"),
 }
 ON_CPU = {("quantize",), ("compress",), ("decompress",), ("archive",), ("export",)}
-TOGETHER = {("attention",), ("design",), ("audit",)}  # 64 pictures in one call; batches of their own
+TOGETHER = {("attention",), ("design",), ("complete",), ("audit",)}  # 64 pictures in one call; batches of their own
 SAME = ("--seed", "--device", "--threads", "--batch-size", "--json", "--overwrite", "--precision", "--guidance")
 
 
@@ -110,7 +110,7 @@ def test_the_page_has_the_same_groups() -> None:
 def test_the_stand_in_answers_with_the_classes_of_the_real_functions(name: str, api: FakeApi) -> None:
     given = {"model": MODEL, "models": [MODEL], "source": "digits", "name": "vae", "data": "digits", "samples": "s"}
     given |= {"file": "a.mgz", "out": "b.mgz", "molecules": "m.smi"}
-    given |= {"image": "a.png", "direction": ["factor-1"], "strength": [1.0]}
+    given |= {"scaffold": "C", "image": "a.png", "direction": ["factor-1"], "strength": [1.0]}
     function = getattr(real, name)
     wanted = {k: given[k] for k in inspect.signature(function).parameters if k in given}
     hint = get_type_hints(function)["return"]

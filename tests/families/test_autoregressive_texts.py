@@ -98,3 +98,14 @@ def test_a_text_of_known_entropy_is_learned(tmp_path):
 @parametrize_with_checks(["autoregressive"], SMALL, texts=True, steps=300, records=2048)
 def test_the_contract_on_texts(check):
     check()
+
+
+@pytest.mark.parametrize(("stored", "today"), [(True, "syntax"), (False, "none"), ("valence", "valence")])
+def test_grammars_of_earlier_versions_are_read_and_keep_their_networks(stored, today):
+    schema = describe("smiles", ["C1CC1(=O)N"], None)
+    data = DataSpec(
+        name="molecules", shape=(schema.longest,), kind="sequence", levels=schema.vocabulary, sequence=schema
+    )
+    model = build(data, grammar=stored)
+    assert model.spec.grammar == today
+    assert any(name.startswith("tokens.state") for name in model.state_dict()) == (today == "valence")

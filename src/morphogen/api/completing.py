@@ -46,7 +46,7 @@ def complete(
         CapabilityError: a model that does not fill in.
 
     Example:
-        >>> made = mg.complete("runs/masked", "c1ccncc1", n=10)
+        >>> made = mg.complete("runs/masked", "CC", n=10)
         >>> made.texts[0]
     """
     check_numbers(n=n, seed=seed, steps=steps, temperature=temperature)

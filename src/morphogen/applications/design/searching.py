@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.applications.design.oracle import CountedOracle, Exhausted
+from morphogen.applications.design.oracle import Answer, CountedOracle, Exhausted
 from morphogen.core.batch import Batch
 from morphogen.core.capabilities import Encodes, Samples
 from morphogen.core.data_spec import DataSpec
@@ -140,7 +140,7 @@ def tune(
             name = scaffold(text) if value > 0 else None
             scores.append(value / (1.0 + seen[name] / per_scaffold) if name else value)
             seen.update([name] if name else [])
-        best = [(a.smiles, a.score) for a in oracle.best[:replayed] if a.score > 0]
+        best = _of_each_scaffold(oracle.best[: 10 * replayed], replayed)
         again, kept = records_of([text for text, _ in best], family.data)
         every = torch.cat((x, again.to(x.device)))
         wanted = torch.tensor([*scores, *(best[i][1] for i in kept)], device=x.device)
@@ -176,6 +176,16 @@ def edit_neighbors(family: Family, oracle: CountedOracle, seed: int, start: str 
         oracle([neighbor(pool[int(generator.integers(len(pool)))], generator) for _ in range(BATCH)])
         idle = idle + 1 if oracle.calls == before else 0
         yield
+
+
+def _of_each_scaffold(answers: Sequence[Answer], n: int) -> list[tuple[str, float]]:
+    """The best `n` molecules with their scores, one of each scaffold."""
+    found: dict[str, tuple[str, float]] = {}
+    for answer in answers:
+        if len(found) == n or answer.score <= 0:
+            break
+        found.setdefault(scaffold(answer.smiles) or answer.smiles, (answer.smiles, answer.score))
+    return list(found.values())
 
 
 METHODS: dict[str, Callable[[Family, CountedOracle, int, str | None], Iterator[None]]] = {
