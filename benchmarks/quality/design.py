@@ -42,6 +42,7 @@ from morphogen.theory.statistics.intervals import binomial_interval
 CALLS, TOP = 2000, 100
 FEW, STARTS = 1000, 50
 QED, WANTED, LIKE = "qed>=0.948", "logp in 2..3, qed>=0.8", 0.4  # no molecule has a QED above 0.948
+PUBLISHED: Json = {"sigma": 60.0, "replayed": 0, "per_scaffold": np.inf}
 MODEL = molecules.ROWS["autoregressive"]
 
 
@@ -85,7 +86,7 @@ def of_qed(quick: bool) -> Json:
     ways: dict[str, Callable[..., object]] = {
         "screening": lambda oracle, seed: oracle(_some(known, seed)),
         "drawing": drawn,
-        "REINVENT": lambda oracle, seed: all_of(tuned(family, oracle, seed, None, replayed=0, per_scaffold=np.inf)),
+        "REINVENT": lambda oracle, seed: all_of(tuned(family, oracle, seed, None, **PUBLISHED)),
         "neighbors": lambda oracle, seed: all_of(searching.edit_neighbors(family, oracle, seed, None)),
         "tuning": lambda oracle, seed: all_of(tuned(family, oracle, seed, None)),
     }

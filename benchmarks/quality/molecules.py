@@ -169,7 +169,13 @@ RECIPE = {"budget": "20min", "batch_size": 32, "compile": "off", "precision": "f
 SHORT = {**RECIPE, "budget": "10min"}
 SMALL = {"token_width": 128, "token_blocks": 4}
 AUTOENCODER = Row(
-    "molecules", "autoencoder", "latents of molecules", "autoencoder", KEKULE, SHORT, options={"text_width": 160}
+    "molecules",
+    "autoencoder",
+    "latents of molecules",
+    "autoencoder",
+    KEKULE,
+    {**RECIPE, "budget": "6min"},
+    options={"text_width": 160},
 )
 # fmt: off
 ROWS = harness.by_name(
@@ -182,8 +188,8 @@ ROWS = harness.by_name(
     Row("molecules", "vae", "VAE, 10 minutes", "vae", KEKULE, SHORT, judge,
         {"text_width": 160, "latent_dim": 64, "beta": 0.1}, asked=_asked(0.80)),
     AUTOENCODER,
-    Row("molecules", "gan", "GAN of latents, 10 minutes", "gan", KEKULE, SHORT, judge,
-        parts={"autoencoder": AUTOENCODER}, asked=_asked(0.70)),
+    Row("molecules", "gan", "GAN of latents, 5 minutes after 6 of the autoencoder", "gan", KEKULE,
+        {**RECIPE, "budget": "5min"}, judge, parts={"autoencoder": AUTOENCODER}, asked=_asked(0.70)),
     Row("molecules", "conditional", "wanted logP and QED", "autoregressive", KNOWING, RECIPE, judge_wanted,
         {**SMALL, "conditional": True}),
 )

@@ -14,6 +14,7 @@ from typing import Any
 
 from morphogen.core.errors import MorphogenError
 from morphogen.core.printable import one_line, printable
+from morphogen.core.telling import heard_by
 from morphogen.report.json_text import as_json, plain
 
 NARROW = 100  # columns of a terminal
@@ -105,12 +106,16 @@ def print_error(text: str) -> None:
 
 @contextlib.contextmanager
 def busy(what: str) -> Iterator[None]:
-    """A spinner on standard error while something takes its time; silent where that is no terminal."""
+    """A spinner on standard error that says where long work is; silent where that is no terminal."""
     from rich.console import Console
     from rich.markup import escape
 
     console = Console(stderr=True)
-    with console.status(escape(one_line(what))) if console.is_terminal else contextlib.nullcontext():
+    if not console.is_terminal:
+        yield
+        return
+    status = console.status(escape(one_line(what)))
+    with status, heard_by(lambda part: status.update(escape(one_line(f"{what}: {part}")))):
         yield
 
 

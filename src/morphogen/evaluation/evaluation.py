@@ -16,6 +16,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, DataError, MorphogenError, UsageError, unknown
 from morphogen.core.family import Family, require
 from morphogen.core.rng import Rng
+from morphogen.core.telling import tell
 from morphogen.data import Dataset
 from morphogen.data.split import keys
 from morphogen.evaluation.context.ladder import Ladder
@@ -201,6 +202,7 @@ def draw(family: Family, reference: Reference) -> SampleSet:
     sampler = require(family, Samples, "sample")
     parts = []
     for rows in chunks(reference.n, SAMPLE_CHUNK):
+        tell(f"drawing {rows.stop:,} of {reference.n:,}")
         part = None if cond is None else cond[rows].to(device)
         x = sampler.sample(rows.stop - rows.start, part, rng.shifted(rows.start))
         parts.append(reference.features.judged_samples(x))

@@ -38,10 +38,10 @@ from morphogen.data.molecules.writing import as_smiles
 from morphogen.data.sequences.tokenizers import to_ids, to_texts
 
 BATCH = 64
-SIGMA = 60.0  # nats for a score of 1
+SIGMA = 30.0  # nats for a score of 1
 LR = 5e-4
-REPLAYED = 24  # of the best molecules, in each step of tuning
-PER_SCAFFOLD = 10  # molecules after which a scaffold scores half
+REPLAYED = 12  # of the best molecules, one of each scaffold, in each step of tuning
+PER_SCAFFOLD = 1.0  # molecules after which a scaffold scores half
 POPULATION = 24
 NARROW = 0.05  # the standard deviation of latents from which a search begins again
 IDLE = 60  # batches without a new molecule: nothing more is found

@@ -14,6 +14,7 @@ import torch
 
 from morphogen.core.errors import DataError, MorphogenError
 from morphogen.core.rng import Rng
+from morphogen.core.telling import told
 from morphogen.evaluation.context.degradations import drawn
 from morphogen.evaluation.context.reference import SEARCHED, Reference
 from morphogen.evaluation.metrics import tables
@@ -42,7 +43,7 @@ def judge(
     scales = reference.scales([m for m in metrics if m.scaled])
     found, copied = {}, []
     unchecked: dict[str, list[str]] = {}
-    for metric in metrics:
+    for metric in told(metrics, lambda one: one.name):
         start = time.perf_counter()
         try:
             found[metric.name] = (metric.measure(made, reference), time.perf_counter() - start)
@@ -50,7 +51,7 @@ def judge(
             if strict:
                 raise
             left_out[metric.name] = str(error)
-    for name in checks_of_copying(reference):
+    for name in told(checks_of_copying(reference)):
         try:
             (value, details), _ = found.get(name) or (METRICS[name].measure(made, reference), 0.0)
         except MorphogenError as error:

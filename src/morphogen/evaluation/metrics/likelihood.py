@@ -21,6 +21,7 @@ from morphogen.core.data_spec import Measure
 from morphogen.core.errors import DataError
 from morphogen.core.family import Family, require
 from morphogen.core.rng import Rng
+from morphogen.core.telling import told
 from morphogen.data import Dataset, Records
 from morphogen.evaluation.metrics.codecs import bits_per_dim_of_codecs
 from morphogen.evaluation.result import Result, mean_interval
@@ -52,7 +53,7 @@ def measure(
     if len(records) < MIN_RECORDS:
         raise DataError(f"an evaluation needs at least {MIN_RECORDS} records; the {split} split gives {len(records)}.")
     results = []
-    for name in metrics:
+    for name in told(metrics):
         start = time.perf_counter()
         values, made = METRICS[name](family, dataset, records, seed, samples or IMPORTANCE_SAMPLES)
         mean = float(values.mean())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from morphogen.core.errors import DataError, UsageError, unknown
+from morphogen.core.telling import tell, told
 from morphogen.evaluation.molecules import chemnet
 from morphogen.evaluation.molecules.baselines import BASELINES
 from morphogen.evaluation.molecules.measures import MEASURES, Molecules
@@ -23,7 +24,6 @@ def judge_molecules(
     measures: Sequence[str] = tuple(MEASURES),
     baselines: Sequence[str] = tuple(BASELINES),
     data: str = "",
-    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Result]:
     """Measure drawn molecules.
 
@@ -38,7 +38,6 @@ def judge_molecules(
         measures: their names.
         baselines: the names of the baselines.
         data: what the molecules are compared with, for the results.
-        tell: is told what is measured next.
 
     Raises:
         UsageError: an unknown measure or baseline.
@@ -58,10 +57,9 @@ def judge_molecules(
         tell(f"baseline {name}")
         sets[name] = Molecules(BASELINES[name](train, min(len(made), OF_BASELINES), seed))
     results = {}
-    for name in measures:
+    for name in told(measures):
         better, measure = MEASURES[name]
         start, found, warnings = time.perf_counter(), {}, []
-        tell(name)
         for which, some in sets.items():
             try:
                 found[which] = measure(some, reference, known_smiles if which != "floor" else frozenset())

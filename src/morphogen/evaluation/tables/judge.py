@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from morphogen.core.errors import MorphogenError
+from morphogen.core.telling import told
 from morphogen.evaluation.context import cache
 from morphogen.evaluation.result import Result
 from morphogen.evaluation.tables.reference import TableReference, TableSample
@@ -32,7 +33,8 @@ def judge_table(
     `DataError`.
     """
     reference, results, left_out = made.reference, [], {}
-    for metric in [METRICS[name] for name in metrics] if metrics else METRICS.values():
+    chosen = [METRICS[name] for name in metrics] if metrics else list(METRICS.values())
+    for metric in told(chosen, lambda one: one.name):
         start = time.perf_counter()
         try:
             value, details = metric.measure(made)
