@@ -134,3 +134,11 @@ def test_like_keeps_the_scale_of_real_numbers(tmp_path):
     other = load(tmp_path / "b.npz", like=trained.spec)
     assert (other.spec.shift, other.spec.scale) == (trained.spec.shift, trained.spec.scale)
     assert torch.equal(other.train.batch().x, trained.spec.encode(other.train.stored))
+
+
+def test_the_license_of_own_records_is_stated(tmp_path):
+    for i in range(12):
+        Image.new("L", (8, 8), i * 20).save(tmp_path / f"{i}.png")
+    assert load(f"{tmp_path}:license=CC BY 4.0").spec.license == "CC BY 4.0"
+    assert load(str(tmp_path)).spec.license == ""
+    assert "CC BY" in load("digits").spec.license and load("digits:license=mine").spec.license == "mine"

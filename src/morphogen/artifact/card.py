@@ -54,7 +54,7 @@ def _data(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": data["name"],
         "source": data["source"] or "not stated",
-        "license": data["license"] or "not stated",
+        "license": data["license"] or "not stated (a source says it: SOURCE:license=...)",
         "records": ", ".join(f"{n} {split}" for split, n in data["splits"].items()) or "not stated",
         "shape": " x ".join(str(n) for n in data["shape"]),
         "kind": data["kind"] + (f", {data['levels']} levels" if data["levels"] else ""),

@@ -85,11 +85,13 @@ class SourceOptions(Spec):
 
     calibration  training records to set aside for `detect` alone, by whose scores it measures what is normal: a share,
                  or from 1 on a number
+    license      the license of the records, for the card of a model; None: that of a named set, else not stated
     """
 
     preparation: ClassVar[tuple[str, ...]] = ()
     own: ClassVar[tuple[str, ...]] = ("only",)
     calibration: Amount = 0.0
+    license: str | None = None
 
     def canonical(self, name: str) -> str:
         """The shortest source text that means the same."""

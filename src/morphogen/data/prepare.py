@@ -97,7 +97,7 @@ def prepare(
         sequence=sequence,
         context_shape=_context_shape(options, tuple(stored.shape[1:]), levels, source),
         splits={s: len(rows) for s, rows in members.items()},
-        license=raw.license,
+        license=options.license or raw.license,
     )
     if like is not None:
         _require_alike(spec, like)
@@ -149,7 +149,7 @@ def _table(
         preprocessing=options.model_dump(mode="json"),
         table=table,
         splits={s: len(rows) for s, rows in members.items()},
-        license=raw.license,
+        license=options.license or raw.license,
     )
     groups = None if raw.table.group is None else raw.groups
     whole = Records(spec=spec, stored=raw.stored, ids=raw.all_ids, groups=groups)
