@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import morphogen as mg
+from morphogen.applications.design import searching
 from morphogen.applications.design.designing import choose_method, design
-from morphogen.applications.design.oracle import CALLS, CountedOracle, Exhausted
+from morphogen.applications.design.oracle import CALLS, Answer, CountedOracle, Exhausted
 from morphogen.applications.design.wants import Want, read_wants, score
 from morphogen.core.errors import CapabilityError, UsageError
 from morphogen.core.rng import Rng
@@ -202,3 +203,17 @@ def test_what_cannot_be_designed_is_said(model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file"):
         mg.design(model, "qed>=0.5", tmp_path / "file", calls=2)
+
+
+def test_the_best_of_each_scaffold_are_learned_again():
+    scored = (("Cc1ccccc1", 0.9), ("Nc1ccccc1", 0.8), ("C1CC1", 0.7), ("C", 0.0))
+    answers = [Answer(smiles, {}, score) for smiles, score in scored]
+    assert searching._of_each_scaffold(answers, 5) == [("Cc1ccccc1", 0.9), ("C1CC1", 0.7)]
+    assert searching._of_each_scaffold(answers, 1) == [("Cc1ccccc1", 0.9)]
+
+
+def test_models_of_kekule_forms_read_what_the_oracle_says(smiles):
+    data = load(f"{smiles}:kekule").spec
+    x, kept = searching.records_of(["Cc1ccccc1", "CI"], data)
+    assert kept == [0]
+    assert searching.smiles_of(x, data) == ["CC1=CC=CC=C1"]
