@@ -10,7 +10,8 @@ molecules score best, and is begun again, elsewhere, when it has become narrow.
 whose minimum is p_agent ~ p_prior exp(sigma S). The prior is the model itself, and never changes. The best molecules so
 far are trained on again, and a scaffold that was found often scores less (Blaschke et al., 2020), so that they differ.
 
-**Neighbors**: the best molecules so far are edited, one atom or bond at a time. It needs no model but for its start.
+**Neighbors**: the best molecules so far are edited, by an atom, a bond or a substituent. It needs no model but for its
+start.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError
 from morphogen.core.family import Family, Progress, require
 from morphogen.core.rng import Rng
-from morphogen.data.molecules.edits import neighbor
+from morphogen.data.molecules.edits import variant
 from morphogen.data.molecules.inspection import scaffold
 from morphogen.data.molecules.reading import as_selfies
 from morphogen.data.molecules.standard_form import canonical, kekulized
@@ -38,6 +39,7 @@ from morphogen.data.molecules.writing import as_smiles
 from morphogen.data.sequences.tokenizers import to_ids, to_texts
 
 BATCH = 64
+PARENTS, CHILDREN = 12, 24  # of the search among neighbors: molecules that are edited, and edits before a new choice
 SIGMA = 30.0  # nats for a score of 1
 LR = 5e-4
 REPLAYED = 12  # of the best molecules, one of each scaffold, in each step of tuning
@@ -171,9 +173,9 @@ def edit_neighbors(family: Family, oracle: CountedOracle, seed: int, start: str 
     yield
     idle = 0
     while idle < IDLE:
-        pool = [answer.smiles for answer in oracle.best[:BATCH]] or first
+        pool = [answer.smiles for answer in oracle.best[:PARENTS]] or first
         before = oracle.calls
-        oracle([neighbor(pool[int(generator.integers(len(pool)))], generator) for _ in range(BATCH)])
+        oracle([variant(pool[int(generator.integers(len(pool)))], generator) for _ in range(CHILDREN)])
         idle = idle + 1 if oracle.calls == before else 0
         yield
 
