@@ -14,9 +14,10 @@ from morphogen.applications.design import searching
 from morphogen.applications.design.designing import choose_method, design
 from morphogen.applications.design.oracle import CALLS, Answer, CountedOracle, Exhausted
 from morphogen.applications.design.wants import Want, read_wants, score
-from morphogen.core.errors import CapabilityError, UsageError
+from morphogen.core.errors import CapabilityError, DataError, UsageError
 from morphogen.core.rng import Rng
 from morphogen.data import load
+from morphogen.data.molecules.edits import variant
 from morphogen.data.molecules.properties import compute
 from morphogen.data.molecules.standard_form import molecule_of
 from morphogen.families.autoencoder import Autoencoder, AutoencoderSpec
@@ -217,3 +218,15 @@ def test_models_of_kekule_forms_read_what_the_oracle_says(smiles):
     x, kept = searching.records_of(["Cc1ccccc1", "CI"], data)
     assert kept == [0]
     assert searching.smiles_of(x, data) == ["CC1=CC=CC=C1"]
+
+
+def test_variants_are_molecules_that_differ_by_an_edit_or_a_substituent():
+    rng = np.random.default_rng(0)
+    start = "COc1ccc(CC(=O)N2CCCC2)cc1"
+    made = {variant(start, rng) for _ in range(80)}
+    sizes = [molecule_of(text).GetNumAtoms() for text in made]
+    assert start not in made and len(made) > 40 and all("." not in text for text in made)
+    assert min(sizes) < 14 and max(sizes) > 16  # of 16 atoms
+    assert {variant("C", rng) for _ in range(20)} > {"CC"}
+    with pytest.raises(DataError, match="no molecule"):
+        variant("c1cc", np.random.default_rng(2))
