@@ -22,6 +22,7 @@ REQUIRED = {
     "family": "vae",
     "file": "a.png",
     "molecules": "m.smi",
+    "scaffold": "C",
 }
 OUT = {
     "walk": "x.gif",
@@ -29,6 +30,7 @@ OUT = {
     "evaluate": "x.json",
     "evaluate-samples": "x.json",
     "impute": "x.csv",
+    "complete": "x.smi",
 }
 NUMERIC = [(verb, p) for verb in verbs() for p in verb.parameters if is_option(p) and kind(p) in (int, float)]
 
