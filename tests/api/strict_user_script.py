@@ -158,7 +158,8 @@ def design(model: mg.Model) -> None:
     judged: mg.Evaluation = mg.evaluate_molecules(model, "chembl", ["product"], baselines=["copies"], n=100)
     found: mg.Design = mg.design(model, "qed>=0.9", "runs/design", calls=100, similar_to=("CCO", 0.4))
     best: mg.DesignedMolecule = found.molecules[0]
-    print(judged["product"].value, found.met, found.curve, best.smiles, best.alerts)
+    around: mg.Pictures = mg.complete(model, "c1cc(*)ncc1", n=10, temperature=0.9)
+    print(judged["product"].value, found.met, found.curve, best.smiles, best.alerts, around.texts)
 
 
 if __name__ == "__main__":
