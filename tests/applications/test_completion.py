@@ -80,6 +80,8 @@ def test_marks_bear_something(model):
         ("", "is no molecule"),
         ("*", "no atom beside"),
         ("C*C", "hangs on one atom"),
+        ("CC=*", "by a single bond"),
+        ("CC.CO", "holds several"),
         ("FC(F)(F)F", "nothing can hang"),
         ("CI", "has read no molecule with tokens"),
         ("C" * 60, "too long"),

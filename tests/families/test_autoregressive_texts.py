@@ -109,3 +109,16 @@ def test_grammars_of_earlier_versions_are_read_and_keep_their_networks(stored, t
     model = build(data, grammar=stored)
     assert model.spec.grammar == today
     assert any(name.startswith("tokens.state") for name in model.state_dict()) == (today == "valence")
+
+
+def test_texts_that_are_not_in_standard_form_keep_their_mass(tmp_path):
+    pytest.importorskip("rdkit", reason="needs the extra molecules")
+    path = tmp_path / "m.smi"
+    path.write_text("\n".join(f"{'C' * n}N(=O)=O" for n in range(1, 40)))
+    for source, bonds in ((f"{path}:standardize=false", False), (str(path), True)):
+        data = mg.load_data(source)
+        model = build(data.spec)
+        x = data.spec.encode(data.train.stored)
+        assert model.score(x, None, Rng(0)).value.isfinite().all()
+        assert model.tokens is not None and model.tokens.grammar is not None
+        assert model.tokens.grammar.with_valence == bonds

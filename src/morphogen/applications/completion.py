@@ -60,9 +60,12 @@ class Scaffold:
                 raise UsageError(f"the scaffold is no molecule: {smiles!r} {error}.") from None
             if all(atom.GetAtomicNum() == 0 for atom in whole.GetAtoms()):
                 raise UsageError("the scaffold has no atom beside its marks.")
+            if len(chem.GetMolFrags(whole)) > 1:
+                raise UsageError(f"a scaffold is one molecule, and {smiles!r} holds several: leave out what is apart.")
             marks = [atom for atom in whole.GetAtoms() if atom.GetAtomicNum() == 0]
-            bearing = [mark.GetNeighbors()[0].GetIdx() for mark in marks if mark.GetDegree() == 1]
-            if len(bearing) < len(marks):
+            bonds = [[b for b in mark.GetBonds() if b.GetBondType() == chem.BondType.SINGLE] for mark in marks]
+            bearing = [b[0].GetOtherAtomIdx(m.GetIdx()) for m, b in zip(marks, bonds, strict=True) if b]
+            if any(mark.GetDegree() != 1 for mark in marks) or len(bearing) < len(marks):
                 raise UsageError("a mark * of the scaffold hangs on one atom, by a single bond.")
             removed = sorted(mark.GetIdx() for mark in marks)
             for index in reversed(removed):
@@ -128,10 +131,15 @@ def complete(
     The first molecules are the same whatever `n` is. Raises `CapabilityError` for a model that cannot infill, and
     `UsageError` for a scaffold that cannot be read.
     """
-    infilling = require(family, Infills, "complete with")
+    infilling = require(family, Infills, "complete")
     schema = family.data.sequence
-    if schema is None or schema.content != "molecules" or schema.tokenizer != "smiles":
-        raise UsageError("a scaffold is completed by a model of molecules whose tokens are those of SMILES.")
+    molecules = schema is not None and schema.content == "molecules"
+    if schema is None or not molecules or schema.tokenizer != "smiles":
+        theirs = f"have tokens={schema.tokenizer}" if schema is not None and molecules else "are no molecules"
+        raise UsageError(
+            "a scaffold is completed by a model of molecules whose tokens are those of SMILES, and the records of this"
+            f" one {theirs}: train masked_diffusion on molecules with tokens=smiles."
+        )
     kept, drafts, empty = Scaffold.read(scaffold), 0, 0
     found: list[Tensor] = []
     while sum(map(len, found)) < n and empty < EMPTY_ROUNDS:

@@ -53,7 +53,7 @@ from morphogen.nn.backbones.patch_discriminator import PatchDiscriminator
 from morphogen.nn.backbones.spatial import PictureLayer, SpatialDecoder, SpatialEncoder, grid
 from morphogen.nn.layers.running_moments import RunningMoments, over_processes
 from morphogen.nn.sequence_autoencoder import SequenceDistribution, SequenceEncoder
-from morphogen.nn.sequences import GRAMMAR, CausalSequences, Grammar
+from morphogen.nn.sequences import GRAMMAR, CausalSequences, Grammar, grammar_of
 from morphogen.theory import elbo
 from morphogen.theory.adversarial import HINGE, balance
 from morphogen.theory.discretized import DiscretizedGaussian, DiscretizedLogistic
@@ -172,7 +172,8 @@ class Autoencoder(Family):
         self.latent_shape = (spec.text_latents, 1, 1)
         size = {"width": spec.text_width, "blocks": spec.text_blocks, "dropout": spec.dropout}
         self.inference = TextPosterior(SequenceEncoder(data.sequence, 2 * spec.text_latents, **size))  # type: ignore[arg-type]
-        self.decoder = CausalSequences(data.sequence, cond=spec.text_latents, grammar=spec.grammar, **size)  # type: ignore[arg-type]
+        rules = grammar_of(spec.grammar, data)
+        self.decoder = CausalSequences(data.sequence, cond=spec.text_latents, grammar=rules, **size)  # type: ignore[arg-type]
         self.moments = RunningMoments(spec.text_latents, MEASURED)
 
     # ---------------------------------------------------------------- training

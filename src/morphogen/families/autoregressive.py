@@ -50,7 +50,7 @@ from morphogen.nn.backbones.symbols import SymbolHead
 from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
 from morphogen.nn.integer.conversion import to_integers
 from morphogen.nn.integer.value_coding import ValueTables
-from morphogen.nn.sequences import GRAMMAR, CausalSequences, Grammar
+from morphogen.nn.sequences import GRAMMAR, CausalSequences, Grammar, grammar_of
 
 HEALTH_RECORDS = 100  # records in a health check, with exact likelihoods
 LR = {"pixels": 4e-3, "tokens": 2e-3, "rows": 4e-3}  # peak learning rates
@@ -117,7 +117,9 @@ class Autoregressive(IntegerForm, Family):
             self.capabilities = self.capabilities - {Conditionals, Quantizes}
             self.conditioner = conditioner_of(spec, data, self.parts)
             size = {"width": spec.token_width, "blocks": spec.token_blocks}
-            self.tokens = CausalSequences(data.sequence, **size, cond=cond, dropout=spec.dropout, grammar=spec.grammar)
+            self.tokens = CausalSequences(
+                data.sequence, **size, cond=cond, dropout=spec.dropout, grammar=grammar_of(spec.grammar, data)
+            )
             return
         levels = 2 if data.kind == "binary" else data.levels
         if levels is None or len(data.shape) != 3 or data.kind not in ("binary", "continuous", "discrete"):

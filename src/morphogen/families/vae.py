@@ -64,7 +64,7 @@ from morphogen.nn.integer.grid import to_grid
 from morphogen.nn.integer.latent_coding import LatentTables
 from morphogen.nn.integer.smooth import Smooth
 from morphogen.nn.sequence_autoencoder import SequenceEncoder
-from morphogen.nn.sequences import CausalSequences
+from morphogen.nn.sequences import CausalSequences, grammar_of
 from morphogen.theory import elbo
 from morphogen.theory.likelihoods import automatic, element_shape, likelihood, parameters
 
@@ -130,7 +130,9 @@ class VAE(IntegerForm, Family):
         if data.sequence is not None:
             size: dict[str, Any] = {"width": spec.text_width, "blocks": spec.text_blocks, "dropout": spec.dropout}
             encoder = SequenceEncoder(data.sequence, 2 * spec.latent_dim, cond=cond, **size)
-            decoder = CausalSequences(data.sequence, cond=spec.latent_dim + cond, grammar=spec.grammar, **size)
+            decoder = CausalSequences(
+                data.sequence, cond=spec.latent_dim + cond, grammar=grammar_of(spec.grammar, data), **size
+            )
         elif kind == "mlp":
             mlp: dict[str, Any] = {"cond": cond, "act": spec.activation, "gated": spec.gated, "dropout": spec.dropout}
             encoder = MLPEncoder(data.shape, spec.hidden, 2 * spec.latent_dim, **mlp)

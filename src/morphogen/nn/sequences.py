@@ -18,6 +18,7 @@ import torch
 from pydantic import BeforeValidator
 from torch import Tensor, nn
 
+from morphogen.core.data_spec import DataSpec
 from morphogen.core.reading import parse_json
 from morphogen.core.sequences import BEGIN, END, PADDING, SPECIAL, SequenceSchema, lengths, well_formed
 from morphogen.core.uncompiled import uncompiled
@@ -32,6 +33,13 @@ def _of_today(value: object) -> object:
 
 # The grammar of SMILES: see `nn/smiles_grammar.py`.
 Grammar = Annotated[Literal["none", "syntax", "valence"], BeforeValidator(_of_today)]
+
+
+def grammar_of(asked: Grammar, data: DataSpec) -> Grammar:
+    """The grammar to use. Texts that were not standardized may write N(=O)=O for a nitro group: no valence holds."""
+    return "syntax" if asked == "valence" and data.preprocessing.get("standardize") is False else asked
+
+
 GRAMMAR = "SMILES: what no SMILES can go on with, or no atom can bear, has probability 0"
 _COMPACTED = 0.75  # sequences that have ended are left out of the batch when this share or less of it is open
 

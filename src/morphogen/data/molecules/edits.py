@@ -6,6 +6,8 @@ variant    that, or a larger one: a substituent is cut off, or another group tak
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from morphogen.core.errors import DataError
@@ -48,12 +50,8 @@ def neighbor(smiles: str, rng: np.random.Generator) -> str:
                 bond.SetBondType(chem.BondType.SINGLE if rng.random() < 0.5 else chem.BondType.DOUBLE)
             else:
                 continue
-            try:
-                chem.SanitizeMol(edited)
-                found = str(chem.MolToSmiles(edited))
-            except (ValueError, RuntimeError):
-                continue
-            if found != start and "." not in found and molecule_of(found) is not None:
+            found = _sound(edited)
+            if found is not None and found != start:
                 return found
     return start
 
@@ -88,11 +86,18 @@ def variant(smiles: str, rng: np.random.Generator) -> str:
                 edited.AddBond(keeps, first, chem.BondType.SINGLE)
             for atom in sorted(pieces[0], reverse=True):
                 edited.RemoveAtom(atom)
-            try:
-                chem.SanitizeMol(edited)
-                found = str(chem.MolToSmiles(edited))
-            except (ValueError, RuntimeError):
-                continue
-            if found != start and "." not in found and molecule_of(found) is not None:
+            found = _sound(edited)
+            if found is not None and found != start:
                 return found
     return start
+
+
+def _sound(edited: Any) -> str | None:
+    """The canonical SMILES of an edited molecule; None for what is no molecule, or several."""
+    chem = rdkit()
+    try:
+        chem.SanitizeMol(edited)
+        found = str(chem.MolToSmiles(edited))
+    except (ValueError, RuntimeError):
+        return None
+    return None if "." in found or molecule_of(found) is None else found
