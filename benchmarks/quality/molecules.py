@@ -2,6 +2,7 @@
 
     python -m benchmarks.quality.molecules autoregressive    # 20 minutes of training; `autoregressive-60`: an hour
     python -m benchmarks.quality.molecules masked-diffusion  # 10 minutes, as are the next ones
+    python -m benchmarks.quality.molecules completion        # scaffolds of held-out molecules, kept
     python -m benchmarks.quality.molecules vae
     python -m benchmarks.quality.molecules gan               # trains `autoencoder` first, as its part
     python -m benchmarks.quality.molecules char-rnn          # the baseline of MOSES, the same minutes
@@ -29,6 +30,8 @@ import morphogen as mg
 from benchmarks import harness
 from benchmarks.harness import Asked, Json, Row, Run
 from benchmarks.page.tables import Result, Seen, Target, at_least, at_most
+from morphogen.data.molecules.chemistry import rdkit
+from morphogen.data.molecules.inspection import scaffold
 from morphogen.data.molecules.properties import compute
 from morphogen.data.sequences.tokenizers import to_texts
 
@@ -38,7 +41,7 @@ KEKULE = f"{PLAIN},kekule"
 WANTED = ("logp", "qed")
 KNOWING = f"chembl:attributes={'+'.join(WANTED)},kekule"
 SELFIES = f"{PLAIN},tokens=selfies"
-
+SCAFFOLDS, OF_EACH = 20, 50  # that are completed, and how often
 
 DRAWN: dict[str, Json] = {"masked-diffusion": {"steps": 16}}  # of about 40 tokens; each step is a whole pass
 CHAR_RNN: Json = {"hidden": 512, "layers": 1, "seconds": 1200.0}
@@ -119,6 +122,35 @@ def judge_wanted(run: Run) -> Json:
     return out
 
 
+def judge_completed(run: Run) -> Json:
+    """Whether molecules that are drawn around scaffolds hold these, by a search of RDKit's own."""
+    model = mg.load(run.model, "cpu")
+    known = sorted({found for text in texts("test") if (found := scaffold(text)) and "." not in found})
+    order = np.random.default_rng(0).permutation(len(known))
+    chosen = [known[i] for i in order[: run.n(SCAFFOLDS)]]
+    chem, new, out = rdkit(), set(texts("train")), list[Json]()
+    for one in chosen:
+        query, start = chem.MolFromSmiles(one), time.perf_counter()
+        try:
+            completed = mg.complete(model, one, run.n(OF_EACH), 0)
+        except mg.UsageError as error:
+            out.append({"scaffold": one, "molecules": 0, "why": str(error)})
+            continue
+        drawn = [chem.MolFromSmiles(text) for text in completed.texts]
+        held = sum(m is not None and m.HasSubstructMatch(query) for m in drawn)
+        different = len({chem.MolToSmiles(m) for m in drawn if m is not None} - new)
+        seconds = time.perf_counter() - start
+        out.append({"scaffold": one, "molecules": len(drawn), "held": held, "new": different, "seconds": seconds})
+    total = sum(found["molecules"] for found in out)
+    return {
+        "scaffolds": out,
+        "asked": run.n(SCAFFOLDS) * run.n(OF_EACH),
+        "molecules": total,
+        "held": sum(found.get("held", 0) for found in out) / max(1, total),
+        "different and new": sum(found.get("new", 0) for found in out) / max(1, total),
+    }
+
+
 def _measure(name: str, target: Target, what: str) -> Asked:
     def read(record: Result) -> Seen:
         found = record["measures"][name]
@@ -161,6 +193,15 @@ def _below_char_rnn() -> Asked:
     return Asked("FCD beside the CharRNN's", target, read, ("molecules-char-rnn",))
 
 
+def _held() -> Asked:
+    def read(record: Result) -> Seen:
+        total, with_any = record["molecules"], sum(found["molecules"] > 0 for found in record["scaffolds"])
+        said = f"{total} of {record['asked']} asked for, of {with_any} of {len(record['scaffolds'])} scaffolds"
+        return Seen(record["held"], None, f"{said}; {record['different and new']:.3g} different and new")
+
+    return Asked("molecules drawn around a scaffold that hold it", at_least(1.0), read)
+
+
 def _asked(product: float, *others: Asked) -> tuple[Asked, ...]:
     return (_measure("product", at_least(product), "valid x unique x novel of 10,000 molecules"), *others)
 
@@ -185,6 +226,8 @@ ROWS = harness.by_name(
         {**RECIPE, "budget": "60min"}, judge, SMALL, asked=_asked(0.94, _fcd_over_floor())),
     Row("molecules", "masked-diffusion", "masked diffusion, 10 minutes", "masked_diffusion", SELFIES, SHORT, judge,
         {"width": 160}, asked=_asked(0.80)),
+    Row("molecules", "completion", "masked diffusion of SMILES, 10 minutes: scaffolds kept", "masked_diffusion", KEKULE,
+        SHORT, judge_completed, {"width": 160}, asked=(_held(),)),
     Row("molecules", "vae", "VAE, 10 minutes", "vae", KEKULE, SHORT, judge,
         {"text_width": 160, "latent_dim": 64, "beta": 0.1}, asked=_asked(0.80)),
     AUTOENCODER,

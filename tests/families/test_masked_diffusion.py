@@ -16,6 +16,7 @@ from morphogen.core.rng import Rng
 from morphogen.core.sequences import SPECIAL, lengths, well_formed
 from morphogen.data.sequences.tokenizers import describe
 from morphogen.families.masked_diffusion import MaskedDiffusion, MaskedDiffusionSpec
+from morphogen.families.vq_vae import VQVAE, VQVAESpec
 from morphogen.testing import parametrize_with_checks
 from tests.families.test_tables import DATA as TABLE_DATA
 from tests.families.test_tables import TABLE, every_row
@@ -27,17 +28,21 @@ TEXTS = DataSpec(name="letters", shape=(4,), kind="sequence", levels=SCHEMA.voca
 BITS = DataSpec(name="bits", shape=(1, 2, 2), kind="binary", levels=2)
 
 
-def build(data: DataSpec = TEXTS, **options: object) -> MaskedDiffusion:
+BITS16 = BITS.replace(shape=(1, 4, 4))
+
+
+def build(data: DataSpec = TEXTS, part: torch.nn.Module | None = None, **options: object) -> MaskedDiffusion:
     with Rng(0).forked():
-        model = MaskedDiffusion(MaskedDiffusionSpec.parse({**SMALL, **options}), data)
-        for p in model.parameters():
+        parts = {} if part is None else {"autoencoder": part}
+        model = MaskedDiffusion(MaskedDiffusionSpec.parse({**SMALL, **options}), data, parts)
+        for p in model.own_parameters():
             p.data.add_(0.3 * torch.randn_like(p))
     return model.double().eval().requires_grad_(False)
 
 
 def exact_mass(model: MaskedDiffusion, x: torch.Tensor) -> float:
     """The mean over all orders of the product of the conditionals, times the mass of the length: what is drawn."""
-    ids, keep, n = model._tokens(x[None])
+    ids, keep, n = model.tokens.read(x[None])
     count = int(n)
     total = 0.0
     orders = list(itertools.permutations(range(count)))
@@ -145,6 +150,44 @@ def test_rows_of_a_table_have_a_bound_and_given_cells_stay():
     few = model.complete(cells[:7], given[:7], Rng(3))
     assert torch.equal(few.nan_to_num(-1), model.complete(cells, given, Rng(3))[:7].nan_to_num(-1))
     assert Infills not in model.capabilities and Completes in model.capabilities
+
+
+@pytest.fixture(scope="module")
+def coder() -> VQVAE:
+    """Pictures of 4 x 4 bits as 2 x 2 codes of three values."""
+    with Rng(3).forked():
+        model = VQVAE(VQVAESpec.parse({"widths": [8], "codes": 3, "blocks": 1, "code_dim": 4}), BITS16)
+        for p in model.decoder.out.parameters():
+            p.data.normal_()
+    return model.double().eval()
+
+
+def test_codes_of_pictures_have_a_prior(coder):
+    assert coder.code_shape == (2, 2, 1) and coder.code_values == 3
+    model = build(BITS16, coder)
+    assert Infills not in model.capabilities
+    x = Rng(4).uniform("x", 6, BITS16.shape, torch.float64).round()
+    ids = coder.codes(x).flatten(1)
+    assert torch.equal(model.tokens.read(x)[0], ids)
+    score = model.score(x, None, Rng(0), 400)
+    given = coder.score(x, None, Rng(0)).terms["log_likelihood"]
+    assert torch.allclose(score.terms["given_tokens"], given) and score.measure == "mass"
+    mass = torch.tensor([exact_mass(model, one) for one in x], dtype=torch.float64).log()
+    assert ((mass - score.terms["tokens"]) > -0.1).all(), "a bound of the mass of the codes"
+    assert torch.allclose(torch.stack(list(score.terms.values())).sum(0), score.value)
+    drawn = model.sample(5, None, Rng(1))
+    assert drawn.shape == (5, *BITS16.shape) and float(drawn.min()) >= 0 and float(drawn.max()) <= 1
+    assert torch.equal(drawn[:2], model.sample(2, None, Rng(1)))
+
+
+def test_a_part_without_codes_is_refused():
+    with pytest.raises(SpecError, match="of the family vq_vae"):
+        build(BITS16, torch.nn.Linear(2, 2))
+
+
+def test_codes_of_other_pictures_are_refused(coder):
+    with pytest.raises(SpecError, match="take one of the same data"):
+        build(BITS, coder)
 
 
 @parametrize_with_checks(["masked_diffusion"], SMALL, texts=True, steps=900, records=1024)

@@ -1,8 +1,9 @@
 r"""Masked diffusion: records whose elements are hidden and guessed again, in any order (MDLM; Sahoo et al., 2024).
 
-A record is D tokens: those of a text, the values of a picture's elements, or the codes of a table's cells. Training
-hides a random number of them and asks a transformer for each hidden one, given all that are seen. The loss is a bound
-of -log p(x) (`theory/masking.py`). A text has a length, too:
+A record is D tokens: those of a text, the values of a picture's elements, the codes of a table's cells, or those that a
+`vq_vae` as the part "autoencoder" gives a picture (`families/masked_tokens.py`). Training hides a random number of them
+and asks a transformer for each hidden one, given all that are seen. The loss is a bound of -log p(x)
+(`theory/masking.py`). A text has a length, too:
 
     log p(x) >= log p(n) - E_m E_H[ (n / m) sum_{i in H} -log p(x_i | x_seen, n) ].
 
@@ -30,13 +31,15 @@ from torch import Tensor, nn
 from morphogen.core.batch import Batch, RawCondition
 from morphogen.core.capabilities import Completes, Infills, Samples, Score, Scores
 from morphogen.core.chunks import chunks
-from morphogen.core.column_views import cells_of, cells_of_codes, codes_of, log_within_bins
+from morphogen.core.column_views import codes_of
 from morphogen.core.data_spec import DataSpec
-from morphogen.core.errors import SpecError, UsageError
+from morphogen.core.errors import UsageError
 from morphogen.core.family import Family, Health, Player, Progress, Step
 from morphogen.core.rng import Noise
-from morphogen.core.sequences import END, PADDING, SPECIAL, lengths, well_formed
+from morphogen.core.sequences import END, PADDING, SPECIAL, well_formed
 from morphogen.core.uncompiled import uncompiled
+from morphogen.families.first_stage import FIRST_STAGE
+from morphogen.families.masked_tokens import Cells, Codes, Elements, Texts, tokens_of
 from morphogen.nn.backbones.sequence_transformer import SequenceTransformer
 from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
 from morphogen.nn.layers.initialization import zeroed
@@ -46,9 +49,6 @@ from morphogen.theory.weightings import uniforms
 
 HEALTH_RECORDS = 100
 CHUNK = 64  # records that are scored together
-MAX_VALUES = 4096  # of one element
-MAX_CODES = 1 << 16  # of all columns of a table
-MAX_ELEMENTS = 4096  # of one record: attention sees pairs
 
 
 class MaskedDiffusionSpec(ConditionSpec):
@@ -69,16 +69,15 @@ class Guesser(nn.Module):
 
     of_column: Tensor | None
 
-    def __init__(self, spec: MaskedDiffusionSpec, data: DataSpec, values: int, cond: int) -> None:
+    def __init__(self, spec: MaskedDiffusionSpec, tokens: Elements, cond: int) -> None:
         super().__init__()
-        self.values, self.is_text = values, data.sequence is not None
+        self.values, self.is_text = tokens.values, isinstance(tokens, Texts)
         size: dict[str, Any] = {"width": spec.width, "blocks": spec.blocks, "dropout": spec.dropout, "cond": cond}
-        places = data.dimensions if data.table is None else len(data.table.columns)
-        self.net = SequenceTransformer(values + 1, places, causal=False, **size)
-        self.place = None if self.is_text else nn.Parameter(0.02 * torch.randn(places, spec.width))
-        own = None if data.table is None else _codes_of_columns(data.table.codes)
+        self.net = SequenceTransformer(self.values + 1, tokens.places, causal=False, **size)
+        self.place = None if self.is_text else nn.Parameter(0.02 * torch.randn(tokens.places, spec.width))
+        own = _codes_of_columns(tokens.table.codes) if isinstance(tokens, Cells) else None
         self.register_buffer("of_column", own, persistent=False)
-        self.head = nn.Linear(spec.width, values)
+        self.head = nn.Linear(spec.width, self.values)
 
     @uncompiled  # the number of tokens of a batch is a shape
     def forward(self, ids: Tensor, keep: Tensor, hidden: Tensor, c: Tensor | None = None) -> Tensor:
@@ -120,38 +119,21 @@ class MaskedDiffusion(Family):
     name = "masked_diffusion"
     summary = "discrete diffusion: hidden tokens are guessed in any order, and known ones kept"
     Spec = MaskedDiffusionSpec
-    part_names = (READER,)
+    part_names = (FIRST_STAGE, READER)
     capabilities = frozenset({Samples, Scores, Infills})
-    first: Tensor
     spec: MaskedDiffusionSpec
 
     def __init__(self, spec: MaskedDiffusionSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
-        values = 2 if data.kind == "binary" else data.levels
-        self.table = data.table
-        if self.table is not None:
-            values = sum(self.table.codes)
-            if values > MAX_CODES:
-                raise SpecError(
-                    f"masked diffusion takes tables of at most {MAX_CODES:,} codes, and {data.name!r} has {values:,}:"
-                    " drop columns of many values, or take another family."
-                )
+        self.tokens = tokens_of(data, dict(self.parts).get(FIRST_STAGE))
+        if isinstance(self.tokens, Cells):
             self.capabilities = self.capabilities - {Infills} | {Completes}
-            self.register_buffer("first", torch.tensor([0, *self.table.codes[:-1]]).cumsum(0), persistent=False)
-        countable = data.kind in ("binary", "continuous", "discrete") or data.sequence is not None
-        too_many = values is None or values > MAX_VALUES or data.dimensions > MAX_ELEMENTS
-        if self.table is None and (not countable or too_many):
-            raise SpecError(
-                f"masked diffusion needs texts, tables, or records of at most {MAX_ELEMENTS:,} elements with at most"
-                f" {MAX_VALUES:,} values each, but {data.name!r} has {data.kind} records of shape {data.shape}"
-                f"{'' if values is None else f' with {values:,} values'}; families for other data: vae."
-            )
-        assert values is not None
-        self.is_text = data.sequence is not None
-        self.longest = data.dimensions if self.table is None else len(self.table.columns)
+        if isinstance(self.tokens, Codes):  # a code is of many elements
+            self.capabilities = self.capabilities - {Infills}
+        self.longest, self.is_text = self.tokens.places, isinstance(self.tokens, Texts)
         cond = COND if spec.conditional else 0
         self.conditioner = conditioner_of(spec, data, self.parts)
-        self.guesser = Guesser(spec, data, values, cond)
+        self.guesser = Guesser(spec, self.tokens, cond)
         self.length = nn.Parameter(torch.zeros(self.longest)) if self.is_text else None  # logits of n = 0 .. L - 1
         self.length_of_condition = zeroed(nn.Linear(cond, self.longest)) if self.is_text and cond else None
 
@@ -170,7 +152,7 @@ class MaskedDiffusion(Family):
     def steps(self, batch: Batch, rng: Noise, at: Progress) -> Iterator[Step]:
         cond = drop_conditions(batch, rng, self.spec.condition_dropout) if self.conditioner is not None else None
         c = self._condition(cond, len(batch))
-        ids, keep, n = self._tokens(batch.x)
+        ids, keep, n = self.tokens.read(batch.x)
         u, noise = uniforms(rng, batch.address), rng.uniform("order", batch.address, (self.longest,))
         terms = {"bound": self._bound(ids, keep, n, u, noise, c)}
         if self.length is not None:
@@ -183,7 +165,7 @@ class MaskedDiffusion(Family):
         """The bound on held-out records in bits per token."""
         part = batch[:HEALTH_RECORDS]
         value = self.score(part.x, part.cond, rng).value
-        tokens = self._tokens(part.x)[2].sum().clamp_min(1)
+        tokens = self.tokens.read(part.x)[2].sum().clamp_min(1)
         return Health({"held_out_bits_per_token": float(-value.sum() / (tokens * math.log(2.0)))})
 
     # ------------------------------------------------------------ capabilities
@@ -195,7 +177,7 @@ class MaskedDiffusion(Family):
         found, length = [], []
         for rows in chunks(len(x), CHUNK):
             given, here = None if c is None else c[rows], rng.shifted(rows.start)
-            ids, keep, n = self._tokens(x[rows])
+            ids, keep, n = self.tokens.read(x[rows])
             u = here.uniform("count", len(ids), (k,), torch.float64)
             total = torch.zeros(len(ids), dtype=torch.float64, device=x.device)
             for i in range(k):
@@ -205,10 +187,10 @@ class MaskedDiffusion(Family):
             found.append(torch.where(impossible, -torch.inf, -total / k))
             length.append(self._log_length(n, given))
         tokens, of_length = torch.cat(found).to(self._dtype), torch.cat(length).to(self._dtype)
-        if self.table is not None:  # of values within their codes, so that the unit is that of all models of a table
-            codes = codes_of(self.table, cells_of(self.table, x))
-            tokens = tokens + log_within_bins(self.table, codes).sum(1).to(tokens)
-        return Score(tokens + of_length, "lower_bound", "mass", {"tokens": tokens, "length": of_length})
+        terms = {"tokens": tokens, "length": of_length}
+        if (given_tokens := self.tokens.log_p_of_records(x)) is not None:
+            terms["given_tokens"] = given_tokens.to(self._dtype)
+        return Score(torch.stack(list(terms.values())).sum(0), "lower_bound", self.tokens.measure, terms)
 
     @torch.no_grad()
     def sample(
@@ -235,7 +217,7 @@ class MaskedDiffusion(Family):
             place = torch.arange(self.longest, device=self.device)
             hidden = place < count[:, None]
             ids = torch.where(place == count[:, None], END, ids)
-        return self._records(self._revealed(exact, ids, hidden, cond, rng, steps, temperature, guidance), rng)
+        return self.tokens.written(self._revealed(exact, ids, hidden, cond, rng, steps, temperature, guidance), rng)
 
     @torch.no_grad()
     def infill(
@@ -252,24 +234,26 @@ class MaskedDiffusion(Family):
 
         Of a text, the places hidden are before its end, so its length stays.
         """
-        ids, keep, _ = self._tokens(x)
+        ids, keep, _ = self.tokens.read(x)
         asked = hidden.flatten(1)
         if (asked & ~keep).any():
             raise UsageError("what is hidden of a text are tokens: its end and the padding after it stay.")
-        return self._records(self._revealed(self._in_float64(), ids, asked, cond, rng, steps, temperature, None), rng)
+        drawn = self._revealed(self._in_float64(), ids, asked, cond, rng, steps, temperature, None)
+        return self.tokens.written(drawn, rng)
 
     @torch.no_grad()
     def complete(self, cells: Tensor, given: Tensor, rng: Noise, present: bool = False) -> Tensor:
         """Cells (n, C) of a table, with those that are not `given` drawn. `present`: none of these is missing."""
-        assert self.table is not None
-        ids = codes_of(self.table, torch.where(given, cells.double(), 0.0)) + self.first
+        tokens = self.tokens
+        assert isinstance(tokens, Cells)
+        table, first = tokens.table, tokens.first(self.device)
+        ids = codes_of(table, torch.where(given, cells.double(), 0.0)) + first
         absent = None
         if present:
-            last = [self.first[j] + k - 1 for j, k in enumerate(self.table.codes) if self.table.columns[j].has_missing]
-            absent = torch.zeros(self.guesser.values, dtype=torch.bool, device=ids.device)
-            absent[torch.tensor([int(i) for i in last], dtype=torch.int64)] = True
+            absent = torch.zeros(tokens.values, dtype=torch.bool, device=ids.device)
+            absent[[int(first[j]) + k - 1 for j, k in enumerate(table.codes) if table.columns[j].has_missing]] = True
         found = self._revealed(self._in_float64(), ids, ~given, None, rng, self.longest, 1.0, None, absent)
-        return torch.where(given, cells.double(), self._cells(found, rng))
+        return torch.where(given, cells.double(), tokens.cells(found, rng))
 
     # ----------------------------------------------------------------- private
 
@@ -323,31 +307,6 @@ class MaskedDiffusion(Family):
             drawn = inverse_cdf(log_p.index_select(0, chosen), u.index_select(0, places), temperature)
             ids, hidden = ids.flatten().index_copy(0, places, drawn).unflatten(0, ids.shape), hidden & ~now
         return ids
-
-    def _tokens(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Records (B, *shape) as ids (B, D), the places that hold tokens (B, D), and how many these are (B,)."""
-        if self.table is None:
-            ids = self.data.decode(x).long().flatten(1)
-        else:
-            ids = codes_of(self.table, cells_of(self.table, x)) + self.first
-        if not self.is_text:
-            keep = torch.ones_like(ids, dtype=torch.bool)
-            return ids, keep, keep.sum(-1)
-        n = lengths(ids).clamp_max(self.longest - 1)
-        keep = torch.arange(self.longest, device=ids.device) < n[:, None]
-        return torch.where(keep, ids.clamp_min(SPECIAL), ids), keep, n
-
-    def _cells(self, ids: Tensor, rng: Noise) -> Tensor:
-        """The cells (n, C) of a table with these codes, each drawn evenly within its code."""
-        assert self.table is not None
-        within = rng.uniform("within", len(ids), (self.longest,), torch.float64)
-        return cells_of_codes(self.table, ids - self.first, within)
-
-    def _records(self, ids: Tensor, rng: Noise) -> Tensor:
-        """The inverse of `_tokens`: records (n, *shape)."""
-        if self.table is not None:
-            return self.data.encode(self._cells(ids, rng))
-        return self.data.encode(ids.unflatten(1, self.data.shape))
 
     def _length_logits(self, n: int, c: Tensor | None, shift: nn.Linear | None) -> Tensor:
         assert self.length is not None

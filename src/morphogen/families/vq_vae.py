@@ -271,6 +271,31 @@ class VQVAE(Family):
         """k(x): (B, C, H, W) -> (B, h, w, R) int64, R residual levels."""
         return self._quantized(x)[0].unflatten(1, self.grid)
 
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """(h, w, R) of `codes`."""
+        return (*self.grid, self.spec.residual)
+
+    @property
+    def code_values(self) -> int:
+        """How many values a code has."""
+        return self.quantizer.size
+
+    def drawn(self, codes: Tensor, rng: Noise) -> Tensor:
+        """Pictures (B, C, H, W) of codes (B, h, w, R), as `output` says."""
+        p = self.decode(self._grid(self.quantizer.lookup(codes.flatten(1, 2))))
+        if self.spec.output == "sample":
+            draw = rng.normal if p.noise == "normal" else rng.uniform
+            x = p.sample(draw("x", len(codes), p.noise_shape[1:]))
+        else:
+            x = p.mean
+        x = x.clamp(self.data.low, self.data.high)
+        return x.round().long() if self.data.kind == "discrete" else x
+
+    def log_p_given_codes(self, x: Tensor) -> Tensor:
+        """log p(x | k(x)), (B,)."""
+        return self.decoder(self._grid(self._quantized(x)[1]), x)
+
     def encode(self, x: Tensor, cond: RawCondition | None = None) -> Point:
         """A point mass at the vectors z_q of the codes of x, events (D, h, w)."""
         return Point(self._grid(self._quantized(x)[1]))
@@ -288,14 +313,7 @@ class VQVAE(Family):
         c = None if conditioner is None else conditioner.double()(cond, n).pooled
         uniform = rng.uniform("codes", n, (prior.places, prior.levels), torch.float64)
         codes = prior.double().eval().sample(uniform, self.quantizer.table().double(), c, temperature)
-        p = self.decoder.distribution(self._grid(self.quantizer.lookup(codes)))
-        if self.spec.output == "sample":
-            draw = rng.normal if p.noise == "normal" else rng.uniform
-            x = p.sample(draw("x", n, p.noise_shape[1:]))
-        else:
-            x = p.mean
-        x = x.clamp(self.data.low, self.data.high)
-        return x.round().long() if self.data.kind == "discrete" else x
+        return self.drawn(codes.unflatten(1, self.grid), rng)
 
     @torch.no_grad()
     def score(self, x: Tensor, cond: RawCondition | None, rng: Noise, samples: int = 1) -> Score:

@@ -32,4 +32,4 @@ def centered(x: Tensor, data: DataSpec) -> Tensor:
         return read_columns(x, data.table)
     if data.kind == "continuous" or data.sequence is not None:
         return x
-    return x.float() * (2.0 / data.high) - 1.0
+    return (x if x.is_floating_point() else x.float()) * (2.0 / data.high) - 1.0
