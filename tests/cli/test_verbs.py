@@ -236,6 +236,9 @@ def test_interpolations_become_a_sheet_an_animation_or_arrays(api: FakeApi, tmp_
     for name in ("w.png", "w.gif", "w.npz"):
         arguments = ["--data", "digits", "--n", "2", "--steps", "5", "--out", str(tmp_path / name)]
         assert run(["interpolate", "m", *arguments]) == 0
+    own = ["--between", str(tmp_path / "w.png"), str(tmp_path / "v.png"), "--out", str(tmp_path / "own.png")]
+    assert run(["interpolate", "m", *own, "--n", "1", "--steps", "5"]) == 0
+    assert api.calls[-1][1]["between"] == (tmp_path / "w.png", tmp_path / "v.png")
     assert Image.open(tmp_path / "w.png").size[0] == 5 * 66 + 2
     assert Image.open(tmp_path / "w.gif").n_frames == 5 + 3, "there and back again"
     with np.load(tmp_path / "w.npz") as arrays:

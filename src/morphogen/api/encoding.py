@@ -8,10 +8,13 @@ from morphogen.applications.latent_paths import (
     decode_plane,
     encode_records,
     walk_between,
+    walk_between_pictures,
 )
 from morphogen.applications.records import as_stored
 from morphogen.core.chunks import limited
+from morphogen.core.errors import UsageError
 from morphogen.data.in_memory import AnyData
+from morphogen.data.one_picture import Image
 
 
 @limited
@@ -49,33 +52,44 @@ def encode(
 @limited
 def interpolate(
     model: AnyModel,
-    data: AnyData,
+    data: AnyData | None = None,
     n: int = 8,
     *,
+    between: tuple[Image, Image] | None = None,
     steps: int = 8,
     split: str | None = None,
     device: str | None = None,
     batch_size: int | None = None,
 ) -> Pictures:
-    """Walk in latent space between `n` pairs of records, in `steps` pictures each.
+    """Walk in latent space between pairs of records, or between two pictures, in `steps` pictures each.
+
+    The latents of a model that denoises are the noise that its probability flow leads to a record (DDIM inversion;
+    Song et al., 2021).
 
     Args:
-        model, data, split, device: as of `reconstruct`.
+        model, data, split, device: as of `reconstruct`; no data with `between`.
         batch_size: how many records are computed together, at most; None: as many as are fast.
-        n: how many pairs.
+        n: how many pairs of the data.
+        between: two pictures: files, bytes (H, W) or (H, W, channels), or images.
         steps: pictures from one record to the other, at least 2.
 
     Returns:
         The pictures (n * steps, *shape), a row of `steps` for each pair.
 
     Raises:
-        UsageError: fewer than two steps or records.
-        CapabilityError: a model that does not encode.
+        UsageError: fewer than two steps or records; both data and pictures, or neither.
+        CapabilityError: a model that neither encodes nor denoises.
 
     Example:
         >>> mg.interpolate("runs/first", "digits", n=4).save("between.png")
     """
     held = open_model(model, device)
+    if (data is None) == (between is None):
+        raise UsageError("an interpolation takes data (--data), or two pictures (--between A B): one of both.")
+    if between is not None:
+        walk = walk_between_pictures(held.module, *between, steps)
+        return Pictures(as_stored(walk, held.data), held.data, columns=steps)
+    assert data is not None
     records, x = walk_between(held.module, data, n, steps, split)
     return Pictures(as_stored(x, held.data), held.data, ids=records.ids.numpy(), columns=steps)
 

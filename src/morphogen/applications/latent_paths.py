@@ -7,17 +7,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from morphogen.applications.denoising_models import denoising_model, stepper_of, time_grid
 from morphogen.applications.records import check_made, records_of
-from morphogen.core.batch import Batch, RawCondition
-from morphogen.core.capabilities import Encodes, Latents
+from morphogen.core.batch import RawCondition
+from morphogen.core.capabilities import Denoises, Encodes, Latents
 from morphogen.core.chunks import chunks
 from morphogen.core.errors import UsageError
 from morphogen.core.family import Family, require
 from morphogen.core.limits import check_numbers
+from morphogen.core.rng import Rng
 from morphogen.data import Records
 from morphogen.data.in_memory import AnyData
+from morphogen.data.one_picture import Image, fitted, options_of, read, values
+from morphogen.sampling import loop
+from morphogen.sampling.inversion import inverted
 
 CHUNK = 256  # records that are encoded or decoded together
+INVERTED = 64  # records that a denoiser inverts or draws together
+FLOW = "unipc"  # the stepper of the way back, which draws no noise
 
 
 class Rebuilt(NamedTuple):
@@ -44,21 +51,18 @@ def encode_records(family: Family, source: AnyData, n: int | None, split: str | 
     model = require(family, Encodes, "encode")
     records = records_of(source, family.data, split, n)
     batch = records.batch().to(family.device)
-    return Rebuilt(records, check_made(_encoded(model, batch).flatten(1).cpu()))
+    return Rebuilt(records, check_made(_encoded(model, batch.x, batch.cond).flatten(1).cpu()))
 
 
-@torch.no_grad()
 def walk_between(family: Family, source: AnyData, n: int, steps: int, split: str | None) -> Rebuilt:
     """`n` walks of `steps` records between pairs of a split, walk after walk: x (n * steps, *shape).
 
     Latents move on the great circle between the two encoded means. Their distance from the origin stays typical of the
-    prior (White, "Sampling generative networks", 2016). A conditional model takes the condition of the nearer end.
+    prior (White, "Sampling generative networks", 2016). A conditional model takes the condition of the nearer end. The
+    latents of a denoiser are the noise that its flow leads to the record (`sampling/inversion.py`).
     Raises `UsageError` for fewer than two records.
     """
     check_numbers(n=n, steps=steps)
-    if steps < 2:
-        raise UsageError(f"an interpolation needs at least 2 steps (got {steps}).")
-    model = require(family, Encodes, "interpolate")
     records = records_of(source, family.data, split, 2 * n)
     pairs = len(records) // 2
     if not pairs:
@@ -67,15 +71,59 @@ def walk_between(family: Family, source: AnyData, n: int, steps: int, split: str
             f" {split or 'test'} split."
         )
     batch = records.batch(slice(0, 2 * pairs)).to(family.device)
-    z = _encoded(model, batch)
-    shape, z = z.shape[1:], z.flatten(1)
+    return Rebuilt(records.select(slice(0, 2 * pairs)), _walked(family, batch.x, batch.cond, steps))
+
+
+def walk_between_pictures(family: Family, first: Image, last: Image, steps: int) -> Tensor:
+    """A walk of `steps` pictures (steps, *shape) from one picture to another, without conditions."""
+    check_numbers(steps=steps)
+    options_of(family.data)
+    x = torch.cat(
+        [values(fitted(read(image, family.data), family.data, image, None), family.data) for image in (first, last)]
+    )
+    return _walked(family, x.to(family.device), None, steps)
+
+
+@torch.no_grad()
+def _walked(family: Family, x: Tensor, cond: RawCondition | None, steps: int) -> Tensor:
+    """Walks from each record of the first half of x to its partner in the second half."""
+    if steps < 2:
+        raise UsageError(f"an interpolation needs at least 2 steps (got {steps}).")
+    inverts = Encodes not in family.capabilities and Denoises in family.capabilities
+    z = _noise_of(family, x, cond) if inverts else _encoded(require(family, Encodes, "interpolate"), x, cond)
+    pairs, shape, z = len(z) // 2, z.shape[1:], z.flatten(1)
     t = torch.linspace(0, 1, steps)
-    walk = torch.stack([_slerp(z[:pairs], z[pairs:], float(ti)) for ti in t], dim=1).flatten(0, 1)
-    cond = None
-    if batch.cond is not None:
+    walk = torch.stack([_slerp(z[:pairs], z[pairs:], float(ti)) for ti in t], dim=1).flatten(0, 1).unflatten(1, shape)
+    if cond is not None:
         nearer = torch.tensor([[i + pairs * (ti > 0.5) for ti in t] for i in range(pairs)]).flatten().long()
-        cond = batch.cond[nearer]
-    return Rebuilt(records.select(slice(0, 2 * pairs)), _decoded(model, walk.unflatten(1, shape), cond))
+        cond = cond[nearer]
+    return _drawn(family, walk, cond) if inverts else _decoded(require(family, Encodes, "interpolate"), walk, cond)
+
+
+def _noise_of(family: Family, x: Tensor, cond: RawCondition | None) -> Tensor:
+    """The states at t = 1 from which a denoiser's flow leads to records (n, *shape)."""
+    model, rng = denoising_model(family, "interpolate"), Rng(0, family.device)
+    if family.needs_context:
+        raise UsageError("this model restores pictures, and has none of its own between two of them.")
+    times, found = time_grid(model, stepper_of(model, FLOW), None, None), []
+    for rows in chunks(len(x), INVERTED):
+        here = rng.shifted(rows.start)
+        x_0 = model.encoded(x[rows], here, len(x[rows]))
+        noise = here.normal("inversion", len(x_0), x_0.shape[1:], x_0.dtype)
+        found.append(inverted(model, x_0, times, noise, None if cond is None else cond[rows]))
+    return torch.cat(found)
+
+
+def _drawn(family: Family, z: Tensor, cond: RawCondition | None) -> Tensor:
+    """The records (n, *shape) to which a denoiser's flow leads from states at t = 1."""
+    model = denoising_model(family, "interpolate")
+    method = stepper_of(model, FLOW)
+    times, found = time_grid(model, method, None, None), []
+    for rows in chunks(len(z), INVERTED):
+        given = None if cond is None else cond[rows]
+        noise = loop.addressed(Rng(0, family.device), len(z[rows]), z[rows])
+        found.append(model.decoded(loop.sample(model, method, z[rows], times, noise, given)))
+    return torch.cat(found)
 
 
 @torch.no_grad()
@@ -118,10 +166,10 @@ def decode_plane(family: Family, n: int) -> Tensor:
     return _decoded(model, z.unflatten(1, shape).to(family.device), None)
 
 
-def _encoded(model: Encodes, batch: Batch) -> Tensor:
+def _encoded(model: Encodes, x: Tensor, cond: RawCondition | None) -> Tensor:
     """E[z | x], some records at a time."""
-    parts = [batch[rows] for rows in chunks(len(batch), CHUNK)]
-    return torch.cat([model.encode(part.x, part.cond).mean for part in parts])
+    parts = chunks(len(x), CHUNK)
+    return torch.cat([model.encode(x[rows], None if cond is None else cond[rows]).mean for rows in parts])
 
 
 def _decoded(model: Encodes, z: Tensor, cond: RawCondition | None) -> Tensor:
