@@ -122,3 +122,14 @@ def test_texts_that_are_not_in_standard_form_keep_their_mass(tmp_path):
         assert model.score(x, None, Rng(0)).value.isfinite().all()
         assert model.tokens is not None and model.tokens.grammar is not None
         assert model.tokens.grammar.with_valence == bonds
+
+
+def test_muon_updates_the_matrices_of_the_blocks():
+    model = build(optimizer="muon")
+    (player,) = model.players().values()
+    names = {id(p): name for name, p in model.named_parameters()}
+    found = {names[id(p)].split(".")[-2] for p in player.matrices}
+    assert found == {"qkv", "out", "0", "2"} and player.matrix_lr == 4 * player.lr and not model.shardable
+    pictures = DataSpec(name="bits", shape=(1, 4, 4), kind="binary", levels=2)
+    with pytest.raises(SpecError, match="optimizer=muon is for texts"):
+        Autoregressive(AutoregressiveSpec.parse({"optimizer": "muon"}), pictures)

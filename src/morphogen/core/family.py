@@ -48,7 +48,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Player:
-    """Parameters that one AdamW optimizer updates together.
+    """Parameters that one optimizer updates together: AdamW, and Muon those that are among `matrices`.
 
     `ema` is the decay of an exponential moving average of the weights; the average then serves as the model. None: no
     average.
@@ -56,6 +56,8 @@ class Player:
     `skip` is for models with rare spikes of the loss (Child, 2021). An update is skipped if its gradient is not finite,
     or if the norm of its gradient is more than `skip` times the usual one. With None, a gradient that is not finite is
     an error.
+    `matrices` are weights of hidden layers whose updates are made orthogonal, at the learning rate `matrix_lr` (Muon;
+    Jordan et al., 2024), scaled as in Liu et al., "Muon is scalable for LLM training", 2025.
     """
 
     parameters: Sequence[nn.Parameter]
@@ -66,6 +68,8 @@ class Player:
     eps: float = 1e-8
     until: float = 1.0
     skip: float | None = None
+    matrices: Sequence[nn.Parameter] = ()
+    matrix_lr: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class Family(nn.Module, ABC):
     compiled_networks: ClassVar[tuple[str, ...]] = ()  # networks called once per sampling step
     deployed_part: ClassVar[str | None] = None  # the part that this family adapts
     encodes_at_once: ClassVar[bool] = True  # False if encoding is a search, as the inversion of a GAN
-    shardable: bool = True  # False if a loss differentiates a gradient (FSDP2 cannot)
+    shardable: bool = True  # False if a loss differentiates a gradient, or an update takes whole matrices
     blind_players: ClassVar[frozenset[str]] = frozenset()  # their updates see no record, only what others learned
     private: bool = False  # in a private training no statistics of records are kept
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -54,6 +54,7 @@ from morphogen.nn.sequences import GRAMMAR, CausalSequences, Grammar, grammar_of
 
 HEALTH_RECORDS = 100  # records in a health check, with exact likelihoods
 LR = {"pixels": 4e-3, "tokens": 2e-3, "rows": 4e-3}  # peak learning rates
+MATRIX_LR = 4.0  # learning rate of Muon, as a multiple of AdamW's
 SEQUENCES_AT_ONCE = 256  # that are scored together
 CHUNK = 40_000  # pixels that are scored together; the counts take 4 K C bytes per pixel
 
@@ -63,6 +64,9 @@ class AutoregressiveSpec(ConditionSpec, PixelsSpec, RowsSpec):
 
     token_width: int = Field(192, ge=2, description="texts: width of the transformer")
     token_blocks: int = Field(4, ge=1, description="texts: blocks of the transformer")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="texts: muon makes the updates of the blocks' matrices orthogonal; it needs torch 2.9"
+    )
     grammar: Grammar = Field("valence", description=GRAMMAR)
     lr: float | None = Field(None, gt=0, description="peak learning rate; none: 4e-3, and 2e-3 for texts")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
@@ -99,6 +103,9 @@ class Autoregressive(IntegerForm, Family):
 
     def __init__(self, spec: AutoregressiveSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
+        if spec.optimizer == "muon" and (data.sequence is None or not hasattr(torch.optim, "Muon")):
+            why = "is for texts" if data.sequence is None else f"needs torch 2.9, and this is {torch.__version__}"
+            raise SpecError(f"optimizer=muon {why}: leave it out.")
         cond = COND if spec.conditional else 0
         self.pixels: Any = None  # the network of pictures
         self.tokens: CausalSequences | None = None  # that of texts
@@ -117,6 +124,7 @@ class Autoregressive(IntegerForm, Family):
             self.capabilities = self.capabilities - {Conditionals, Quantizes}
             self.conditioner = conditioner_of(spec, data, self.parts)
             size = {"width": spec.token_width, "blocks": spec.token_blocks}
+            self.shardable = spec.optimizer != "muon"
             self.tokens = CausalSequences(
                 data.sequence, **size, cond=cond, dropout=spec.dropout, grammar=grammar_of(spec.grammar, data)
             )
@@ -159,7 +167,10 @@ class Autoregressive(IntegerForm, Family):
         if s.integer:
             raise SpecError("the integer form does not learn: train without --integer, then `morphogen quantize`.")
         lr = LR[self._player] if s.lr is None else s.lr
-        return {self._player: Player(self.own_parameters(), lr=lr, ema=s.ema, weight_decay=s.weight_decay)}
+        how: dict[str, Any] = {"lr": lr, "ema": s.ema, "weight_decay": s.weight_decay}
+        if self.tokens is not None and s.optimizer == "muon":
+            how |= {"matrices": self.tokens.net.matrices(), "matrix_lr": MATRIX_LR * lr}
+        return {self._player: Player(self.own_parameters(), **how)}
 
     def networks(self) -> Mapping[str, nn.Module]:
         networks: dict[str, nn.Module] = {self._player: self.rows or self.tokens or self.pixels}

@@ -23,6 +23,7 @@ be, how deep the branch is, and how many bonds the last atom can bear.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -137,25 +138,29 @@ class SmilesGrammar(nn.Module):
 
     def allowed(self, s: State) -> int:
         """The tokens that may come next, a bit each."""
-        after, last = _AFTER[s.kind], len(s.free) - 1
-        waiting = len(s.stack) + len(s.opened)
+        after, last, opened, stack = _AFTER[s.kind], len(s.free) - 1, s.opened, s.stack
+        waiting = len(stack) + len(opened)
         room = self.longest - 1 - s.place - waiting  # places beyond those that close what is open
         # Atoms that have to come before all rings can be closed; the one after a branch's end or a bond is one of them.
-        missing = max((_NEAREST - (last - atom) for atom, _ in s.opened.values()), default=0)
-        missing = max(missing, 0)
-        some, found = bool(s.opened), 0
-        need = max(s.order, 1)
-        dot = s.kind in (BOND, LINK) and s.order == 0
+        missing = 0
+        for atom, _ in opened.values():
+            missing = max(missing, _NEAREST - last + atom)
+        need, found = s.order or 1, 0
+        dot = s.order == 0 and s.kind in (BOND, LINK)
         left = s.free[s.here] if s.here >= 0 else _MANY
-        if ATOM in after and max(missing - 1, 0) <= room and (left >= need or dot):
-            used = 0 if dot or s.here < 0 else need
-            # While a ring is open, some atom has to bear the next one.
-            spare = some and not any(s.free[a] - (need if a == s.here else 0) > 0 for a in s.stack)
+        below = False  # whether an atom of an open branch can bear more
+        for atom in stack:
+            if s.free[atom] > 0:
+                below = True
+                break
+        if ATOM in after and missing - 1 <= room >= 0 and (left >= need or dot):
+            used, spare = 0 if dot or s.here < 0 else need, False
+            if opened:  # while a ring is open, some atom has to bear the next one
+                spare = not any(s.free[a] - (need if a == s.here else 0) > 0 for a in stack)
             found |= self._atoms[min(used + spare, _MANY + 1)]
-        if OPEN in after and max(missing, 1) + 1 <= room and left >= 1:
+        if OPEN in after and left >= 1 and max(missing, 1) + 1 <= room:
             found |= self._of_kind[OPEN]
-        below = any(s.free[a] > 0 for a in s.stack)
-        if CLOSE in after and s.stack and max(missing, int(some)) - 1 <= room and (below or not some):
+        if CLOSE in after and stack and (below or not opened) and max(missing, 1 if opened else 0) - 1 <= room:
             found |= self._of_kind[CLOSE]
         if BOND in after and max(missing, 1) <= room:
             found |= self._bonds[max(0, min(left, _MANY))]
@@ -164,10 +169,10 @@ class SmilesGrammar(nn.Module):
         if RING in after and self.rings:
             if room >= 1 + _NEAREST and left >= need and (left > need or below):
                 for ring, bit in enumerate(self._numbers):
-                    if ring not in s.opened:
+                    if ring not in opened:
                         found |= bit
             if missing - 1 <= room:
-                for ring, (atom, said) in s.opened.items():
+                for ring, (atom, said) in opened.items():
                     if last - atom >= _NEAREST and self._closes(s, atom, said, left, below):
                         found |= self._numbers[ring]
         return found or self._any  # a dead end, or no SMILES: then all tokens, so that sums stay finite
@@ -214,7 +219,8 @@ class SmilesGrammar(nn.Module):
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """After each token of ids (B, T), which start with the begin: what may follow (B, T, V), and the features."""
         sets: list[int] = []
-        said: list[list[int]] = []
+        said = array("h")
+        latest: list[int] = []
         for row in ids.tolist():
             state, ended = State(), False
             for t, token in enumerate(row):
@@ -223,15 +229,12 @@ class SmilesGrammar(nn.Module):
                 if not ended:
                     ended = state.kind == FINISH
                     sets.append(self._any if ended else self.allowed(state))
-                    said.append(self.said(state))
+                    latest = self.said(state)
                 else:  # padding
                     sets.append(self._any)
-                    said.append(said[-1])
-        shape = ids.shape
-        return (
-            self.tokens(sets, ids.device).unflatten(0, shape),
-            self.features(torch.tensor(said, device=ids.device)).unflatten(0, shape),
-        )
+                said.extend(latest)
+        known = torch.frombuffer(said, dtype=torch.int16).view(*ids.shape, -1).to(ids.device)
+        return self.tokens(sets, ids.device).unflatten(0, ids.shape), self.features(known)
 
     def follow(self, states: Sequence[State], token: Tensor | None) -> tuple[Tensor, Tensor]:
         """Read a token (n,) each, none at the start: what may follow (n, V), and the features."""

@@ -73,14 +73,15 @@ class Guard:
                 " not moved. Try a smaller learning rate, precision=fp32, or"
                 " a larger skip."
             )
-        if self.at_once and math.isfinite(value.item()):
+        at_once = self.at_once or optimizer.muon is not None  # which does not obey `found_inf`
+        if at_once and math.isfinite(value.item()):
             return True
         parts = [
             (batch.ids, {name: term.detach() for name, term in move.terms.items()})
             for batch, move in zip(batches, moves, strict=True)
         ]
         move = _Move(step, moves[0].player, value, parts)
-        if self.at_once:
+        if at_once:
             bad = [p for p in optimizer.parameters if p.grad is not None and not torch.isfinite(full(p.grad)).all()]
             raise NonFiniteError(_explain(move, [self._names[id(p)] for p in bad]))
         self._bad = torch.maximum(self._bad, (~torch.isfinite(value)).float())

@@ -1,7 +1,8 @@
 """The optimizer of one player.
 
 It clips the gradient by its norm, applies AdamW (Loshchilov & Hutter, "Decoupled weight decay regularization", 2019)
-with a learning-rate schedule, and updates the moving average.
+with a learning-rate schedule, and updates the moving average. Where a player names matrices, Muon updates these: the
+momentum of the gradient is replaced by the nearest orthogonal matrix, so that all directions move alike.
 """
 
 from __future__ import annotations
@@ -47,14 +48,26 @@ class PlayerOptimizer:
         # A sharded and a plain tensor cannot share one fused call, so they form two groups.
         kinds = ([p for p in self.parameters if is_sharded(p) is kind] for kind in (False, True))
         self._groups = [group for group in kinds if group]
+        matrices = {id(p) for p in player.matrices}
+        others = [[p for p in group if id(p) not in matrices] for group in self._groups]
         self.adamw = torch.optim.AdamW(
-            [{"params": group} for group in self._groups],
+            [{"params": group} for group in others if group],
             lr=player.lr,
             betas=player.betas,
             eps=player.eps,
             weight_decay=player.weight_decay,
             fused=True,
         )
+        self.rates: list[tuple[torch.optim.Optimizer, float]] = [(self.adamw, player.lr)]
+        self.muon: torch.optim.Optimizer | None = None
+        if player.matrices:
+            self.muon = torch.optim.Muon(
+                player.matrices,
+                lr=player.matrix_lr,
+                weight_decay=player.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+            self.rates.append((self.muon, player.matrix_lr))
         self.emas = [Ema(group, player.ema) for group in self._groups if player.ema is not None]
 
     def averaged(self) -> list[AbstractContextManager[None]]:
@@ -96,9 +109,10 @@ class PlayerOptimizer:
             scale = (self.clip / (norm + 1e-6)).clamp(max=1.0)
             for group in self._groups:
                 torch._foreach_mul_([p.grad for p in group if p.grad is not None], scale)
-        for settings in self.adamw.param_groups:
-            settings["lr"] = self.lr * lr_factor
-        self.adamw.step()
+        for optimizer, lr in self.rates:
+            for settings in optimizer.param_groups:
+                settings["lr"] = lr * lr_factor
+            optimizer.step()
         for ema in self.emas:
             ema.update(self.moves)
         self.moves += 1
@@ -109,8 +123,9 @@ class PlayerOptimizer:
         if self.usual is not None:
             tensors["usual"] = torch.tensor(self.usual, dtype=torch.float64)
         for i, p in enumerate(self.parameters):
-            for name, value in self.adamw.state.get(p, {}).items():
-                tensors[f"adamw/{i}/{name}"] = full(value)
+            for optimizer, _ in self.rates:
+                for name, value in optimizer.state.get(p, {}).items():
+                    tensors[f"{_key(optimizer)}/{i}/{name}"] = full(value)
         for j, ema in enumerate(self.emas):
             tensors |= {f"ema/{j}/{i}": full(value) for i, value in enumerate(ema.averages)}
         return tensors
@@ -121,10 +136,16 @@ class PlayerOptimizer:
         self.moves = int(tensors["moves"])
         self.usual = tensors["usual"].item() if "usual" in tensors else None
         for i, p in enumerate(self.parameters):
-            prefix = f"adamw/{i}/"
-            for name in [n for n in tensors if n.startswith(prefix)]:
-                like = torch.zeros((), device=p.device) if name.endswith("/step") else torch.zeros_like(p)
-                self.adamw.state[p][name.removeprefix(prefix)] = fill(like, tensors[name])
+            for optimizer, _ in self.rates:
+                prefix = f"{_key(optimizer)}/{i}/"
+                for name in [n for n in tensors if n.startswith(prefix)]:
+                    like = torch.zeros((), device=p.device) if name.endswith("/step") else torch.zeros_like(p)
+                    optimizer.state[p][name.removeprefix(prefix)] = fill(like, tensors[name])
         for j, ema in enumerate(self.emas):
             for i, value in enumerate(ema.averages):
                 fill(value, tensors[f"ema/{j}/{i}"])
+
+
+def _key(optimizer: torch.optim.Optimizer) -> str:
+    """The name of an optimizer in a checkpoint."""
+    return type(optimizer).__name__.lower()

@@ -56,7 +56,8 @@ class Trainer:
         self.world, self.log, self.stop = world, log, stop
         if world.sharded and not family.shardable:
             raise SpecError(
-                f"a {family.name!r} model whose loss has a penalty on gradients cannot be sharded: use distributed=ddp."
+                f"a {family.name!r} model with these options (a penalty on gradients, or muon) cannot be sharded: use"
+                " distributed=ddp."
             )
         family.to(world.device).train()
         family.parts.eval()

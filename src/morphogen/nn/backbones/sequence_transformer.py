@@ -30,7 +30,8 @@ _HIDDEN = -1e30  # the logit of a key that is not seen; finite, for places that 
 class Packing(NamedTuple):
     """Which places of (B, T) are kept: their places in the flattened (B * T,) as `flat` (M,).
 
-    `mask` (B or 1, 1, T, T) is what attention adds to its logits.
+    `mask` (B or 1, 1, T, T) is what attention adds to its logits. `cos` and `sin` (M, 2, 1, d / 2) turn the queries,
+    which they also scale by 1 / sqrt(d), and the keys.
     """
 
     flat: Tensor
@@ -50,7 +51,7 @@ class Packing(NamedTuple):
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn x (*, T, d) by the angles whose cosines and sines are (T, d / 2), pair by pair of its halves."""
+    """Turn x (*, d) by the angles whose cosines and sines are (*, d / 2), pair by pair of its halves."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
 
@@ -66,10 +67,10 @@ class RotaryAttention(nn.Module):
         self.out = zeroed(nn.Linear(width, width))
 
     def forward(self, x: Tensor, packing: Packing) -> Tensor:
-        spread = packing.spread(self.qkv(x)).unflatten(-1, (3, self.heads, -1))
-        q, k, v = spread.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, T, d)
-        cos, sin = packing.cos.to(q.dtype), packing.sin.to(q.dtype)
-        q, k = rotated(q * q.shape[-1] ** -0.5, cos, sin), rotated(k, cos, sin)
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (M, 3, heads, d)
+        turned = rotated(qkv[:, :2], packing.cos.to(qkv.dtype), packing.sin.to(qkv.dtype))
+        q, k = packing.spread(turned).permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, T, d)
+        v = packing.spread(qkv[:, 2]).transpose(1, 2)
         if x.device.type == "cpu":  # step by step it takes less time there than torch's fused kernel
             y = (q @ k.mT + packing.mask.to(q.dtype)).softmax(-1) @ v
         else:
@@ -175,14 +176,21 @@ class SequenceTransformer(nn.Module):
             x = block(x, packing, c)
         return self.norm(x), packing
 
+    def matrices(self) -> list[nn.Parameter]:
+        """The weights of the linear layers in its blocks."""
+        return [p for p in self.blocks.parameters() if p.ndim == 2]
+
     def packing(self, keep: Tensor) -> Packing:
         """The packing of the places (B, T) where `keep` is true."""
         n, length = keep.shape
         seen = keep[:, None, None, :]
         if self.causal:  # what stands before a kept place is kept
             seen = torch.ones(length, length, dtype=torch.bool, device=keep.device).tril()[None, None]
-        mask = torch.where(seen, 0.0, _HIDDEN)
-        return Packing(keep.flatten().nonzero()[:, 0], (n, length), mask, self.cos[:length], self.sin[:length])
+        mask, flat = torch.where(seen, 0.0, _HIDDEN), keep.flatten().nonzero()[:, 0]
+        size = 2 * self.cos.shape[1]
+        scale = torch.tensor((size**-0.5, 1.0), device=keep.device)[:, None, None]
+        cos, sin = (angles.index_select(0, flat % length)[:, None, None] * scale for angles in (self.cos, self.sin))
+        return Packing(flat, (n, length), mask, cos, sin)
 
     def room(self, n: int) -> list[Tensor]:
         """The memory of `one`, a tensor (2, n, heads, longest, d) for each block."""
