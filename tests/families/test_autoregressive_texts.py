@@ -11,6 +11,7 @@ import morphogen as mg
 from morphogen.core.batch import RawCondition
 from morphogen.core.data_spec import Attribute, DataSpec
 from morphogen.core.errors import SpecError, UsageError
+from morphogen.core.recommendation import Situation
 from morphogen.core.rng import Rng
 from morphogen.data.sequences.tokenizers import describe, to_ids
 from morphogen.families.autoregressive import Autoregressive, AutoregressiveSpec
@@ -133,3 +134,10 @@ def test_muon_updates_the_matrices_of_the_blocks():
     pictures = DataSpec(name="bits", shape=(1, 4, 4), kind="binary", levels=2)
     with pytest.raises(SpecError, match="optimizer=muon is for texts"):
         Autoregressive(AutoregressiveSpec.parse({"optimizer": "muon"}), pictures)
+
+
+def test_muon_is_recommended_where_updates_are_plain():
+    pytest.importorskip("torch.optim._muon")
+    found = Autoregressive.recommend(Situation(DATA, 1000))
+    assert [(choice.name, choice.value) for choice in found.choices] == [("optimizer", "muon")]
+    assert not Autoregressive.recommend(Situation(DATA, 1000, plain=False)).choices

@@ -54,7 +54,8 @@ def choose(
     seconds = None if plan.budget is None else plan.budget - (time.perf_counter() - began)
     described = dataset.spec
     mirrored = plan.privacy is None and described.text is None and is_symmetric(dataset.train)
-    found = kind.recommend(Situation(described, len(dataset.train), seconds, mirrored))
+    plain = plan.privacy is None and plan.distributed != "fsdp"
+    found = kind.recommend(Situation(described, len(dataset.train), seconds, mirrored, plain))
     advised = found.training if plan.privacy is None else private_training(len(dataset.train))
     training = _free(advised, recipe) if leads_alone() else []  # processes share a batch as it is given
     plan = Recipe.parse({**{c.name: c.value for c in training}, **recipe})

@@ -28,12 +28,14 @@ class Situation:
     records   how many there are to train on
     seconds   of the budget; None where the length is a number of steps
     mirrored  whether mirror images look like records, so that they can serve as such
+    plain     whether updates see whole gradients without noise: neither private nor sharded
     """
 
     data: DataSpec
     records: int
     seconds: float | None = None
     mirrored: bool = False
+    plain: bool = True
 
     @property
     def side(self) -> int:

@@ -39,7 +39,7 @@ from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, SpecError, UsageError
 from morphogen.core.family import Family, Health, Player, Progress, Step
-from morphogen.core.recommendation import Recommendation, Situation
+from morphogen.core.recommendation import Choice, Recommendation, Situation, recommended_training
 from morphogen.core.rng import Noise
 from morphogen.core.sequences import lengths
 from morphogen.families import recommending
@@ -158,6 +158,9 @@ class Autoregressive(IntegerForm, Family):
     def recommend(cls, situation: Situation) -> Recommendation:
         if situation.data.table is not None:
             return recommending.table(situation, "autoregressive")
+        if situation.data.sequence is not None and situation.plain and hasattr(torch.optim, "Muon"):
+            why = "texts are learned in fewer steps"
+            return Recommendation([Choice("optimizer", "muon", why)], recommended_training(situation))
         return super().recommend(situation)
 
     # ---------------------------------------------------------------- training

@@ -82,6 +82,9 @@ class Guesser(nn.Module):
     @uncompiled  # the number of tokens of a batch is a shape
     def forward(self, ids: Tensor, keep: Tensor, hidden: Tensor, c: Tensor | None = None) -> Tensor:
         """The log-probabilities (M, values) of the M places of (B, D) that are `hidden`, in their order."""
+        if self.is_text:  # attention sees pairs of places, so it leaves out those after the longest text
+            end = int(keep.sum(-1).max())
+            ids, keep, hidden = ids[:, :end], keep[:, :end], hidden[:, :end]
         features, packing = self.net(torch.where(hidden, self.values, ids), keep, c, self.place)
         asked = packing.gather(hidden[..., None])[:, 0].nonzero()[:, 0]
         logits = self.head(features.index_select(0, asked))
