@@ -228,7 +228,7 @@ ROWS = harness.by_name(
     Row("molecules", "masked-diffusion", "masked diffusion, 10 minutes", "masked_diffusion", SELFIES, SHORT, judge,
         {"width": 160}, asked=_asked(0.80)),
     Row("molecules", "completion", "masked diffusion of SMILES, 10 minutes: scaffolds kept", "masked_diffusion", KEKULE,
-        SHORT, judge_completed, {"width": 160}, asked=(_held(),)),
+        SHORT, judge_completed, {"width": 160, **MUON}, asked=(_held(),)),
     Row("molecules", "vae", "VAE, 10 minutes", "vae", KEKULE, SHORT, judge,
         {"text_width": 160, "latent_dim": 64, "beta": 0.1}, asked=_asked(0.80)),
     AUTOENCODER,

@@ -113,6 +113,13 @@ def test_other_records_are_read_with_the_words_of_the_model():
     assert load("shapes:size=16,n=60,longest=5").train.text.shape[2] == 5
 
 
+def test_words_that_were_learned_later_are_known():
+    text = describe(CAPTIONS, 200, 20)
+    assert Tokenizer.of(text).in_parts(["a Zebra"]) == ["zebra"]
+    assert Tokenizer.of(text).read(["a zebra"], 20).warnings
+    assert not Tokenizer.of(text.replace(more_words=("zebra",))).read(["a ZEBRA"], 20).warnings
+
+
 def test_the_tokenizer_learns_from_training_captions_alone(tmp_path):
     arrays = {}
     for split, word in {"train": "red", "test": "mauve"}.items():

@@ -180,6 +180,13 @@ def test_codes_of_pictures_have_a_prior(coder):
     assert torch.equal(drawn[:2], model.sample(2, None, Rng(1)))
 
 
+def test_muon_updates_the_matrices_of_the_blocks():
+    model = build(optimizer="muon")
+    (player,) = model.players().values()
+    assert len(player.matrices) == 2 * 4 and player.matrix_lr == 4 * player.lr and not model.shardable
+    assert not build().players()["guesser"].matrices
+
+
 def test_a_part_without_codes_is_refused():
     with pytest.raises(SpecError, match="of the family vq_vae"):
         build(BITS16, torch.nn.Linear(2, 2))

@@ -58,6 +58,7 @@ class TextSchema(Spec):
     cut          number of training captions that were cut
     vocabulary   number of different tokens; 0: the captions have no tokenizer, so no model reads them
     fingerprint  sha256 of the tokenizer
+    more_words   words of these captions that the tokenizer, learned from others, has only in parts
     tokenizer    the tokenizer itself, as the text of its JSON file. `to_dict` leaves it out: an artifact keeps it in a
                  separate file, and the fingerprint identifies it.
     """
@@ -67,6 +68,7 @@ class TextSchema(Spec):
     cut: int = pydantic.Field(default=0, ge=0)
     vocabulary: int = pydantic.Field(default=0, ge=0, lt=MAX_LEVELS)
     fingerprint: str = ""
+    more_words: tuple[str, ...] = ()
     tokenizer: str = pydantic.Field("", repr=False)
 
     @pydantic.model_validator(mode="after")

@@ -295,11 +295,12 @@ def _text(
 
 
 def _read_alike(raw: Raw, train: Tensor, text: TextSchema | None) -> TextSchema | None:
-    """`text`, and how many of these captions lose their end to it."""
+    """`text`, how many of these captions lose their end to it, and their words that it has only in parts."""
     if raw.captions is None or text is None or not text.tokenizer:
         return text
-    lengths = Tokenizer.of(text).lengths([raw.captions[i] for i in train.tolist()])
-    return text.replace(cut=sum(length > text.longest for length in lengths))
+    read, texts = Tokenizer.of(text), [raw.captions[i] for i in train.tolist()]
+    cut = sum(length > text.longest for length in read.lengths(texts))
+    return text.replace(cut=cut, more_words=tuple(sorted({*text.more_words, *read.in_parts(texts)})))
 
 
 def _token_ids(raw: Raw, schema: TextSchema | None) -> Tensor | None:

@@ -74,6 +74,7 @@ class Tokenizer:
         first = (self._tokenizer.id_to_token(PAD) or "").lower()
         self.shift = 0 if first in _PADS else 1
         self._learned = self._tokenizer.id_to_token(BEGIN) == _SPECIAL[BEGIN]  # here, from the training captions
+        self._known: frozenset[str] = frozenset()  # words that come in parts and were learned all the same
         self._marks = self._tokenizer.num_special_tokens_to_add(False)
         marks = self._tokenizer.encode("").ids
         self._end = marks[-1:] if marks and marks[-1] == self._tokenizer.encode("a").ids[-1] else []
@@ -105,7 +106,9 @@ class Tokenizer:
         """That of captions which a model has learned. Raises `DataError` if they have none."""
         if not schema.tokenizer:
             raise DataError("these captions have no tokenizer: the data were described by an older version.")
-        return cls(schema.tokenizer)
+        found = cls(schema.tokenizer)
+        found._known = frozenset(schema.more_words)
+        return found
 
     @property
     def vocabulary(self) -> int:
@@ -128,12 +131,9 @@ class Tokenizer:
     def read(self, prompts: Sequence[str], longest: int) -> Read:
         """`ids` of what a user writes, and warnings: of words that the captions hardly have, and of what is cut off."""
         encoded = self._tokenizer.encode_batch(list(prompts))
-        strange: dict[str, None] = {}  # in their order, each once
+        strange = self._strange(prompts, encoded)
         lost = []
         for prompt, found in zip(prompts, encoded, strict=True):
-            for word, places in _words(prompt, found):
-                if self._learned and len(places) > 1:  # an unknown character, too, follows a mark
-                    strange[word] = None
             if len(found.ids) > longest:
                 lost.append(prompt[found.offsets[longest - len(self._end)][0] :])
         warnings = []
@@ -144,6 +144,21 @@ class Tokenizer:
             said = listed([repr(shortened(rest)) for rest in lost], _SAID)
             warnings.append(f"the model reads at most {longest} tokens of a text, so it does not see {said}.")
         return Read(self._padded([found.ids for found in encoded], longest), tuple(warnings))
+
+    def in_parts(self, texts: Sequence[str]) -> list[str]:
+        """The words of texts that have no token of their own, in lower case, where the tokenizer was learned here."""
+        found = self._strange(texts, self._tokenizer.encode_batch(list(texts)))
+        return sorted({word.lower() for word in found})
+
+    def _strange(self, texts: Sequence[str], encoded: Sequence[tokenizers.Encoding]) -> list[str]:
+        """The words of texts that the captions hardly have, in their order, each once."""
+        found: dict[str, None] = {}
+        for text, ids in zip(texts, encoded, strict=True):
+            for word, places in _words(text, ids):
+                # An unknown character, too, follows a mark.
+                if self._learned and len(places) > 1 and word.lower() not in self._known:
+                    found[word] = None
+        return list(found)
 
     def words(self, prompt: str, longest: int) -> list[tuple[str, list[int]]]:
         """The words of a prompt, as written, and the places of each one's tokens in `read`; not those cut off."""

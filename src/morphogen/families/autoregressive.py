@@ -27,7 +27,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -39,13 +39,14 @@ from morphogen.core.chunks import chunks
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import CapabilityError, SpecError, UsageError
 from morphogen.core.family import Family, Health, Player, Progress, Step
-from morphogen.core.recommendation import Choice, Recommendation, Situation, recommended_training
+from morphogen.core.recommendation import Recommendation, Situation, recommended_training
 from morphogen.core.rng import Noise
 from morphogen.core.sequences import lengths
 from morphogen.families import recommending
 from morphogen.families.autoregressive_pixels import Pixels, PixelsSpec
 from morphogen.families.autoregressive_rows import Rows, RowsSpec
 from morphogen.families.integer_form import IntegerForm
+from morphogen.families.matrix_updates import OPTIMIZER, Optimizer, check_optimizer, of_matrices, recommended_optimizer
 from morphogen.nn.backbones.symbols import SymbolHead
 from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
 from morphogen.nn.integer.conversion import to_integers
@@ -54,7 +55,6 @@ from morphogen.nn.sequences import GRAMMAR, CausalSequences, Grammar, grammar_of
 
 HEALTH_RECORDS = 100  # records in a health check, with exact likelihoods
 LR = {"pixels": 4e-3, "tokens": 2e-3, "rows": 4e-3}  # peak learning rates
-MATRIX_LR = 4.0  # learning rate of Muon, as a multiple of AdamW's
 SEQUENCES_AT_ONCE = 256  # that are scored together
 CHUNK = 40_000  # pixels that are scored together; the counts take 4 K C bytes per pixel
 
@@ -64,9 +64,7 @@ class AutoregressiveSpec(ConditionSpec, PixelsSpec, RowsSpec):
 
     token_width: int = Field(192, ge=2, description="texts: width of the transformer")
     token_blocks: int = Field(4, ge=1, description="texts: blocks of the transformer")
-    optimizer: Literal["adamw", "muon"] = Field(
-        "adamw", description="texts: muon makes the updates of the blocks' matrices orthogonal; it needs torch 2.9"
-    )
+    optimizer: Optimizer = Field("adamw", description=f"texts: {OPTIMIZER}")
     grammar: Grammar = Field("valence", description=GRAMMAR)
     lr: float | None = Field(None, gt=0, description="peak learning rate; none: 4e-3, and 2e-3 for texts")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
@@ -103,9 +101,9 @@ class Autoregressive(IntegerForm, Family):
 
     def __init__(self, spec: AutoregressiveSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
-        if spec.optimizer == "muon" and (data.sequence is None or not hasattr(torch.optim, "Muon")):
-            why = "is for texts" if data.sequence is None else f"needs torch 2.9, and this is {torch.__version__}"
-            raise SpecError(f"optimizer=muon {why}: leave it out.")
+        if spec.optimizer == "muon" and data.sequence is None:
+            raise SpecError("optimizer=muon is for texts: leave it out.")
+        check_optimizer(spec.optimizer)
         cond = COND if spec.conditional else 0
         self.pixels: Any = None  # the network of pictures
         self.tokens: CausalSequences | None = None  # that of texts
@@ -158,9 +156,8 @@ class Autoregressive(IntegerForm, Family):
     def recommend(cls, situation: Situation) -> Recommendation:
         if situation.data.table is not None:
             return recommending.table(situation, "autoregressive")
-        if situation.data.sequence is not None and situation.plain and hasattr(torch.optim, "Muon"):
-            why = "texts are learned in fewer steps"
-            return Recommendation([Choice("optimizer", "muon", why)], recommended_training(situation))
+        if situation.data.sequence is not None:
+            return Recommendation(recommended_optimizer(situation), recommended_training(situation))
         return super().recommend(situation)
 
     # ---------------------------------------------------------------- training
@@ -170,10 +167,9 @@ class Autoregressive(IntegerForm, Family):
         if s.integer:
             raise SpecError("the integer form does not learn: train without --integer, then `morphogen quantize`.")
         lr = LR[self._player] if s.lr is None else s.lr
-        how: dict[str, Any] = {"lr": lr, "ema": s.ema, "weight_decay": s.weight_decay}
-        if self.tokens is not None and s.optimizer == "muon":
-            how |= {"matrices": self.tokens.net.matrices(), "matrix_lr": MATRIX_LR * lr}
-        return {self._player: Player(self.own_parameters(), **how)}
+        matrices = {} if self.tokens is None else of_matrices(s.optimizer, self.tokens.net, lr)
+        player = Player(self.own_parameters(), lr=lr, ema=s.ema, weight_decay=s.weight_decay, **matrices)
+        return {self._player: player}
 
     def networks(self) -> Mapping[str, nn.Module]:
         networks: dict[str, nn.Module] = {self._player: self.rows or self.tokens or self.pixels}

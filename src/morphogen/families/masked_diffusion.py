@@ -35,11 +35,13 @@ from morphogen.core.column_views import codes_of
 from morphogen.core.data_spec import DataSpec
 from morphogen.core.errors import UsageError
 from morphogen.core.family import Family, Health, Player, Progress, Step
+from morphogen.core.recommendation import Recommendation, Situation, recommended_training
 from morphogen.core.rng import Noise
 from morphogen.core.sequences import END, PADDING, SPECIAL, well_formed
 from morphogen.core.uncompiled import uncompiled
 from morphogen.families.first_stage import FIRST_STAGE
 from morphogen.families.masked_tokens import Cells, Codes, Elements, Texts, tokens_of
+from morphogen.families.matrix_updates import OPTIMIZER, Optimizer, check_optimizer, of_matrices, recommended_optimizer
 from morphogen.nn.backbones.sequence_transformer import SequenceTransformer
 from morphogen.nn.conditioning.conditioner import COND, READER, ConditionSpec, conditioner_of, drop_conditions
 from morphogen.nn.layers.initialization import zeroed
@@ -59,6 +61,7 @@ class MaskedDiffusionSpec(ConditionSpec):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the blocks")
     steps: int = Field(64, ge=1, le=100_000, description="sampling: steps, at most one a token")
     score_evaluations: int = Field(32, ge=1, description="scoring: evaluations of the network")
+    optimizer: Optimizer = Field("adamw", description=OPTIMIZER)
     lr: float = Field(2e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the averaged weights; none turns it off")
@@ -128,6 +131,8 @@ class MaskedDiffusion(Family):
 
     def __init__(self, spec: MaskedDiffusionSpec, data: DataSpec, parts: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__(spec, data, parts)
+        check_optimizer(spec.optimizer)
+        self.shardable = spec.optimizer != "muon"
         self.tokens = tokens_of(data, dict(self.parts).get(FIRST_STAGE))
         if isinstance(self.tokens, Cells):
             self.capabilities = self.capabilities - {Infills} | {Completes}
@@ -144,7 +149,13 @@ class MaskedDiffusion(Family):
 
     def players(self) -> Mapping[str, Player]:
         s = self.spec
-        return {"guesser": Player(self.own_parameters(), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
+        matrices = of_matrices(s.optimizer, self.guesser.net, s.lr)
+        player = Player(self.own_parameters(), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay, **matrices)
+        return {"guesser": player}
+
+    @classmethod
+    def recommend(cls, situation: Situation) -> Recommendation:
+        return Recommendation(recommended_optimizer(situation), recommended_training(situation))
 
     def networks(self) -> Mapping[str, nn.Module]:
         networks: dict[str, nn.Module] = {"guesser": self.guesser}
