@@ -193,6 +193,23 @@ def _below_char_rnn() -> Asked:
     return Asked("FCD beside the CharRNN's", target, read, ("molecules-char-rnn",))
 
 
+def _wanted(name: str, most: float) -> Asked:
+    def read(record: Result) -> Seen:
+        found = record[name]
+        return Seen(
+            found["error"], None, f"rejection from {record['n']:,} drawn without asking {found['rejection']:.3g}"
+        )
+
+    return Asked(f"mean absolute error of {name}, asked over the range of the data", at_most(most), read)
+
+
+def _valid_when_asked() -> Asked:
+    target = at_least(0.90)
+    return Asked(
+        "valid when asked", target, lambda record: Seen(min(record[name]["valid"] for name in WANTED), None, "")
+    )
+
+
 def _held() -> Asked:
     def read(record: Result) -> Seen:
         total, with_any = record["molecules"], sum(found["molecules"] > 0 for found in record["scaffolds"])
@@ -217,7 +234,7 @@ AUTOENCODER = Row(
     "autoencoder",
     KEKULE,
     {**RECIPE, "budget": "6min"},
-    options={"text_width": 160},
+    options={"text_width": 160, **MUON},
 )
 # fmt: off
 ROWS = harness.by_name(
@@ -235,7 +252,8 @@ ROWS = harness.by_name(
     Row("molecules", "gan", "GAN of latents, 5 minutes after 6 of the autoencoder", "gan", KEKULE,
         {**RECIPE, "budget": "5min"}, judge, parts={"autoencoder": AUTOENCODER}, asked=_asked(0.70)),
     Row("molecules", "conditional", "wanted logP and QED", "autoregressive", KNOWING, RECIPE, judge_wanted,
-        {**SMALL, **MUON, "conditional": True}),
+        {**SMALL, **MUON, "conditional": True},
+        asked=(_wanted("logp", 0.35), _wanted("qed", 0.06), _valid_when_asked())),
 )
 # fmt: on
 FIGURES = harness.figures("quality.molecules", ROWS)

@@ -10,18 +10,19 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Gaussian
 from morphogen.core.errors import SpecError
 from morphogen.core.rng import Rng
-from morphogen.core.sequences import well_formed
+from morphogen.core.sequences import END, PADDING, SPECIAL, well_formed
 from morphogen.data.sequences.tokenizers import describe
 from morphogen.families.autoencoder import Autoencoder, AutoencoderSpec
 from morphogen.families.gan import GAN, GANSpec
 from morphogen.families.vae import VAE, VAESpec
+from morphogen.nn.sequences import CausalSequences
 from morphogen.testing import parametrize_with_checks
 from tests.nn.test_sequences import every
 
 TINY = {"text_width": 32, "text_blocks": 1}
 SCHEMA = describe("characters", ["ab"], None).replace(longest=4)
 DATA = DataSpec(name="letters", shape=(4,), kind="sequence", levels=SCHEMA.vocabulary, sequence=SCHEMA)
-STAGE = {"autoencoder": ("autoencoder", {**TINY, "text_latents": 8, "ema": None})}
+STAGE = {"autoencoder": ("autoencoder", {**TINY, "text_latents": 8, "ema": None, "lr": 1e-2})}
 
 
 def moved(model):
@@ -72,6 +73,28 @@ def test_a_vae_draws_texts_of_its_decoder_and_rebuilds_by_conditions_of_its_own(
     assert isinstance(model.encode(every(SCHEMA)), Gaussian)
     with pytest.raises(SpecError, match="one likelihood"):
         vae(prior="vamp")
+
+
+def test_unseen_tokens_are_no_help_to_those_after_them():
+    decoder = moved(CausalSequences(SCHEMA, width=32, blocks=1, cond=5))
+    c = Rng(0).normal("c", 2, (5,), torch.float64)[:1].expand(2, -1)
+    x = torch.tensor([[SPECIAL, SPECIAL, END, PADDING], [SPECIAL + 1, SPECIAL, END, PADDING]])
+    unseen = torch.tensor([[True, False, False, False]]).expand(2, -1)
+    seen, blind = decoder.elements(x, c), decoder.elements(x, c, unseen)
+    assert not torch.allclose(seen[0, 1:3], seen[1, 1:3]) and torch.allclose(blind[0, 1:3], blind[1, 1:3])
+    assert torch.allclose(blind[:, 0], seen[:, 0]), "what is not seen is drawn all the same"
+
+
+def test_latents_of_texts_have_little_noise_at_first():
+    with Rng(0).forked():
+        model = Autoencoder(AutoencoderSpec.parse({**TINY, "text_latents": 5}), DATA)
+    q = model.encode(every(SCHEMA))
+    assert float(q.log_var.mean()) < -3.0
+    (player,) = model.players().values()
+    assert not player.matrices
+    with Rng(0).forked():
+        (player,) = Autoencoder(AutoencoderSpec.parse({**TINY, "optimizer": "muon"}), DATA).players().values()
+    assert len(player.matrices) == 2 * 4 + 1  # and what brings the latents into the decoder
 
 
 def test_a_gan_of_texts_needs_their_latents():

@@ -33,6 +33,7 @@ Latent diffusion needs latents of mean 0 and standard deviation 1. Training meas
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,8 +47,10 @@ from morphogen.core.data_spec import DataSpec
 from morphogen.core.distributions import Distribution, Gaussian, standard_normal
 from morphogen.core.errors import SpecError
 from morphogen.core.family import TELLING, Family, Health, Player, Progress, Step
+from morphogen.core.recommendation import Recommendation, Situation, recommended_training
 from morphogen.core.rng import Noise
 from morphogen.core.spec import Spec, Width
+from morphogen.families.matrix_updates import OPTIMIZER, Optimizer, check_optimizer, of_matrices, recommended_optimizer
 from morphogen.nn.backbones.encoders import centered
 from morphogen.nn.backbones.patch_discriminator import PatchDiscriminator
 from morphogen.nn.backbones.spatial import PictureLayer, SpatialDecoder, SpatialEncoder, grid
@@ -61,6 +64,7 @@ from morphogen.theory.likelihoods import NAMES, automatic, likelihood, parameter
 
 MEASURED = 2000  # the latent scale is measured over so many records: few, because the weights change
 HEALTH_RECORDS = 256  # records in a health check
+LOG_VAR = -4.0  # of the latents of texts at first
 REBUILT = 32  # texts that are rebuilt in a health check
 DECODE_CHUNK = 128  # for scores: fast, and small enough for the memory
 SCALE_GAIN = 10.0  # Adam changes a parameter by about lr per step, but the scale has a long way to go
@@ -78,6 +82,10 @@ class AutoencoderSpec(Spec):
     text_latents: int = Field(64, ge=1, description="texts: number Z of latents")
     text_width: int = Field(192, ge=2, description="texts: width of both transformers")
     text_blocks: int = Field(3, ge=1, description="texts: blocks of each transformer")
+    word_dropout: float = Field(
+        0.3, ge=0, lt=1, description="texts: share of tokens hidden from the decoder in training: it has to ask latents"
+    )
+    optimizer: Optimizer = Field("adamw", description=f"texts: {OPTIMIZER}")
     grammar: Grammar = Field("valence", description=GRAMMAR)
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the residual blocks")
     likelihood: str = Field("auto", description=f"p(x | z): auto (one that fits the data), {', '.join(NAMES)}")
@@ -117,6 +125,8 @@ class TextPosterior(nn.Module):
     def __init__(self, encoder: SequenceEncoder) -> None:
         super().__init__()
         self.encoder = encoder
+        with torch.no_grad():  # latents that say something from the start, or the decoder learns to do without them
+            encoder.out.bias.chunk(2)[1].fill_(LOG_VAR)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h = self.encoder(x)[..., None, None]
@@ -170,11 +180,18 @@ class Autoencoder(Family):
         assert data.sequence is not None
         self.which, self.measure, self.scale, self.discriminator = "categorical", "mass", None, None
         self.latent_shape = (spec.text_latents, 1, 1)
-        size = {"width": spec.text_width, "blocks": spec.text_blocks, "dropout": spec.dropout}
-        self.inference = TextPosterior(SequenceEncoder(data.sequence, 2 * spec.text_latents, **size))  # type: ignore[arg-type]
+        check_optimizer(spec.optimizer)
+        self.shardable = spec.optimizer != "muon"
+        size: dict[str, Any] = {"width": spec.text_width, "blocks": spec.text_blocks, "dropout": spec.dropout}
+        self.inference = TextPosterior(SequenceEncoder(data.sequence, 2 * spec.text_latents, **size))
         rules = grammar_of(spec.grammar, data)
-        self.decoder = CausalSequences(data.sequence, cond=spec.text_latents, grammar=rules, **size)  # type: ignore[arg-type]
+        self.decoder = CausalSequences(data.sequence, cond=spec.text_latents, grammar=rules, **size)
         self.moments = RunningMoments(spec.text_latents, MEASURED)
+
+    @classmethod
+    def recommend(cls, situation: Situation) -> Recommendation:
+        muon = recommended_optimizer(situation) if situation.data.sequence is not None else []
+        return Recommendation(muon, recommended_training(situation))
 
     # ---------------------------------------------------------------- training
 
@@ -182,7 +199,10 @@ class Autoencoder(Family):
         s = self.spec
         judging = [] if self.discriminator is None else list(self.discriminator.parameters())
         rest = [p for p in self.parameters() if not any(p is q for q in judging)]
-        players = {"autoencoder": Player(rest, lr=s.lr, ema=s.ema, weight_decay=s.weight_decay)}
+        how: dict[str, Any] = {"lr": s.lr, "ema": s.ema, "weight_decay": s.weight_decay}
+        if isinstance(self.inference, TextPosterior) and isinstance(self.decoder, CausalSequences):
+            how |= of_matrices(s.optimizer, s.lr, self.inference.encoder.net, self.decoder.net)
+        players = {"autoencoder": Player(rest, **how)}
         if judging:
             players["discriminator"] = Player(judging, lr=s.discriminator_lr, betas=(0.5, 0.9))
         return players
@@ -199,7 +219,8 @@ class Autoencoder(Family):
         if self.training and not self.private:
             self.moments.update(z)
         if isinstance(self.decoder, CausalSequences):
-            log_p, rate = self.network("decoder")(batch.x, z.flatten(1)), q.kl(self._prior(z))
+            unseen = rng.uniform("words", batch.address, batch.x.shape[1:]) < self.spec.word_dropout
+            log_p, rate = self.network("decoder")(batch.x, z.flatten(1), unseen), q.kl(self._prior(z))
             metrics = {"elbo": (log_p - rate).mean().detach(), "rate": rate.mean().detach()}
             yield Step("autoencoder", {"distortion": -log_p, "rate": self.spec.beta * rate}, metrics)
             return

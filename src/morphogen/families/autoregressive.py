@@ -167,7 +167,7 @@ class Autoregressive(IntegerForm, Family):
         if s.integer:
             raise SpecError("the integer form does not learn: train without --integer, then `morphogen quantize`.")
         lr = LR[self._player] if s.lr is None else s.lr
-        matrices = {} if self.tokens is None else of_matrices(s.optimizer, self.tokens.net, lr)
+        matrices = {} if self.tokens is None else of_matrices(s.optimizer, lr, self.tokens.net)
         player = Player(self.own_parameters(), lr=lr, ema=s.ema, weight_decay=s.weight_decay, **matrices)
         return {self._player: player}
 

@@ -149,7 +149,7 @@ class MaskedDiffusion(Family):
 
     def players(self) -> Mapping[str, Player]:
         s = self.spec
-        matrices = of_matrices(s.optimizer, self.guesser.net, s.lr)
+        matrices = of_matrices(s.optimizer, s.lr, self.guesser.net)
         player = Player(self.own_parameters(), lr=s.lr, ema=s.ema, weight_decay=s.weight_decay, **matrices)
         return {"guesser": player}
 

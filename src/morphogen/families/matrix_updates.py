@@ -21,9 +21,9 @@ def check_optimizer(name: Optimizer) -> None:
         raise SpecError(f"optimizer=muon needs torch 2.9 or newer, and this is {torch.__version__}: leave it out.")
 
 
-def of_matrices(name: Optimizer, net: SequenceTransformer, lr: float) -> dict[str, Any]:
-    """What a `Player` is told of the matrices of `net`, where AdamW has the learning rate `lr`."""
-    return {"matrices": net.matrices(), "matrix_lr": RATE * lr} if name == "muon" else {}
+def of_matrices(name: Optimizer, lr: float, *nets: SequenceTransformer) -> dict[str, Any]:
+    """What a `Player` is told of the matrices of `nets`, where AdamW has the learning rate `lr`."""
+    return {"matrices": [p for net in nets for p in net.matrices()], "matrix_lr": RATE * lr} if name == "muon" else {}
 
 
 def recommended_optimizer(situation: Situation) -> list[Choice]:

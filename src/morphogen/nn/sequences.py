@@ -71,19 +71,25 @@ class CausalSequences(nn.Module):
             if grammar == "valence":
                 self.state = nn.Linear(self.grammar.n_features, width, bias=False)
 
-    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """log P(x | c) (B,) of sequences (B, L); -inf for what is no sequence."""
-        return torch.where(well_formed(x), self.elements(x, c).sum(-1), -torch.inf)
+    def forward(self, x: Tensor, c: Tensor | None = None, unseen: Tensor | None = None) -> Tensor:
+        """log P(x | c) (B,) of sequences (B, L); -inf for what is no sequence.
+
+        Tokens that are `unseen` (B, L) are no help to those after them (word dropout; Bowman et al., "Generating
+        sentences from a continuous space", 2016).
+        """
+        return torch.where(well_formed(x), self.elements(x, c, unseen).sum(-1), -torch.inf)
 
     @uncompiled  # the lengths of each batch are shapes, and each would be compiled anew
-    def elements(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+    def elements(self, x: Tensor, c: Tensor | None = None, unseen: Tensor | None = None) -> Tensor:
         """log P of each token and of the end of sequences (B, L), given what is before; 0 for padding: (B, L)."""
         n = lengths(x)
         longest = min(int(n.max()), self.longest - 1) + 1
         ids = torch.cat((torch.full_like(x[:, :1], BEGIN), x[:, : longest - 1]), 1)
         keep = torch.arange(longest, device=x.device) <= n[:, None]
         allowed, of_state = (None, None) if self.grammar is None else self.grammar(ids)
-        features, packing = self.net(ids, keep, c, added=self._added(of_state))
+        if unseen is not None:
+            unseen = nn.functional.pad(unseen[:, : longest - 1], (1, 0))  # the begin is seen
+        features, packing = self.net(ids, keep, c, added=self._added(of_state), unseen=unseen)
         target = x[:, :longest].flatten().index_select(0, packing.flat)
         place = packing.flat % longest
         may = None if allowed is None else packing.gather(allowed)

@@ -159,12 +159,15 @@ class SequenceTransformer(nn.Module):
         c: Tensor | None = None,
         place: Tensor | None = None,
         added: Tensor | None = None,
+        unseen: Tensor | None = None,
     ) -> tuple[Tensor, Packing]:
         """`place` (T, width) and `added` (B, T, width) are added to the vectors of the tokens: what a place means, and
-        what is known of it beside its token.
+        what is known of it beside its token. The vectors of tokens that are `unseen` (B, T) are 0.
         """
         packing = self.packing(keep)
         x = self.embedding(ids.flatten().index_select(0, packing.flat)) * self.width**0.5
+        if unseen is not None:
+            x = x.masked_fill(packing.gather(unseen[..., None]), 0.0)
         if place is not None:
             x = x + place.index_select(0, packing.flat % ids.shape[1])
         if added is not None:
