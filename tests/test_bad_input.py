@@ -360,15 +360,19 @@ def test_kill_during_training_leaves_the_model_and_a_run_to_resume(
     for out, line in lines.items():
         processes[out] = subprocess.Popen([sys.executable, "-m", "morphogen.cli", *line], stderr=subprocess.DEVNULL)
     reached = {}
-    for out, process in processes.items():
-        deadline = time.monotonic() + 60
-        while (reached.get(out) or 0) <= 3 and time.monotonic() < deadline:
-            time.sleep(0.05)
+    try:
+        for out, process in processes.items():
+            deadline = time.monotonic() + 120
+            while (reached.get(out) or 0) <= 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+                reached[out] = _step(out)
+            os.kill(process.pid, signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
             reached[out] = _step(out)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        reached[out] = _step(out)
-        assert reached[out] > 3
+            assert reached[out] > 3
+    finally:
+        for process in processes.values():
+            process.kill()
     assert (model / "manifest.json").read_bytes() == before
     assert run(["verify", str(model)]) == 0
     fails(["sample", new, "--out", tmp_path / "a.png"], 1, "holds a training at step", "go on with it by")

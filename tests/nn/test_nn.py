@@ -137,7 +137,7 @@ def test_partly_hidden_conditions_are_hidden_whole():
     gone = hidden.label == -1
     assert abs(float(gone.double().mean()) - 0.5) < 0.125  # five standard errors
     assert torch.equal(hidden.label[~gone], label[~gone])
-    assert torch.equal(hidden.present, ~gone[:, None].expand(n, 2))
+    assert not hidden.present[gone].any() and float(hidden.present[~gone].double().mean()) > 0.6
     assert drop_conditions(b, Rng(0), 0.0) is cond
 
 
@@ -156,3 +156,15 @@ def test_backbone_and_centering():
     discrete = DataSpec(name="k", shape=(1, 2, 2), kind="discrete", levels=5)
     assert centered(torch.tensor([0, 4]), discrete).tolist() == [-1.0, 1.0]
     assert math.isclose(float(centered(torch.tensor([0.25]), points)), 0.25)
+
+
+def test_some_of_several_attributes_are_dropped_by_themselves():
+    n = 4000
+    cond = RawCondition(attributes=torch.zeros(n, 2))
+    batch = Batch(torch.zeros(n, 2), torch.arange(n), cond)
+    present = drop_conditions(batch, Rng(0), 0.2).present
+    alone = float((present.sum(1) == 1).double().mean())
+    assert alone == pytest.approx(0.8 * 0.25, abs=0.03), "half of half of those that keep their condition"
+    assert float((present.sum(1) == 2).double().mean()) == pytest.approx(0.8 * 0.625, abs=0.03)
+    one = Batch(torch.zeros(n, 2), torch.arange(n), RawCondition(attributes=torch.zeros(n, 1)))
+    assert float(drop_conditions(one, Rng(0), 0.2).present.double().mean()) == pytest.approx(0.8, abs=0.03)

@@ -142,6 +142,9 @@ class Conditioner(nn.Module):
 def drop_conditions(batch: Batch, rng: Noise, share: float, context_share: float = 0.0) -> RawCondition | None:
     """The conditions of the batch; a random `share` of the records loses its condition, so that the null is learned.
 
+    Of several attributes, half of the records keep all, and the others each with probability 1/2: a user may ask for
+    some of them.
+
     If records have both words and a label or attributes, a third of the others keeps only the words, and another third
     keeps everything but the words. So a user may give either without the other.
 
@@ -153,6 +156,9 @@ def drop_conditions(batch: Batch, rng: Noise, share: float, context_share: float
         return None
     if share:
         cond = cond.kept(rng.uniform("condition_dropout", batch.address) >= share)
+        if cond.attributes is not None and cond.attributes.shape[1] > 1 and cond.present is not None:
+            u = rng.uniform("attribute_dropout", batch.address, (cond.attributes.shape[1] + 1,))
+            cond = dataclasses.replace(cond, present=cond.present & ((u[:, 1:] >= 0.5) | (u[:, :1] < 0.5)))
     if cond.text is not None and (cond.label is not None or cond.attributes is not None):
         which = rng.integers("condition_kind", batch.address, 3)
         cond = cond.kept(which != 0, words=which != 1)
