@@ -48,7 +48,8 @@ def source() -> str:
             parts = ["str", *parts]  # "10min"
         union = dict.fromkeys(part for kind in parts for part in _parts(kind))
         lines.append(f"    {name}: {' | '.join(union)}\n")
-    return _HEAD + "".join(lines)
+    body = "".join(lines)
+    return (_HEAD if "Any" in body else _HEAD.replace("Any, ", "")) + body
 
 
 def _parts(kind: str) -> list[str]:

@@ -219,31 +219,6 @@ def test_the_ends_of_a_walk_are_the_reconstructions(model: Path) -> None:
         api.interpolate(model, "digits", 5, steps=1)
 
 
-def test_two_pictures_of_ones_own_are_the_ends_of_a_walk(plain: Path, tmp_path: Path) -> None:
-    stored = api.load_data("digits:binary").split("test").stored[:2]
-    files = [tmp_path / "a.png", tmp_path / "b.png"]
-    for file, picture in zip(files, stored.numpy(), strict=True):
-        Image.fromarray((picture[0] * 255).astype(np.uint8)).save(file)
-    walk = api.interpolate(plain, between=(files[0], files[1]), steps=5)
-    _, ends = api.reconstruct(plain, "digits", 2)
-    assert len(walk) == 5 and walk.ids is None
-    assert np.allclose(walk.x[[0, -1]], ends.x, atol=1e-5)
-    for given in ({}, {"data": "digits", "between": (files[0], files[1])}):
-        with pytest.raises(UsageError, match="one of both"):
-            api.interpolate(plain, **given)
-
-
-def test_the_ends_of_a_denoisers_walk_are_the_pictures() -> None:
-    model = api.load("emoji")
-    drawn = model.sample(8, seed=3).x.astype(float)
-    first, last = drawn[:2].astype(np.uint8).transpose(0, 2, 3, 1)
-    walk = model.interpolate(between=(first, last), steps=3).x.astype(float)
-    assert walk.shape == (3, 3, 32, 32)
-    spread = np.square(drawn - drawn.mean(0)).mean()
-    assert np.square(walk[[0, -1]] - drawn[:2]).mean() < 0.03 * spread
-    assert np.square(walk[1] - walk[0]).mean() > 0.1 * spread < np.square(walk[1] - walk[2]).mean()
-
-
 def test_codes_are_the_means_of_the_posterior(model: Path) -> None:
     codes = api.encode(model, "digits", split="validation")
     records = api.load_data("digits:binary").split("validation")

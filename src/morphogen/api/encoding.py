@@ -85,7 +85,8 @@ def interpolate(
     """
     held = open_model(model, device)
     if (data is None) == (between is None):
-        raise UsageError("an interpolation takes data (--data), or two pictures (--between A B): one of both.")
+        came = "neither" if data is None else "both"
+        raise UsageError(f"an interpolation takes data (--data) or two pictures (--between A B), and got {came}.")
     if between is not None:
         walk = walk_between_pictures(held.module, *between, steps)
         return Pictures(as_stored(walk, held.data), held.data, columns=steps)

@@ -30,8 +30,9 @@ class TrainingOptions(TypedDict, total=False):
     budget: str | float | None
     chain: int | None
     checkpoint_seconds: float
-    choice_share: float
+    choice_share: float | None
     clip: float | None
+    coarsest: float
     code_dim: int
     codebook_decay: float
     codes: int
@@ -47,6 +48,7 @@ class TrainingOptions(TypedDict, total=False):
     count_share: float
     counts: bool
     coupling: Literal["independent", "optimal", "optimal-across"]
+    crop: int
     dead_below: float
     depth: int
     device: str
@@ -58,9 +60,10 @@ class TrainingOptions(TypedDict, total=False):
     ema: float | None
     epochs: float | None
     features: int
+    finest: float
     fixed_order: float
     flips: bool
-    fold: int
+    fold: int | Literal[4, 8, 16]
     fourier: tuple[int, ...] | list[int]
     free_bits: float
     game: Literal["relativistic", "non_saturating", "hinge", "least_squares", "wasserstein", "minimax"]
@@ -72,6 +75,7 @@ class TrainingOptions(TypedDict, total=False):
     guidance: float
     guidance_interval: tuple[float, float] | list[float]
     hidden: int | tuple[int, ...] | list[int]
+    hyper_channels: int
     importance_samples: int
     inner: int
     integer: bool
@@ -89,7 +93,7 @@ class TrainingOptions(TypedDict, total=False):
     log_every: int
     lr: float | None
     lr_schedule: Literal["cosine", "linear", "constant"]
-    marginal_share: float
+    marginal_share: float | None
     mean_share: float
     middle_share: float
     mismatch: float
@@ -97,6 +101,7 @@ class TrainingOptions(TypedDict, total=False):
     multi_scale: float
     near: tuple[int, int] | list[int]
     norm: bool
+    optimizer: Literal["adamw", "muon"]
     output: Literal["auto", "mean", "sample"]
     parametrization: Literal["x0", "eps", "v"]
     patch: int
@@ -106,7 +111,7 @@ class TrainingOptions(TypedDict, total=False):
     penalty_weight: float | None
     places: Literal["each", "axes"]
     precision: Literal["auto", "fp32", "bf16"]
-    prior: Literal["standard", "vamp", "flow"]
+    prior: Literal["hyperprior", "factorized"] | Literal["standard", "vamp", "flow"]
     prior_blocks: int
     prior_dropout: float
     prior_lr: float
@@ -115,6 +120,7 @@ class TrainingOptions(TypedDict, total=False):
     prior_width: int
     privacy: str | None
     pseudo_inputs: int
+    quality: int
     quantizer: Literal["codebook", "fsq"]
     radius: float | None
     rank: int
@@ -123,9 +129,11 @@ class TrainingOptions(TypedDict, total=False):
     residual: int
     rest_share: float
     robust: float
+    rungs: int
     schedule: Literal["linear-beta", "cosine", "edm", "ve", "rectified-flow"]
     score_evaluations: int
     seed: int
+    sees: Literal["rounded", "noise"]
     sheet_seconds: float
     shift: float
     shrinkage: float
@@ -145,10 +153,12 @@ class TrainingOptions(TypedDict, total=False):
     times: Literal["uniform", "log-normal"] | Literal["uniform", "logit-normal"]
     token_blocks: int
     token_width: int
+    values_share: float
     variance: float | Literal["learned", "beta", "beta_tilde"]
     warmup: int
     weight_decay: float
     weighting: Literal["x0", "eps", "v", "flow", "min-snr", "edm", "posterior-mean", "bound"] | Literal["auto"]
     width: int
-    widths: tuple[int, ...] | list[int]
+    widths: tuple[int, ...] | list[int] | tuple[int, int]
+    word_dropout: float
     zero_terminal_snr: bool
